@@ -1,0 +1,1 @@
+"""Runs streaming models with numpy and a TFLite interpreter, nothing else."""

@@ -1,0 +1,188 @@
+"""The file: a TFLite flatbuffer with a zip appended that holds `streaming.json` and the associated files.
+
+Appending a zip is the TFLite Metadata convention for associated files: interpreters ignore it, `zipfile` reads it.
+Every byte of a file is covered: the flatbuffer and the files by SHA-256 in `streaming.json`, that one by the zip's CRC.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from streaming.errors import ArtifactError
+from streaming.runtime.metadata import Metadata
+
+METADATA_FILE = "streaming.json"
+MAX_FILE_BYTES = 2**31 - 1  # flatbuffers address with 31 bits
+MAX_ASSOCIATED_BYTES = 64 * 2**20
+MAX_ASSOCIATED_FILES = 64
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified file in memory: the flatbuffer, what is known of it, and its associated files by name."""
+
+    flatbuffer: bytes
+    metadata: Metadata
+    files: Mapping[str, bytes]
+
+
+def fingerprint(flatbuffer: bytes) -> str:
+    """SHA-256 of the flatbuffer, in hex: the identity of a model."""
+    return hashlib.sha256(flatbuffer).hexdigest()
+
+
+def pack(flatbuffer: bytes, metadata: Metadata, files: Mapping[str, bytes]) -> bytes:
+    """The bytes of a whole file. Fingerprint, size and file hashes are filled in; equal input gives equal bytes."""
+    for name in files:
+        _check_name(name, "the files given to convert")
+    metadata = dataclasses.replace(
+        metadata,
+        fingerprint=fingerprint(flatbuffer),
+        flatbuffer_bytes=len(flatbuffer),
+        files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+    )
+    buffer = io.BytesIO()
+    buffer.write(flatbuffer)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        text = json.dumps(metadata.to_json(), indent=1, sort_keys=True, allow_nan=False)
+        for name, data in {METADATA_FILE: text.encode(), **dict(sorted(files.items()))}.items():
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, data, compress_type=zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def write(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write atomically: the path holds the old content or all of the new one, whatever happens.
+
+    Raises ArtifactError where the folder is missing or cannot be written.
+    """
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot write {target}: {error.strerror}; give a path in a folder that exists and can be written"
+        ) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise ArtifactError(f"cannot write {target}: {error.strerror}; nothing was written") from error
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | os.PathLike[str]) -> Artifact:
+    """Read and verify a file; raises ArtifactError that says what is wrong with it."""
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ArtifactError(
+                f"{path} has {size} bytes, more than the {MAX_FILE_BYTES} a TFLite file can have"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot read {path}: {error.strerror}; give the path of a .tflite made by streaming.convert"
+        ) from error
+    return parse(content, str(path))
+
+
+def parse(content: bytes, name: str) -> Artifact:
+    """Verify the bytes of a file, called `name` in errors."""
+    if content[4:8] != b"TFL3":
+        raise ArtifactError(
+            f"{name} is not a TFLite file ({len(content)} bytes, no TFL3 mark); give one made by streaming.convert"
+        )
+    files, start = _read_zip(content, name)
+    try:
+        metadata = Metadata.from_json(json.loads(files.pop(METADATA_FILE)))
+    except KeyError:
+        raise ArtifactError(f"{name} has no {METADATA_FILE}; give a file made by streaming.convert") from None
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{name}: {METADATA_FILE} is not JSON ({error}); convert the model again"
+        ) from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: {error}") from None
+    flatbuffer = content[:start]
+    if len(flatbuffer) != metadata.flatbuffer_bytes or fingerprint(flatbuffer) != metadata.fingerprint:
+        raise ArtifactError(
+            f"{name} is damaged: the model does not match its fingerprint; copy or convert it again"
+        )
+    hashes = {key: hashlib.sha256(data).hexdigest() for key, data in files.items()}
+    if hashes != metadata.files:
+        wrong = sorted(
+            key for key in hashes.keys() | metadata.files.keys() if hashes.get(key) != metadata.files.get(key)
+        )
+        raise ArtifactError(
+            f"{name} is damaged: {wrong[0]} does not match its checksum; copy or convert it again"
+        )
+    return Artifact(flatbuffer, metadata, files)
+
+
+def _read_zip(content: bytes, name: str) -> tuple[dict[str, bytes], int]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            if not 0 < len(entries) <= MAX_ASSOCIATED_FILES:
+                raise ArtifactError(
+                    f"{name}: {len(entries)} associated files, expected 1 to {MAX_ASSOCIATED_FILES}"
+                )
+            if sum(entry.file_size for entry in entries) > MAX_ASSOCIATED_BYTES:
+                raise ArtifactError(
+                    f"{name}: associated files unpack to more than {MAX_ASSOCIATED_BYTES} bytes; refused"
+                )
+            for entry in entries:
+                _check_name(entry.filename, name)
+            files = {entry.filename: archive.read(entry) for entry in entries}
+            if len(files) != len(entries):
+                raise ArtifactError(f"{name}: two associated files have one name; refused")
+            return files, min(entry.header_offset for entry in entries)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
+        raise ArtifactError(
+            f"{name} is truncated, damaged or was not made by streaming.convert ({error}); copy or convert it again"
+        ) from error
+
+
+def _check_name(name: str, where: str) -> None:
+    parts = name.split("/")
+    if (
+        not name
+        or "\\" in name
+        or "\0" in name
+        or any(part in ("", ".", "..") for part in parts)
+        or ":" in name
+    ):
+        raise ArtifactError(f"{where}: {name!r} is no plain relative file name; refused")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,183 @@
+"""What `streaming.json` says about a streaming model: its signatures, tensors, state and timing.
+
+Shapes never count the batch axis B; tensors with `time=True` are (B, T, *shape) in the graph, T being the chunk of
+the signature. All counts of time are in steps of the model's input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from streaming.errors import ArtifactError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class InputInfo:
+    """One input: (B, T, *shape), or (B, *shape) at every step where `time` is false.
+
+    Integer inputs that index a table carry the legal range: low <= value < high.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    time: bool = True
+    low: int | None = None
+    high: int | None = None
+
+
+@dataclass(frozen=True)
+class OutputInfo:
+    """One output: (B, T * rate, *shape).
+
+    After T input steps, output position `s` of the stream exists where start <= s < T + end. `end` is thus the number
+    of steps that `finish()` must flush. `running`: the offline model has no time axis here and equals the last row.
+    Where the rate is not 1 the graph says itself which positions exist, in the boolean output named `valid`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    rate: tuple[int, int] = (1, 1)
+    start: int = 0
+    end: int = 0
+    running: bool = False
+    valid: str | None = None
+
+
+@dataclass(frozen=True)
+class StatePack:
+    """All states of one dtype, side by side in one tensor (B, size): an input, and an output of the next step.
+
+    `initial` names the associated file with the raw little-endian initial row; None means zeros.
+    """
+
+    input: str
+    output: str
+    dtype: str
+    size: int
+    initial: str | None = None
+
+
+@dataclass(frozen=True)
+class StateSlot:
+    """One named state: `shape` elements at `offset` of the pack with index `pack`."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    pack: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class SignatureInfo:
+    """A TFLite signature: `batch` streams by `chunk` steps an invoke."""
+
+    batch: int
+    chunk: int
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The whole of `streaming.json`.
+
+    chunk: steps a `Stream.step` takes; unit: the smallest legal chunk, the one of signature `step`;
+    delay: input steps between an input and the output of its position; flush: steps that `finish()` runs on;
+    valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
+    state: "external" (packs are inputs and outputs) or "internal" (resource variables and a `reset` signature).
+    """
+
+    fingerprint: str
+    flatbuffer_bytes: int
+    signatures: dict[str, SignatureInfo]
+    inputs: tuple[InputInfo, ...]
+    outputs: tuple[OutputInfo, ...]
+    packs: tuple[StatePack, ...] = ()
+    slots: tuple[StateSlot, ...] = ()
+    chunk: int = 1
+    unit: int = 1
+    delay: int = 0
+    flush: int = 0
+    valid: str | None = None
+    state: str = "external"
+    task: dict[str, Any] | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    verification: dict[str, Any] = field(default_factory=dict)
+    plan: list[dict[str, Any]] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of state that one stream carries."""
+        import numpy as np
+
+        return sum(pack.size * np.dtype(pack.dtype).itemsize for pack in self.packs)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings, ready for `json.dumps`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Metadata:
+        """Build from parsed JSON; raises ArtifactError naming the first field that is missing or of a wrong type."""
+        if not isinstance(data, Mapping):
+            raise ArtifactError(
+                f"streaming.json: expected an object, got {type(data).__name__}; convert the model again"
+            )
+        schema = data.get("schema")
+        if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
+            raise ArtifactError(
+                f"streaming.json has schema {schema!r}, this version reads 1 to {SCHEMA}; "
+                "update the package or convert the model again"
+            )
+        return _build(cls, data, "streaming.json")
+
+
+def _build(kind: type, data: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for item in dataclasses.fields(kind):
+        if item.name in data:
+            values[item.name] = _value(hints[item.name], data[item.name], f"{where}: {item.name}")
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise ArtifactError(f"{where}: field {item.name!r} is missing; convert the model again")
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if type(None) in args:
+        return None if value is None else _value(next(a for a in args if a is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _wrong(where, "a list", value)
+        return tuple(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise _wrong(where, "an object", value)
+        return {str(k): _value(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is list:
+        if not isinstance(value, list):
+            raise _wrong(where, "a list", value)
+        return [_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise _wrong(where, "an object", value)
+        return _build(typing.cast(type, hint), value, where)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise _wrong(where, hint.__name__, value)
+    return value
+
+
+def _wrong(where: str, expected: str, value: Any) -> ArtifactError:
+    return ArtifactError(f"{where}: expected {expected}, got {type(value).__name__}; convert the model again")
