@@ -1,0 +1,5 @@
+"""One builder a topology."""
+
+from rnnzoo.models.config import ClassifierConfig, TaggerConfig
+
+__all__ = ["ClassifierConfig", "TaggerConfig"]

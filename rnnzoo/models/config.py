@@ -1,0 +1,63 @@
+"""What a model section of an experiment may say, one dataclass a topology."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TaggerConfig:
+    """A many-to-many model: one label for each word.
+
+    Args:
+        word_size: width of the word embedding.
+        char_size: width of the character embedding.
+        char_filters: character convolution filters for each width in `char_widths`; 0: no characters.
+        char_widths: widths of the character convolutions.
+        affix_size: width of each affix embedding; 0: no affixes.
+        context: words to the left that the first convolution sees.
+        lookahead: words to the right that the first convolution sees: the delay of the stream.
+        conv_units: outputs of that convolution.
+        cell: `lstm` or `gru`.
+        units: width of each recurrent layer.
+        layers: recurrent layers, each after the first with a residual connection.
+        bidirectional: read the sentence from both ends. Such a tagger is not streamable: it needs `lookahead` 0.
+        dropout: rate between layers, in training.
+        word_dropout: rate at which known words become the unknown word, in training.
+    """
+
+    word_size: int = 128
+    char_size: int = 32
+    char_filters: int = 64
+    char_widths: tuple[int, ...] = (3, 4)
+    affix_size: int = 32
+    context: int = 2
+    lookahead: int = 2
+    conv_units: int = 256
+    cell: str = "lstm"
+    units: int = 256
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.4
+    word_dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """A many-to-one model: one label for a whole sequence, with a score after every step.
+
+    Args:
+        word_size: width of the word embedding.
+        cell: `lstm` or `gru`.
+        units: width of each recurrent layer.
+        layers: recurrent layers.
+        dropout: rate between layers, in training.
+        word_dropout: rate at which known words become the unknown word, in training.
+    """
+
+    word_size: int = 128
+    cell: str = "lstm"
+    units: int = 192
+    layers: int = 1
+    dropout: float = 0.4
+    word_dropout: float = 0.1

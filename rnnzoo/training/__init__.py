@@ -1,0 +1,5 @@
+"""Training from a typed configuration."""
+
+from rnnzoo.training.config import TrainingConfig
+
+__all__ = ["TrainingConfig"]

@@ -1,0 +1,36 @@
+"""What a training section of an experiment may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained.
+
+    Args:
+        epochs: passes over the training split.
+        batch_size: sequences in a step.
+        optimizer: `adam`, `adamw` or `sgd`.
+        learning_rate: the highest rate of the schedule.
+        schedule: `cosine` (to zero, after the warm-up) or `constant`.
+        warmup: share of all steps in which the rate rises from zero.
+        weight_decay: for `adamw`.
+        clip_norm: largest norm of a gradient over all weights; None: no clipping.
+        label_smoothing: probability mass spread over all labels.
+        ema: momentum of the running average of the weights, which is what is evaluated and kept; None: none.
+        jit_compile: compile the training step with XLA.
+    """
+
+    epochs: int = 15
+    batch_size: int = 32
+    optimizer: str = "adam"
+    learning_rate: float = 2e-3
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    clip_norm: float | None = 5.0
+    label_smoothing: float = 0.0
+    ema: float | None = None
+    jit_compile: bool = False
