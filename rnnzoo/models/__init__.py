@@ -1,5 +1,6 @@
 """One builder a topology."""
 
 from rnnzoo.models.config import ClassifierConfig, TaggerConfig
+from rnnzoo.models.tagger import build_tagger
 
-__all__ = ["ClassifierConfig", "TaggerConfig"]
+__all__ = ["ClassifierConfig", "TaggerConfig", "build_tagger"]

@@ -1,0 +1,134 @@
+"""Official TFDS builders, from the network or from a folder that mirrors their downloads."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rnnzoo.errors import DataError
+
+_TABLE = "TFDS_CACHE.tsv"
+_DEFAULT_MIRROR = Path("shared") / "data"
+
+
+def data_dir() -> Path:
+    """Where prepared data sets live: RNNZOO_DATA_DIR, else the user's cache folder."""
+    if chosen := os.environ.get("RNNZOO_DATA_DIR"):
+        return Path(chosen)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "rnnzoo" / "tfds"
+
+
+def find_mirror() -> Path | None:
+    """The folder that holds downloaded data sets, or None where there is none.
+
+    RNNZOO_DATA_MIRROR names it; otherwise `shared/data` beside the project or the current folder is taken.
+
+    Raises:
+        DataError: RNNZOO_DATA_MIRROR names a folder without the table of files.
+    """
+    if chosen := os.environ.get("RNNZOO_DATA_MIRROR"):
+        if not (Path(chosen) / _TABLE).is_file():
+            raise DataError(f"RNNZOO_DATA_MIRROR={chosen}: expected a folder with {_TABLE}; unset it to download")
+        return Path(chosen)
+    roots = (Path.cwd().parent, Path(__file__).resolve().parents[3])
+    return next((r / _DEFAULT_MIRROR for r in roots if (r / _DEFAULT_MIRROR / _TABLE).is_file()), None)
+
+
+def load_builder(name: str) -> Any:
+    """A prepared TFDS builder.
+
+    With a mirror the builder's own download cache is filled from it, each file checked by its SHA-256, and no
+    socket is opened. Without one, TFDS downloads.
+
+    Args:
+        name: a TFDS name, such as `universal_dependencies/en_ewt`.
+
+    Raises:
+        DataError: there is no such data set, or it could be neither found nor downloaded.
+    """
+    import tensorflow_datasets as tfds
+
+    folder, mirror = data_dir(), find_mirror()
+    try:
+        builder = tfds.builder(name, data_dir=str(folder))
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise DataError(f"TensorFlow Datasets has no data set {name!r}; see tensorflow.org/datasets") from error
+    if builder.is_prepared():
+        return builder
+    downloads = folder / "downloads"
+    listed = mirror is not None and seed_cache(name, mirror, downloads)
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    try:
+        builder.download_and_prepare(
+            download_dir=str(downloads),
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        )
+    except Exception as error:
+        sought = f"the mirror {mirror}" if mirror else "a mirror (RNNZOO_DATA_MIRROR is not set)"
+        sought += " (which does not list it)" if mirror and not listed else ""
+        raise DataError(
+            f"data set {name!r} is not prepared. Looked in {folder} and in {sought}; preparing it failed "
+            f"({type(error).__name__}: {_first_line(error)}). Connect to the network, or set RNNZOO_DATA_MIRROR "
+            f"to a folder with {_TABLE} that lists it"
+        ) from error
+    return builder
+
+
+def seed_cache(name: str, mirror: Path, downloads: Path) -> bool:
+    """Copy a data set's files from the mirror to where TFDS keeps its downloads.
+
+    Returns:
+        Whether the mirror lists the data set.
+
+    Raises:
+        DataError: a listed file is missing, or its bytes are not those TFDS has registered.
+    """
+    rows = [row for row in _table(mirror) if row["builder"] == name]
+    for row in rows:
+        target = downloads / row["cache_file"]
+        if not target.is_file():
+            _write(target, _checked_bytes(mirror / row["file"], row))
+        # TFDS takes a cached file only with this note of its origin beside it.
+        info = target.with_name(target.name + ".INFO")
+        if not info.is_file():
+            _write(info, json.dumps({"urls": [row["url"]]}).encode())
+    return bool(rows)
+
+
+def _table(mirror: Path) -> Iterator[dict[str, str]]:
+    with (mirror / _TABLE).open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file, delimiter="\t")
+
+
+def _checked_bytes(source: Path, row: dict[str, str]) -> bytes:
+    try:
+        data = source.read_bytes()
+        if row["prepare"].startswith("gunzip"):
+            data = gzip.decompress(data)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{source}, listed in {_TABLE}, cannot be read ({error}). Copy the mirror anew") from error
+    # An archive may be packed anew with the same members; the table says so, and TFDS checks what it unpacks.
+    found = hashlib.sha256(data).hexdigest()
+    if found != row["sha256"] and "other archive bytes" not in row["prepare"]:
+        raise DataError(f"{source} should have SHA-256 {row['sha256']}, but has {found}. Copy the mirror anew")
+    return data
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:200]

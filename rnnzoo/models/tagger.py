@@ -1,0 +1,65 @@
+"""A label for each word, decided a few words later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from rnnzoo.errors import ConfigError
+from rnnzoo.layers import CharCNN, LookaheadConv, PaddedEmbedding, WordDropout
+from rnnzoo.models.config import TaggerConfig
+from rnnzoo.models.recurrent import recurrent_layer
+from streaming.runtime.text import AFFIXES, WordEncoder
+
+
+def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
+    """A tagger: word, character and affix vectors; a convolution over the neighbours; recurrent layers; logits.
+
+    The convolution comes first, so that the recurrent state already knows the words ahead, and because padding
+    after it would have to be zeroed: before it, padding embeds to zeros, which is what lies beyond the end.
+
+    Args:
+        config: sizes.
+        encoder: vocabularies, labels L, and which inputs there are.
+
+    Returns:
+        A functional model; inputs `words` (B, T), `chars` (B, T, C), `affixes` (B, T, A), those the encoder makes,
+        all int32; output logits (B, T, L).
+
+    Raises:
+        ConfigError: `bidirectional` and `lookahead` contradict each other, or the cell is unknown.
+    """
+    if config.bidirectional and config.lookahead:
+        raise ConfigError(
+            "model.bidirectional=true reads to the end of the sentence and leaves model.lookahead="
+            f"{config.lookahead} nothing to do: set model.lookahead=0, or model.bidirectional=false to stream"
+        )
+    inputs, parts = _embed(config, encoder)
+    x = keras.layers.Concatenate(name="embedded")(parts) if len(parts) > 1 else parts[0]
+    x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(x)
+    x = LookaheadConv(config.conv_units, config.lookahead, config.context, "relu", name="neighbours")(x)
+    x = keras.layers.Dropout(config.dropout, name="neighbours_dropout")(x)
+    for i in range(config.layers):
+        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}", bidirectional=config.bidirectional)(x)
+        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
+        x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
+    logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
+    return keras.Model(inputs, logits, name="tagger")
+
+
+def _embed(config: TaggerConfig, encoder: WordEncoder) -> tuple[dict[str, Any], list[Any]]:
+    words = keras.Input((None,), dtype="int32", name="words")
+    inputs, parts = {"words": words}, []
+    known = WordDropout(config.word_dropout, name="word_dropout")(words)
+    parts.append(PaddedEmbedding(len(encoder.words), config.word_size, name="word_embedding")(known))
+    if config.char_filters and "chars" in encoder.inputs:
+        inputs["chars"] = chars = keras.Input((None, encoder.max_word_length), dtype="int32", name="chars")
+        layer = CharCNN(
+            len(encoder.chars), config.char_size, config.char_filters, config.char_widths, name="char_cnn"
+        )
+        parts.append(layer(chars))
+    if config.affix_size and "affixes" in encoder.inputs:
+        inputs["affixes"] = affixes = keras.Input((None, AFFIXES), dtype="int32", name="affixes")
+        parts.append(PaddedEmbedding(len(encoder.affixes), config.affix_size, name="affix_embedding")(affixes))
+    return inputs, parts
