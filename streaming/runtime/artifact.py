@@ -1,7 +1,8 @@
 """The file: a TFLite flatbuffer with a zip appended that holds `streaming.json` and the associated files.
 
-Appending a zip is the TFLite Metadata convention for associated files: interpreters ignore it, `zipfile` reads it.
-Every byte of a file is covered: the flatbuffer and the files by SHA-256 in `streaming.json`, that one by the zip's CRC.
+Appending a zip is the TFLite Metadata convention for associated files: interpreters ignore it, `zipfile`
+reads it. Every byte is covered: the flatbuffer and the files by SHA-256 in `streaming.json`, that one by the
+zip's CRC.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def fingerprint(flatbuffer: bytes) -> str:
 
 
 def pack(flatbuffer: bytes, metadata: Metadata, files: Mapping[str, bytes]) -> bytes:
-    """The bytes of a whole file. Fingerprint, size and file hashes are filled in; equal input gives equal bytes."""
+    """The bytes of a whole file, fingerprint, size and hashes filled in; equal input gives equal bytes."""
     for name in files:
         _check_name(name, "the files given to convert")
     metadata = dataclasses.replace(
@@ -109,7 +110,8 @@ def parse(content: bytes, name: str) -> Artifact:
     """Verify the bytes of a file, called `name` in errors."""
     if content[4:8] != b"TFL3":
         raise ArtifactError(
-            f"{name} is not a TFLite file ({len(content)} bytes, no TFL3 mark); give one made by streaming.convert"
+            f"{name} is not a TFLite file ({len(content)} bytes, no TFL3 mark); "
+            "give one made by streaming.convert"
         )
     files, start = _read_zip(content, name)
     try:
@@ -166,7 +168,8 @@ def _read_zip(content: bytes, name: str) -> tuple[dict[str, bytes], int]:
         NotImplementedError,
     ) as error:
         raise ArtifactError(
-            f"{name} is truncated, damaged or was not made by streaming.convert ({error}); copy or convert it again"
+            f"{name} is truncated, damaged or was not made by streaming.convert ({error}); "
+            "copy or convert it again"
         ) from error
 
 

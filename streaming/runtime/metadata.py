@@ -1,7 +1,7 @@
 """What `streaming.json` says about a streaming model: its signatures, tensors, state and timing.
 
-Shapes never count the batch axis B; tensors with `time=True` are (B, T, *shape) in the graph, T being the chunk of
-the signature. All counts of time are in steps of the model's input.
+Shapes never count the batch axis B; tensors with `time=True` are (B, T, *shape) in the graph, T being the
+chunk of the signature. All counts of time are in steps of the model's input.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class InputInfo:
 class OutputInfo:
     """One output: (B, T * rate, *shape).
 
-    After T input steps, output position `s` of the stream exists where start <= s < T + end. `end` is thus the number
-    of steps that `finish()` must flush. `running`: the offline model has no time axis here and equals the last row.
-    Where the rate is not 1 the graph says itself which positions exist, in the boolean output named `valid`.
+    After T input steps, output position `s` of the stream exists where start <= s < T + end. `end` is thus the
+    number of steps that `finish()` must flush. `running`: the offline model has no time axis here and equals
+    the last row. Where the rate is not 1 the graph says which positions exist, in the boolean output `valid`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class OutputInfo:
 
 @dataclass(frozen=True)
 class StatePack:
-    """All states of one dtype, side by side in one tensor (B, size): an input, and an output of the next step.
+    """All states of one dtype side by side in one tensor (B, size): an input, and an output for the next step.
 
     `initial` names the associated file with the raw little-endian initial row; None means zeros.
     """
@@ -89,9 +89,9 @@ class Metadata:
     """The whole of `streaming.json`.
 
     chunk: steps a `Stream.step` takes; unit: the smallest legal chunk, the one of signature `step`;
-    delay: input steps between an input and the output of its position; flush: steps that `finish()` runs on;
+    delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
     valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
-    state: "external" (packs are inputs and outputs) or "internal" (resource variables and a `reset` signature).
+    state: "external" (packs are inputs and outputs) or "internal" (variables and a `reset` signature).
     """
 
     fingerprint: str
@@ -127,7 +127,7 @@ class Metadata:
 
     @classmethod
     def from_json(cls, data: Any) -> Metadata:
-        """Build from parsed JSON; raises ArtifactError naming the first field that is missing or of a wrong type."""
+        """Build from parsed JSON; raises ArtifactError naming the first field that is missing or wrong."""
         if not isinstance(data, Mapping):
             raise ArtifactError(
                 f"streaming.json: expected an object, got {type(data).__name__}; convert the model again"
