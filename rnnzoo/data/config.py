@@ -11,7 +11,7 @@ class DataConfig:
 
     Args:
         dataset: a TFDS name (`universal_dependencies/en_ewt`, `clinc_oos`) or `conll:FOLDER`, a folder with
-            `train.conllu`, `dev.conllu` and `test.conllu` (columns of CoNLL-U: the word second, the tag fourth).
+            `train.conllu`, `dev.conllu` and `test.conllu` (CoNLL-U: the word second, the tag fourth).
         inputs: which arrays the encoder makes: any of `words`, `chars`, `affixes`.
         min_count: words seen less often in the training split become the unknown word.
         affix_min_count: the same for prefixes, suffixes and word shapes.

@@ -36,7 +36,7 @@ def find_mirror() -> Path | None:
     """
     if chosen := os.environ.get("RNNZOO_DATA_MIRROR"):
         if not (Path(chosen) / _TABLE).is_file():
-            raise DataError(f"RNNZOO_DATA_MIRROR={chosen}: expected a folder with {_TABLE}; unset it to download")
+            raise DataError(f"RNNZOO_DATA_MIRROR={chosen}: expected a folder with {_TABLE}; or unset it")
         return Path(chosen)
     roots = (Path.cwd().parent, Path(__file__).resolve().parents[3])
     return next((r / _DEFAULT_MIRROR for r in roots if (r / _DEFAULT_MIRROR / _TABLE).is_file()), None)
@@ -60,7 +60,7 @@ def load_builder(name: str) -> Any:
     try:
         builder = tfds.builder(name, data_dir=str(folder))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise DataError(f"TensorFlow Datasets has no data set {name!r}; see tensorflow.org/datasets") from error
+        raise DataError(f"TensorFlow Datasets has no data set {name!r}; see its catalogue") from error
     if builder.is_prepared():
         return builder
     downloads = folder / "downloads"
@@ -73,12 +73,13 @@ def load_builder(name: str) -> Any:
             download_config=tfds.download.DownloadConfig(try_download_gcs=False),
         )
     except Exception as error:
-        sought = f"the mirror {mirror}" if mirror else "a mirror (RNNZOO_DATA_MIRROR is not set)"
-        sought += " (which does not list it)" if mirror and not listed else ""
+        sought = "no mirror (RNNZOO_DATA_MIRROR is not set)"
+        if mirror:
+            sought = f"the mirror {mirror}" + ("" if listed else ", which does not list it")
         raise DataError(
             f"data set {name!r} is not prepared. Looked in {folder} and in {sought}; preparing it failed "
-            f"({type(error).__name__}: {_first_line(error)}). Connect to the network, or set RNNZOO_DATA_MIRROR "
-            f"to a folder with {_TABLE} that lists it"
+            f"({type(error).__name__}: {_first_line(error)}). Connect to a network, or set "
+            f"RNNZOO_DATA_MIRROR to a folder with {_TABLE} that lists it"
         ) from error
     return builder
 
@@ -115,11 +116,11 @@ def _checked_bytes(source: Path, row: dict[str, str]) -> bytes:
         if row["prepare"].startswith("gunzip"):
             data = gzip.decompress(data)
     except (OSError, EOFError) as error:
-        raise DataError(f"{source}, listed in {_TABLE}, cannot be read ({error}). Copy the mirror anew") from error
-    # An archive may be packed anew with the same members; the table says so, and TFDS checks what it unpacks.
+        raise DataError(f"{source}, listed in {_TABLE}, cannot be read ({error}). Copy it anew") from error
+    # The table marks an archive that was packed anew from the same members: its own bytes differ.
     found = hashlib.sha256(data).hexdigest()
     if found != row["sha256"] and "other archive bytes" not in row["prepare"]:
-        raise DataError(f"{source} should have SHA-256 {row['sha256']}, but has {found}. Copy the mirror anew")
+        raise DataError(f"{source}: expected SHA-256 {row['sha256']}, found {found}. Copy it anew")
     return data
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnzoo.data.mirror import load_builder
 from rnnzoo.errors import DataError
-from streaming.runtime.text import tokenize
+from streaming.runtime.tokenization import tokenize
 
 _UNIVERSAL = "universal_dependencies/"
 _CONLL = "conll:"
@@ -45,7 +45,8 @@ def read_source(dataset: str, limit: int | None = None) -> Source:
     elif dataset == _CLINC:
         read, kind = _read_clinc(), "classifier"
     else:
-        raise DataError(f"unknown data set {dataset!r}: expected {_UNIVERSAL}LANGUAGE, {_CLINC} or {_CONLL}FOLDER")
+        known = f"{_UNIVERSAL}TREEBANK, {_CLINC} or {_CONLL}FOLDER"
+        raise DataError(f"unknown data set {dataset!r}: expected {known}")
     if limit is not None and limit < 1:
         raise DataError(f"data.limit is at least 1 example; received {limit}")
     splits = {split: examples[:limit] for split, examples in read.items()}
@@ -63,7 +64,7 @@ def _read_universal(name: str) -> dict[str, list[Example]]:
 
     def read(split: str) -> Iterator[Example]:
         for row in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False)):
-            # Ranges of words written as one ("don't") and copied words have no head: the treebank counts neither.
+            # Ranges of words written as one ("don't") and copied words have no head and are no words.
             kept = [i for i, head in enumerate(row["head"]) if head != b"None"]
             if kept:
                 words = [row["tokens"][i].decode() for i in kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 # Sequences are padded to one of these lengths, so that a compiled step meets few shapes.
 _LENGTHS = (4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
+
+
+# Inputs by name (B, T, ...), labels (B, T) or (B,), weights of the same shape.
+Batch = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,12 @@ class TaskData:
             raise DataError(f"unknown split {split!r}; there are {', '.join(self.splits)}")
         return self.splits[split]
 
-    def dataset(self, split: str, batch_size: int, training: bool, seed: int | None = None) -> tf.data.Dataset:
+    def dataset(
+        self, split: str, batch_size: int, training: bool, seed: int | None = None
+    ) -> tf.data.Dataset:
         """Batches of sequences of like length, padded at the end with zeros.
+
+        A classifier reads a whole sequence, padding too: its batches hold sequences of one length.
 
         Args:
             split: `train`, `dev` or `test`.
@@ -69,25 +78,38 @@ class TaskData:
             seed: None: the seed of the data.
 
         Returns:
-            Elements (inputs by name (B, T, ...), labels (B, T) or (B,), weights of the same shape: 0 at padding
-            and at labels that the training split does not have).
+            Elements (inputs by name (B, T, ...), labels (B, T) or (B,), weights of the same shape: 0 at
+            padding and at labels that the training split does not have).
         """
         import tensorflow as tf
 
-        arrays = self._arrays(split)
-        passes = iter(range(1 << 30))
+        rows = self._arrays(split)
+        passes = itertools.count()
 
-        def batches() -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
-            rng = np.random.default_rng((self.seed if seed is None else seed, next(passes))) if training else None
-            for chosen in _batch_indices([len(a["words"]) for a in arrays], batch_size, rng):
-                yield self._collate([arrays[i] for i in chosen])
+        def generate() -> Iterator[Batch]:
+            chosen = (self.seed if seed is None else seed, next(passes))
+            rng = np.random.default_rng(chosen) if training else None
+            return (batch for _, batch in self.batches(split, batch_size, rng))
 
         targets = (None, None) if self.kind == "tagger" else (None,)
-        inputs = {
-            name: tf.TensorSpec((None, None, *arrays[0][name].shape[1:]), tf.int32) for name in self.encoder.inputs
-        }
+        shapes = {name: (None, None, *rows[0][name].shape[1:]) for name in self.encoder.inputs}
+        inputs = {name: tf.TensorSpec(shape, tf.int32) for name, shape in shapes.items()}
         signature = (inputs, tf.TensorSpec(targets, tf.int32), tf.TensorSpec(targets, tf.float32))
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(4)
+        made = tf.data.Dataset.from_generator(generate, output_signature=signature)
+        count = len(self._chosen(split, batch_size, None))
+        return made.apply(tf.data.experimental.assert_cardinality(count)).prefetch(4)
+
+    def batches(
+        self, split: str, batch_size: int, rng: np.random.Generator | None = None
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """The batches as arrays, each with the numbers of its examples; shuffled where `rng` is given."""
+        rows = self._arrays(split)
+        for chosen in self._chosen(split, batch_size, rng):
+            yield chosen, self._collate([rows[i] for i in chosen])
+
+    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+        lengths = np.array([len(row["words"]) for row in self._arrays(split)])
+        return _batch_indices(lengths, size, rng, exact=self.kind == "classifier")
 
     def _arrays(self, split: str) -> list[dict[str, np.ndarray]]:
         if split not in self._encoded:
@@ -99,9 +121,10 @@ class TaskData:
             self._encoded[split] = made
         return self._encoded[split]
 
-    def _collate(self, rows: list[dict[str, np.ndarray]]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    def _collate(self, rows: list[dict[str, np.ndarray]]) -> Batch:
         longest = max(len(row["words"]) for row in rows)
-        length = next((n for n in _LENGTHS if n >= longest), longest)
+        rounded = next((n for n in _LENGTHS if n >= longest), longest)
+        length = rounded if self.kind == "tagger" else longest
         inputs = {name: _pad([row[name] for row in rows], length, 0) for name in self.encoder.inputs}
         labels = _pad([row["labels"] for row in rows], length if self.kind == "tagger" else 1, -1)
         if self.kind == "classifier":
@@ -135,10 +158,13 @@ def from_source(source: Source, config: DataConfig, *, seed: int = 0) -> TaskDat
     return TaskData(source.kind, encoder, source.splits, config.dataset, seed)
 
 
-def _batch_indices(lengths: list[int], size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+def _batch_indices(
+    lengths: np.ndarray, size: int, rng: np.random.Generator | None, exact: bool
+) -> list[np.ndarray]:
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
-    order = order[np.argsort(np.array(lengths)[order], kind="stable")]
-    batches = [order[i : i + size] for i in range(0, len(order), size)]
+    order = order[np.argsort(lengths[order], kind="stable")]
+    cuts = np.flatnonzero(np.diff(lengths[order])) + 1 if exact else []
+    batches = [group[i : i + size] for group in np.split(order, cuts) for i in range(0, len(group), size)]
     if rng is not None:
         batches = [batches[i] for i in rng.permutation(len(batches))]
     return batches

@@ -68,7 +68,7 @@ class PaddedEmbedding(_Memoryless):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class CharCNN(_Memoryless):
-    """A word as the largest answer of each filter over its characters (Kim et al. 2016, Santos & Zadrozny 2014).
+    """A word as the largest answer of each filter over its characters (Santos & Zadrozny 2014).
 
         y = max over positions of relu(conv_k(embed(characters))), widths k side by side; padding gives zeros
 
@@ -105,11 +105,11 @@ class CharCNN(_Memoryless):
         self.embeddings = self.add_weight(
             name="embeddings", shape=(self.input_dim, self.char_size), initializer="uniform"
         )
-        self.kernels = [
-            self.add_weight(name=f"kernel_{k}", shape=(k, self.char_size, self.filters), initializer="glorot_uniform")
-            for k in self.widths
-        ]
-        self.biases = [self.add_weight(name=f"bias_{k}", shape=(self.filters,), initializer="zeros") for k in self.widths]
+        self.kernels, self.biases = [], []
+        for k in self.widths:
+            shape = (k, self.char_size, self.filters)
+            self.kernels.append(self.add_weight(shape, name=f"kernel_{k}", initializer="glorot_uniform"))
+            self.biases.append(self.add_weight(shape[-1:], name=f"bias_{k}", initializer="zeros"))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:2], self.filters * len(self.widths))

@@ -14,9 +14,9 @@ class LookaheadConv(keras.layers.Layer):
 
         y[t] = activation(b + sum_k x[t + k] W[k]),   k = -context ... lookahead
 
-    With `units=None` each feature is filtered by itself, y[t] = sum_k w[k] * x[t + k], and with `context=0` this
-    is the row convolution of Wang et al. 2016 (Lookahead Convolution Layer for Unidirectional Recurrent Neural
-    Networks) and of Deep Speech 2. Streamed, the output comes `lookahead` steps late.
+    With `units=None` each feature is filtered by itself, y[t] = sum_k w[k] * x[t + k], and with `context=0`
+    this is the row convolution of Wang et al. 2016 (Lookahead Convolution Layer for Unidirectional Recurrent
+    Neural Networks) and of Deep Speech 2. Streamed, the output comes `lookahead` steps late.
 
     Args:
         units: output features U; None: as many as the input has, each filtered by itself.
@@ -59,8 +59,10 @@ class LookaheadConv(keras.layers.Layer):
         features = input_shape[-1]
         shape = (self.taps, features) if self.units is None else (self.taps * features, self.units)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
-        width = features if self.units is None else self.units
-        self.bias = self.add_weight(name="bias", shape=(width,), initializer="zeros") if self.use_bias else None
+        self.bias = None
+        if self.use_bias:
+            width = features if self.units is None else self.units
+            self.bias = self.add_weight(name="bias", shape=(width,), initializer="zeros")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units or input_shape[-1])

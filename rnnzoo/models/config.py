@@ -17,13 +17,16 @@ class TaggerConfig:
         affix_size: width of each affix embedding; 0: no affixes.
         context: words to the left that the first convolution sees.
         lookahead: words to the right that the first convolution sees: the delay of the stream.
+        project: width of the vector that each word becomes before the convolution; 0: as wide as its parts.
         conv_units: outputs of that convolution.
         cell: `lstm` or `gru`.
         units: width of each recurrent layer.
         layers: recurrent layers, each after the first with a residual connection.
-        bidirectional: read the sentence from both ends. Such a tagger is not streamable: it needs `lookahead` 0.
+        bidirectional: read the sentence from both ends; not streamable, and needs `lookahead` 0.
         dropout: rate between layers, in training.
+        input_dropout: rate on the vectors of words, characters and affixes, in training.
         word_dropout: rate at which known words become the unknown word, in training.
+        affix_dropout: the same for affixes.
     """
 
     word_size: int = 128
@@ -33,13 +36,16 @@ class TaggerConfig:
     affix_size: int = 32
     context: int = 2
     lookahead: int = 2
+    project: int = 0
     conv_units: int = 256
     cell: str = "lstm"
     units: int = 256
     layers: int = 1
     bidirectional: bool = False
     dropout: float = 0.4
+    input_dropout: float = 0.4
     word_dropout: float = 0.1
+    affix_dropout: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,18 @@ from streaming.runtime.text import AFFIXES, WordEncoder
 
 
 def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
-    """A tagger: word, character and affix vectors; a convolution over the neighbours; recurrent layers; logits.
+    """Word, character and affix vectors; a convolution over the neighbours; recurrent layers; logits.
 
-    The convolution comes first, so that the recurrent state already knows the words ahead, and because padding
-    after it would have to be zeroed: before it, padding embeds to zeros, which is what lies beyond the end.
+    The convolution comes first, so that the recurrent state already knows the words ahead, and because
+    padding embeds to zeros there, which is what lies beyond the end of a sentence.
 
     Args:
         config: sizes.
         encoder: vocabularies, labels L, and which inputs there are.
 
     Returns:
-        A functional model; inputs `words` (B, T), `chars` (B, T, C), `affixes` (B, T, A), those the encoder makes,
-        all int32; output logits (B, T, L).
+        A functional model; inputs `words` (B, T), `chars` (B, T, C), `affixes` (B, T, A), those the encoder
+        makes, all int32; output logits (B, T, L).
 
     Raises:
         ConfigError: `bidirectional` and `lookahead` contradict each other, or the cell is unknown.
@@ -37,11 +37,16 @@ def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
         )
     inputs, parts = _embed(config, encoder)
     x = keras.layers.Concatenate(name="embedded")(parts) if len(parts) > 1 else parts[0]
-    x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(x)
+    x = keras.layers.Dropout(config.input_dropout, name="embedded_dropout")(x)
+    if config.project:
+        # No bias: padding stays zero.
+        x = keras.layers.Dense(config.project, use_bias=False, activation="relu", name="projection")(x)
+        x = keras.layers.Dropout(config.dropout, name="projection_dropout")(x)
     x = LookaheadConv(config.conv_units, config.lookahead, config.context, "relu", name="neighbours")(x)
     x = keras.layers.Dropout(config.dropout, name="neighbours_dropout")(x)
     for i in range(config.layers):
-        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}", bidirectional=config.bidirectional)(x)
+        both = config.bidirectional
+        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}", bidirectional=both)(x)
         y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
         x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
@@ -61,5 +66,7 @@ def _embed(config: TaggerConfig, encoder: WordEncoder) -> tuple[dict[str, Any], 
         parts.append(layer(chars))
     if config.affix_size and "affixes" in encoder.inputs:
         inputs["affixes"] = affixes = keras.Input((None, AFFIXES), dtype="int32", name="affixes")
-        parts.append(PaddedEmbedding(len(encoder.affixes), config.affix_size, name="affix_embedding")(affixes))
+        known = WordDropout(config.affix_dropout, name="affix_dropout")(affixes)
+        layer = PaddedEmbedding(len(encoder.affixes), config.affix_size, name="affix_embedding")
+        parts.append(layer(known))
     return inputs, parts

@@ -44,9 +44,9 @@ class Vocabulary:
 
     @classmethod
     def count(cls, items: Iterable[str], min_count: int = 1) -> Vocabulary:
-        """Entries seen at least `min_count` times, the most frequent first, then in the order of the alphabet."""
+        """Entries seen at least `min_count` times, the most frequent first."""
         counts = Counter(items)
-        kept = [item for item, n in counts.items() if n >= min_count and "\n" not in item and "\r" not in item]
+        kept = [item for item, n in counts.items() if n >= min_count and not re.search(r"[\r\n]", item)]
         return cls(sorted(kept, key=lambda item: (-counts[item], item)))
 
     def to_bytes(self) -> bytes:
@@ -63,13 +63,13 @@ class Vocabulary:
         try:
             lines = data.decode("utf-8").split("\n")
         except UnicodeDecodeError as error:
-            raise ArtifactError(f"a vocabulary is UTF-8 text; this one is not ({error}). Write it anew") from error
+            raise ArtifactError(f"a vocabulary is UTF-8 text; this is not ({error})") from error
         return cls(lines[:-1] if lines and not lines[-1] else lines)
 
 
 def word_shape(word: str) -> str:
     """Letter case and digits of a word, runs made one: `McDonald's-2020` -> `XxXx'x-d`."""
-    kinds = ("X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word[:64])
+    kinds = ("X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word)
     shape: list[str] = []
     for kind in kinds:
         if not shape or shape[-1] != kind:
@@ -194,12 +194,12 @@ class WordEncoder:
         """
         for name in ("words.txt", "chars.txt", "affixes.txt", "labels.txt", "features.json"):
             if name not in files:
-                raise ArtifactError(f"a word encoder needs the file {name}; the artifact holds {sorted(files)}")
+                raise ArtifactError(f"a word encoder needs {name}; the artifact holds {sorted(files)}")
         try:
             settings = json.loads(files["features.json"])
             inputs, size = tuple(settings["inputs"]), int(settings["max_word_length"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"features.json of a word encoder is damaged ({error}). Export anew") from error
+            raise ArtifactError(f"features.json is damaged ({error}). Export the model anew") from error
         return cls(
             words=Vocabulary.from_bytes(files["words.txt"]),
             chars=Vocabulary.from_bytes(files["chars.txt"]),
@@ -208,7 +208,3 @@ class WordEncoder:
             inputs=inputs,
             max_word_length=size,
         )
-
-
-def tokenize(text: str) -> list[str]:
-    return text.split()

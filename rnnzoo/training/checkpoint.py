@@ -1,0 +1,53 @@
+"""Weights as safetensors files, never half-written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from rnnzoo.errors import DataError
+
+
+def write_weights(model: keras.Model, path: Path, dtype: str = "float32") -> None:
+    """Write the weights by the names of their variables, to a temporary file that then takes the place.
+
+    Args:
+        model: a built model.
+        path: where to; its folder is made.
+        dtype: floating-point weights are stored as this, `float32` or `float16`.
+    """
+    arrays = {}
+    for variable in model.weights:
+        value = np.asarray(variable.numpy())
+        arrays[variable.path] = value.astype(dtype) if value.dtype == np.float32 else value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(save(arrays))
+    os.replace(part, path)
+
+
+def read_weights(model: keras.Model, path: Path) -> None:
+    """Set the weights of a model of the same architecture.
+
+    Raises:
+        DataError: the file is missing, damaged, or belongs to another architecture.
+    """
+    try:
+        arrays = load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} is no file of weights ({error}). Train or download anew") from error
+    for variable in model.weights:
+        found = arrays.pop(variable.path, None)
+        if found is None or found.shape != tuple(variable.shape):
+            shape = "missing" if found is None else found.shape
+            expected = f"{variable.path} with shape {tuple(variable.shape)}"
+            raise DataError(f"{path} belongs to another architecture: expected {expected}, found {shape}")
+        variable.assign(found.astype(variable.dtype))
+    if arrays:
+        surplus = ", ".join(sorted(arrays)[:3])
+        raise DataError(f"{path} belongs to another architecture: it also holds {surplus}")

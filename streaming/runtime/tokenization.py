@@ -1,0 +1,77 @@
+"""Running English text into sentences and words, as the English web treebank of UD splits them."""
+
+from __future__ import annotations
+
+import re
+
+_ABBREVIATIONS = (
+    "mr|mrs|ms|dr|prof|sr|jr|st|inc|ltd|co|corp|vs|etc|eg|ie|no|fig|gen|sen|rep|gov|capt|col|lt|sgt|rev|hon|"
+    "jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun|ave|blvd|rd|dept|est|approx"
+)
+# These may well end a sentence; the others announce a name or a number.
+_MAY_END = {"etc", "inc", "ltd", "co", "corp", "jr", "sr", "st", "ave", "blvd", "rd", "dept"}
+
+_TOKEN = re.compile(
+    rf"""
+      (?P<link>(?:https?://|ftp://|www\.)\S*[\w/=&\#-] | [\w.+-]+@[\w-]+(?:\.[\w-]+)+ |
+               (?:[\w-]+\.)+(?:com|org|net|edu|gov|co\.uk|html?)\b(?:/\S*[\w/])?)
+    | (?P<smile>(?<!\w)[:;=8][-o']?[()DPp\[\]/\\|](?!\w) | <3(?!\w))
+    | (?P<initials>(?:[A-Za-z]\.){{2,}} | (?<![\w'’])[A-Z]\.(?=\s+[A-Z]))
+    | (?P<short>\b(?:{_ABBREVIATIONS})\.(?!\w))
+    | (?P<number>(?:(?<!\w)[+-]?|(?<=[$£€\#]))\d+(?:[.,:/-]\d+)*(?:(?:st|nd|rd|th|s|k|m|x)\b)?
+               (?![^\W\d_]) | \.\d+(?!\w))
+    | (?P<word>[^\W_](?:[\w]|[&](?=\w)|['’](?=\w))*)
+    | (?P<clitic>['’](?:s|m|d|re|ve|ll|em|til|cause|\d\ds?)(?!\w))
+    | (?P<run>[!?]{{2,}} | (?P<same>[.*_=~\#-])(?P=same)+ | ``|'' | -+> | <-+)
+    | (?P<other>\S)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_NOT = re.compile(r"(.+)(n['’]t)", re.IGNORECASE)
+_CLITIC = re.compile(r"(.+?)(['’](?:s|m|d|re|ve|ll))", re.IGNORECASE)
+_FUSED = {"cannot": 3, "gonna": 3, "gotta": 3, "wanna": 3, "gimme": 3, "lemme": 3, "dunno": 2}
+_CLOSING = frozenset("\"')]}»”’") | {"''"}
+
+
+def tokenize(text: str) -> list[str]:
+    """The words of a text, in order; nothing but white space is lost.
+
+    Punctuation and hyphens stand alone; `don't` becomes `do` and `n't`, `John's` becomes `John` and `'s`;
+    abbreviations, numbers, addresses and smileys stay whole.
+    """
+    return [word for match in _TOKEN.finditer(text) for word in _split(match)]
+
+
+def _split(match: re.Match[str]) -> list[str]:
+    token = match.group()
+    if match.lastgroup != "word":
+        return [token]
+    if cut := _FUSED.get(token.lower()):
+        return [token[:cut], token[cut:]]
+    found = _NOT.fullmatch(token) or _CLITIC.fullmatch(token)
+    return [found.group(1), found.group(2)] if found else [token]
+
+
+def sentences(text: str) -> list[list[str]]:
+    """The words of each sentence of a text.
+
+    A sentence ends at a blank line, or at `.`, `!`, `?` or `...` (with quotes and brackets closed) unless the
+    next word begins in lower case.
+    """
+    return [sentence for block in re.split(r"\n\s*\n", text) for sentence in _sentences(tokenize(block))]
+
+
+def _sentences(words: list[str]) -> list[list[str]]:
+    found: list[list[str]] = []
+    start = 0
+    for i, word in enumerate(words):
+        after = words[i + 1] if i + 1 < len(words) else ""
+        closes = word in _CLOSING and i > start and _ends(words[i - 1])
+        if ((_ends(word) and after not in _CLOSING) or closes) and not after[:1].islower():
+            found.append(words[start : i + 1])
+            start = i + 1
+    return [*found, words[start:]] if start < len(words) else found
+
+
+def _ends(word: str) -> bool:
+    return word[-1] in ".!?…" and (set(word) <= set(".!?…") or word[:-1].lower() in _MAY_END)
