@@ -1,0 +1,124 @@
+"""A plan as TensorFlow graphs: one function a signature, weights frozen into it, states packed by dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from streaming.conversion.plan import VALIDITY, Plan
+from streaming.conversion.rules.base import Env
+from streaming.conversion.signals import Signal
+from streaming.conversion.values import Chunk, Static
+from streaming.runtime.metadata import StatePack, StateSlot
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each state lies in the packed tensors."""
+
+    packs: tuple[StatePack, ...]
+    slots: tuple[StateSlot, ...]
+    initial: tuple[np.ndarray, ...]
+
+
+def layout(plan: Plan, taken: set[str]) -> Layout:
+    """Pack the states of a plan, one tensor a dtype, under names that no input or output has."""
+    packs: list[StatePack] = []
+    slots: list[StateSlot] = []
+    initial: list[np.ndarray] = []
+    for dtype in sorted({spec.dtype for spec in plan.states.values()}):
+        name = "state" if dtype == "float32" else f"state_{dtype}"
+        while name in taken:
+            name += "_"
+        offset, values = 0, []
+        for state, spec in plan.states.items():
+            if spec.dtype != dtype:
+                continue
+            slots.append(StateSlot(state, spec.shape, dtype, len(packs), offset))
+            values.append(np.broadcast_to(np.asarray(spec.initial, dtype), spec.shape).ravel())
+            offset += values[-1].size
+        row = np.concatenate(values)
+        file = f"initial/{name}.bin" if row.any() else None
+        packs.append(StatePack(name, name, dtype, offset, file))
+        initial.append(row)
+    return Layout(tuple(packs), tuple(slots), tuple(initial))
+
+
+def trace(plan: Plan, layout: Layout, valid: str | None, batch: int, chunk: int, fused: bool) -> Any:
+    """The concrete function of one signature: `batch` streams by `chunk` steps."""
+    specs: dict[str, tf.TensorSpec] = {}
+    for name, signal in plan.inputs.items():
+        shape = (batch, chunk, *signal.shape) if signal.timeline else (batch, *signal.shape)
+        specs[name] = tf.TensorSpec(shape, signal.dtype, name=name)
+    if valid is not None:
+        specs[valid] = tf.TensorSpec((batch, chunk), "bool", name=valid)
+    for pack in layout.packs:
+        specs[pack.input] = tf.TensorSpec((batch, pack.size), pack.dtype, name=pack.input)
+
+    weights = [(variable, variable.numpy()) for variable in plan.model.variables]
+
+    @tf.function(autograph=False)
+    def step(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        # Constants made inside the trace become part of its graph; variables would stay outside the file.
+        mapping = [(variable, tf.constant(value)) for variable, value in weights]
+        env = Env(batch, chunk, fused, _unpack(layout, tensors), {id(v): value for v, value in weights})
+        with keras.StatelessScope(state_mapping=mapping):
+            return _run(plan, layout, valid, env, tensors)
+
+    return step.get_concrete_function(**specs)
+
+
+def _run(
+    plan: Plan, layout: Layout, valid: str | None, env: Env, tensors: dict[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    if valid is not None:
+        now = tf.cast(tensors[valid], tf.float32)
+        env.history = tf.concat([env.read(VALIDITY), now], axis=1) if plan.history else now
+        if plan.history:
+            env.write(VALIDITY, env.history[:, env.chunk :])
+    values: dict[int, Any] = {}
+    for name, signal in plan.inputs.items():
+        tensor = tensors[name]
+        moving = signal.timeline is not None
+        values[id(signal)] = Chunk(env.batch, env.chunk, full=tensor) if moving else Static(tensor, env.chunk)
+    for step in plan.steps:
+        args, kwargs = keras.tree.map_structure(
+            lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
+        )
+        outputs = step.rule.step(env, *args, **kwargs)
+        for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
+            values[id(signal)] = value
+    results = {name: tf.identity(values[id(signal)].full) for name, signal in plan.outputs.items()}
+    return {**results, **_pack(layout, env)}
+
+
+def _unpack(layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    states: dict[str, tf.Tensor] = {}
+    for index, pack in enumerate(layout.packs):
+        slots = [slot for slot in layout.slots if slot.pack == index]
+        packed = tensors[pack.input]
+        parts = tf.split(packed, [_size(slot) for slot in slots], axis=1) if len(slots) > 1 else [packed]
+        for slot, part in zip(slots, parts, strict=True):
+            states[slot.name] = (
+                part if len(slot.shape) == 1 else tf.reshape(part, (part.shape[0], *slot.shape))
+            )
+    return states
+
+
+def _pack(layout: Layout, env: Env) -> dict[str, tf.Tensor]:
+    packed = {}
+    for index, pack in enumerate(layout.packs):
+        parts = []
+        for slot in (slot for slot in layout.slots if slot.pack == index):
+            value = env.updates[slot.name]
+            parts.append(value if len(slot.shape) == 1 else tf.reshape(value, (env.batch, _size(slot))))
+        packed[pack.output] = tf.concat(parts, axis=1) if len(parts) > 1 else tf.identity(parts[0])
+    return packed
+
+
+def _size(slot: StateSlot) -> int:
+    return int(np.prod(slot.shape, dtype=int))

@@ -1,0 +1,255 @@
+"""Walks a Keras graph and decides, call by call, how it takes a step.
+
+model -> signals of its inputs -> for each node, in topological order: align the delays of its inputs, find the rule,
+let it say its outputs and states -> Plan. Nested models are walked in place, under their name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+from streaming.conversion.rules import rule_for
+from streaming.conversion.rules.base import Call, Rule
+from streaming.conversion.rules.protocol import DelayRule
+from streaming.conversion.signals import Signal, StateSpec, Timeline
+from streaming.errors import InputError, NotStreamableError
+
+VALIDITY = "stream/validity"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rule of the plan with its arguments (signals in place of tensors) and the signals it makes."""
+
+    rule: Rule
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: Any
+
+
+@dataclass
+class Plan:
+    """Everything that a traced step needs to know.
+
+    history: how many past positions the validity of the deepest delay needs; None where no rule needs validity.
+    """
+
+    model: Functional
+    inputs: dict[str, Signal] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    outputs: dict[str, Signal] = field(default_factory=dict)
+    id_limits: dict[str, int] = field(default_factory=dict)
+    history: int | None = None
+
+    @property
+    def states(self) -> dict[str, StateSpec]:
+        """Every state of the stream by its full name, in the order of the graph."""
+        found = {step.rule.key(name): spec for step in self.steps for name, spec in step.rule.states.items()}
+        if self.history:
+            found[VALIDITY] = StateSpec((self.history,))
+        return found
+
+    @property
+    def delay(self) -> int:
+        """Input steps between an input and the output of its position."""
+        return max(_timeline(signal).start for signal in self.outputs.values())
+
+    @property
+    def flush(self) -> int:
+        """Steps that a finished stream must run on."""
+        return max(_timeline(signal).end for signal in self.outputs.values())
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a call, for `streaming inspect`: name, kind, shape, delay, and the sizes of its states."""
+        rows = []
+        for step in self.steps:
+            for signal in keras.tree.flatten(step.outputs)[:1]:
+                delay = signal.timeline.start if signal.timeline else 0
+                states = {name: list(spec.shape) for name, spec in step.rule.states.items()}
+                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "shape": list(signal.shape)}
+                rows.append({**row, "delay": delay, "running": signal.running, "states": states})
+        return rows
+
+
+def plan(model: Any) -> Plan:
+    """Plan a functional or Sequential model; raises NotStreamableError or InputError naming what stands in the way."""
+    function = _function(model)
+    _check_dtypes(function)
+    planner = _Planner(Plan(function))
+    planner.add_inputs()
+    signals = planner.walk(function, list(planner.plan.inputs.values()), "")
+    planner.finish(signals)
+    return planner.plan
+
+
+def _function(model: Any) -> Functional:
+    if not isinstance(model, keras.Model):
+        raise InputError(
+            f"expected a keras.Model, got {type(model).__name__}; give a functional or Sequential model"
+        )
+    if isinstance(model, keras.Sequential):
+        if not model.built or model._functional is None:
+            raise InputError(
+                f"model {model.name!r} is not built; add keras.Input((None, features)) first or call it on data"
+            )
+        return model._functional
+    if not isinstance(model, Functional) or type(model).call is not Functional.call:
+        raise NotStreamableError(
+            f"model {model.name!r} ({type(model).__name__}) is subclassed, so its graph is hidden in code; "
+            "rebuild it with the functional API from the same layers"
+        )
+    return model
+
+
+def _check_dtypes(model: keras.Model) -> None:
+    for layer in model._flatten_layers():
+        policy = layer.dtype_policy
+        if policy.compute_dtype not in ("float32", "string") and not policy.compute_dtype.startswith("int"):
+            raise NotStreamableError(
+                f"layer {layer.name!r} ({type(layer).__name__}) computes in {policy.compute_dtype}, expected float32; "
+                "build the model under the dtype policy 'float32' and load the same weights"
+            )
+
+
+class _Planner:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._delayed: dict[tuple[int, int], Signal] = {}
+        self._names: set[str] = set()
+
+    def add_inputs(self) -> None:
+        tensors = self.plan.model.inputs
+        for name, tensor in zip(_identifiers(t.name for t in tensors), tensors, strict=True):
+            shape = tuple(tensor.shape)
+            unknown = [axis for axis, size in enumerate(shape) if size is None and axis > 0]
+            if unknown and unknown != [1]:
+                raise NotStreamableError(
+                    f"input {name!r} of shape {shape} has unknown sizes at axes {unknown}, expected time at axis 1 "
+                    "alone; fix every other size"
+                )
+            dtype = keras.backend.standardize_dtype(tensor.dtype)
+            if dtype not in ("float32", "int32", "int64", "bool", "uint8", "int8", "int16"):
+                raise NotStreamableError(
+                    f"input {name!r} has dtype {dtype}, expected float32 or an integer; cast it"
+                )
+            timeline = Timeline() if unknown else None
+            quiet = timeline is not None and dtype == "float32"
+            features = shape[2:] if unknown else shape[1:]
+            self.plan.inputs[name] = Signal(name, features, dtype, timeline, quiet=quiet)
+        if not any(signal.timeline for signal in self.plan.inputs.values()):
+            shapes = {name: (None, *signal.shape) for name, signal in self.plan.inputs.items()}
+            raise NotStreamableError(
+                f"no input has a time axis of unknown length ({shapes}); "
+                "build the model with keras.Input((None, features)) and load the same weights"
+            )
+
+    def walk(self, function: Functional, inputs: list[Signal], prefix: str) -> list[Signal]:
+        """Plan all nodes of a (nested) graph; returns the signals of its outputs, flat."""
+        known = {id(tensor): signal for tensor, signal in zip(function.inputs, inputs, strict=True)}
+        for depth in sorted(function._nodes_by_depth, reverse=True):
+            for node in function._nodes_by_depth[depth]:
+                if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
+                    continue
+                args, kwargs = node.arguments.convert(lambda x: known.get(id(x), x))
+                outputs = self._node(node, args, kwargs, prefix)
+                for tensor, signal in zip(node.outputs, outputs, strict=True):
+                    known[id(tensor)] = signal
+        return [known[id(tensor)] for tensor in function.outputs]
+
+    def _node(self, node: Any, args: Any, kwargs: Any, prefix: str) -> list[Signal]:
+        op = node.operation
+        if isinstance(op, Functional | keras.Sequential) and type(op).call in (
+            Functional.call,
+            keras.Sequential.call,
+        ):
+            inner = _function(op)
+            return self.walk(inner, keras.tree.flatten(args), self._name(f"{prefix}{op.name}") + "/")
+        name = self._name(f"{prefix}{op.name}")
+        args, kwargs = self._align(args, kwargs, name)
+        call = Call(op, name, args, kwargs, list(node.outputs))
+        rule = rule_for(call)
+        outputs = rule.plan()
+        self.plan.steps.append(Step(rule, args, kwargs, outputs))
+        if isinstance(op, keras.layers.Embedding):
+            self._limit_ids(call.signals[0], op.input_dim)
+        return keras.tree.flatten(outputs)
+
+    def _limit_ids(self, signal: Signal, count: int) -> None:
+        for name, found in self.plan.inputs.items():
+            if found is signal:
+                self.plan.id_limits[name] = min(count, self.plan.id_limits.get(name, count))
+
+    def _align(self, args: Any, kwargs: Any, name: str) -> tuple[Any, Any]:
+        moving = [s for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline]
+        if len({signal.timeline for signal in moving}) <= 1:
+            return args, kwargs
+        start = max(_timeline(signal).start for signal in moving)
+
+        def delay(item: Any) -> Any:
+            if not isinstance(item, Signal) or item.timeline is None or item.timeline.start == start:
+                return item
+            return self._delay(item, start - item.timeline.start)
+
+        args, kwargs = keras.tree.map_structure(delay, (args, kwargs))
+        aligned = {
+            s.timeline for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline
+        }
+        if len(aligned) > 1:
+            raise NotStreamableError(
+                f"layer {name!r} joins sequences of different lengths ({sorted(map(str, aligned))}); "
+                "pad or crop them to one length"
+            )
+        return args, kwargs
+
+    def _delay(self, signal: Signal, steps: int) -> Signal:
+        key = (id(signal), steps)
+        if key not in self._delayed:
+            name = self._name(f"{signal.name}/delay")
+            rule = DelayRule(Call(None, name, (signal,), {"steps": steps}, []))
+            self._delayed[key] = rule.plan()
+            self.plan.steps.append(Step(rule, (signal,), {"steps": steps}, self._delayed[key]))
+        return self._delayed[key]
+
+    def _name(self, name: str) -> str:
+        unique, count = name, 1
+        while unique in self._names:
+            unique, count = f"{name}_{count}", count + 1
+        self._names.add(unique)
+        return unique
+
+    def finish(self, outputs: list[Signal]) -> None:
+        structure = self.plan.model._outputs_struct
+        # Keras flattens a dict in the order of its sorted keys.
+        names = sorted(structure) if isinstance(structure, dict) else self.plan.model.output_names
+        for name, signal in zip(_identifiers(names), outputs, strict=True):
+            if signal.timeline is None:
+                raise NotStreamableError(
+                    f"output {name!r} does not depend on the sequence; leave it out of the model"
+                )
+            self.plan.outputs[name] = signal
+        needed = [timeline for step in self.plan.steps for timeline in step.rule.valid_of]
+        if needed:
+            self.plan.history = max(max(t.start, t.end) for t in needed)
+
+
+def _timeline(signal: Signal) -> Timeline:
+    assert signal.timeline is not None
+    return signal.timeline
+
+
+def _identifiers(names: Iterable[str]) -> list[str]:
+    """TFLite signature names: letters, digits and underscores, unique."""
+    found: list[str] = []
+    for name in names:
+        base = re.sub(r"\W", "_", name)
+        unique, count = base, 1
+        while unique in found:
+            unique, count = f"{base}_{count}", count + 1
+        found.append(unique)
+    return found

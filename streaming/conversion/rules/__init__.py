@@ -1,0 +1,67 @@
+"""The registry of rules: which rule steps which layer or operation, by class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from streaming.conversion.rules.base import Call, Rule
+from streaming.errors import NotStreamableError
+
+_BY_CLASS: dict[type, type[Rule]] = {}
+
+
+def register(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
+    """Class decorator: this rule steps layers or operations of exactly these classes.
+
+    Subclasses are not covered, because a subclass may change what its `call` does: register them by themselves.
+    """
+
+    def decorate(rule: type[Rule]) -> type[Rule]:
+        for kind in kinds:
+            _BY_CLASS[kind] = rule
+        return rule
+
+    return decorate
+
+
+def rule_for(call: Call) -> Rule:
+    """The rule for a call: a registered one, else the layer's own stream protocol. Raises NotStreamableError."""
+    from streaming.conversion.rules import (  # noqa: F401 - importing registers
+        convolution,
+        embedding,
+        operations,
+        pointwise,
+        recurrent,
+    )
+    from streaming.conversion.rules.protocol import ProtocolRule
+
+    kind = type(call.op)
+    if kind in _BY_CLASS:
+        return _BY_CLASS[kind](call)
+    if hasattr(call.op, "stream_step") and hasattr(call.op, "stream_spec"):
+        return ProtocolRule(call)
+    reason, remedy = explain(call.op)
+    raise NotStreamableError(f"layer {call.name!r} ({call.kind}) {reason}; {remedy}")
+
+
+def explain(op: Any) -> tuple[str, str]:
+    """Why an operation without a rule cannot be streamed, and what to do about it."""
+    known = {
+        "Bidirectional": (
+            "reads the sequence backwards, from its end",
+            "train a forward layer with a lookahead convolution instead",
+        ),
+        "Lambda": ("holds code that cannot be inspected", "write it as a layer of its own or with keras.ops"),
+        "MultiHeadAttention": (
+            "attends to the whole sequence, so its state grows without bound",
+            "use a recurrent layer, or a layer with a bounded window that implements stream_step",
+        ),
+    }
+    for name in ("Attention", "AdditiveAttention", "GroupQueryAttention", "GroupedQueryAttention"):
+        known[name] = known["MultiHeadAttention"]
+    default = (
+        "has no streaming rule",
+        "give it stream_spec and stream_step, or register a rule for its class with streaming.conversion.rules.register",
+    )
+    return known.get(type(op).__name__, default)

@@ -1,0 +1,183 @@
+"""What a rule is: how one call of one layer takes a chunk of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from streaming.conversion.signals import Signal, StateSpec, Timeline
+from streaming.conversion.values import Chunk, Static
+from streaming.errors import NotStreamableError
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation in the graph: its arguments, with signals in place of tensors.
+
+    results: the symbolic outputs of the call, for their shapes and dtypes.
+    """
+
+    op: Any
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: list[keras.KerasTensor]
+
+    @property
+    def signals(self) -> list[Signal]:
+        """The signals among the arguments, in order."""
+        flat = keras.tree.flatten((self.args, self.kwargs))
+        return [item for item in flat if isinstance(item, Signal)]
+
+    @property
+    def kind(self) -> str:
+        """The class name of the operation."""
+        return type(self.op).__name__
+
+
+class Env:
+    """One trace: reads and writes states, reads weights, and knows which positions exist.
+
+    fused: no other signature has another chunk size, so weights may be laid out for single steps.
+    """
+
+    def __init__(
+        self,
+        batch: int,
+        chunk: int,
+        fused: bool,
+        states: dict[str, tf.Tensor],
+        weights: dict[int, np.ndarray],
+    ) -> None:
+        self.batch, self.chunk, self.fused = batch, chunk, fused
+        self._states, self._weights = states, weights
+        self.updates: dict[str, tf.Tensor] = {}
+        self.history: tf.Tensor | None = (
+            None  # (B, H + chunk): validity of the last H positions and this chunk
+        )
+        self._valid: dict[Timeline, tf.Tensor] = {}
+
+    def weight(self, variable: Any) -> np.ndarray:
+        """The value of a Keras variable of the model."""
+        return self._weights[id(variable)]
+
+    def read(self, name: str) -> tf.Tensor:
+        """The state as it was before this chunk, (B, *shape)."""
+        return self._states[name]
+
+    def write(self, name: str, value: tf.Tensor) -> None:
+        """The state after this chunk."""
+        if name in self.updates:
+            raise RuntimeError(f"state {name} is written twice")
+        self.updates[name] = value
+
+    def valid(self, timeline: Timeline) -> tf.Tensor:
+        """Which positions of a timeline exist in this chunk: boolean (B, T)."""
+        if timeline not in self._valid:
+            found = self._shifted(timeline.start)
+            if timeline.end != timeline.start:
+                found = tf.logical_and(found, self._shifted(timeline.end))
+            self._valid[timeline] = found
+        return self._valid[timeline]
+
+    def _shifted(self, steps: int) -> tf.Tensor:
+        if self.history is None:
+            raise RuntimeError("validity was not planned")
+        begin = self.history.shape[1] - self.chunk - steps
+        return self.history[:, begin : begin + self.chunk] > 0.5
+
+
+@dataclass
+class Rule:
+    """How one call takes a chunk. `plan` says what comes out and which states it needs, `step` does it.
+
+    states: by name within the call; valid_of: timelines whose validity `step` reads.
+    """
+
+    call: Call
+    states: dict[str, StateSpec] = field(default_factory=dict)
+    valid_of: list[Timeline] = field(default_factory=list)
+    stateless: ClassVar[bool] = True
+
+    def plan(self) -> Any:
+        """Signals in the structure of the outputs of the call. Raises NotStreamableError."""
+        raise NotImplementedError
+
+    def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
+        """Values in the structure of the outputs, from Chunk and Static arguments."""
+        raise NotImplementedError
+
+    def key(self, state: str) -> str:
+        """The name of a state within the whole model."""
+        return f"{self.call.name}/{state}"
+
+    def refuse(self, reason: str, remedy: str) -> NoReturn:
+        """Raise the error that names this layer, the reason and the remedy."""
+        raise NotStreamableError(f"layer {self.call.name!r} ({self.call.kind}) {reason}; {remedy}")
+
+    def result(self, index: int = 0, **changes: Any) -> Signal:
+        """The output signal with the shape of the symbolic output, on the timeline of the time-carrying inputs.
+
+        Raises NotStreamableError where the symbolic shape shows that time did not stay where it was.
+        """
+        symbolic = self.call.results[index]
+        moving = [signal for signal in self.call.signals if signal.timeline is not None]
+        sequence = any(signal.sequence for signal in moving)
+        shape = tuple(symbolic.shape)
+        if sequence and (len(shape) < 2 or shape[1] is not None):
+            self.refuse("moves or fixes the time axis", "keep time at axis 1 with unknown length")
+        features = shape[2:] if sequence else shape[1:]
+        if any(size is None for size in features):
+            self.refuse(
+                f"has an output of shape {shape}, with an unknown size beside batch and time",
+                "give every other axis a fixed size",
+            )
+        values: dict[str, Any] = {
+            "name": self.call.name,
+            "shape": features,
+            "dtype": keras.backend.standardize_dtype(symbolic.dtype),
+            "timeline": moving[0].timeline if moving else None,
+            "running": bool(moving) and not sequence,
+        }
+        return Signal(**{**values, **changes})
+
+    def zeroed(self, env: Env, chunk: Chunk, signal: Signal) -> tf.Tensor:
+        """The full form with zeros wherever the position does not exist, for timelines in `valid_of`."""
+        if signal.timeline not in self.valid_of:
+            return chunk.full
+        assert signal.timeline is not None
+        valid = env.valid(signal.timeline)
+        full = chunk.full
+        return tf.where(expand_to(valid, full), full, tf.zeros_like(full))
+
+
+def expand_to(mask: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """Append axes of size 1 to a mask until it broadcasts over a value."""
+    return tf.reshape(mask, (*mask.shape, *[1] * (len(value.shape) - len(mask.shape))))
+
+
+def axes_of(op: Any, name: str = "axis") -> list[int] | None:
+    """An axis argument of an operation as a list; None where it means all axes."""
+    axis = getattr(op, name, None)
+    if axis is None:
+        return None
+    return [int(item) for item in np.atleast_1d(axis)]
+
+
+def chunks(structure: Any) -> Iterator[Chunk]:
+    """The chunks among arguments."""
+    for item in keras.tree.flatten(structure):
+        if isinstance(item, Chunk):
+            yield item
+
+
+def static_values(structure: Any) -> Iterator[Static]:
+    """The static inputs among arguments."""
+    for item in keras.tree.flatten(structure):
+        if isinstance(item, Static):
+            yield item

@@ -1,0 +1,135 @@
+"""How a cell takes a step inside a TFLite graph.
+
+Keras's own cells are lowered to as few matmuls as possible; any other cell is called as it is. With one step per
+invoke, [x, h] is concatenated for a single matmul; with more, the projections of all inputs of the chunk are one
+matmul, and the recurrent weights are shared with the signatures of other chunk sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from streaming.conversion.rules.base import Env
+from streaming.conversion.values import Chunk
+
+Advance = Callable[[int, list[tf.Tensor]], tuple[tf.Tensor, list[tf.Tensor]]]
+
+
+def stepper(cell: Any, inputs: Chunk, env: Env) -> Advance:
+    """A function (index of the step, states) -> (output, new states) over the rows of a chunk."""
+    kind = type(cell)
+    if kind is layers.LSTMCell:
+        return _lstm(cell, inputs, env)
+    if kind is layers.GRUCell:
+        return _gru(cell, inputs, env)
+    if kind is layers.SimpleRNNCell:
+        return _simple(cell, inputs, env)
+    return _generic(cell, inputs)
+
+
+def _generic(cell: Any, inputs: Chunk) -> Advance:
+    kwargs = {"training": False} if getattr(cell, "_call_has_training_arg", False) else {}
+
+    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        structure = keras.tree.pack_sequence_as(cell.state_size, states)
+        if not keras.tree.is_nested(structure):
+            structure = [structure]
+        output, new = cell(inputs.rows[index], structure, **kwargs)
+        return output, [tf.convert_to_tensor(item) for item in keras.tree.flatten(new)]
+
+    return advance
+
+
+def _weights(cell: Any, env: Env, order: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Kernel (D, n U), recurrent kernel (U, n U) and bias, gates taken in the given order."""
+    units = cell.units
+
+    def reorder(variable: Any) -> np.ndarray:
+        value = env.weight(variable)
+        return np.concatenate([value[..., i * units : (i + 1) * units] for i in order], axis=-1)
+
+    return (
+        reorder(cell.kernel),
+        reorder(cell.recurrent_kernel),
+        None if cell.bias is None else reorder(cell.bias),
+    )
+
+
+def _matmul(x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray | None) -> tf.Tensor:
+    product = tf.matmul(x, tf.constant(kernel))
+    return product if bias is None else product + tf.constant(bias)
+
+
+def _projector(
+    inputs: Chunk, env: Env, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray | None
+) -> Callable[[int, tf.Tensor], tf.Tensor]:
+    """(index, h) -> x W + h R + b."""
+    if env.fused and inputs.steps == 1:
+        both = np.concatenate([kernel, recurrent], axis=0)
+        return lambda index, h: _matmul(tf.concat([inputs.rows[index], h], axis=-1), both, bias)
+    projected = inputs.like(flat=_matmul(inputs.flat, kernel, bias))
+    return lambda index, h: projected.rows[index] + _matmul(h, recurrent, None)
+
+
+def _simple(cell: Any, inputs: Chunk, env: Env) -> Advance:
+    project = _projector(inputs, env, *_weights(cell, env, [0]))
+
+    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        h = cell.activation(project(index, states[0]))
+        return h, [h]
+
+    return advance
+
+
+def _lstm(cell: Any, inputs: Chunk, env: Env) -> Advance:
+    project = _projector(inputs, env, *_weights(cell, env, [0, 1, 3, 2]))  # i, f, o side by side: one sigmoid
+    units = cell.units
+
+    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        h, c = states
+        gates, candidate = tf.split(project(index, h), [3 * units, units], axis=-1)
+        i, f, o = tf.split(cell.recurrent_activation(gates), 3, axis=-1)
+        c = f * c + i * cell.activation(candidate)
+        h = o * cell.activation(c)
+        return h, [h, c]
+
+    return advance
+
+
+def _gru(cell: Any, inputs: Chunk, env: Env) -> Advance:
+    kernel, recurrent, bias = _weights(cell, env, [0, 1, 2])
+    units = cell.units
+    input_bias, recurrent_bias = bias, None
+    if cell.reset_after and bias is not None:
+        # The biases of the gates add up; only the candidate's recurrent bias stays inside the reset.
+        input_bias = np.concatenate([bias[0, : 2 * units] + bias[1, : 2 * units], bias[0, 2 * units :]])
+        recurrent_bias = bias[1, 2 * units :]
+    projected = inputs.like(flat=_matmul(inputs.flat, kernel, input_bias))
+
+    def gates(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        z, r = tf.split(cell.recurrent_activation(x), 2, axis=-1)
+        return z, r
+
+    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        h = states[0]
+        x_gates, x_candidate = tf.split(projected.rows[index], [2 * units, units], axis=-1)
+        if cell.reset_after:
+            h_gates, h_candidate = tf.split(_matmul(h, recurrent, None), [2 * units, units], axis=-1)
+            z, r = gates(x_gates + h_gates)
+            if recurrent_bias is not None:
+                h_candidate = h_candidate + tf.constant(recurrent_bias)
+            candidate = x_candidate + r * h_candidate
+        else:
+            z, r = gates(x_gates + _matmul(h, recurrent[:, : 2 * units], None))
+            candidate = x_candidate + _matmul(r * h, recurrent[:, 2 * units :], None)
+        candidate = cell.activation(candidate)
+        h = candidate + z * (h - candidate)
+        return h, [h]
+
+    return advance

@@ -1,0 +1,238 @@
+"""Layers that treat every step alike: dense, activations, merging, normalization, and what is idle at inference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from streaming.conversion.rules import register
+from streaming.conversion.rules.base import Env, Rule, axes_of, chunks, static_values
+from streaming.conversion.signals import Signal
+from streaming.conversion.values import Chunk, Static
+
+
+class PerStep(Rule):
+    """Calls the operation on every step: on (B, T, ...) for sequences, on (B * T, ...) for running values."""
+
+    flat_sequences = False  # the operation sees the last axis only, so that B and T may be folded
+
+    def plan(self) -> Any:
+        self.check()
+        signals = self.call.signals
+        sequence, running = any(s.sequence for s in signals), any(s.running for s in signals)
+        if sequence and running:
+            self.refuse(
+                "mixes a whole sequence with a value that is known only at its end",
+                "let the recurrent layer return sequences",
+            )
+        if sequence:
+            if len({len(s.shape) for s in signals if s.sequence}) > 1:
+                shapes = [s.offline_shape for s in signals]
+                self.refuse(f"meets shapes {shapes}, so that time would broadcast", "give them equal ranks")
+            self.check_broadcast([s for s in signals if s.timeline is None])
+        masked = self._passes_mask()
+        outputs = [self.result(i, masked=masked) for i in range(len(self.call.results))]
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def check(self) -> None:
+        """Refuse options that mix time."""
+
+    def check_broadcast(self, static: list[Signal]) -> None:
+        """Refuse static inputs that would be laid along the time axis."""
+        rank = max(len(s.offline_shape) for s in self.call.signals)
+        for signal in static:
+            shape = signal.offline_shape
+            if len(shape) == rank and shape[1] != 1 or len(shape) == rank - 1 and rank > 2:
+                self.refuse(
+                    f"meets the static input {signal.name!r} of shape {shape} along the time axis",
+                    "give that input a time axis of size 1",
+                )
+
+    def refuse_time_axis(self, axes: list[int] | None) -> None:
+        """Refuse axes (None: all) that contain the batch or the time axis of the first signal."""
+        signal = self.call.signals[0]
+        rank = len(signal.offline_shape)
+        first_free = 2 if signal.sequence else 1
+        if axes is None or any(axis % rank < first_free for axis in axes):
+            self.refuse(
+                f"works along the time axis (axis {axes if axes is not None else 'None, all'})",
+                "let it work along the feature axes",
+            )
+
+    def _passes_mask(self) -> bool:
+        layer = self.call.op
+        if not isinstance(layer, layers.Layer) or not any(s.masked for s in self.call.signals):
+            return False
+        if not layer.supports_masking:
+            return False
+
+        def symbolic(signal: Signal) -> keras.KerasTensor:
+            return keras.KerasTensor(signal.offline_shape, signal.dtype)
+
+        def mask(signal: Signal) -> keras.KerasTensor | None:
+            return keras.KerasTensor((None, None), "bool") if signal.masked else None
+
+        first = self.call.args[0] if self.call.args else next(iter(self.call.kwargs.values()))
+        found = layer.compute_mask(
+            keras.tree.map_structure(symbolic, first), keras.tree.map_structure(mask, first)
+        )
+        return any(item is not None for item in keras.tree.flatten(found))
+
+    def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
+        moving = list(chunks((args, kwargs)))
+        sequence = any(signal.sequence for signal in self.call.signals)
+        masked = any(chunk.mask is not None for chunk in moving)
+        folded = not sequence or (
+            self.flat_sequences and not masked and not any(static_values((args, kwargs)))
+        )
+
+        def unwrap(item: Any) -> Any:
+            if isinstance(item, Chunk):
+                if folded:
+                    return item.flat
+                full = tf.identity(item.full) if item.mask is not None else item.full
+                if item.mask is not None:
+                    full._keras_mask = item.mask
+                return full
+            if isinstance(item, Static):
+                return item.flat if folded else item.value
+            return item
+
+        outputs = self.compute(
+            *keras.tree.map_structure(unwrap, args), **keras.tree.map_structure(unwrap, kwargs)
+        )
+
+        def wrap(value: tf.Tensor) -> Chunk | Static:
+            if not moving:
+                return Static(value, env.chunk)
+            mask = getattr(value, "_keras_mask", None)
+            form = {"flat" if folded else "full": value}
+            return Chunk(moving[0].batch, moving[0].steps, mask=mask, **form)
+
+        return keras.tree.map_structure(wrap, outputs)
+
+    def compute(self, *args: Any, **kwargs: Any) -> Any:
+        """The operation itself, on tensors."""
+        return self.call.op(*args, **kwargs)
+
+
+@register(
+    layers.ReLU,
+    layers.LeakyReLU,
+    layers.ELU,
+    layers.Rescaling,
+    layers.Add,
+    layers.Subtract,
+    layers.Multiply,
+    layers.Average,
+    layers.Maximum,
+    layers.Minimum,
+)
+class Elementwise(PerStep):
+    """Element by element: sees no axis at all."""
+
+    flat_sequences = True
+
+
+@register(
+    layers.Identity,
+    layers.Dropout,
+    layers.SpatialDropout1D,
+    layers.SpatialDropout2D,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.AlphaDropout,
+    layers.ActivityRegularization,
+)
+class Idle(Rule):
+    """Does nothing at inference."""
+
+    def plan(self) -> Signal:
+        signal = self.call.signals[0]
+        return self.result(masked=signal.masked, quiet=signal.quiet)
+
+    def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if args else next(iter(kwargs.values()))
+
+
+@register(layers.Dense, layers.EinsumDense)
+class DenseRule(PerStep):
+    """A matrix over the last axis."""
+
+    def check(self) -> None:
+        signal = self.call.signals[0]
+        if signal.sequence and not signal.shape:
+            self.refuse("multiplies along the time axis", "give its input a feature axis, (B, T, D)")
+        if isinstance(self.call.op, layers.EinsumDense):
+            inputs, rest = self.call.op.equation.replace(" ", "").split(",")
+            weights, outputs = rest.split("->")
+            time = inputs.replace("...", "")[1:2]
+            if signal.sequence and ("..." in inputs or time in weights or outputs[1:2] != time):
+                self.refuse(
+                    "mixes or moves time in its equation", "keep time as the second letter, untouched"
+                )
+
+    @property
+    def flat_sequences(self) -> bool:  # type: ignore[override]
+        return isinstance(self.call.op, layers.Dense)
+
+
+@register(layers.Activation, layers.Softmax)
+class ActivationRule(PerStep):
+    """An activation; softmax and its kin look along an axis, which must not be time."""
+
+    _along_axis = ("softmax", "log_softmax", "sparsemax")
+
+    def check(self) -> None:
+        layer, signal = self.call.op, self.call.signals[0]
+        if isinstance(layer, layers.Softmax):
+            self.refuse_time_axis(axes_of(layer))
+        elif getattr(layer.activation, "__name__", "") in self._along_axis and not signal.shape:
+            self.refuse("works along the time axis", "give its input a feature axis, (B, T, D)")
+
+    @property
+    def flat_sequences(self) -> bool:  # type: ignore[override]
+        return isinstance(self.call.op, layers.Activation)
+
+
+@register(layers.PReLU)
+class PReLURule(PerStep):
+    """PReLU: its slopes must be shared over time."""
+
+    def check(self) -> None:
+        if self.call.signals[0].sequence and 1 not in (self.call.op.shared_axes or ()):
+            self.refuse("has one slope per time step", "build it with shared_axes=[1]")
+
+
+@register(
+    layers.BatchNormalization, layers.LayerNormalization, layers.UnitNormalization, layers.RMSNormalization
+)
+class NormalizationRule(PerStep):
+    """Normalization over features; BatchNormalization is an affine map at inference."""
+
+    def check(self) -> None:
+        self.refuse_time_axis(axes_of(self.call.op))
+
+
+@register(layers.Concatenate)
+class ConcatenateRule(PerStep):
+    """Concatenation along a feature axis."""
+
+    def check(self) -> None:
+        self.refuse_time_axis([self.call.op.axis])
+
+    @property
+    def flat_sequences(self) -> bool:  # type: ignore[override]
+        return self.call.op.axis == -1
+
+
+@register(layers.Flatten, layers.Reshape)
+class RunningReshape(PerStep):
+    """Reshaping of values that have no time axis."""
+
+    def check(self) -> None:
+        if any(signal.sequence for signal in self.call.signals):
+            self.refuse("reshapes a sequence", "reshape each step inside a layer that implements stream_step")

@@ -1,0 +1,127 @@
+"""Recurrent layers: the cell takes one step at a time, its states are the states of the stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from streaming.conversion.rules import register
+from streaming.conversion.rules.base import Env, Rule, expand_to
+from streaming.conversion.rules.cells import stepper
+from streaming.conversion.signals import Signal, StateSpec
+from streaming.conversion.values import Chunk, Static
+
+
+@register(layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN)
+class RecurrentRule(Rule):
+    """SimpleRNN, LSTM, GRU, and RNN over any cell or stack of cells.
+
+    Masked steps hold the state and repeat the last output, as Keras does; positions before the start of a delayed
+    sequence hold the state.
+    """
+
+    def plan(self) -> Any:
+        layer, signal = self.call.op, self.call.signals[0]
+        if not signal.sequence:
+            self.refuse("runs over something that is no sequence of the stream", "give it an input (B, T, D)")
+        if layer.go_backwards:
+            self.refuse("reads the sequence backwards, from its end", "train with go_backwards=False")
+        if layer.stateful:
+            self.refuse(
+                "is stateful, so that its result depends on earlier calls",
+                "build the model with stateful=False and load the same weights; the stream carries the state",
+            )
+        if any(s is not signal and s is not self._mask_signal() for s in self.call.signals):
+            self.refuse(
+                "takes its initial state or constants from another tensor",
+                "let it start from its own initial state",
+            )
+        for index, value in enumerate(self._initial_states()):
+            self.states[f"state{index}" if index or self._several else "state"] = StateSpec(
+                value.shape, str(value.dtype), value
+            )
+        if signal.timeline and signal.timeline.start > 0:
+            self.valid_of.append(signal.timeline)
+        if self._masks and not layer.zero_output_for_mask:
+            self.states["output"] = StateSpec(
+                tuple(self.call.results[0].shape[2 if layer.return_sequences else 1 :])
+            )
+        running = {"running": True, "masked": False}
+        first = self.result(masked=signal.masked) if layer.return_sequences else self._running(0, **running)
+        if not layer.return_state:
+            return first
+        return [first, *(self._running(i, **running) for i in range(1, len(self.call.results)))]
+
+    def _running(self, index: int, **changes: Any) -> Signal:
+        symbolic = self.call.results[index]
+        dtype = keras.backend.standardize_dtype(symbolic.dtype)
+        timeline = self.call.signals[0].timeline
+        return Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, timeline, **changes)
+
+    def _mask_signal(self) -> Signal | None:
+        mask = self.call.kwargs.get("mask", self.call.args[2] if len(self.call.args) > 2 else None)
+        return mask if isinstance(mask, Signal) else None
+
+    @property
+    def _masks(self) -> bool:
+        return self.call.signals[0].masked or self._mask_signal() is not None
+
+    @property
+    def _several(self) -> bool:
+        return len(keras.tree.flatten(self.call.op.cell.state_size)) > 1
+
+    def _initial_states(self) -> list[np.ndarray]:
+        states = keras.tree.flatten(self.call.op.get_initial_state(batch_size=1))
+        return [keras.ops.convert_to_numpy(state)[0] for state in states]
+
+    def step(
+        self, env: Env, inputs: Chunk | Static, *args: Any, mask: Chunk | None = None, **kwargs: Any
+    ) -> Any:
+        assert isinstance(inputs, Chunk)
+        layer = self.call.op
+        names = [name for name in self.states if name != "output"]
+        states = [env.read(self.key(name)) for name in names]
+        advance = stepper(layer.cell, inputs, env)
+        explicit = (
+            mask if mask is not None else next((item for item in args[1:] if isinstance(item, Chunk)), None)
+        )
+        keep = explicit.full if explicit is not None else inputs.mask
+        valid = env.valid(self.valid_of[0]) if self.valid_of else None
+        held = env.read(self.key("output")) if "output" in self.states else None
+        rows, history = [], []
+        for index in range(inputs.steps):
+            output, new = advance(index, states)
+            if keep is not None:
+                here = tf.cast(keep[:, index], tf.bool)
+                quiet = tf.zeros_like(output) if held is None else held
+                output = tf.where(expand_to(here, output), output, quiet)
+                new = _hold(here, new, states)
+            if valid is not None:
+                new = _hold(valid[:, index], new, states)
+                if held is not None:
+                    output = tf.where(expand_to(valid[:, index], output), output, held)
+            states = new
+            held = output if held is not None else None
+            rows.append(output)
+            history.append(states)
+        for name, state in zip(names, states, strict=True):
+            env.write(self.key(name), state)
+        if held is not None:
+            env.write(self.key("output"), held)
+        result = Chunk(
+            inputs.batch, inputs.steps, rows=rows, mask=inputs.mask if layer.return_sequences else None
+        )
+        if not layer.return_state:
+            return result
+        return [
+            result,
+            *(Chunk(inputs.batch, inputs.steps, rows=[h[i] for h in history]) for i in range(len(names))),
+        ]
+
+
+def _hold(keep: tf.Tensor, new: list[tf.Tensor], old: list[tf.Tensor]) -> list[tf.Tensor]:
+    return [tf.where(expand_to(keep, n), n, o) for n, o in zip(new, old, strict=True)]

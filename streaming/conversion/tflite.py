@@ -1,0 +1,103 @@
+"""Traced steps as one TFLite flatbuffer, and what is inside a flatbuffer: its operations and their costs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
+
+from streaming.errors import NotStreamableError, StreamingError
+
+# Operations with a builtin kernel on every target, no control flow, no lists, no variables.
+ALLOWED = frozenset(
+    "ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BROADCAST_ARGS BROADCAST_TO CAST CEIL CONCATENATION "
+    "CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD "
+    "FULLY_CONNECTED GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH LEAKY_RELU LESS LESS_EQUAL LOG "
+    "LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX L2_NORMALIZATION MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL "
+    "NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU QUANTIZE RANGE RANK REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN "
+    "REDUCE_PROD RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT "
+    "SELECT_V2 SHAPE SIGN SIN SLICE SOFTMAX SPACE_TO_BATCH_ND BATCH_TO_SPACE_ND SPLIT SPLIT_V SQRT SQUARE "
+    "SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2 TRANSPOSE TRANSPOSE_CONV UNPACK "
+    "ZEROS_LIKE".split()
+)
+_BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
+
+
+def convert(signatures: Mapping[str, Any], quantize: str | None) -> bytes:
+    """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
+
+    Raises NotStreamableError where the result would need an operation outside the allow-list.
+    """
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        tf.saved_model.save(tf.Module(), folder, signatures=dict(signatures))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if quantize is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            # Per-channel dense weights need FULLY_CONNECTED version 12, which tflite-runtime 2.14 lacks.
+            converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        try:
+            flatbuffer = converter.convert()
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1][:300]
+            raise StreamingError(
+                f"TensorFlow could not convert the step model: {reason}; report the model"
+            ) from error
+    foreign = sorted(set(operations(flatbuffer)) - ALLOWED)
+    if foreign:
+        raise NotStreamableError(
+            f"the step model needs {', '.join(foreign)}, outside the operations that every TFLite runtime has; "
+            "replace the layers that make them"
+        )
+    return flatbuffer
+
+
+def operations(flatbuffer: bytes) -> dict[str, int]:
+    """How often each operation occurs in the graph of signature `step`, the first subgraph counted alone."""
+    model = schema.Model.GetRootAs(flatbuffer, 0)
+    names = [_name(model.OperatorCodes(i)) for i in range(model.OperatorCodesLength())]
+    counts: Counter[str] = Counter()
+    for index in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(index)
+        counts.update(names[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength()))
+    return dict(sorted(counts.items()))
+
+
+def _name(code: Any) -> str:
+    # Old converters write the deprecated 8-bit field alone; the larger of the two is the operation.
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    if number == schema.BuiltinOperator.CUSTOM:
+        return (code.CustomCode() or b"CUSTOM").decode()
+    return _BUILTIN_NAMES.get(number, f"operation {number}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what TensorFlow logs while it saves and converts, from Python and from C++."""
+    loggers = [logging.getLogger("tensorflow"), logging.getLogger("absl")]
+    levels = [logger.level for logger in loggers]
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,84 @@
+"""The value of a signal inside one traced step: T steps of B streams, in whatever form a rule wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+class Chunk:
+    """B streams by T steps of a tensor. Forms are made on demand and kept, so that T = 1 costs no reshapes.
+
+    full: (B, T, *shape); flat: (B * T, *shape), for layers that see one step at a time; rows: T of (B, *shape).
+    mask: boolean (B, T), the Keras mask that goes along, or None.
+    """
+
+    def __init__(
+        self,
+        batch: int,
+        steps: int,
+        *,
+        full: tf.Tensor | None = None,
+        flat: tf.Tensor | None = None,
+        rows: Sequence[tf.Tensor] | None = None,
+        mask: tf.Tensor | None = None,
+    ) -> None:
+        if full is None and flat is None and rows is None:
+            raise TypeError("a Chunk needs one of full, flat, rows")
+        self.batch, self.steps, self.mask = batch, steps, mask
+        self._full, self._flat, self._rows = full, flat, list(rows) if rows is not None else None
+        if self._rows is not None and steps == 1:
+            self._flat = self._rows[0]
+
+    @property
+    def flat(self) -> tf.Tensor:
+        """(B * T, *shape)."""
+        if self._flat is None:
+            full = self.full
+            self._flat = tf.reshape(full, (self.batch * self.steps, *full.shape[2:]))
+        return self._flat
+
+    @property
+    def full(self) -> tf.Tensor:
+        """(B, T, *shape)."""
+        if self._full is None:
+            if self._flat is not None:
+                self._full = tf.reshape(self._flat, (self.batch, self.steps, *self._flat.shape[1:]))
+            else:
+                assert self._rows is not None
+                self._full = tf.stack(self._rows, axis=1)
+        return self._full
+
+    @property
+    def rows(self) -> list[tf.Tensor]:
+        """T tensors (B, *shape)."""
+        if self._rows is None:
+            if self.steps == 1:
+                self._rows = [self.flat]
+            elif self.batch == 1:
+                self._rows = tf.split(self.flat, self.steps, axis=0)
+            else:
+                self._rows = tf.unstack(self.full, axis=1)
+        return self._rows
+
+    def like(self, *, keep_mask: bool = True, **form: tf.Tensor | Sequence[tf.Tensor]) -> Chunk:
+        """A chunk of the same streams and steps with another value."""
+        return Chunk(self.batch, self.steps, mask=self.mask if keep_mask else None, **form)  # type: ignore[arg-type]
+
+
+class Static:
+    """A static input, (B, *shape): the same at every step of the chunk."""
+
+    def __init__(self, value: tf.Tensor, steps: int) -> None:
+        self.value, self.steps = value, steps
+        self._flat: tf.Tensor | None = None
+
+    @property
+    def flat(self) -> tf.Tensor:
+        """(B * T, *shape): each row repeated for the T steps of its stream."""
+        if self._flat is None:
+            shape = self.value.shape
+            tiled = tf.tile(self.value[:, None], [1, self.steps] + [1] * (len(shape) - 1))
+            self._flat = tf.reshape(tiled, (shape[0] * self.steps, *shape[1:]))
+        return self._flat
