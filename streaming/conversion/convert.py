@@ -195,9 +195,7 @@ class _Job:
         for pack, row in zip(self.layout.packs, self.layout.initial, strict=True):
             if pack.initial:
                 files[pack.initial] = row.astype(row.dtype.newbyteorder("<")).tobytes()
-        return artifact.pack(
-            self.flatbuffer(quantize), dataclasses.replace(metadata, source=source, **changes), files
-        )
+        return artifact.pack(self.flatbuffer(quantize), dataclasses.replace(metadata, source=source, **changes), files)
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -230,9 +228,7 @@ def _check(
     if quantize not in QUANTIZATIONS:
         raise InputError(f"quantize is {quantize!r}, expected one of {', '.join(map(repr, QUANTIZATIONS))}")
     if calibration is not None or lookahead is not None:
-        raise InputError(
-            "calibration and lookahead are for kinds of conversion that are not built yet; leave them out"
-        )
+        raise InputError("calibration and lookahead are for kinds of conversion that are not built yet; leave them out")
     unknown = sorted(set(metadata or {}) - {"task", "files", "source"})
     if unknown:
         raise InputError(f"metadata has an unknown key {unknown[0]!r}, expected task, files and source")

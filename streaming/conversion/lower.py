@@ -103,9 +103,7 @@ def _unpack(layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tenso
         packed = tensors[pack.input]
         parts = tf.split(packed, [_size(slot) for slot in slots], axis=1) if len(slots) > 1 else [packed]
         for slot, part in zip(slots, parts, strict=True):
-            states[slot.name] = (
-                part if len(slot.shape) == 1 else tf.reshape(part, (part.shape[0], *slot.shape))
-            )
+            states[slot.name] = part if len(slot.shape) == 1 else tf.reshape(part, (part.shape[0], *slot.shape))
     return states
 
 

@@ -90,9 +90,7 @@ def plan(model: Any) -> Plan:
 
 def _function(model: Any) -> Functional:
     if not isinstance(model, keras.Model):
-        raise InputError(
-            f"expected a keras.Model, got {type(model).__name__}; give a functional or Sequential model"
-        )
+        raise InputError(f"expected a keras.Model, got {type(model).__name__}; give a functional or Sequential model")
     if isinstance(model, keras.Sequential):
         if not model.built or model._functional is None:
             raise InputError(
@@ -135,9 +133,7 @@ class _Planner:
                 )
             dtype = keras.backend.standardize_dtype(tensor.dtype)
             if dtype not in ("float32", "int32", "int64", "bool", "uint8", "int8", "int16"):
-                raise NotStreamableError(
-                    f"input {name!r} has dtype {dtype}, expected float32 or an integer; cast it"
-                )
+                raise NotStreamableError(f"input {name!r} has dtype {dtype}, expected float32 or an integer; cast it")
             timeline = Timeline() if unknown else None
             quiet = timeline is not None and dtype == "float32"
             features = shape[2:] if unknown else shape[1:]
@@ -197,9 +193,7 @@ class _Planner:
             return self._delay(item, start - item.timeline.start)
 
         args, kwargs = keras.tree.map_structure(delay, (args, kwargs))
-        aligned = {
-            s.timeline for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline
-        }
+        aligned = {s.timeline for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline}
         if len(aligned) > 1:
             raise NotStreamableError(
                 f"layer {name!r} joins sequences of different lengths ({sorted(map(str, aligned))}); "
@@ -229,9 +223,7 @@ class _Planner:
         names = sorted(structure) if isinstance(structure, dict) else self.plan.model.output_names
         for name, signal in zip(_identifiers(names), outputs, strict=True):
             if signal.timeline is None:
-                raise NotStreamableError(
-                    f"output {name!r} does not depend on the sequence; leave it out of the model"
-                )
+                raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
             self.plan.outputs[name] = signal
         needed = [timeline for step in self.plan.steps for timeline in step.rule.valid_of]
         if needed:

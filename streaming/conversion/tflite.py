@@ -51,9 +51,7 @@ def convert(signatures: Mapping[str, Any], quantize: str | None) -> bytes:
             flatbuffer = converter.convert()
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:300]
-            raise StreamingError(
-                f"TensorFlow could not convert the step model: {reason}; report the model"
-            ) from error
+            raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
     foreign = sorted(set(operations(flatbuffer)) - ALLOWED)
     if foreign:
         raise NotStreamableError(

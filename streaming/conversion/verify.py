@@ -83,9 +83,7 @@ def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
     return dict(zip(plan.outputs, flat, strict=True))
 
 
-def run_stream(
-    stream: Any, plan: Plan, inputs: dict[str, np.ndarray], cuts: list[int]
-) -> dict[str, np.ndarray]:
+def run_stream(stream: Any, plan: Plan, inputs: dict[str, np.ndarray], cuts: list[int]) -> dict[str, np.ndarray]:
     """Feed the pieces between the cuts, finish, and join what came out by output name."""
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in plan.outputs}
 
@@ -95,11 +93,7 @@ def run_stream(
             pieces[name].append(value)
 
     for begin, end in zip([0, *cuts], [*cuts, None], strict=True):
-        keep(
-            stream.feed(
-                {name: x[begin:end] if plan.inputs[name].timeline else x for name, x in inputs.items()}
-            )
-        )
+        keep(stream.feed({name: x[begin:end] if plan.inputs[name].timeline else x for name, x in inputs.items()}))
     keep(stream.finish())
     return {name: np.concatenate(values) for name, values in pieces.items()}
 

@@ -95,9 +95,7 @@ def read(path: str | os.PathLike[str]) -> Artifact:
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
-            raise ArtifactError(
-                f"{path} has {size} bytes, more than the {MAX_FILE_BYTES} a TFLite file can have"
-            )
+            raise ArtifactError(f"{path} has {size} bytes, more than the {MAX_FILE_BYTES} a TFLite file can have")
         content = path.read_bytes()
     except OSError as error:
         raise ArtifactError(
@@ -110,8 +108,7 @@ def parse(content: bytes, name: str) -> Artifact:
     """Verify the bytes of a file, called `name` in errors."""
     if content[4:8] != b"TFL3":
         raise ArtifactError(
-            f"{name} is not a TFLite file ({len(content)} bytes, no TFL3 mark); "
-            "give one made by streaming.convert"
+            f"{name} is not a TFLite file ({len(content)} bytes, no TFL3 mark); give one made by streaming.convert"
         )
     files, start = _read_zip(content, name)
     try:
@@ -119,24 +116,18 @@ def parse(content: bytes, name: str) -> Artifact:
     except KeyError:
         raise ArtifactError(f"{name} has no {METADATA_FILE}; give a file made by streaming.convert") from None
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(
-            f"{name}: {METADATA_FILE} is not JSON ({error}); convert the model again"
-        ) from error
+        raise ArtifactError(f"{name}: {METADATA_FILE} is not JSON ({error}); convert the model again") from error
     except ArtifactError as error:
         raise ArtifactError(f"{name}: {error}") from None
     flatbuffer = content[:start]
     if len(flatbuffer) != metadata.flatbuffer_bytes or fingerprint(flatbuffer) != metadata.fingerprint:
-        raise ArtifactError(
-            f"{name} is damaged: the model does not match its fingerprint; copy or convert it again"
-        )
+        raise ArtifactError(f"{name} is damaged: the model does not match its fingerprint; copy or convert it again")
     hashes = {key: hashlib.sha256(data).hexdigest() for key, data in files.items()}
     if hashes != metadata.files:
         wrong = sorted(
             key for key in hashes.keys() | metadata.files.keys() if hashes.get(key) != metadata.files.get(key)
         )
-        raise ArtifactError(
-            f"{name} is damaged: {wrong[0]} does not match its checksum; copy or convert it again"
-        )
+        raise ArtifactError(f"{name} is damaged: {wrong[0]} does not match its checksum; copy or convert it again")
     return Artifact(flatbuffer, metadata, files)
 
 
@@ -145,9 +136,7 @@ def _read_zip(content: bytes, name: str) -> tuple[dict[str, bytes], int]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             entries = archive.infolist()
             if not 0 < len(entries) <= MAX_ASSOCIATED_FILES:
-                raise ArtifactError(
-                    f"{name}: {len(entries)} associated files, expected 1 to {MAX_ASSOCIATED_FILES}"
-                )
+                raise ArtifactError(f"{name}: {len(entries)} associated files, expected 1 to {MAX_ASSOCIATED_FILES}")
             if sum(entry.file_size for entry in entries) > MAX_ASSOCIATED_BYTES:
                 raise ArtifactError(
                     f"{name}: associated files unpack to more than {MAX_ASSOCIATED_BYTES} bytes; refused"
@@ -168,20 +157,13 @@ def _read_zip(content: bytes, name: str) -> tuple[dict[str, bytes], int]:
         NotImplementedError,
     ) as error:
         raise ArtifactError(
-            f"{name} is truncated, damaged or was not made by streaming.convert ({error}); "
-            "copy or convert it again"
+            f"{name} is truncated, damaged or was not made by streaming.convert ({error}); copy or convert it again"
         ) from error
 
 
 def _check_name(name: str, where: str) -> None:
     parts = name.split("/")
-    if (
-        not name
-        or "\\" in name
-        or "\0" in name
-        or any(part in ("", ".", "..") for part in parts)
-        or ":" in name
-    ):
+    if not name or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts) or ":" in name:
         raise ArtifactError(f"{where}: {name!r} is no plain relative file name; refused")
 
 

@@ -36,9 +36,9 @@ class InputInfo:
 class OutputInfo:
     """One output: (B, T * rate, *shape).
 
-    After T input steps, output position `s` of the stream exists where start <= s < T + end. `end` is thus the
-    number of steps that `finish()` must flush. `running`: the offline model has no time axis here and equals
-    the last row. Where the rate is not 1 the graph says which positions exist, in the boolean output `valid`.
+    After T input steps, output position `s` of the stream exists where start <= s < T + end; `end` is thus
+    the number of steps that `finish()` must flush. `running`: the offline model has no time axis here and
+    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist.
     """
 
     name: str
@@ -53,7 +53,7 @@ class OutputInfo:
 
 @dataclass(frozen=True)
 class StatePack:
-    """All states of one dtype side by side in one tensor (B, size): an input, and an output for the next step.
+    """All states of one dtype side by side in one tensor (B, size), an input and an output of each step.
 
     `initial` names the associated file with the raw little-endian initial row; None means zeros.
     """

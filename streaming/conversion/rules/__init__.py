@@ -62,6 +62,6 @@ def explain(op: Any) -> tuple[str, str]:
         known[name] = known["MultiHeadAttention"]
     default = (
         "has no streaming rule",
-        "give it stream_spec and stream_step, or register a rule for its class with streaming.conversion.rules.register",
+        "give it stream_spec and stream_step, or register a rule for it with streaming.conversion.rules.register",
     )
     return known.get(type(op).__name__, default)

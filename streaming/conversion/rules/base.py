@@ -57,9 +57,7 @@ class Env:
         self.batch, self.chunk, self.fused = batch, chunk, fused
         self._states, self._weights = states, weights
         self.updates: dict[str, tf.Tensor] = {}
-        self.history: tf.Tensor | None = (
-            None  # (B, H + chunk): validity of the last H positions and this chunk
-        )
+        self.history: tf.Tensor | None = None  # (B, H + chunk): validity of the last H positions and this chunk
         self._valid: dict[Timeline, tf.Tensor] = {}
 
     def weight(self, variable: Any) -> np.ndarray:

@@ -50,9 +50,7 @@ class Conv1DRule(Rule):
         if inputs.steps == 1 and env.fused and layer.groups == 1:
             taps = window[:, :: layer.dilation_rate[0]]
             size = taps.shape[1] * taps.shape[2]
-            output = tf.matmul(
-                tf.reshape(taps, (inputs.batch, size)), tf.reshape(kernel, (size, layer.filters))
-            )
+            output = tf.matmul(tf.reshape(taps, (inputs.batch, size)), tf.reshape(kernel, (size, layer.filters)))
         else:
             output = tf.nn.conv1d(window, kernel, 1, "VALID", dilations=layer.dilation_rate[0])
         if layer.use_bias:

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.ops import core, nn, numpy as knp
+from keras.src.ops import core, nn
+from keras.src.ops import numpy as knp
 
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import axes_of
@@ -52,9 +53,7 @@ class ElementwiseOperation(PerStep):
                 continue
             shape = tuple(item.shape)
             if (len(shape) == rank and shape[1] != 1) or (len(shape) == rank - 1 and shape[0] != 1):
-                self.refuse(
-                    f"meets a constant of shape {shape} along the time axis", "use a constant without time"
-                )
+                self.refuse(f"meets a constant of shape {shape} along the time axis", "use a constant without time")
 
 
 def _is_array(item: Any) -> bool:
@@ -106,9 +105,7 @@ class MatmulOperation(PerStep):
 
     def check(self) -> None:
         signals = self.call.signals
-        if any(s.sequence for s in signals) and (
-            len(signals) > 1 or not isinstance(self.call.args[0], Signal)
-        ):
+        if any(s.sequence for s in signals) and (len(signals) > 1 or not isinstance(self.call.args[0], Signal)):
             self.refuse("multiplies over the time axis", "multiply features by a constant from the right")
         if signals[0].sequence and not signals[0].shape:
             self.refuse("multiplies over the time axis", "give its input a feature axis, (B, T, D)")
@@ -131,9 +128,7 @@ class GetItemOperation(PerStep):
         elif Ellipsis in key[1:2]:
             key = (key[0], slice(None))
         if key[0] != slice(None) or (len(key) > 1 and key[1] != slice(None) and not self._last()):
-            self.refuse(
-                f"selects positions in time ({self._key()})", "use x[:, :, ...] or the last step, x[:, -1]"
-            )
+            self.refuse(f"selects positions in time ({self._key()})", "use x[:, :, ...] or the last step, x[:, -1]")
 
     def _key(self) -> tuple[Any, ...]:
         key = self.call.args[1] if len(self.call.args) > 1 else self.call.kwargs["key"]

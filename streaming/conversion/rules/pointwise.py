@@ -45,7 +45,7 @@ class PerStep(Rule):
         rank = max(len(s.offline_shape) for s in self.call.signals)
         for signal in static:
             shape = signal.offline_shape
-            if len(shape) == rank and shape[1] != 1 or len(shape) == rank - 1 and rank > 2:
+            if (len(shape) == rank and shape[1] != 1) or (len(shape) == rank - 1 and rank > 2):
                 self.refuse(
                     f"meets the static input {signal.name!r} of shape {shape} along the time axis",
                     "give that input a time axis of size 1",
@@ -76,18 +76,14 @@ class PerStep(Rule):
             return keras.KerasTensor((None, None), "bool") if signal.masked else None
 
         first = self.call.args[0] if self.call.args else next(iter(self.call.kwargs.values()))
-        found = layer.compute_mask(
-            keras.tree.map_structure(symbolic, first), keras.tree.map_structure(mask, first)
-        )
+        found = layer.compute_mask(keras.tree.map_structure(symbolic, first), keras.tree.map_structure(mask, first))
         return any(item is not None for item in keras.tree.flatten(found))
 
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         moving = list(chunks((args, kwargs)))
         sequence = any(signal.sequence for signal in self.call.signals)
         masked = any(chunk.mask is not None for chunk in moving)
-        folded = not sequence or (
-            self.flat_sequences and not masked and not any(static_values((args, kwargs)))
-        )
+        folded = not sequence or (self.flat_sequences and not masked and not any(static_values((args, kwargs))))
 
         def unwrap(item: Any) -> Any:
             if isinstance(item, Chunk):
@@ -101,9 +97,7 @@ class PerStep(Rule):
                 return item.flat if folded else item.value
             return item
 
-        outputs = self.compute(
-            *keras.tree.map_structure(unwrap, args), **keras.tree.map_structure(unwrap, kwargs)
-        )
+        outputs = self.compute(*keras.tree.map_structure(unwrap, args), **keras.tree.map_structure(unwrap, kwargs))
 
         def wrap(value: tf.Tensor) -> Chunk | Static:
             if not moving:
@@ -171,9 +165,7 @@ class DenseRule(PerStep):
             weights, outputs = rest.split("->")
             time = inputs.replace("...", "")[1:2]
             if signal.sequence and ("..." in inputs or time in weights or outputs[1:2] != time):
-                self.refuse(
-                    "mixes or moves time in its equation", "keep time as the second letter, untouched"
-                )
+                self.refuse("mixes or moves time in its equation", "keep time as the second letter, untouched")
 
     @property
     def flat_sequences(self) -> bool:  # type: ignore[override]
@@ -207,9 +199,7 @@ class PReLURule(PerStep):
             self.refuse("has one slope per time step", "build it with shared_axes=[1]")
 
 
-@register(
-    layers.BatchNormalization, layers.LayerNormalization, layers.UnitNormalization, layers.RMSNormalization
-)
+@register(layers.BatchNormalization, layers.LayerNormalization, layers.UnitNormalization, layers.RMSNormalization)
 class NormalizationRule(PerStep):
     """Normalization over features; BatchNormalization is an affine map at inference."""
 

@@ -17,9 +17,7 @@ class ProtocolRule(Rule):
     def plan(self) -> Signal:
         layer, signals = self.call.op, self.call.signals
         if len(signals) != 1 or not signals[0].sequence:
-            self.refuse(
-                "needs exactly one sequence as input to stream by stream_step", "call it on one (B, T, ...)"
-            )
+            self.refuse("needs exactly one sequence as input to stream by stream_step", "call it on one (B, T, ...)")
         signal = signals[0]
         spec = layer.stream_spec(signal.offline_shape)
         unknown = sorted(set(spec) - {"states", "delay", "rate"})

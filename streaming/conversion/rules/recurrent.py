@@ -47,9 +47,7 @@ class RecurrentRule(Rule):
         if signal.timeline and signal.timeline.start > 0:
             self.valid_of.append(signal.timeline)
         if self._masks and not layer.zero_output_for_mask:
-            self.states["output"] = StateSpec(
-                tuple(self.call.results[0].shape[2 if layer.return_sequences else 1 :])
-            )
+            self.states["output"] = StateSpec(tuple(self.call.results[0].shape[2 if layer.return_sequences else 1 :]))
         running = {"running": True, "masked": False}
         first = self.result(masked=signal.masked) if layer.return_sequences else self._running(0, **running)
         if not layer.return_state:
@@ -78,17 +76,13 @@ class RecurrentRule(Rule):
         states = keras.tree.flatten(self.call.op.get_initial_state(batch_size=1))
         return [keras.ops.convert_to_numpy(state)[0] for state in states]
 
-    def step(
-        self, env: Env, inputs: Chunk | Static, *args: Any, mask: Chunk | None = None, **kwargs: Any
-    ) -> Any:
+    def step(self, env: Env, inputs: Chunk | Static, *args: Any, mask: Chunk | None = None, **kwargs: Any) -> Any:
         assert isinstance(inputs, Chunk)
         layer = self.call.op
         names = [name for name in self.states if name != "output"]
         states = [env.read(self.key(name)) for name in names]
         advance = stepper(layer.cell, inputs, env)
-        explicit = (
-            mask if mask is not None else next((item for item in args[1:] if isinstance(item, Chunk)), None)
-        )
+        explicit = mask if mask is not None else next((item for item in args[1:] if isinstance(item, Chunk)), None)
         keep = explicit.full if explicit is not None else inputs.mask
         valid = env.valid(self.valid_of[0]) if self.valid_of else None
         held = env.read(self.key("output")) if "output" in self.states else None
@@ -112,9 +106,7 @@ class RecurrentRule(Rule):
             env.write(self.key(name), state)
         if held is not None:
             env.write(self.key("output"), held)
-        result = Chunk(
-            inputs.batch, inputs.steps, rows=rows, mask=inputs.mask if layer.return_sequences else None
-        )
+        result = Chunk(inputs.batch, inputs.steps, rows=rows, mask=inputs.mask if layer.return_sequences else None)
         if not layer.return_state:
             return result
         return [
