@@ -1,0 +1,81 @@
+"""What the builders build: sizes, names, padding that changes nothing, contradictions that are refused."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from rnnzoo.errors import ConfigError
+from rnnzoo.models import ClassifierConfig, TaggerConfig, build_classifier, build_tagger
+from streaming.runtime.text import WordEncoder
+
+SENTENCES = [["The", "dog", "barks", "."], ["A", "cat", "sleeps"]]
+SMALL = TaggerConfig(word_size=6, char_size=4, char_filters=3, affix_size=2, conv_units=8, units=8)
+TAGGERS = {
+    "plain": SMALL,
+    "deep": dataclasses.replace(SMALL, layers=2, cell="gru", project=7),
+    "words only": dataclasses.replace(SMALL, char_filters=0, affix_size=0, context=0, lookahead=1),
+    "both ways": dataclasses.replace(SMALL, bidirectional=True, lookahead=0),
+}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return WordEncoder.fit(SENTENCES, ["X", "Y", "Z"], min_count=1, affix_min_count=1)
+
+
+@pytest.mark.parametrize("name", TAGGERS)
+def test_tagger_gives_a_row_of_logits_for_each_word(name, encoder):
+    keras.utils.set_random_seed(0)
+    model = build_tagger(TAGGERS[name], encoder)
+    arrays = {key: value[None] for key, value in encoder.encode(SENTENCES[0]).items() if key in model.input}
+    assert model.predict_on_batch(arrays).shape == (1, 4, 3)
+    assert all(part.dtype == "int32" for part in model.inputs)
+
+
+@pytest.mark.parametrize("name", ["plain", "deep", "words only"])
+def test_padding_does_not_change_a_streamable_tagger(name, encoder):
+    keras.utils.set_random_seed(0)
+    model = build_tagger(TAGGERS[name], encoder)
+    exact = {key: value[None] for key, value in encoder.encode(SENTENCES[0]).items() if key in model.input}
+    padded = {key: np.pad(v, [(0, 0), (0, 5)] + [(0, 0)] * (v.ndim - 2)) for key, v in exact.items()}
+    np.testing.assert_allclose(
+        model.predict_on_batch(padded)[:, :4], model.predict_on_batch(exact), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_tagger_sees_as_far_ahead_as_it_says(encoder):
+    keras.utils.set_random_seed(0)
+    model = build_tagger(SMALL, encoder)
+    words = ["the", "dog", "barks", ".", "a", "cat", "sleeps"]
+    changed = [*words[:5], "dog", "dog"]
+    a, b = (
+        model.predict_on_batch({key: value[None] for key, value in encoder.encode(w).items()})[0]
+        for w in (words, changed)
+    )
+    np.testing.assert_array_equal(a[:3], b[:3])
+    assert not np.allclose(a[3], b[3])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_classifier_gives_one_row(cell, encoder):
+    model = build_classifier(ClassifierConfig(word_size=5, units=4, layers=2, cell=cell), encoder)
+    assert model.predict_on_batch({"words": np.array([[2, 3, 1]])}).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (dataclasses.replace(SMALL, bidirectional=True), r"model\.bidirectional.*model\.lookahead"),
+        (dataclasses.replace(SMALL, cell="elman"), r"model\.cell.*lstm, gru.*'elman'"),
+    ],
+)
+def test_contradictions_name_their_keys(config, said, encoder):
+    with pytest.raises(ConfigError, match=said):
+        build_tagger(config, encoder)
+
+
+def test_classifier_needs_a_layer(encoder):
+    with pytest.raises(ConfigError, match=r"model\.layers"):
+        build_classifier(ClassifierConfig(layers=0), encoder)
