@@ -14,6 +14,7 @@ from streaming.runtime.tasks import Classifier, Tagger, task_for
 
 if TYPE_CHECKING:
     import keras
+
     from streaming.runtime.model import StreamingModel
 
 Predicted = list[Any]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from rnnzoo.layers import CharCNN, LookaheadConv, PaddedEmbedding, WordDropout
+from rnnzoo.layers import CharCNN, LookaheadConv, PaddedEmbedding
 
 
 def lookahead_oracle(x, kernel, bias, context, lookahead, depthwise):
@@ -91,30 +91,28 @@ def test_padded_embedding_looks_up_and_zeroes_padding():
 
 
 def test_char_cnn_is_its_equation(rng):
-    layer = CharCNN(9, char_size=3, filters=4, widths=(2, 3))
-    ids = np.array([[[3, 5, 8, 0, 0], [0, 0, 0, 0, 0]], [[1, 2, 3, 4, 5], [7, 0, 0, 0, 0]]])
-    layer.build(ids.shape)
-    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
-    weights = {w.path.split("/")[-1]: w.numpy() for w in layer.weights}
+    layer = CharCNN(char_size=3, filters=4, widths=(2, 3))
+    x = rng.normal(size=(2, 2, 5 * 3)).astype("float32")
+    x[0, 1] = 0
+    layer.build(x.shape)
     for b, t in np.ndindex(2, 2):
-        word = ids[b, t]
-        vectors = weights["embeddings"][word] * (word != 0)[:, None]
         expected = []
-        for width in (2, 3):
+        for width, kernel in zip((2, 3), layer.get_weights(), strict=True):
             left = (width - 1) // 2
-            padded = np.pad(vectors, [(left, width - 1 - left), (0, 0)])
+            padded = np.pad(x[b, t].reshape(5, 3), [(left, width - 1 - left), (0, 0)])
             windows = np.stack([padded[i : i + width] for i in range(5)])
-            answers = np.einsum("iwc,wcf->if", windows, weights[f"kernel_{width}"]) + weights[f"bias_{width}"]
-            expected.append(np.maximum(answers, 0).max(axis=0))
-        expected = np.concatenate(expected) * (word != 0).any()
-        np.testing.assert_allclose(np.asarray(layer(ids))[b, t], expected, rtol=1e-4, atol=1e-5)
+            expected.append(np.maximum(np.einsum("iwc,wcf->if", windows, kernel), 0).max(axis=0))
+        np.testing.assert_allclose(np.asarray(layer(x))[b, t], np.concatenate(expected), rtol=1e-4, atol=1e-5)
+    assert not np.asarray(layer(x))[0, 1].any()
 
 
-def test_word_dropout_hides_known_words_in_training_only():
-    layer = WordDropout(0.5, unknown=1, seed=3)
+def test_unknown_rate_hides_known_words_in_training_only():
+    layer = PaddedEmbedding(5, 1, unknown_rate=0.5, unknown=1, seed=3)
     ids = np.array([[0, 2, 3, 4] * 200], "int32")
-    np.testing.assert_array_equal(layer(ids), ids)
-    dropped = np.asarray(layer(ids, training=True))
+    layer.build(ids.shape)
+    layer.set_weights([np.arange(5.0)[:, None]])
+    np.testing.assert_array_equal(layer(ids)[..., 0], ids)
+    dropped = np.asarray(layer(ids, training=True))[..., 0]
     changed = dropped != ids
     assert (dropped[changed] == 1).all()
     assert not changed[ids == 0].any()
@@ -125,15 +123,15 @@ LAYERS = {
     "lookahead": (LookaheadConv(6, 2, 1, "relu", name="layer"), (2, 5, 3)),
     "row": (LookaheadConv(None, 2, use_bias=False, name="layer"), (2, 5, 3)),
     "embedding": (PaddedEmbedding(9, 3, name="layer"), (2, 5, 4)),
-    "chars": (CharCNN(9, 3, 4, (2, 3), 0.1, name="layer"), (2, 5, 4)),
-    "dropout": (WordDropout(0.2, seed=1, name="layer"), (2, 5)),
+    "chars": (CharCNN(3, 4, (2, 3), name="layer"), (2, 5, 12)),
+    "unknown": (PaddedEmbedding(9, 3, unknown_rate=0.2, seed=1, name="layer"), (2, 5)),
 }
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_config_and_model_survive_saving(name, tmp_path, rng):
     layer, shape = LAYERS[name]
-    ids = name not in ("lookahead", "row")
+    ids = name in ("embedding", "unknown")
     x = rng.integers(0, 9, shape) if ids else rng.normal(size=shape)
     x = x.astype("int32" if ids else "float32")
     inputs = keras.Input((None, *shape[2:]), dtype=x.dtype.name)
@@ -150,9 +148,9 @@ def test_config_and_model_survive_saving(name, tmp_path, rng):
     [
         (lambda: LookaheadConv(3, lookahead=-1), "lookahead=-1"),
         (lambda: LookaheadConv(0), "units=0"),
-        (lambda: PaddedEmbedding(0, 3), "input_dim=0"),
         (lambda: CharCNN(5, widths=()), "widths=()"),
-        (lambda: WordDropout(1.0), "rate=1.0"),
+        (lambda: CharCNN(5).build((None, None, 12)), "(None, None, 12)"),
+        (lambda: PaddedEmbedding(5, 3, unknown_rate=1.0), "unknown_rate=1.0"),
     ],
 )
 def test_impossible_sizes_are_named(make, said):

@@ -69,7 +69,7 @@ def test_one_seed_gives_one_training(data, tmp_path):
 def test_no_number_stops_with_a_clear_error(data, tmp_path):
     model = build(data)
     model.get_layer("logits").bias.assign([np.nan] * len(data.labels))
-    with pytest.raises(Diverged, match="epoch 1, batch 1: lower training.learning_rate"):
+    with pytest.raises(Diverged, match=r"epoch 1, batch 1: lower training\.learning_rate"):
         fit(model, data, TRAINING, seed=1, run_dir=tmp_path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.layers import PaddedEmbedding, WordDropout
+from rnnzoo.layers import PaddedEmbedding
 from rnnzoo.models.config import ClassifierConfig
 from rnnzoo.models.recurrent import recurrent_layer
 from streaming.runtime.text import WordEncoder
@@ -28,8 +28,8 @@ def build_classifier(config: ClassifierConfig, encoder: WordEncoder) -> keras.Mo
     if config.layers < 1:
         raise ConfigError(f"model.layers is at least 1; received {config.layers}")
     words = keras.Input((None,), dtype="int32", name="words")
-    x = WordDropout(config.word_dropout, name="word_dropout")(words)
-    x = PaddedEmbedding(len(encoder.words), config.word_size, name="word_embedding")(x)
+    rate = config.word_dropout
+    x = PaddedEmbedding(len(encoder.words), config.word_size, unknown_rate=rate, name="word_embedding")(words)
     x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(x)
     for i in range(config.layers):
         last = i == config.layers - 1

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.layers import CharCNN, LookaheadConv, PaddedEmbedding, WordDropout
+from rnnzoo.layers import CharCNN, LookaheadConv, PaddedEmbedding
 from rnnzoo.models.config import TaggerConfig
 from rnnzoo.models.recurrent import recurrent_layer
 from streaming.runtime.text import AFFIXES, WordEncoder
@@ -54,19 +54,20 @@ def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
 
 
 def _embed(config: TaggerConfig, encoder: WordEncoder) -> tuple[dict[str, Any], list[Any]]:
-    words = keras.Input((None,), dtype="int32", name="words")
-    inputs, parts = {"words": words}, []
-    known = WordDropout(config.word_dropout, name="word_dropout")(words)
-    parts.append(PaddedEmbedding(len(encoder.words), config.word_size, name="word_embedding")(known))
+    inputs, parts = {"words": keras.Input((None,), dtype="int32", name="words")}, []
+    layer = PaddedEmbedding(
+        len(encoder.words), config.word_size, unknown_rate=config.word_dropout, name="word_embedding"
+    )
+    parts.append(layer(inputs["words"]))
     if config.char_filters and "chars" in encoder.inputs:
-        inputs["chars"] = chars = keras.Input((None, encoder.max_word_length), dtype="int32", name="chars")
-        layer = CharCNN(
-            len(encoder.chars), config.char_size, config.char_filters, config.char_widths, name="char_cnn"
-        )
+        inputs["chars"] = keras.Input((None, encoder.max_word_length), dtype="int32", name="chars")
+        chars = PaddedEmbedding(len(encoder.chars), config.char_size, name="char_embedding")(inputs["chars"])
+        layer = CharCNN(config.char_size, config.char_filters, config.char_widths, name="char_cnn")
         parts.append(layer(chars))
     if config.affix_size and "affixes" in encoder.inputs:
-        inputs["affixes"] = affixes = keras.Input((None, AFFIXES), dtype="int32", name="affixes")
-        known = WordDropout(config.affix_dropout, name="affix_dropout")(affixes)
-        layer = PaddedEmbedding(len(encoder.affixes), config.affix_size, name="affix_embedding")
-        parts.append(layer(known))
+        inputs["affixes"] = keras.Input((None, AFFIXES), dtype="int32", name="affixes")
+        layer = PaddedEmbedding(
+            len(encoder.affixes), config.affix_size, unknown_rate=config.affix_dropout, name="affix_embedding"
+        )
+        parts.append(layer(inputs["affixes"]))
     return inputs, parts

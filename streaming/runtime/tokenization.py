@@ -30,7 +30,8 @@ _TOKEN = re.compile(
 _NOT = re.compile(r"(.+)(n['’]t)", re.IGNORECASE)
 _CLITIC = re.compile(r"(.+?)(['’](?:s|m|d|re|ve|ll))", re.IGNORECASE)
 _FUSED = {"cannot": 3, "gonna": 3, "gotta": 3, "wanna": 3, "gimme": 3, "lemme": 3, "dunno": 2}
-_CLOSING = frozenset("\"')]}»”’") | {"''"}
+_CLOSING = frozenset(")]}»”’") | {"''"}
+_STRAIGHT = ('"', "'")
 
 
 def tokenize(text: str) -> list[str]:
@@ -63,14 +64,22 @@ def sentences(text: str) -> list[list[str]]:
 
 def _sentences(words: list[str]) -> list[list[str]]:
     found: list[list[str]] = []
-    start = 0
-    for i, word in enumerate(words):
-        after = words[i + 1] if i + 1 < len(words) else ""
-        closes = word in _CLOSING and i > start and _ends(words[i - 1])
-        if ((_ends(word) and after not in _CLOSING) or closes) and not after[:1].islower():
-            found.append(words[start : i + 1])
-            start = i + 1
+    start, i = 0, 0
+    while i < len(words):
+        i += 1
+        if not _ends(words[i - 1]):
+            continue
+        while i < len(words) and _closes(words[i], words[start:i]):
+            i += 1
+        if i == len(words) or not words[i][0].islower():
+            found.append(words[start:i])
+            start = i
     return [*found, words[start:]] if start < len(words) else found
+
+
+def _closes(word: str, before: list[str]) -> bool:
+    # A straight quote closes only what one like it has opened.
+    return word in _CLOSING or (word in _STRAIGHT and before.count(word) % 2 == 1)
 
 
 def _ends(word: str) -> bool:

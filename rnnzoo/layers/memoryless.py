@@ -1,0 +1,17 @@
+"""How a layer streams that treats each step by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Memoryless:
+    """Mix-in of a layer without memory: its stream is the layer."""
+
+    def stream_spec(self, input_shape: tuple[int | None, ...]) -> dict[str, Any]:
+        """No state, no delay."""
+        return {"states": {}, "delay": 0, "rate": 1}
+
+    def stream_step(self, x: Any, valid: Any, states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+        """The layer itself on a chunk."""
+        return self(x), valid, states  # type: ignore[operator]
