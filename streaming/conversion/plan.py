@@ -137,7 +137,7 @@ class _Planner:
             timeline = Timeline() if unknown else None
             quiet = timeline is not None and dtype == "float32"
             features = shape[2:] if unknown else shape[1:]
-            self.plan.inputs[name] = Signal(name, features, dtype, timeline, quiet=quiet)
+            self.plan.inputs[name] = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
         if not any(signal.timeline for signal in self.plan.inputs.values()):
             shapes = {name: (None, *signal.shape) for name, signal in self.plan.inputs.items()}
             raise NotStreamableError(
@@ -172,14 +172,11 @@ class _Planner:
         rule = rule_for(call)
         outputs = rule.plan()
         self.plan.steps.append(Step(rule, args, kwargs, outputs))
-        if isinstance(op, keras.layers.Embedding):
-            self._limit_ids(call.signals[0], op.input_dim)
+        origin = call.signals[0].origin if call.signals else None
+        if origin and isinstance(getattr(op, "input_dim", None), int):
+            limits = self.plan.id_limits
+            limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
         return keras.tree.flatten(outputs)
-
-    def _limit_ids(self, signal: Signal, count: int) -> None:
-        for name, found in self.plan.inputs.items():
-            if found is signal:
-                self.plan.id_limits[name] = min(count, self.plan.id_limits.get(name, count))
 
     def _align(self, args: Any, kwargs: Any, name: str) -> tuple[Any, Any]:
         moving = [s for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline]

@@ -31,7 +31,8 @@ class Signal:
 
     shape: offline shape without batch and time; timeline: None for a static input, given whole at every step;
     running: the offline tensor has no time axis and the stream holds its value after each step;
-    masked: a Keras mask (B, T) goes along; quiet: zero wherever the position does not exist.
+    masked: a Keras mask (B, T) goes along; quiet: zero wherever the position does not exist;
+    origin: the input of the model that this is, unchanged.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Signal:
     running: bool = False
     masked: bool = False
     quiet: bool = False
+    origin: str | None = None
 
     @property
     def sequence(self) -> bool:

@@ -94,7 +94,7 @@ class PerStep(Rule):
                     full._keras_mask = item.mask
                 return full
             if isinstance(item, Static):
-                return item.flat if folded else item.value
+                return item.flat if folded and moving else item.value
             return item
 
         outputs = self.compute(*keras.tree.map_structure(unwrap, args), **keras.tree.map_structure(unwrap, kwargs))
@@ -146,7 +146,7 @@ class Idle(Rule):
 
     def plan(self) -> Signal:
         signal = self.call.signals[0]
-        return self.result(masked=signal.masked, quiet=signal.quiet)
+        return self.result(masked=signal.masked, quiet=signal.quiet, origin=signal.origin)
 
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         return args[0] if args else next(iter(kwargs.values()))

@@ -12,7 +12,12 @@ from streaming.conversion.values import Chunk
 
 
 class ProtocolRule(Rule):
-    """Calls `layer.stream_step(x, valid, states)` with x (B, T, *shape), zeroed where it does not exist."""
+    """Calls `layer.stream_step(x, valid, states)` with x (B, T, *shape), zeroed where it does not exist.
+
+    A layer whose `stream_spec` says `identity` does nothing at inference and is left out.
+    """
+
+    identity = False
 
     def plan(self) -> Signal:
         layer, signals = self.call.op, self.call.signals
@@ -20,9 +25,12 @@ class ProtocolRule(Rule):
             self.refuse("needs exactly one sequence as input to stream by stream_step", "call it on one (B, T, ...)")
         signal = signals[0]
         spec = layer.stream_spec(signal.offline_shape)
-        unknown = sorted(set(spec) - {"states", "delay", "rate"})
+        unknown = sorted(set(spec) - {"states", "delay", "rate", "identity"})
         if unknown:
-            self.refuse(f"has an unknown key {unknown[0]!r} in stream_spec", "use states, delay and rate")
+            self.refuse(f"has an unknown key {unknown[0]!r} in stream_spec", "use states, delay, rate and identity")
+        self.identity = bool(spec.get("identity", False))
+        if self.identity:
+            return self.result(masked=signal.masked, quiet=signal.quiet, origin=signal.origin)
         if spec.get("rate", 1) != 1:
             self.refuse(f"changes the rate ({spec['rate']})", "let stream_step return one output a step")
         delay = spec.get("delay", 0)
@@ -34,14 +42,16 @@ class ProtocolRule(Rule):
             )
         assert signal.timeline is not None
         timeline = signal.timeline.delayed(delay)
-        # Only a layer with states or delay can tell a position that does not exist from one that does.
-        if self.states and (timeline.start > 0 or delay > 0):
+        # A layer without memory cannot carry what does not exist into what does.
+        if (self.states or delay) and timeline.start > 0:
             self.valid_of.append(signal.timeline)
         if signal.masked and delay:
             self.refuse("delays a masked sequence", "put it before the mask, or pass no mask")
         return self.result(timeline=timeline, masked=signal.masked and self.call.op.supports_masking)
 
     def step(self, env: Env, inputs: Chunk, **kwargs: Any) -> Chunk:
+        if self.identity:
+            return inputs
         signal = self.call.signals[0]
         valid = env.valid(self.valid_of[0]) if self.valid_of else None
         states = {name: env.read(self.key(name)) for name in self.states}

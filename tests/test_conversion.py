@@ -1,0 +1,398 @@
+"""Each rule against the offline model; each refusal by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import streaming
+from streaming.conversion.plan import plan
+from streaming.conversion.verify import random_inputs, run_offline, run_stream
+
+
+def sequence(features: int = 6, **options: Any) -> keras.KerasTensor:
+    return keras.Input((None, features), **options)
+
+
+def model_of(build: Any, features: int = 6) -> keras.Model:
+    x = sequence(features)
+    return keras.Model(x, build(x))
+
+
+def randomize(model: keras.Model, seed: int = 0) -> keras.Model:
+    """Biases and moving averages away from zero and one, so that nothing is tested on a neutral value."""
+    generator = np.random.default_rng(seed)
+    for weight in model.weights:
+        if "seed" in weight.path or not keras.backend.is_float_dtype(weight.dtype):
+            continue
+        noise = generator.normal(0, 0.3, weight.shape)
+        value = np.abs(noise) + 0.5 if "variance" in weight.path else noise
+        weight.assign(value.astype("float32"))
+    return model
+
+
+class Decay(keras.layers.Layer):
+    """A user's own cell: h = a h + x, with an initial state that is not zero."""
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = self.state_size = self.output_size = units
+
+    def build(self, shape: Any) -> None:
+        self.rate = self.add_weight(shape=(self.units,), name="rate", initializer="uniform")
+
+    def get_initial_state(self, batch_size: Any = None) -> Any:
+        return ops.ones((batch_size, self.units)) * 0.5
+
+    def call(self, x: Any, states: Any) -> Any:
+        h = self.rate * states[0] + x
+        return ops.tanh(h), [h]
+
+
+def residual(x: Any) -> Any:
+    y = layers.LSTM(6, return_sequences=True)(x)
+    return layers.Dense(3)(layers.Add()([x, y]))
+
+
+def shared(x: Any) -> Any:
+    lstm, dense = layers.LSTM(5, return_sequences=True), layers.Dense(6)
+    return lstm(dense(lstm(x)))
+
+
+def nested(x: Any) -> Any:
+    inner_input = keras.Input((None, 6))
+    inner = keras.Model(inner_input, layers.GRU(6, return_sequences=True)(inner_input), name="inner")
+    tail = keras.Sequential([keras.Input((None, 6)), layers.Dense(4), layers.ReLU()], name="tail")
+    return tail(inner(inner(x)))
+
+
+def arithmetic(x: Any) -> Any:
+    y = ops.tanh(x[:, :, :3] * 2.0 - x[:, :, 3:])
+    z = ops.concatenate([y, ops.mean(x, axis=-1, keepdims=True)], axis=-1)
+    return ops.where(z > 0, z, 0.1 * z) @ np.eye(4, 5, dtype="float32")
+
+
+def normalized(x: Any) -> Any:
+    x = layers.BatchNormalization()(x)
+    return layers.UnitNormalization()(layers.LayerNormalization()(layers.RMSNormalization()(x)))
+
+
+def noisy(x: Any) -> Any:
+    for layer in (layers.Dropout(0.5), layers.SpatialDropout1D(0.5), layers.GaussianNoise(1.0)):
+        x = layer(x)
+    return layers.Dense(2)(layers.AlphaDropout(0.5)(layers.GaussianDropout(0.5)(x)))
+
+
+def activations(x: Any) -> Any:
+    parts = [layers.ReLU(max_value=1.0)(x), layers.LeakyReLU()(x), layers.ELU()(x), layers.Softmax()(x)]
+    parts += [layers.PReLU(shared_axes=[1])(x), layers.Rescaling(2.0, 1.0)(x)]
+    parts += [layers.Activation(name)(x) for name in ("gelu", "swish", "softplus", "hard_sigmoid", "softmax")]
+    return layers.Concatenate()(parts)
+
+
+def merged(x: Any) -> Any:
+    y = layers.Dense(6, activation="tanh")(x)
+    kinds = (layers.Add, layers.Subtract, layers.Multiply, layers.Average, layers.Maximum, layers.Minimum)
+    return layers.Concatenate()([kind()([x, y]) for kind in kinds])
+
+
+def stacked(x: Any) -> Any:
+    return layers.RNN([layers.LSTMCell(4), layers.GRUCell(5), layers.SimpleRNNCell(3)], return_sequences=True)(x)
+
+
+ARCHITECTURES = {
+    "dense": lambda x: layers.Dense(3, activation="tanh")(x),
+    "simple_rnn": lambda x: layers.SimpleRNN(5, return_sequences=True)(x),
+    "simple_rnn_relu_no_bias": lambda x: layers.SimpleRNN(5, "relu", use_bias=False, return_sequences=True)(x),
+    "lstm": lambda x: layers.LSTM(5, return_sequences=True)(x),
+    "lstm_options": lambda x: layers.LSTM(5, "relu", "hard_sigmoid", use_bias=False, return_sequences=True)(x),
+    "gru": lambda x: layers.GRU(5, return_sequences=True)(x),
+    "gru_reset_before": lambda x: layers.GRU(5, reset_after=False, return_sequences=True)(x),
+    "gru_no_bias": lambda x: layers.GRU(5, use_bias=False, return_sequences=True)(x),
+    "lstm_last": lambda x: layers.Dense(3)(layers.LSTM(5)(x)),
+    "gru_states": lambda x: layers.GRU(5, return_sequences=True, return_state=True)(x),
+    "lstm_states": lambda x: layers.LSTM(5, return_state=True)(x),
+    "stacked_cells": stacked,
+    "custom_cell": lambda x: layers.RNN(Decay(6), return_sequences=True)(x),
+    "last_by_index": lambda x: layers.Dense(2)(layers.GRU(4, return_sequences=True)(x)[:, -1]),
+    "causal_conv": lambda x: layers.Conv1D(4, 3, padding="causal", activation="relu")(x),
+    "dilated_conv": lambda x: layers.Conv1D(4, 3, padding="causal", dilation_rate=2)(x),
+    "grouped_conv": lambda x: layers.Conv1D(4, 2, padding="causal", groups=2)(x),
+    "conv_stack": lambda x: layers.Conv1D(3, 2, padding="causal")(layers.Conv1D(4, 3, padding="causal")(x)),
+    "residual": residual,
+    "shared": shared,
+    "nested": nested,
+    "arithmetic": arithmetic,
+    "normalized": normalized,
+    "noisy": noisy,
+    "activations": activations,
+    "merged": merged,
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("chunk", [None, 4])
+def test_stream_equals_offline(name: str, chunk: int | None, convert: Any) -> None:
+    model = randomize(model_of(ARCHITECTURES[name]))
+    report, path = convert(model, chunk=chunk, batch_sizes=(1, 3))
+    assert report.max_abs_error is not None
+    assert report.verification.max_relative_error <= 1e-5
+    assert set(report.signatures.values()) == {(b, c) for b in (1, 3) for c in {1, chunk or 1}}
+    check_parity(model, path)
+
+
+def check_parity(model: keras.Model, path: Any, runtime: str = "auto", steps: int = 11) -> None:
+    """The stream, cut at fixed places, against the offline model, by this test's own comparison."""
+    planned = plan(model)
+    inputs = random_inputs(planned, steps, np.random.default_rng(7))
+    offline = run_offline(planned, inputs)
+    stream = streaming.load(path, runtime=runtime).create_stream()
+    for cuts in ([], [1, 2, 7], list(range(1, steps))):
+        stream.reset()
+        streamed = run_stream(stream, planned, inputs, cuts)
+        for key, expected in offline.items():
+            got = streamed[key][-1] if planned.outputs[key].running else streamed[key]
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_causal_running_output_equals_every_prefix(convert: Any) -> None:
+    model = randomize(model_of(lambda x: layers.Dense(3)(layers.LSTM(5)(x))))
+    _, path = convert(model)
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    rows = streaming.load(path).create_stream().feed(x)
+    for t in range(8):
+        np.testing.assert_allclose(rows[t], model(x[None, : t + 1])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("zero_output", [False, True])
+def test_masked_steps_hold_the_state(zero_output: bool, convert: Any) -> None:
+    ids = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(9, 6, mask_zero=True)(ids)
+    y = layers.LSTM(5, return_sequences=True, zero_output_for_mask=zero_output)(layers.Dropout(0.3)(x))
+    z = layers.GRU(4)(y)
+    model = randomize(keras.Model(ids, [y, z]))
+    _, path = convert(model)
+    x = np.array([0, 3, 0, 0, 5, 8, 0], "int32")
+    expected = model(x[None])
+    stream = streaming.load(path).create_stream()
+    pieces = [stream.feed(part) for part in np.split(x, [2, 3])]
+    rows = [np.concatenate(column) for column in zip(*(p.values() for p in pieces), strict=True)]
+    np.testing.assert_allclose(rows[0], expected[0][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(rows[1][-1], expected[1][0], rtol=1e-5, atol=1e-6)
+
+
+def test_explicit_mask_from_the_graph(convert: Any) -> None:
+    x = sequence()
+    mask = ops.any(ops.not_equal(x, 0.0), axis=-1)
+    model = randomize(keras.Model(x, layers.GRU(4, return_sequences=True)(x, mask=mask)))
+    _, path = convert(model)
+    data = np.random.default_rng(1).normal(size=(7, 6)).astype("float32")
+    data[[0, 3, 4]] = 0
+    np.testing.assert_allclose(
+        streaming.load(path).create_stream().feed(data), model(data[None])[0], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_several_inputs_and_outputs_by_name(convert: Any) -> None:
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    side = keras.Input((None, 2), name="side")
+    speaker = keras.Input((1, 3), name="speaker")
+    x = layers.Concatenate()([layers.Embedding(11, 4)(ids), side])
+    h = layers.LSTM(5, return_sequences=True)(x)
+    condition = layers.Dense(5)(speaker)
+    outputs = {"tags": layers.Dense(3)(h + condition), "last": layers.GRU(2)(h)}
+    model = randomize(keras.Model({"ids": ids, "side": side, "speaker": speaker}, outputs))
+    report, path = convert(model, batch_sizes=(1, 2), chunk=3)
+    assert report.max_abs_error < 1e-5
+    loaded = streaming.load(path)
+    assert set(loaded.input_spec) == {"ids", "side", "speaker"}
+    assert loaded.input_spec["ids"].high == 11
+    assert set(loaded.output_spec) == {"tags", "last"}
+    assert loaded.output_spec["last"].running
+    assert not loaded.input_spec["speaker"].time
+
+
+class Delay(keras.layers.Layer):
+    """y[t] = x[t + steps], zeros beyond the end: the smallest layer with a delay."""
+
+    def __init__(self, steps: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.steps = steps
+
+    def call(self, x: Any) -> Any:
+        return ops.pad(x, [[0, 0], [0, self.steps], [0, 0]])[:, self.steps :]
+
+    def stream_spec(self, input_shape: Any) -> dict[str, Any]:
+        return {"states": {}, "delay": self.steps}
+
+    def stream_step(self, x: Any, valid: Any, states: Any) -> Any:
+        # Delayed by `steps`, the future is what comes in now.
+        return x, valid, states
+
+
+def test_branches_of_different_delay_are_aligned(convert: Any) -> None:
+    x = sequence()
+    h = layers.LSTM(6, return_sequences=True)(layers.Dense(6)(x))
+    y = h + Delay(2)(layers.Dense(6)(x)) + Delay(1)(x)
+    z = layers.GRU(4, return_sequences=True)(y)
+    model = randomize(keras.Model(x, [z, h]))
+    report, path = convert(model, chunk=3)
+    assert report.delay == 2
+    loaded = streaming.load(path)
+    stream = loaded.create_stream()
+    data = np.random.default_rng(0).normal(size=(5, 6)).astype("float32")
+    fed, rest = stream.feed(data), stream.finish()
+    names = list(loaded.output_spec)
+    assert [len(fed[n]) for n in names] == [3, 5]
+    assert [len(rest[n]) for n in names] == [2, 0]
+    expected = model(data[None])
+    for index, name in enumerate(names):
+        got = np.concatenate([fed[name], rest[name]])
+        np.testing.assert_allclose(got, expected[index][0], rtol=1e-5, atol=1e-6)
+
+
+REFUSALS = {
+    "go_backwards": (lambda x: layers.LSTM(3, go_backwards=True)(x), "lstm.*backwards.*go_backwards=False"),
+    "bidirectional": (lambda x: layers.Bidirectional(layers.LSTM(3))(x), "bidirectional.*backwards"),
+    "same": (lambda x: layers.Conv1D(3, 3, padding="same")(x), "conv1d.*padding 'same'.*causal"),
+    "stride": (lambda x: layers.Conv1D(3, 3, strides=2, padding="causal")(x), "conv1d.*stride 2"),
+    "attention": (lambda x: layers.MultiHeadAttention(1, 3)(x, x), "attention.*whole sequence"),
+    "softmax_time": (lambda x: layers.Softmax(axis=1)(x), "softmax.*time axis"),
+    "mean_time": (lambda x: ops.mean(x, axis=1), "mean.*time axis"),
+    "position": (lambda x: x[:, 0], "selects positions in time.*last step"),
+    "cumsum": (lambda x: ops.cumsum(x, axis=1), "no streaming rule"),
+    "pooling": (lambda x: layers.GlobalAveragePooling1D()(x), "global_average_pooling1d.*no streaming rule"),
+    "product": (lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1))), "(transpose|matmul)"),
+    "mixed": (lambda x: x + layers.RepeatVector(1)(layers.LSTM(6)(x)), "(repeat_vector|add)"),
+    "initial_state": (
+        lambda x: layers.LSTM(3)(x, initial_state=layers.LSTM(3, return_state=True)(x)[1:]),
+        "lstm.*initial state",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_refuses_by_layer_reason_and_remedy(name: str, tmp_path: Any) -> None:
+    build, match = REFUSALS[name]
+    keras.utils.clear_session()
+    model = model_of(build)
+    path = tmp_path / "m.tflite"
+    with pytest.raises(streaming.NotStreamableError, match=match) as caught:
+        streaming.convert(model, path)
+    assert "\n" not in str(caught.value)
+    assert ";" in str(caught.value)
+    assert not path.exists()
+
+
+def test_refuses_models_it_cannot_see_into(tmp_path: Any) -> None:
+    class Own(keras.Model):
+        def call(self, x: Any) -> Any:
+            return x
+
+    cases = [
+        (Own(), streaming.NotStreamableError, "subclassed"),
+        (keras.Sequential([layers.Dense(2)]), streaming.InputError, "not built"),
+        ("model.keras", streaming.InputError, r"expected a keras\.Model, got str"),
+    ]
+    for model, kind, match in cases:
+        with pytest.raises(kind, match=match):
+            streaming.convert(model, tmp_path / "m.tflite")
+    fixed = keras.Sequential([keras.Input((20, 4)), layers.LSTM(3)])
+    with pytest.raises(streaming.NotStreamableError, match=r"no input has a time axis.*None, features"):
+        streaming.convert(fixed, tmp_path / "m.tflite")
+    double = keras.Sequential([keras.Input((None, None, 3)), layers.Dense(3)])
+    with pytest.raises(streaming.NotStreamableError, match="unknown sizes"):
+        streaming.convert(double, tmp_path / "m.tflite")
+    x = keras.Input((None, 4))
+    half = keras.Model(x, layers.LSTM(3, dtype="mixed_float16")(x))
+    with pytest.raises(streaming.NotStreamableError, match=r"computes in float16, expected float32"):
+        streaming.convert(half, tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_stateful_layers_are_refused(tmp_path: Any) -> None:
+    x = keras.Input((None, 4), batch_size=1)
+    model = keras.Model(x, layers.LSTM(3, stateful=True)(x))
+    with pytest.raises(streaming.NotStreamableError, match="stateful"):
+        streaming.convert(model, tmp_path / "m.tflite")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"chunk": 0}, "chunk is 0"),
+        ({"batch_sizes": ()}, "batch_sizes"),
+        ({"batch_sizes": (0,)}, "batch_sizes"),
+        ({"quantize": "int4"}, "quantize is 'int4'"),
+        ({"metadata": {"tasks": 1}}, "unknown key 'tasks'"),
+    ],
+)
+def test_bad_options(options: Any, match: str, tmp_path: Any) -> None:
+    model = model_of(ARCHITECTURES["dense"])
+    with pytest.raises(streaming.InputError, match=match):
+        streaming.convert(model, tmp_path / "m.tflite", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_path_that_cannot_be_written(tmp_path: Any) -> None:
+    with pytest.raises(streaming.InputError, match="does not exist"):
+        streaming.convert(model_of(ARCHITECTURES["dense"]), tmp_path / "nowhere" / "m.tflite")
+
+
+def test_verification_refuses_a_stream_that_differs(tmp_path: Any) -> None:
+    class Wrong(Delay):
+        """Says delay 1 and does nothing."""
+
+        def call(self, x: Any) -> Any:
+            return 2.0 * x
+
+        def stream_step(self, x: Any, valid: Any, states: Any) -> Any:
+            return 3.0 * x, valid, states
+
+    model = model_of(lambda x: Wrong(0)(x))
+    path = tmp_path / "m.tflite"
+    with pytest.raises(streaming.ParityError, match="differs from the offline model"):
+        streaming.convert(model, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("quantize", ["float16", "dynamic"])
+def test_quantized_files_run_on_every_runtime(quantize: str, runtime: str, convert: Any) -> None:
+    model = model_of(lambda x: layers.Dense(4)(layers.LSTM(48, return_sequences=True)(x)), 32)
+    exact, _ = convert(model)
+    report, path = convert(model, quantize=quantize)
+    assert report.size_bytes < (0.75 if quantize == "float16" else 0.6) * exact.size_bytes
+    assert report.float_verification.max_relative_error <= 1e-5
+    x = np.random.default_rng(0).normal(size=(12, 32)).astype("float32")
+    got = streaming.load(path, runtime=runtime).create_stream().feed(x)
+    expected = np.asarray(model(x[None])[0])
+    assert 0 < np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_weights_are_shared_between_signatures(convert: Any) -> None:
+    model = model_of(lambda x: layers.LSTM(128, return_sequences=True)(x), 64)
+    one, _ = convert(model, chunk=2)
+    many, _ = convert(model, chunk=2, batch_sizes=(1, 4, 16))
+    assert many.size_bytes < 1.25 * one.size_bytes
+
+
+def test_only_allowed_operations(convert: Any) -> None:
+    from streaming.conversion.tflite import ALLOWED
+
+    report, _ = convert(model_of(stacked))
+    assert set(report.ops) <= ALLOWED
+    assert "WHILE" not in ALLOWED
+    assert report.ops["FULLY_CONNECTED"] >= 3
+
+
+def test_conversion_leaves_the_model_as_it_was(convert: Any) -> None:
+    model = model_of(nested)
+    before = [np.array(w) for w in model.get_weights()]
+    nodes = {layer.name: len(layer._inbound_nodes) for layer in model._flatten_layers()}
+    convert(model)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert nodes == {layer.name: len(layer._inbound_nodes) for layer in model._flatten_layers()}
