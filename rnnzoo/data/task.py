@@ -163,7 +163,7 @@ def _batch_indices(
 ) -> list[np.ndarray]:
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     order = order[np.argsort(lengths[order], kind="stable")]
-    cuts = np.flatnonzero(np.diff(lengths[order])) + 1 if exact else []
+    cuts = np.flatnonzero(np.diff(lengths[order])) + 1 if exact else np.array([], int)
     batches = [group[i : i + size] for group in np.split(order, cuts) for i in range(0, len(group), size)]
     if rng is not None:
         batches = [batches[i] for i in rng.permutation(len(batches))]

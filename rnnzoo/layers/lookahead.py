@@ -55,7 +55,7 @@ class LookaheadConv(keras.layers.Layer):
         """Steps that one output sees."""
         return self.context + 1 + self.lookahead
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         features = input_shape[-1]
         shape = (self.taps, features) if self.units is None else (self.taps * features, self.units)
         self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")

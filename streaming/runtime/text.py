@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -186,7 +186,7 @@ class WordEncoder:
         }
 
     @classmethod
-    def from_files(cls, files: dict[str, bytes]) -> WordEncoder:
+    def from_files(cls, files: Mapping[str, bytes]) -> WordEncoder:
         """Read what `to_files` made.
 
         Raises:
