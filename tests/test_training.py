@@ -14,7 +14,7 @@ from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.evaluation import evaluate, score
 from rnnzoo.models import TaggerConfig, build_tagger
 from rnnzoo.training import TrainingConfig, fit
-from rnnzoo.training.callbacks import Diverged
+from rnnzoo.training.callbacks import Diverged, ProgressBar
 from rnnzoo.training.checkpoint import read_weights, write_weights
 from rnnzoo.training.fit import SmoothedCrossEntropy
 
@@ -55,6 +55,16 @@ def test_training_learns_and_keeps_the_best_epoch(data, tmp_path, capsys):
     assert sorted(os.listdir(tmp_path)) == ["best.safetensors", "last.safetensors"]
     assert len(capsys.readouterr().out.splitlines()) == TRAINING.epochs
     assert history["learning_rate"][-1] < 1e-3 < max(history["learning_rate"])
+
+
+def test_terminal_sees_a_bar_and_a_line_an_epoch(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ProgressBar, "useful", staticmethod(lambda: True))
+    short = dataclasses.replace(TRAINING, epochs=2)
+    fit(build(data), data, short, seed=1, run_dir=tmp_path)
+    out = capsys.readouterr().out
+    assert "epoch 1  accuracy" in out
+    assert "epoch 2  accuracy" in out
+    assert "38/38" in out
 
 
 def test_one_seed_gives_one_training(data, tmp_path):
