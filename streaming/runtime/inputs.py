@@ -1,8 +1,9 @@
-"""Checks what a caller gives as an input, and makes it what the graph takes."""
+"""Checks what a caller gives as inputs, and makes it what the graph takes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,29 @@ import numpy as np
 from streaming.errors import InputError
 from streaming.runtime.metadata import InputInfo
 
+# Casts that keep what the caller meant: kind of the graph's dtype -> kinds that are taken for it.
+_CASTS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
+
 
 class InputReader:
     """Reads one input: (n, *features) for a sequence, (*features) for one that is given whole at every call."""
 
-    def __init__(self, info: InputInfo) -> None:
+    def __init__(self, info: InputInfo, chunk: int) -> None:
         self.info = info
-        self._dtype = np.dtype(info.dtype)
-        self._shape = tuple(info.shape)
-        self._float = self._dtype.kind == "f"
-        self._bounded = self._dtype.kind in "iu" or info.high is not None
+        self.dtype = np.dtype(info.dtype)
+        self.chunk_shape = (chunk, *info.shape) if info.time else tuple(info.shape)
+        self._float = self.dtype.kind == "f"
+        self._bounded = info.low is not None or info.high is not None
+
+    def read_chunk(self, value: Any, finite: bool) -> np.ndarray:
+        """As `read`, for exactly one chunk, and fast where nothing needs to be changed."""
+        if type(value) is np.ndarray and value.dtype is self.dtype and value.shape == self.chunk_shape:
+            self._check_values(value, finite)
+            return value[None]
+        return self.read(value, self.chunk_shape[0] if self.info.time else None, finite)
 
     def read(self, value: Any, steps: int | None, finite: bool) -> np.ndarray:
-        """A contiguous array of the input's dtype with a batch axis of 1 in front.
+        """An array of the input's dtype with a batch axis of 1 in front.
 
         Args:
             value: array-like.
@@ -32,69 +43,70 @@ class InputReader:
         Raises:
             InputError: shape, dtype or values are wrong.
         """
-        array = value if type(value) is np.ndarray else self._array(value)
-        if array.dtype != self._dtype:
-            array = self._cast(array)
+        array = value if isinstance(value, np.ndarray) else self._array(value)
         self._check_shape(array, steps)
-        if not array.flags.c_contiguous:
-            array = np.ascontiguousarray(array)
-        if array.size:
-            # The squares add up to a finite number in one fast call, unless something is wrong or huge.
-            if self._float and finite and not math.isfinite(np.vdot(array, array)):
-                self._check_finite(array)
-            if self._bounded:
-                self._check_range(array)
+        if array.dtype != self.dtype:
+            array = self._cast(array)
+        self._check_values(array, finite)
         return array[None]
+
+    def is_sound(self, array: np.ndarray) -> bool:
+        """Whether values are finite and within range."""
+        try:
+            self._check_values(array, True)
+        except InputError:
+            return False
+        return True
 
     def zeros(self, steps: int) -> np.ndarray:
         """Padding: (1, steps, *features), or (1, *features)."""
-        shape = (1, steps, *self._shape) if self.info.time else (1, *self._shape)
-        return np.zeros(shape, self._dtype)
+        shape = (1, steps, *self.info.shape) if self.info.time else (1, *self.info.shape)
+        return np.zeros(shape, self.dtype)
 
     def _array(self, value: Any) -> np.ndarray:
         try:
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
-            raise InputError(f"input {self.info.name!r} is no array ({error}); give {self._expected()}") from error
-        # An empty list has no dtype of its own.
-        return array.astype(self._dtype) if array.size == 0 and isinstance(value, list) else array
+            raise InputError(f"input {self.info.name!r} is no array ({error}); give {self._expected(None)}") from error
+        if array.shape == (0,) and isinstance(value, list | tuple):
+            return np.zeros((0, *self.info.shape), self.dtype)  # an empty list has no dtype or width of its own
+        return array
 
     def _cast(self, array: np.ndarray) -> np.ndarray:
-        kind = array.dtype.kind
-        allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}[self._dtype.kind]
-        if kind not in allowed:
+        if array.dtype.kind not in _CASTS[self.dtype.kind]:
             raise InputError(
-                f"input {self.info.name!r} is {array.dtype}, expected {self._dtype}; give {self._expected()}"
+                f"input {self.info.name!r} is {array.dtype}, expected {self.dtype}; give {self._expected(None)}"
             )
-        if kind in "iu" and self._dtype.kind in "iu" and array.size:
-            limits = np.iinfo(self._dtype)
-            if array.min() < limits.min or array.max() > limits.max:
+        if self.dtype.kind in "iu" and array.size:
+            limits, low, high = np.iinfo(self.dtype), array.min(), array.max()
+            if low < limits.min or high > limits.max:
                 raise InputError(
-                    f"input {self.info.name!r} has values from {array.min()} to {array.max()}, "
-                    f"beyond {self._dtype}; give values within {limits.min} to {limits.max}"
+                    f"input {self.info.name!r} has values from {low} to {high}, expected {self.dtype}; "
+                    f"give values from {limits.min} to {limits.max}"
                 )
         with np.errstate(over="ignore"):
-            return array.astype(self._dtype)
+            return array.astype(self.dtype)
 
     def _check_shape(self, array: np.ndarray, steps: int | None) -> None:
-        shape = array.shape
+        shape, features = array.shape, tuple(self.info.shape)
         if not self.info.time:
-            good = shape == self._shape
+            good = shape == features
         elif steps is None:
-            good = len(shape) > 0 and shape[1:] == self._shape
+            good = len(shape) > 0 and shape[1:] == features
         else:
-            good = shape == (steps, *self._shape)
+            good = shape == (steps, *features)
         if not good:
             raise InputError(
                 f"input {self.info.name!r} has shape {shape}, expected {self._expected(steps)}; "
                 "give one stream without a batch axis"
             )
 
-    def _expected(self, steps: int | None = None) -> str:
-        sizes = [str(size) for size in self._shape]
-        if self.info.time:
-            sizes = ["steps" if steps is None else str(steps), *sizes]
-        return f"{self._dtype} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+    def _check_values(self, array: np.ndarray, finite: bool) -> None:
+        # One fast call: the sum of squares is finite unless something is wrong, or huge.
+        if self._float and finite and not math.isfinite(np.vdot(array, array)):
+            self._check_finite(array)
+        if self._bounded and array.size:
+            self._check_range(array)
 
     def _check_finite(self, array: np.ndarray) -> None:
         bad = np.argwhere(~np.isfinite(array))
@@ -106,10 +118,75 @@ class InputReader:
             )
 
     def _check_range(self, array: np.ndarray) -> None:
+        if array.size == 1:
+            smallest = largest = array.item()
+        else:
+            smallest, largest = np.minimum.reduce(array, axis=None), np.maximum.reduce(array, axis=None)
         low, high = self.info.low, self.info.high
-        if (low is not None and array.min() < low) or (high is not None and array.max() >= high):
-            bad = array.min() if low is not None and array.min() < low else array.max()
+        # Written so that NaN is out of any range.
+        below, above = low is not None and not smallest >= low, high is not None and not largest < high
+        if below or above:
+            span = f"{low} or more" if high is None else f"{low if low is not None else ''} to {high - 1}"
             raise InputError(
-                f"input {self.info.name!r} holds the id {bad}, expected {low} to {high - 1 if high else 'any'}; "
+                f"input {self.info.name!r} holds {smallest if below else largest}, expected {span.strip()}; "
                 "map what is unknown to the unknown id"
             )
+
+    def _expected(self, steps: int | None) -> str:
+        sizes = [str(size) for size in self.info.shape]
+        if self.info.time:
+            sizes = ["steps" if steps is None else str(steps), *sizes]
+        return f"{self.dtype} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+class Inputs:
+    """All inputs of a model in the order of its metadata, as lists of arrays (1, T, *shape) or (1, *shape)."""
+
+    def __init__(self, infos: Sequence[InputInfo], chunk: int) -> None:
+        self.readers = [InputReader(info, chunk) for info in infos]
+        self.single = self.readers[0] if len(self.readers) == 1 else None
+        self.static = any(not info.time for info in infos)
+        self._names = [info.name for info in infos]
+        self._times = [info.time for info in infos]
+        self._clock = self._times.index(True)
+
+    def read(self, x: Any, steps: int | None, finite: bool) -> list[np.ndarray]:
+        """One array an input, checked; raises InputError."""
+        if self.single is not None and not isinstance(x, Mapping):
+            return [self.single.read(x, steps, finite)]
+        if not isinstance(x, Mapping) or set(x) != set(self._names):
+            came = sorted(map(str, x)) if isinstance(x, Mapping) else type(x).__name__
+            raise InputError(f"expected a dict of the inputs {self._names}, got {came}; give each by its name")
+        arrays = [reader.read(x[reader.info.name], steps, finite) for reader in self.readers]
+        counts = {n: a.shape[1] for n, a, time in zip(self._names, arrays, self._times, strict=True) if time}
+        if len(set(counts.values())) > 1:
+            raise InputError(f"the inputs have different numbers of steps ({counts}); give them equal lengths")
+        return arrays
+
+    def steps(self, arrays: Sequence[np.ndarray]) -> int:
+        """The number of steps that the arrays hold."""
+        return int(arrays[self._clock].shape[1])
+
+    def cut(self, arrays: Sequence[np.ndarray], begin: int, end: int) -> list[np.ndarray]:
+        """The steps from `begin` to `end`; inputs without a time axis whole."""
+        return [a[:, begin:end] if time else a for a, time in zip(arrays, self._times, strict=True)]
+
+    def join(self, old: Sequence[np.ndarray], new: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The steps of both; inputs without a time axis as in the new."""
+        pairs = zip(old, new, self._times, strict=True)
+        return [np.concatenate([a, b], axis=1) if time else b for a, b, time in pairs]
+
+    def padded(self, held: Sequence[np.ndarray] | None, begin: int, steps: int) -> list[np.ndarray]:
+        """`steps` steps of `held` from `begin` on, zeros after its end; inputs without a time axis go on."""
+        arrays = self.zeros(steps)
+        for index, array in enumerate(held or ()):
+            if self._times[index]:
+                rest = array[:, begin : begin + steps]
+                arrays[index][:, : rest.shape[1]] = rest
+            else:
+                arrays[index] = array
+        return arrays
+
+    def zeros(self, steps: int) -> list[np.ndarray]:
+        """Arrays of `steps` steps, all zero."""
+        return [reader.zeros(steps) for reader in self.readers]

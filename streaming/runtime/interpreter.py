@@ -1,15 +1,18 @@
-"""One TFLite interpreter, whichever is installed, and its signatures by name."""
+"""TFLite interpreters, whichever runtime is installed, and their signatures by name."""
 
 from __future__ import annotations
 
 import importlib
+import os
+import threading
 import warnings
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from streaming.errors import ArtifactError, InputError
+from streaming.errors import ArtifactError, InputError, StreamingError
 
 # name -> (module, what to install), in the order that "auto" tries
 RUNTIMES = {
@@ -18,78 +21,161 @@ RUNTIMES = {
     "tf": ("tensorflow", "tensorflow"),
 }
 
+Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
 
 def resolve(runtime: str) -> tuple[str, Any]:
-    """The name of a runtime and its Interpreter class; "auto" takes the first that is installed.
+    """The name of a runtime and its Interpreter class; "auto" takes the first that can be imported.
 
     Raises:
-        InputError: the name is unknown, or that runtime is not installed.
+        InputError: the name is unknown, or that runtime is not installed or broken.
     """
     if runtime != "auto" and runtime not in RUNTIMES:
-        names = ", ".join(["auto", *RUNTIMES])
+        names = ", ".join(map(repr, ["auto", *RUNTIMES]))
         raise InputError(f"runtime is {runtime!r}, expected one of {names}")
+    reason = ""
     for name in RUNTIMES if runtime == "auto" else [runtime]:
         try:
             module = importlib.import_module(RUNTIMES[name][0])
-        except ImportError:
-            continue
-        return name, module.lite.Interpreter if name == "tf" else module.Interpreter
+            return name, module.lite.Interpreter if name == "tf" else module.Interpreter
+        except (ImportError, AttributeError) as error:
+            reason = reason or _first_line(error)
     package = "ai-edge-litert" if runtime == "auto" else RUNTIMES[runtime][1]
-    raise InputError(f"runtime {runtime!r} is not installed; pip install {package}")
+    raise InputError(f"runtime {runtime!r} cannot be imported ({reason}); pip install {package}")
+
+
+_opening = threading.Lock()
 
 
 def open_interpreter(factory: Any, flatbuffer: bytes, num_threads: int) -> Any:
-    """An interpreter over a flatbuffer; raises ArtifactError where the runtime refuses it."""
+    """An interpreter over a flatbuffer, which it keeps alive; ArtifactError where the runtime refuses it."""
     try:
-        with warnings.catch_warnings():
-            # tf.lite.Interpreter announces its end at each construction; it is here by request.
-            warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated.*")
+        # Filters of warnings belong to the process, not to a thread: one thread at a time changes them.
+        with _opening, warnings.catch_warnings():
+            # tf.lite.Interpreter announces its end whenever one is made; it is here by request.
+            warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
             return factory(model_content=flatbuffer, num_threads=num_threads)
     except (ValueError, RuntimeError) as error:
-        if "vector::reserve" in str(error):
-            # tflite-runtime 2.14 shares C++ symbols with TensorFlow and breaks where that was imported first.
-            raise ArtifactError(
-                "tflite-runtime cannot start in a process that imported TensorFlow before it; "
-                "import tflite_runtime.interpreter first, or use a process without TensorFlow"
-            ) from error
-        raise ArtifactError(f"the runtime refused the model: {_first_line(error)}; update the runtime") from error
+        raise ArtifactError(
+            f"the runtime refused the model: {_first_line(error)}; use a newer runtime or convert it again"
+        ) from error
 
 
-class Signature:
-    """A signature of one interpreter, its tensors addressed by name once and by index from then on.
+def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
+    """A function that runs a signature: arrays in the order of `inputs` to arrays in the order of `outputs`.
 
-    `SignatureRunner.__call__` allocates tensors anew on every call; this sets, invokes and gets.
+    `SignatureRunner.__call__` resizes and allocates all tensors on every call. This allocates once, then sets,
+    invokes and gets by index, wherever the runtime's Python wrapper has the calls for it.
+    """
+    runner = interpreter.get_signature_runner(name)
+    into = [runner.get_input_details()[key]["index"] for key in inputs]
+    out_of = [runner.get_output_details()[key]["index"] for key in outputs]
+    try:
+        wrapper, graph = runner._interpreter_wrapper, runner._subgraph_index
+        set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
+        wrapper.AllocateTensors(graph)
+    except AttributeError:
+        return _public(runner, inputs, outputs)
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"the runtime cannot prepare signature {name!r}: {_first_line(error)}; use a newer runtime"
+        ) from error
+
+    def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        try:
+            for index, value in zip(into, values):  # noqa: B905 - strict costs time on every step
+                set_tensor(index, value, graph)
+            invoke(graph)
+            return [get_tensor(index, graph) for index in out_of]
+        except (ValueError, RuntimeError) as error:
+            raise _failed(error) from error
+
+    return run
+
+
+def _public(runner: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
+    def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        try:
+            found = runner(**dict(zip(inputs, values, strict=True)))
+        except (ValueError, RuntimeError) as error:
+            raise _failed(error) from error
+        return [found[key] for key in outputs]
+
+    return run
+
+
+def _failed(error: Exception) -> StreamingError:
+    return StreamingError(
+        f"the interpreter failed: {_first_line(error)}; the stream has not moved, check the input's values"
+    )
+
+
+class Engine:
+    """One interpreter and the functions that run its signatures, each prepared when first used.
+
+    Not for two threads at once. `step` runs one chunk of one stream.
     """
 
-    def __init__(self, interpreter: Any, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-        runner = interpreter.get_signature_runner(name)
-        self._wrapper = runner._interpreter_wrapper
-        self._graph = runner._subgraph_index
-        found_in, found_out = runner.get_input_details(), runner.get_output_details()
-        for kind, wanted, found in (("inputs", inputs, found_in), ("outputs", outputs, found_out)):
-            if set(wanted) != set(found):
-                raise ArtifactError(
-                    f"signature {name!r} has {kind} {sorted(found)}, its metadata says {sorted(wanted)}; "
-                    "convert the model again"
-                )
-        self.details = {"inputs": found_in, "outputs": found_out}
-        self._inputs = [found_in[key]["index"] for key in inputs]
-        self._outputs = [found_out[key]["index"] for key in outputs]
+    def __init__(self, interpreter: Any, prepare: Callable[[Any, int, int], Run], chunk: int) -> None:
+        self.interpreter = interpreter
+        self._prepare = prepare
+        self._runs: dict[tuple[int, int], Run] = {}
+        self._reset: Any = None
+        self.step = self.run(1, chunk)
+
+    def run(self, batch: int, chunk: int) -> Run:
+        """The function of the signature for `batch` streams by `chunk` steps."""
         try:
-            self._wrapper.AllocateTensors(self._graph)
-        except (ValueError, RuntimeError) as error:
-            raise ArtifactError(
-                f"the runtime cannot prepare signature {name!r}: {_first_line(error)}; use a newer runtime"
-            ) from error
+            return self._runs[batch, chunk]
+        except KeyError:
+            found = self._runs[batch, chunk] = self._prepare(self.interpreter, batch, chunk)
+            return found
 
-    def run(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Outputs for input arrays, both in the order of the names given at construction."""
-        wrapper, graph = self._wrapper, self._graph
-        for index, value in zip(self._inputs, values):  # noqa: B905 - strict costs time on the hot path
-            wrapper.SetTensor(index, value, graph)
-        wrapper.Invoke(graph)
-        return [wrapper.GetTensor(index, graph) for index in self._outputs]
+    def reset(self) -> None:
+        """Run the signature that gives internal state its initial values."""
+        if self._reset is None:
+            self._reset = self.interpreter.get_signature_runner("reset")
+        self._reset()
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+class EnginePool:
+    """Engines of one model, one a thread, made when a thread first needs one; `first` is the calling thread's."""
+
+    def __init__(self, make: Callable[[], Engine], first: Engine) -> None:
+        self.local = threading.local()
+        self.local.engine = first
+        self._make = make
+        _pools.add(self)
+
+    def get(self) -> Engine:
+        """The engine of the calling thread."""
+        try:
+            return self.local.engine
+        except AttributeError:
+            self.local.engine = self._make()
+            return self.local.engine
+
+    def abandon(self) -> None:
+        """Forget the calling thread's engine without closing it."""
+        engine = self.local.__dict__.pop("engine", None)
+        if engine is not None:
+            _abandoned.append(engine)
+
+
+_pools: weakref.WeakSet[EnginePool] = weakref.WeakSet()
+_abandoned: list[Engine] = []
+
+
+def _after_fork() -> None:
+    # The worker threads of an interpreter do not survive a fork; closing it would wait for them for ever.
+    for pool in list(_pools):
+        pool.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:200]

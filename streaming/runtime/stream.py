@@ -2,139 +2,185 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from streaming.errors import InputError, StateMismatchError, StreamingError
-from streaming.runtime.metadata import OutputInfo
+from streaming.runtime import saved
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
-# An array where the model has one output, a dict of arrays by name where it has several.
+# An array where the model has one output, a dict of arrays by name where it has several. Only the model knows
+# which, so a union would make every caller test what it knows already.
 Arrays = Any
 
-_MAGIC, _VERSION = b"RZST", 1
-_HEADER = struct.Struct("<4sHI")
+_CLOSED = ("", "finished", "closed")
+_NAN = ("raise", "pass")
 
 
 class Stream:
-    """Carries the state of one sequence. Made by `StreamingModel.create_stream`.
+    """Carries the state of one sequence. Made by `StreamingModel.create_stream`; not for two threads at once.
 
-    Inputs are arrays (n, *features) without a batch axis, a dict by name where the model has several. Outputs are
-    arrays (m, *features), a dict by name where it has several; m counts the positions that are ready, so it is
-    smaller than n while the delay fills and larger in `finish`. A call that fails leaves the stream as it was.
+    Inputs are arrays (n, *features) without a batch axis, a dict by name where the model has several; an input
+    without a time axis is given whole with each call. Outputs are arrays (m, *features), a dict by name where the
+    model has several; m counts the positions that are ready, so it is smaller than n while the delay fills and
+    larger in `finish`. A call that fails leaves the stream as it was.
     """
 
     def __init__(self, model: StreamingModel, *, nan: str = "raise") -> None:
-        if nan not in ("raise", "pass"):
+        if nan not in _NAN:
             raise InputError(f"nan is {nan!r}, expected 'raise' or 'pass'")
-        self.model = model
-        self._nan = nan
         meta = model.metadata
-        self._finite = nan == "raise"
+        self.model = model
+        self._nan, self._finite = nan, nan == "raise"
+        self._inputs, self._single, self._static = model.inputs, model.inputs.single, model.inputs.static
         self._unit, self._chunk = meta.unit, meta.chunk
         self._outputs = meta.outputs
-        self._single = model.readers[0] if len(model.readers) == 1 else None
-        self._count = len(meta.outputs) + sum(1 for out in meta.outputs if out.valid)
-        self._warm = max(out.start for out in meta.outputs)
-        self._plain = len(meta.outputs) == 1 and meta.outputs[0].valid is None
-        self._needs_valid = meta.valid is not None
-        self._valid = {size: np.ones((1, size), bool) for size in {self._unit, self._chunk}}
+        marks = [out for out in meta.outputs if out.valid]
+        self._marks = [len(meta.outputs) + marks.index(out) if out.valid else 0 for out in meta.outputs]
+        self._count = len(meta.outputs) + len(marks)
+        self._plain = len(meta.outputs) == 1 and not marks
+        self._start = meta.outputs[0].start
+        self._ones = {size: self._mask(size, size) for size in (self._unit, self._chunk)}
+        self._all_valid = self._ones[self._chunk]
+        # The place where the engine is looked up: the calling thread's, or this stream's own.
+        self._place: Any = model.engines.local
+        if meta.state == "internal":
+            self._place = SimpleNamespace(engine=model.open_engine())
         self.reset()
 
+    @property
+    def position(self) -> int:
+        """Steps taken since the start."""
+        return self._position + self._pending
+
     def reset(self) -> None:
-        """Back to the initial state, as a fresh stream; opens a finished one again."""
-        self.state: Sequence[np.ndarray] = self.model.initial_state
-        self.position = 0
-        self._waiting: list[np.ndarray] | None = None
+        """Back to the initial state, as a fresh stream; opens a finished or closed one again."""
+        if self.model.metadata.state == "internal":
+            self._place.engine.reset()
+        # States lie in arrays (B, size), shared by the B streams of an invoke: this stream's row, None for B = 1.
+        self._slab: Sequence[np.ndarray] = self.model.initial_state
+        self._row: int | None = None
+        self._position = 0
+        self._pending = 0
+        self._held: list[np.ndarray] | None = None
         self._closed = ""
 
     def step(self, x: Any) -> Arrays:
-        """Take exactly one chunk, (chunk, *features) -> (n, *features); n is 0 while the delay fills."""
+        """Take exactly one chunk, (chunk, *features) -> (m, *features); m is 0 while the delay fills.
+
+        Raises:
+            InputError: shape, dtype or values are wrong.
+            StreamingError: the stream is finished or closed, or steps of `feed` wait for a whole chunk.
+        """
         values = self.read_step(x)
-        if self._needs_valid:
-            values.append(self._valid[self._chunk])
-        values += self.state
-        return self.accept(self.model.signature(1, self._chunk).run(values))
-
-    def read_step(self, x: Any) -> list[np.ndarray]:
-        """Check one chunk for `step`; raises InputError or StreamingError."""
-        if self._closed:
-            self._refuse()
-        if self._waiting is not None:
-            raise StreamingError(
-                f"{self._waiting_steps} steps from feed() wait for a chunk of {self._unit}; go on with feed()"
-            )
-        return self._read(x, self._chunk)
-
-    def accept(self, results: list[np.ndarray]) -> Arrays:
-        """Take over what an invoke of one chunk returned for this stream."""
-        begin = self.position
-        self.position = begin + self._chunk
-        self.state = results[self._count :]
-        if self._plain:
-            rows = results[0][0]
-            return rows if begin >= self._warm else rows[max(0, self._warm - begin) :]
-        return self._named([_ready(out, results, i, begin, None) for i, out in enumerate(self._outputs)])
+        held = values if self._static else None
+        values = [*values, *self._all_valid, *(self._slab if self._row is None else self.states())]
+        try:
+            engine = self._place.engine
+        except AttributeError:
+            engine = self.model.engines.get()
+        results = engine.step(values)
+        outputs = self._take(results)
+        self._slab, self._row = results[self._count :], None
+        if held is not None:
+            self.hold(held)
+        return outputs
 
     def feed(self, x: Any) -> Arrays:
-        """Take any number of steps, (n, *features) -> (m, *features), also none."""
+        """Take any number of steps, also none: (n, *features) -> (m, *features). Raises as `step`."""
         if self._closed:
             self._refuse()
-        arrays = self._read(x, None)
-        arrays = self._join_waiting(arrays)
-        steps = self._length(arrays)
-        state, position, done = self.state, self.position, 0
+        arrays = self._inputs.read(x, None, self._finite)
+        if self._pending and self._held is not None:
+            arrays = self._inputs.join(self._held, arrays)
+        steps = self._inputs.steps(arrays)
+        states, position, done = self.states(), self._position, 0
         pieces: list[list[np.ndarray]] = []
         while steps - done >= self._unit:
             size = self._chunk if steps - done >= self._chunk else self._unit
-            part = self._cut(arrays, done, done + size)
-            state, outputs = self._invoke(part, size, self._valid[size], state, position, None)
-            pieces.append(outputs)
+            part = [*self._inputs.cut(arrays, done, done + size), *self._ones[size], *states]
+            results = self._engine().run(1, size)(part)
+            states = results[self._count :]
+            pieces.append([self._ready(results, i, position, None) for i in range(len(self._outputs))])
             done, position = done + size, position + size
-        self.state, self.position = state, position
-        self._waiting = self._cut(arrays, done, steps) if done < steps else None
+        self._slab, self._row, self._position = states, None, position
+        self._pending, self._held = steps - done, None
+        if self._pending or self._static:
+            self.hold(self._inputs.cut(arrays, done, steps))
         return self._joined(pieces)
 
     def finish(self) -> Arrays:
         """What the delay still holds back; afterwards the stream is closed until `reset`."""
         if self._closed:
             self._refuse()
-        waiting = self._waiting_steps
-        total = self.position + waiting
+        total, states, position = self.position, self.states(), self._position
         end = total + self.model.metadata.flush if total else 0
-        state, position = self.state, self.position
         pieces: list[list[np.ndarray]] = []
         while position < end:
-            arrays, valid = self._padding(total - position)
-            state, outputs = self._invoke(arrays, self._unit, valid, state, position, total)
-            pieces.append(outputs)
+            part = self._inputs.padded(self._held, position - self._position, self._unit)
+            part += [*self._mask(self._unit, total - position), *states]
+            results = self._engine().run(1, self._unit)(part)
+            states = results[self._count :]
+            pieces.append([self._ready(results, i, position, total) for i in range(len(self._outputs))])
             position += self._unit
-        self.state, self.position, self._waiting = state, position, None
-        self._closed = "finished"
+        self._slab, self._row, self._position = states, None, total
+        self._pending, self._held, self._closed = 0, None, "finished"
         return self._joined(pieces)
 
     def run(self, source: Iterable[Any]) -> Iterator[Arrays]:
-        """Feed each item of a source and yield what comes out, the rest after the last; closes the stream."""
+        """Feed each item of a source and yield what comes out, the rest after the last; finishes the stream."""
         for item in source:
             yield self.feed(item)
         yield self.finish()
 
     def fork(self) -> Stream:
         """An independent stream that goes on from the same state."""
+        self._need_external("fork")
         other = Stream(self.model, nan=self._nan)
-        other.state, other.position = self.state, self.position
-        other._waiting, other._closed = self._waiting, self._closed
+        other._slab, other._row, other._position = self._slab, self._row, self._position
+        other._pending, other._held, other._closed = self._pending, self._held, self._closed
         return other
 
+    def save(self) -> bytes:
+        """The stream as bytes: versioned, checksummed, bound to this model; `StreamingModel.restore` reads it."""
+        self._need_external("save")
+        header = saved.Header(
+            fingerprint=self.model.fingerprint,
+            position=self._position,
+            waiting=self._pending,
+            held=self._held is not None,
+            closed=self._closed,
+            nan=self._nan,
+        )
+        return saved.pack(header, [*self.states(), *(self._held or [])])
+
+    @classmethod
+    def from_bytes(cls, model: StreamingModel, blob: bytes) -> Stream:
+        """See `StreamingModel.restore`."""
+        header, data = saved.unpack(blob)
+        if header.fingerprint != model.fingerprint:
+            raise StateMismatchError(
+                f"the stream was saved from model {header.fingerprint[:12]}, this is {model.fingerprint[:12]}; "
+                "restore it with the file that it was saved from"
+            )
+        if header.closed not in _CLOSED or header.nan not in _NAN or header.waiting >= model.metadata.unit:
+            raise StateMismatchError("the saved stream has no sound header; save it again")
+        stream = cls(model, nan=header.nan)
+        stream._need_external("restore")
+        held = model.inputs.zeros(header.waiting) if header.held else []
+        arrays = saved.split(data, [*model.initial_state, *held])
+        stream._position, stream._pending, stream._closed = header.position, header.waiting, header.closed
+        stream._slab = arrays[: len(model.initial_state)]
+        stream._held = arrays[len(model.initial_state) :] if header.held else None
+        return stream
+
     def close(self) -> None:
-        """Drop the state; any use but `reset` is an error from then on."""
+        """Drop the state; any further use but `reset` is an error."""
         self.reset()
         self._closed = "closed"
 
@@ -144,145 +190,94 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def save(self) -> bytes:
-        """The stream as bytes: versioned, checksummed, bound to this model; `StreamingModel.restore` reads it."""
-        waiting = self._waiting or []
-        header = {
-            "fingerprint": self.model.fingerprint,
-            "position": self.position,
-            "closed": self._closed,
-            "nan": self._nan,
-            "waiting": self._waiting_steps,
-        }
-        arrays = [*self.state, *waiting]
-        body = json.dumps(header, sort_keys=True).encode()
-        data = b"".join(np.ascontiguousarray(a).astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays)
-        content = _HEADER.pack(_MAGIC, _VERSION, len(body)) + body + data
-        return content + hashlib.sha256(content).digest()
+    # What `batch.step_streams` needs of each of its streams.
 
-    @classmethod
-    def from_bytes(cls, model: StreamingModel, blob: bytes) -> Stream:
-        """See `StreamingModel.restore`."""
-        header, data = _open_blob(blob)
-        if header["fingerprint"] != model.fingerprint:
-            raise StateMismatchError(
-                f"the state was saved from model {header['fingerprint'][:12]}, this is {model.fingerprint[:12]}; "
-                "restore it with the file that it was saved from"
-            )
-        stream = cls(model, nan=header["nan"])
-        stream.position, stream._closed = header["position"], header["closed"]
-        steps = header["waiting"]
-        templates = [*model.initial_state, *([r.zeros(steps) for r in model.readers] if steps else [])]
-        if len(data) != sum(t.nbytes for t in templates):
-            raise StateMismatchError("the saved state has another size than this model's; save it again")
-        arrays, offset = [], 0
-        for template in templates:
-            dtype = template.dtype.newbyteorder("<")
-            flat = np.frombuffer(data, dtype, template.size, offset)
-            arrays.append(flat.astype(template.dtype).reshape(template.shape))
-            offset += template.nbytes
-        stream.state = arrays[: len(model.initial_state)]
-        stream._waiting = arrays[len(model.initial_state) :] if steps else None
-        return stream
+    def read_step(self, x: Any) -> list[np.ndarray]:
+        """Check one chunk, one array (1, ...) an input; the stream does not move. Raises as `step`."""
+        if self._closed or self._pending:
+            self._refuse()
+        if self._single is not None and type(x) is np.ndarray:
+            return [self._single.read_chunk(x, self._finite)]
+        return self._inputs.read(x, self._chunk, self._finite)
 
-    def _read(self, x: Any, steps: int | None) -> list[np.ndarray]:
-        single = self._single
-        if single is not None and not isinstance(x, Mapping):
-            return [single.read(x, steps, self._finite)]
-        names = [reader.info.name for reader in self.model.readers]
-        if not isinstance(x, Mapping) or set(x) != set(names):
-            came = sorted(map(str, x)) if isinstance(x, Mapping) else type(x).__name__
-            raise InputError(f"expected a dict of the inputs {names}, got {came}")
-        arrays = [reader.read(x[reader.info.name], steps, self._finite) for reader in self.model.readers]
-        lengths = {a.shape[1] for a, r in zip(arrays, self.model.readers, strict=True) if r.info.time}
-        if len(lengths) > 1:
-            shapes = {name: a.shape[1:] for name, a in zip(names, arrays, strict=True)}
-            raise InputError(f"the inputs have different numbers of steps ({shapes}); give them equal lengths")
-        return arrays
-
-    def _invoke(
-        self,
-        arrays: list[np.ndarray],
-        size: int,
-        valid: np.ndarray,
-        state: Sequence[np.ndarray],
-        position: int,
-        total: int | None,
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        values = [*arrays, valid, *state] if self._needs_valid else [*arrays, *state]
-        results = self.model.signature(1, size).run(values)
-        ready = [_ready(out, results, i, position, total) for i, out in enumerate(self._outputs)]
-        return results[self._count :], ready
-
-    def _padding(self, real: int) -> tuple[list[np.ndarray], np.ndarray]:
-        """One unit in which the first `real` steps wait and the others do not exist."""
-        real = max(0, real)
-        arrays = [reader.zeros(self._unit) for reader in self.model.readers]
-        if real and self._waiting is not None:
-            for array, waiting, reader in zip(arrays, self._waiting, self.model.readers, strict=True):
-                if reader.info.time:
-                    array[:, :real] = waiting
-                else:
-                    array[:] = waiting
-        valid = np.zeros((1, self._unit), bool)
-        valid[:, :real] = True
-        return arrays, valid
-
-    def _join_waiting(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        if self._waiting is None:
-            return arrays
-        readers = self.model.readers
-        return [
-            np.concatenate([old, new], axis=1) if reader.info.time else new
-            for reader, old, new in zip(readers, self._waiting, arrays, strict=True)
-        ]
+    def states(self) -> list[np.ndarray]:
+        """The packed states, (1, size) each."""
+        row = self._row
+        return list(self._slab) if row is None else [array[row : row + 1] for array in self._slab]
 
     @property
-    def _waiting_steps(self) -> int:
-        return 0 if self._waiting is None else self._length(self._waiting)
+    def ready(self) -> bool:
+        """Whether `step` is allowed now."""
+        return not (self._closed or self._pending)
 
-    def _length(self, arrays: list[np.ndarray]) -> int:
-        return next(a.shape[1] for a, r in zip(arrays, self.model.readers, strict=True) if r.info.time)
+    @property
+    def slab(self) -> Sequence[np.ndarray]:
+        """The arrays (B, size) in one row of which the states lie."""
+        return self._slab
 
-    def _cut(self, arrays: list[np.ndarray], begin: int, end: int) -> list[np.ndarray]:
-        readers = self.model.readers
-        return [a[:, begin:end] if r.info.time else a for a, r in zip(arrays, readers, strict=True)]
+    def lies_in(self, slab: Sequence[np.ndarray], row: int) -> bool:
+        """Whether the states are that row of that very slab."""
+        return self._slab is slab and self._row == row
+
+    def accept(self, results: Sequence[np.ndarray], slab: Sequence[np.ndarray], row: int) -> Arrays:
+        """Take over row `row` of what an invoke of one chunk returned; `slab` is the states in it."""
+        outputs = self._take(results, row)
+        self._slab, self._row = slab, row
+        return outputs
+
+    def hold(self, arrays: Sequence[np.ndarray]) -> None:
+        """Keep a copy of steps that wait, and of the inputs without a time axis, which go on in `finish`."""
+        held = arrays if self._pending else self._inputs.cut(arrays, 0, 0)
+        self._held = [array.copy() for array in held]
+
+    def _take(self, results: Sequence[np.ndarray], row: int = 0) -> Arrays:
+        begin = self._position
+        self._position = begin + self._chunk
+        if self._plain:
+            rows = results[0][row]
+            return rows if begin >= self._start else rows[self._start - begin :]
+        return self._named([self._ready(results, i, begin, None, row) for i in range(len(self._outputs))])
+
+    def _ready(
+        self, results: Sequence[np.ndarray], index: int, begin: int, total: int | None, row: int = 0
+    ) -> np.ndarray:
+        """The rows of an output that exist, of an invoke from input step `begin` on; `total` is None before the end."""
+        out, rows = self._outputs[index], results[index][row]
+        if out.valid:
+            return rows[results[self._marks[index]][row]]
+        last = len(rows) if total is None else max(0, total + out.end - begin)
+        return rows[max(0, out.start - begin) : last]
 
     def _joined(self, pieces: list[list[np.ndarray]]) -> Arrays:
-        columns = []
-        for index, out in enumerate(self._outputs):
-            rows = [piece[index] for piece in pieces]
-            columns.append(np.concatenate(rows) if rows else np.zeros((0, *out.shape), out.dtype))
-        return self._named(columns)
+        if len(pieces) == 1:
+            return self._named(pieces[0])
+        columns = [[piece[i] for piece in pieces] for i in range(len(self._outputs))]
+        empty = [np.zeros((0, *out.shape), out.dtype) for out in self._outputs]
+        return self._named([np.concatenate(c) if c else e for c, e in zip(columns, empty, strict=True)])
 
     def _named(self, columns: list[np.ndarray]) -> Arrays:
         if len(columns) == 1:
             return columns[0]
         return {out.name: column for out, column in zip(self._outputs, columns, strict=True)}
 
+    def _mask(self, size: int, real: int) -> list[np.ndarray]:
+        """The `valid` input, (1, size) of which the first `real` exist; nothing where the graph has none."""
+        if self.model.metadata.valid is None:
+            return []
+        return [np.arange(size)[None] < real]
+
+    def _engine(self) -> Any:
+        return self._place.engine if self.model.metadata.state == "internal" else self.model.engines.get()
+
+    def _need_external(self, what: str) -> None:
+        if self.model.metadata.state == "internal":
+            raise StreamingError(
+                f"cannot {what}: the model keeps its state inside the interpreter; convert it with state='external'"
+            )
+
     def _refuse(self) -> None:
-        raise StreamingError(f"the stream is {self._closed}; call reset() to start a new sequence")
-
-
-def _ready(out: OutputInfo, results: list[np.ndarray], index: int, begin: int, total: int | None) -> np.ndarray:
-    """The rows of an output that exist, of an invoke that began at input step `begin`; total: None while it runs."""
-    rows = results[index][0]
-    first = max(0, out.start - begin)
-    last = len(rows) if total is None else max(0, min(len(rows), total + out.end - begin))
-    return rows[first:last]
-
-
-def _open_blob(blob: bytes) -> tuple[dict[str, Any], bytes]:
-    damaged = "the saved state is truncated or damaged; save it again"
-    if not isinstance(blob, bytes | bytearray | memoryview):
-        raise StateMismatchError(f"expected the bytes of Stream.save(), got {type(blob).__name__}")
-    blob = bytes(blob)
-    if len(blob) < _HEADER.size + 32 or blob[:4] != _MAGIC:
-        raise StateMismatchError("this is no saved stream; give the bytes of Stream.save()")
-    _, version, size = _HEADER.unpack_from(blob)
-    if version != _VERSION:
-        raise StateMismatchError(f"the state was saved by version {version}, this reads {_VERSION}; save it again")
-    content, digest = blob[:-32], blob[-32:]
-    if hashlib.sha256(content).digest() != digest or _HEADER.size + size > len(content):
-        raise StateMismatchError(damaged)
-    return json.loads(content[_HEADER.size : _HEADER.size + size]), content[_HEADER.size + size :]
+        if self._closed:
+            raise StreamingError(f"the stream is {self._closed}; call reset() to start a new sequence")
+        raise StreamingError(
+            f"{self._pending} steps from feed() wait for {self._unit}; go on with feed() until the chunk is whole"
+        )

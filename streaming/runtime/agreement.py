@@ -1,0 +1,129 @@
+"""Refuses a model whose metadata contradict themselves, or say something else than its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from streaming.errors import ArtifactError
+from streaming.runtime.metadata import Metadata
+
+# Signatures that are no step: what they take and give is not a chunk of the sequence.
+OTHER = frozenset({"reset", "encode"})
+
+
+def step_signatures(meta: Metadata) -> dict[tuple[int, int], str]:
+    """(batch, chunk) -> the name of the signature that takes `batch` streams `chunk` steps on."""
+    return {(info.batch, info.chunk): name for name, info in meta.signatures.items() if name not in OTHER}
+
+
+def input_names(meta: Metadata) -> list[str]:
+    """Inputs of a step in the order in which the runtime gives them."""
+    return [
+        *(info.name for info in meta.inputs),
+        *([meta.valid] if meta.valid else []),
+        *(pack.input for pack in meta.packs),
+    ]
+
+
+def output_names(meta: Metadata) -> list[str]:
+    """Outputs of a step in the order in which the runtime takes them."""
+    return [
+        *(info.name for info in meta.outputs),
+        *(info.valid for info in meta.outputs if info.valid),
+        *(pack.output for pack in meta.packs),
+    ]
+
+
+def check_metadata(meta: Metadata) -> None:
+    """Raises ArtifactError where the metadata cannot describe a stream."""
+    for problem in _problems(meta):
+        raise ArtifactError(f"streaming.json: {problem}; convert the model again")
+
+
+def _problems(meta: Metadata) -> Iterator[str]:
+    if meta.state not in ("external", "internal"):
+        yield f"state is {meta.state!r}, expected 'external' or 'internal'"
+    if meta.state == "internal" and (meta.packs or "reset" not in meta.signatures):
+        yield "internal state needs a signature 'reset' and no packs"
+    if meta.unit < 1 or meta.chunk < 1 or meta.chunk % meta.unit or meta.delay < 0 or meta.flush < 0:
+        yield (f"chunk {meta.chunk}, unit {meta.unit}, delay {meta.delay} and flush {meta.flush} do not go together")
+    sizes = step_signatures(meta)
+    if sizes.get((1, meta.unit)) != "step" or (1, meta.chunk) not in sizes:
+        yield f"no signature for one stream and {meta.unit} or {meta.chunk} steps"
+    if any(batch < 1 or chunk < 1 for batch, chunk in sizes):
+        yield "a signature has no streams or no steps"
+    if not any(info.time for info in meta.inputs) or not meta.outputs:
+        yield "no input with a time axis, or no output"
+    for names in (input_names(meta), output_names(meta)):
+        if len(set(names)) < len(names):
+            yield f"two tensors have one name in {names}"
+    for out in meta.outputs:
+        if len(out.rate) != 2 or min(out.rate) < 1 or meta.unit * out.rate[0] % out.rate[1]:
+            yield f"output {out.name!r} has rate {out.rate}, which gives no whole number of rows a step"
+        elif out.rate != (1, 1) and out.valid is None:
+            yield f"output {out.name!r} has rate {out.rate} and names no 'valid' output"
+        if out.start < 0 or not 0 <= out.end <= meta.flush:
+            yield f"output {out.name!r} exists from {out.start} to {out.end} after the end, flush is {meta.flush}"
+
+
+def check_graph(meta: Metadata, interpreter: Any) -> None:
+    """Raises ArtifactError unless each signature has exactly the tensors that the metadata name."""
+    found = set(interpreter.get_signature_list())
+    if found != set(meta.signatures):
+        raise ArtifactError(
+            f"the graph has the signatures {sorted(found)}, its metadata say {sorted(meta.signatures)}; "
+            "convert the model again"
+        )
+    for (batch, chunk), name in step_signatures(meta).items():
+        runner = interpreter.get_signature_runner(name)
+        for kind, expected, details in (
+            ("inputs", _inputs(meta, batch, chunk), runner.get_input_details()),
+            ("outputs", _outputs(meta, batch, chunk), runner.get_output_details()),
+        ):
+            in_graph = {key: (_shape(item["shape"]), _dtype(item["dtype"])) for key, item in details.items()}
+            if in_graph != expected:
+                wrong = sorted(
+                    key for key in in_graph.keys() | expected.keys() if in_graph.get(key) != expected.get(key)
+                )
+                raise ArtifactError(
+                    f"{kind} of signature {name!r} disagree: {wrong[0]!r} is {_text(in_graph.get(wrong[0]))} in the "
+                    f"graph, {_text(expected.get(wrong[0]))} in the metadata; convert the model again"
+                )
+
+
+_Kind = tuple[tuple[int, ...], str]
+
+
+def _inputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:
+    expected: dict[str, _Kind] = {}
+    for info in meta.inputs:
+        shape = (batch, chunk, *info.shape) if info.time else (batch, *info.shape)
+        expected[info.name] = (shape, info.dtype)
+    if meta.valid:
+        expected[meta.valid] = ((batch, chunk), "bool")
+    return {**expected, **{pack.input: ((batch, pack.size), pack.dtype) for pack in meta.packs}}
+
+
+def _outputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:
+    expected: dict[str, _Kind] = {}
+    for info in meta.outputs:
+        steps = chunk * info.rate[0] // info.rate[1]
+        expected[info.name] = ((batch, steps, *info.shape), info.dtype)
+        if info.valid:
+            expected[info.valid] = ((batch, steps), "bool")
+    return {**expected, **{pack.output: ((batch, pack.size), pack.dtype) for pack in meta.packs}}
+
+
+def _shape(sizes: Any) -> tuple[int, ...]:
+    return tuple(int(size) for size in sizes)
+
+
+def _dtype(kind: Any) -> str:
+    return str(np.dtype(kind).name)
+
+
+def _text(kind: _Kind | None) -> str:
+    return "absent" if kind is None else f"{kind[1]} {kind[0]}"

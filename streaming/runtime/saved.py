@@ -1,0 +1,86 @@
+"""The bytes of a saved stream: magic, version, a JSON header, raw little-endian arrays, SHA-256 of all that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from streaming.errors import StateMismatchError
+
+_MAGIC, _VERSION = b"RZST", 1
+_START = struct.Struct("<4sHI")
+_DIGEST = hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a saved stream says besides its arrays; `waiting` steps and, if `held`, static inputs are saved too."""
+
+    fingerprint: str
+    position: int
+    waiting: int
+    held: bool
+    closed: str
+    nan: str
+
+
+def pack(header: Header, arrays: Sequence[np.ndarray]) -> bytes:
+    """The blob of a header and arrays, whose shapes the model knows."""
+    text = json.dumps(asdict(header), sort_keys=True).encode()
+    raw = [np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes() for a in arrays]
+    content = b"".join([_START.pack(_MAGIC, _VERSION, len(text)), text, *raw])
+    return content + hashlib.sha256(content).digest()
+
+
+def unpack(blob: Any) -> tuple[Header, bytes]:
+    """Header and raw arrays; raises StateMismatchError for what is no blob, another version's, or damaged."""
+    if not isinstance(blob, bytes | bytearray | memoryview):
+        raise StateMismatchError(
+            f"a saved stream is {type(blob).__name__}, expected bytes; give what Stream.save() returned"
+        )
+    content = bytes(blob)
+    if len(content) < _START.size + _DIGEST or not content.startswith(_MAGIC):
+        raise StateMismatchError(f"{len(content)} bytes are no saved stream; give all the bytes of Stream.save()")
+    _, version, size = _START.unpack_from(content)
+    if version != _VERSION:
+        raise StateMismatchError(
+            f"the stream was saved by format {version}, this package reads {_VERSION}; use the package that saved it"
+        )
+    if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+        raise StateMismatchError("the saved stream is truncated or damaged; save it again")
+    body = content[_START.size : -_DIGEST]
+    return _header(body[:size]), body[size:]
+
+
+def _header(text: bytes) -> Header:
+    kinds = {"fingerprint": str, "position": int, "waiting": int, "held": bool, "closed": str, "nan": str}
+    try:
+        data = json.loads(text)
+        header = Header(**{item.name: data[item.name] for item in fields(Header)})
+        good = all(type(getattr(header, name)) is kind for name, kind in kinds.items())
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good or header.position < 0 or header.waiting < 0 or (header.waiting and not header.held):
+        raise StateMismatchError("the saved stream has no sound header; save it again")
+    return header
+
+
+def split(data: bytes, templates: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Raw bytes as arrays like the templates; raises StateMismatchError where the sizes differ."""
+    total = sum(template.nbytes for template in templates)
+    if len(data) != total:
+        raise StateMismatchError(
+            f"the saved stream holds {len(data)} bytes of state, this model has {total}; save it again"
+        )
+    arrays, offset = [], 0
+    for template in templates:
+        flat = np.frombuffer(data, template.dtype.newbyteorder("<"), template.size, offset)
+        arrays.append(flat.astype(template.dtype).reshape(template.shape))
+        offset += template.nbytes
+    return arrays
