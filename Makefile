@@ -1,0 +1,60 @@
+# `make demo` and `make test` need Python 3.10 to 3.13 and a package index, nothing else.
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
+# -qq: pip says nothing but errors.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
+
+.PHONY: setup demo test test-slow lint bench clean
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(BIN)/rnnzoo demo $(ARGS) </dev/null
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BENCH_READY)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+define CHECK
+import sys
+name = "$(PYTHON)"
+found = ".".join(map(str, sys.version_info[:2]))
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+    sys.exit(f"make: {name} is Python {found}; Python 3.10 to 3.13 is needed: make PYTHON=python3.11 ...")
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit(f"make: {name} cannot make environments; install its venv module (Debian: apt install python{found}-venv)")
+endef
+export CHECK
+
+$(READY): pyproject.toml constraints.txt Makefile
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "Installing into $(VENV) (some minutes at the first time) ..."
+	@$(PIP) -e '.[train,dev,tflite]'
+	@touch $@
+
+$(BENCH_READY): $(READY)
+	@echo "Installing the peers of the benchmarks ..."
+	@$(PIP) -e '.[bench]'
+	@touch $@
