@@ -30,9 +30,15 @@ class Call:
 
     @property
     def signals(self) -> list[Signal]:
-        """The signals among the arguments, in order."""
-        flat = keras.tree.flatten((self.args, self.kwargs))
-        return [item for item in flat if isinstance(item, Signal)]
+        """The signals among the arguments, in order, without the Keras mask."""
+        kwargs = {name: value for name, value in self.kwargs.items() if name != "mask"}
+        return [item for item in keras.tree.flatten((self.args, kwargs)) if isinstance(item, Signal)]
+
+    @property
+    def mask(self) -> Signal | None:
+        """The Keras mask given as an argument: Keras records it so where it comes from a layer before."""
+        mask = self.kwargs.get("mask")
+        return mask if isinstance(mask, Signal) else None
 
     @property
     def kind(self) -> str:

@@ -34,7 +34,8 @@ class Conv1DRule(Rule):
             self.states["past"] = StateSpec((self._past, *signal.shape))  # type: ignore[arg-type]
         if self._past and signal.timeline and signal.timeline.start > 0 and not signal.quiet:
             self.valid_of.append(signal.timeline)
-        return self.result(masked=signal.masked)
+        # Keras's convolutions drop masks.
+        return self.result()
 
     @property
     def _past(self) -> int:
@@ -58,4 +59,4 @@ class Conv1DRule(Rule):
         if layer.activation is not None:
             output = layer.activation(output)
         form = {"flat" if len(output.shape) == 2 else "full": output}
-        return inputs.like(**form)
+        return inputs.like(keep_mask=False, **form)

@@ -64,7 +64,8 @@ class PerStep(Rule):
 
     def _passes_mask(self) -> bool:
         layer = self.call.op
-        if not isinstance(layer, layers.Layer) or not any(s.masked for s in self.call.signals):
+        explicit = self.call.mask is not None
+        if not isinstance(layer, layers.Layer) or not (explicit or any(s.masked for s in self.call.signals)):
             return False
         if not layer.supports_masking:
             return False
@@ -73,16 +74,16 @@ class PerStep(Rule):
             return keras.KerasTensor(signal.offline_shape, signal.dtype)
 
         def mask(signal: Signal) -> keras.KerasTensor | None:
-            return keras.KerasTensor((None, None), "bool") if signal.masked else None
+            return keras.KerasTensor((None, None), "bool") if signal.masked or explicit else None
 
         first = self.call.args[0] if self.call.args else next(iter(self.call.kwargs.values()))
         found = layer.compute_mask(keras.tree.map_structure(symbolic, first), keras.tree.map_structure(mask, first))
         return any(item is not None for item in keras.tree.flatten(found))
 
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
-        moving = list(chunks((args, kwargs)))
+        moving = list(chunks((args, {k: v for k, v in kwargs.items() if k != "mask"})))
         sequence = any(signal.sequence for signal in self.call.signals)
-        masked = any(chunk.mask is not None for chunk in moving)
+        masked = self.call.mask is not None or any(chunk.mask is not None for chunk in moving)
         folded = not sequence or (self.flat_sequences and not masked and not any(static_values((args, kwargs))))
 
         def unwrap(item: Any) -> Any:

@@ -49,7 +49,7 @@ class RecurrentRule(Rule):
         if self._masks and not layer.zero_output_for_mask:
             self.states["output"] = StateSpec(tuple(self.call.results[0].shape[2 if layer.return_sequences else 1 :]))
         running = {"running": True, "masked": False}
-        first = self.result(masked=signal.masked) if layer.return_sequences else self._running(0, **running)
+        first = self.result(masked=self._masks) if layer.return_sequences else self._running(0, **running)
         if not layer.return_state:
             return first
         return [first, *(self._running(i, **running) for i in range(1, len(self.call.results)))]
@@ -61,8 +61,8 @@ class RecurrentRule(Rule):
         return Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, timeline, **changes)
 
     def _mask_signal(self) -> Signal | None:
-        mask = self.call.kwargs.get("mask", self.call.args[2] if len(self.call.args) > 2 else None)
-        return mask if isinstance(mask, Signal) else None
+        positional = self.call.args[2] if len(self.call.args) > 2 else None
+        return positional if isinstance(positional, Signal) else self.call.mask
 
     @property
     def _masks(self) -> bool:
@@ -106,7 +106,7 @@ class RecurrentRule(Rule):
             env.write(self.key(name), state)
         if held is not None:
             env.write(self.key("output"), held)
-        result = Chunk(inputs.batch, inputs.steps, rows=rows, mask=inputs.mask if layer.return_sequences else None)
+        result = Chunk(inputs.batch, inputs.steps, rows=rows, mask=keep if layer.return_sequences else None)
         if not layer.return_state:
             return result
         return [
