@@ -1,8 +1,8 @@
 """The file: a TFLite flatbuffer with a zip appended that holds `streaming.json` and the associated files.
 
 Appending a zip is the TFLite Metadata convention for associated files: interpreters ignore it, `zipfile`
-reads it. Every byte is covered: the flatbuffer and the files by SHA-256 in `streaming.json`, that one by the
-zip's CRC.
+reads it. Every byte is covered: the flatbuffer and the files by SHA-256 in `streaming.json`, and the whole by
+the SHA-256 that is the comment of the zip.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ METADATA_FILE = "streaming.json"
 MAX_FILE_BYTES = 2**31 - 1  # flatbuffers address with 31 bits
 MAX_ASSOCIATED_BYTES = 64 * 2**20
 MAX_ASSOCIATED_FILES = 64
+_MARK = slice(4, 8)
+_DIGEST_BYTES = 2 * hashlib.sha256().digest_size  # in hex
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def pack(flatbuffer: bytes, metadata: Metadata, files: Mapping[str, bytes]) -> b
         for name, data in {METADATA_FILE: text.encode(), **dict(sorted(files.items()))}.items():
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             archive.writestr(entry, data, compress_type=zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
+        archive.comment = b"0" * _DIGEST_BYTES  # it ends the file, so it can be the digest of all before it
+    content = buffer.getvalue()[:-_DIGEST_BYTES]
+    return content + _digest(content)
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
@@ -96,19 +100,22 @@ def read(path: str | os.PathLike[str]) -> Artifact:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise ArtifactError(f"{path} has {size} bytes, more than the {MAX_FILE_BYTES} a TFLite file can have")
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            start = file.read(_MARK.stop)
+            content = start + (file.read() if start[_MARK] == b"TFL3" else b"")
     except OSError as error:
         raise ArtifactError(
             f"cannot read {path}: {error.strerror}; give the path of a .tflite made by streaming.convert"
         ) from error
-    return parse(content, str(path))
+    return parse(content, str(path), size)
 
 
-def parse(content: bytes, name: str) -> Artifact:
-    """Verify the bytes of a file, called `name` in errors."""
-    if content[4:8] != b"TFL3":
+def parse(content: bytes, name: str, size: int | None = None) -> Artifact:
+    """Verify the bytes of a file, called `name` and of `size` bytes in errors."""
+    if content[_MARK] != b"TFL3":
+        size = len(content) if size is None else size
         raise ArtifactError(
-            f"{name} is not a TFLite file ({len(content)} bytes, no TFL3 mark); give one made by streaming.convert"
+            f"{name} is not a TFLite file ({size} bytes, no TFL3 mark); give one made by streaming.convert"
         )
     files, start = _read_zip(content, name)
     try:
@@ -119,6 +126,8 @@ def parse(content: bytes, name: str) -> Artifact:
         raise ArtifactError(f"{name}: {METADATA_FILE} is not JSON ({error}); convert the model again") from error
     except ArtifactError as error:
         raise ArtifactError(f"{name}: {error}") from None
+    if _digest(content[:-_DIGEST_BYTES]) != content[-_DIGEST_BYTES:]:
+        raise ArtifactError(f"{name} is damaged: it does not match its checksum; copy or convert it again")
     flatbuffer = content[:start]
     if len(flatbuffer) != metadata.flatbuffer_bytes or fingerprint(flatbuffer) != metadata.fingerprint:
         raise ArtifactError(f"{name} is damaged: the model does not match its fingerprint; copy or convert it again")
@@ -143,7 +152,7 @@ def _read_zip(content: bytes, name: str) -> tuple[dict[str, bytes], int]:
                 )
             for entry in entries:
                 _check_name(entry.filename, name)
-            files = {entry.filename: archive.read(entry) for entry in entries}
+            files = {entry.filename: _unpack(archive, entry) for entry in entries}
             if len(files) != len(entries):
                 raise ArtifactError(f"{name}: two associated files have one name; refused")
             return files, min(entry.header_offset for entry in entries)
@@ -159,6 +168,18 @@ def _read_zip(content: bytes, name: str) -> tuple[dict[str, bytes], int]:
         raise ArtifactError(
             f"{name} is truncated, damaged or was not made by streaming.convert ({error}); copy or convert it again"
         ) from error
+
+
+def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise zipfile.BadZipFile(f"unknown compression of {entry.filename!r}")
+    with archive.open(entry) as file:
+        # Without the number, what unpacks to more than its header says would fill the memory first.
+        return file.read(entry.file_size)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _check_name(name: str, where: str) -> None:
