@@ -1,0 +1,40 @@
+"""From a name to a new model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from rnnzoo.config import ExperimentConfig, load_config
+from rnnzoo.registry import bundle_paths, find_config, model_builder
+from rnnzoo.runs import read_encoder
+
+if TYPE_CHECKING:
+    import keras
+
+    from streaming.runtime.text import WordEncoder
+
+
+def create_model(name: str, overrides: Mapping[str, Any]) -> keras.Model:
+    """What `rnnzoo.create` does."""
+    texts = [f"model.{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in overrides.items()]
+    config = load_config(find_config(name), texts)
+    return build_model(config, _encoder(name, config))
+
+
+def build_model(config: ExperimentConfig, encoder: WordEncoder) -> keras.Model:
+    """The model of an experiment, its weights drawn by the experiment's seed."""
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    return model_builder(config.topology)(config.model, encoder)
+
+
+def _encoder(name: str, config: ExperimentConfig) -> WordEncoder:
+    if name in bundle_paths():
+        return read_encoder(bundle_paths()[name])
+    from rnnzoo.data import load
+
+    return load(config.data, seed=config.seed).encoder

@@ -1,0 +1,89 @@
+"""One function a command: take parsed arguments, call the function that does it, print what it found."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """`rnnzoo train`."""
+    from rnnzoo.config import load_config
+    from rnnzoo.experiment import run_experiment
+    from rnnzoo.registry import find_config
+
+    named = Path(arguments.config)
+    path = named if named.suffix in (".yaml", ".yml") or named.exists() else find_config(arguments.config)
+    config = load_config(path, arguments.overrides)
+    out = arguments.out or Path("runs") / config.name
+    metrics = run_experiment(config, out, dtype=arguments.dtype, overwrite=arguments.overwrite)
+    print(f"saved {out}: dev accuracy {metrics['dev']['accuracy']:.2%}, {metrics['parameters']:,} parameters")
+    print(f"next: rnnzoo evaluate {out}")
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    """`rnnzoo evaluate`."""
+    from rnnzoo.cli.show import print_evaluation
+    from rnnzoo.experiment import evaluate_run
+    from rnnzoo.runs import load_run, write_json
+
+    if arguments.json and not arguments.json.absolute().parent.is_dir():
+        raise FileNotFoundError(2, "the folder does not exist", str(arguments.json.parent))
+    found = evaluate_run(load_run(run_path(arguments.source)), arguments.split)
+    if arguments.json:
+        write_json(arguments.json, found)
+    print_evaluation(found)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """`rnnzoo export`."""
+    from rnnzoo.export import export_run
+    from rnnzoo.runs import load_run
+
+    print(export_run(load_run(run_path(arguments.source)), arguments.out, arguments.quantize))
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """`rnnzoo demo`."""
+    from rnnzoo.cli.parser import UsageError
+    from rnnzoo.demo import run_demo
+
+    if arguments.input not in (None, "-"):
+        raise UsageError(f"expected `-` for standard input; received {arguments.input!r}: use --text for a text")
+    if arguments.input and arguments.text is not None:
+        raise UsageError("both `-` and --text name an input: give one of them")
+    bundle = run_path(arguments.bundle) if arguments.bundle else None
+    run_demo(bundle, text=arguments.text, stdin=arguments.input == "-", fast=arguments.fast)
+
+
+def list_models(arguments: argparse.Namespace) -> None:
+    """`rnnzoo list`."""
+    from rnnzoo.cli.show import print_models
+    from rnnzoo.registry import list_models
+
+    print_models(list_models(arguments.pattern, True if arguments.pretrained else None), arguments.pattern)
+
+
+def info(arguments: argparse.Namespace) -> None:
+    """`rnnzoo info`."""
+    from rnnzoo.cli.show import print_info
+
+    print_info(arguments.name)
+
+
+def run_path(source: str) -> Path:
+    """The folder of a run, given by path or as the name of a bundle.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    from rnnzoo.registry import find_bundle
+    from rnnzoo.runs import check_run
+
+    path = Path(source)
+    if not path.is_dir():
+        if path.exists() or len(path.parts) > 1:
+            check_run(path)
+        path = find_bundle(source)
+    check_run(path)
+    return path

@@ -1,0 +1,97 @@
+"""The arguments of every command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import rnnzoo
+from rnnzoo.cli import commands
+from rnnzoo.suggest import suggest
+
+
+class UsageError(ValueError):
+    """The command line says something that no command takes."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; `run` is the function to call with them.
+
+    Raises:
+        UsageError: a command or option is unknown, or an argument is missing.
+    """
+    parser, names = _parser()
+    command = next((word for word in argv if not word.startswith("-")), None)
+    if command is None and not {"-h", "--help", "--version"} & set(argv):
+        raise UsageError(f"expected a command: {', '.join(names)}; see `rnnzoo --help`")
+    if command is not None and command not in names:
+        raise UsageError(f"unknown command {command!r}; {suggest(command, names)}")
+    return parser.parse_args(list(argv))
+
+
+def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
+    common = _Parser(add_help=False)
+    common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+    parser = _Parser("rnnzoo", description=rnnzoo.__doc__, parents=[common])
+    parser.add_argument("--version", action="version", version=f"rnnzoo {rnnzoo.__version__}")
+    found = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        made = found.add_parser(name, help=text, description=text, parents=[common])
+        made.set_defaults(run=run)
+        return made
+
+    _train(command("train", commands.train, "Train a model from a configuration and save the run."))
+    _evaluate(command("evaluate", commands.evaluate, "Measure a run offline, streamed, and streamed in int8."))
+    _export(command("export", commands.export, "Convert a run to a streaming .tflite file, verified."))
+    _demo(command("demo", commands.demo, "Tag text word by word with the pretrained streaming tagger."))
+    _list(command("list", commands.list_models, "List the models of the zoo."))
+    _info(command("info", commands.info, "Show what a model of the zoo is made of."))
+    return parser, list(found.choices)
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="RUN", help="folder of a saved run, or name of a pretrained model")
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="YAML file, or name of a model of the zoo")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as training.epochs=3")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the run goes (runs/NAME)")
+    parser.add_argument("--dtype", default="float32", help="of the stored weights: float32 or float16")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    parser.add_argument("--split", default="test", help="train, dev or test (test)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    parser.add_argument("out", type=Path, metavar="OUT.tflite")
+    parser.add_argument("--quantize", metavar="KIND", help="float16, dynamic (int8 weights); float32 without it")
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("input", nargs="?", metavar="-", help="read text from standard input, line by line")
+    parser.add_argument("--text", help="tag this text")
+    parser.add_argument("--fast", action="store_true", help="no pauses between the words")
+    parser.add_argument("--bundle", metavar="RUN", help="another tagger: folder of a run, or its name")
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="*", help="such as 'tagger*'")
+    parser.add_argument("--pretrained", action="store_true", help="only models with weights")
+
+
+def _info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME")

@@ -1,0 +1,74 @@
+"""What commands print: small tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rnnzoo.config import dump_config, load_config
+from rnnzoo.registry import bundle_paths, find_config, list_models
+
+_LABELS = {"offline": "offline (Keras)", "float32": "streamed float32", "int8": "streamed int8"}
+_COUNTS = ("count",)
+_FILE = ("size_bytes", "delay", "max_abs_error")
+
+
+def print_evaluation(found: dict[str, Any]) -> None:
+    """The figures that `evaluate_run` returns."""
+    metrics = [name for name in found["offline"] if name not in _COUNTS]
+    count = int(found["offline"]["count"])
+    table = Table(title=f"{found['name']} on {found['dataset']}, {found['split']} ({count:,} decisions)")
+    table.add_column("")
+    for name in (*metrics, "MB", "delay", "max error"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for key, label in _LABELS.items():
+        if row := found.get(key):
+            table.add_row(label, *(f"{row[name]:.2%}" for name in metrics), *_file_figures(row))
+    Console(highlight=False).print(table)
+    if "not_streamable" in found:
+        print(f"not streamed: {found['not_streamable']}")
+
+
+def _file_figures(row: dict[str, Any]) -> tuple[str, str, str]:
+    if "size_bytes" not in row:
+        return "", "", ""
+    return f"{row['size_bytes'] / 1e6:.2f}", str(row["delay"]), f"{row['max_abs_error']:.1e}"
+
+
+def print_models(names: list[str], pattern: str) -> None:
+    """A line for each model."""
+    from rnnzoo.errors import ConfigError
+
+    if not names:
+        known = ", ".join(list_models()) or "none: work in a clone of the repository"
+        raise ConfigError(f"no model matches {pattern!r}; known: {known}")
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "topology", "data", "weights"):
+        table.add_column(title)
+    for name in names:
+        config = load_config(find_config(name))
+        table.add_row(name, config.topology, config.data.dataset, "yes" if name in bundle_paths() else "no")
+    Console(highlight=False).print(table)
+
+
+def print_info(name: str) -> None:
+    """The configuration of a model, and of a pretrained one its size and metrics."""
+    import json
+
+    from rnnzoo.runs import METRICS_FILE, WEIGHTS_FILE, count_parameters
+
+    bundle = bundle_paths().get(name)
+    config = load_config(bundle / "config.yaml" if bundle else find_config(name))
+    print(dump_config(config), end="")
+    if bundle is None:
+        print("weights: none (train it: rnnzoo train " + name + ")")
+        return
+    size = (bundle / WEIGHTS_FILE).stat().st_size
+    print(f"weights: {bundle / WEIGHTS_FILE} ({size / 1e6:.2f} MB)")
+    print(f"parameters: {count_parameters(bundle):,}")
+    if (bundle / METRICS_FILE).is_file():
+        metrics = json.loads((bundle / METRICS_FILE).read_text(encoding="utf-8"))
+        metrics.pop("history", None)
+        print(f"metrics: {json.dumps(metrics)}")

@@ -1,0 +1,80 @@
+"""Streaming files of a bundle, converted once and kept in the user's cache."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import rnnzoo
+import streaming
+from rnnzoo.errors import ConfigError
+from streaming.errors import ArtifactError
+from streaming.runtime.model import StreamingModel
+
+# Name of the file -> `quantize` of the conversion.
+KINDS = {"float32": None, "int8": "dynamic"}
+_MAKERS = ("tensorflow", "keras", "ai-edge-litert", "numpy")
+
+
+def cache_folder(bundle: Path) -> Path:
+    """Where the files of a bundle are kept; another place once the bundle, the code or a library changes."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "rnnzoo" / "demo" / fingerprint(bundle)
+
+
+def load_cached(folder: Path) -> dict[str, StreamingModel] | None:
+    """The models in a cache folder by kind; None where it is not there or damaged."""
+    try:
+        return {kind: streaming.load(folder / f"{kind}.tflite") for kind in KINDS}
+    except ArtifactError:
+        return None
+
+
+def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
+    """Convert a bundle to every kind, each verified, and put the files in the cache together.
+
+    Raises:
+        ConfigError: the cache cannot be written, or the bundle is none.
+        DataError: the bundle is damaged.
+    """
+    from rnnzoo.export import export_run
+    from rnnzoo.runs import load_run
+
+    run = load_run(bundle)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write the cache {folder.parent} ({error.strerror}); set XDG_CACHE_HOME to a folder you own"
+        ) from error
+    try:
+        for kind, quantize in KINDS.items():
+            export_run(run, part / f"{kind}.tflite", quantize)
+        shutil.rmtree(folder, ignore_errors=True)
+        # Another process that was quicker has put the same files there.
+        with contextlib.suppress(OSError):
+            os.rename(part, folder)
+        return {kind: streaming.load(folder / f"{kind}.tflite") for kind in KINDS}
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def fingerprint(bundle: Path) -> str:
+    """A hash of the bundle's files, the code that builds and converts, and the versions of what it calls."""
+    code = Path(rnnzoo.__file__).parent, Path(streaming.__file__).parent
+    files = sorted(path for path in bundle.iterdir() if path.is_file())
+    for package in code:
+        files += sorted(package.rglob("*.py"))
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    for name in _MAKERS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            digest.update(f"{name} {importlib.metadata.version(name)}".encode())
+    return digest.hexdigest()[:16]

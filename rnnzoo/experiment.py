@@ -1,0 +1,102 @@
+"""From a configuration to a saved run, and from a run to its figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import streaming
+from rnnzoo.building import build_model
+from rnnzoo.config import ExperimentConfig
+from rnnzoo.export import export_run
+from rnnzoo.runs import Run, check_free, save_run
+
+# Name in the figures -> `quantize` of the conversion.
+STREAMED = {"float32": None, "int8": "dynamic"}
+
+
+def run_experiment(
+    config: ExperimentConfig, out: Path, *, dtype: str = "float32", overwrite: bool = False
+) -> dict[str, Any]:
+    """Train, measure on `dev`, save.
+
+    Args:
+        config: what to train.
+        out: folder of the run; checkpoints are beside it until it is saved.
+        dtype: of the stored weights.
+        overwrite: replace a run that is there.
+
+    Returns:
+        The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
+
+    Raises:
+        ConfigError, DataError, Diverged: as `rnnzoo.data.load`, `rnnzoo.training.fit` and `save_run`.
+    """
+    check_free(out, overwrite)
+    from rnnzoo.data import load
+    from rnnzoo.evaluation import evaluate
+    from rnnzoo.training import fit
+
+    data = load(config.data, seed=config.seed)
+    model = build_model(config, data.encoder)
+    checkpoints = out.with_name(f"{out.name}.checkpoints")
+    history = fit(model, data, config.training, seed=config.seed, run_dir=checkpoints)
+    metrics = {"dev": evaluate(model, data, "dev"), "parameters": model.count_params(), "history": history}
+    save_run(out, model, config, data.encoder.to_files(), metrics, dtype)
+    shutil.rmtree(checkpoints)
+    return metrics
+
+
+def evaluate_run(run: Run, split: str = "test") -> dict[str, Any]:
+    """The figures of a run: offline by Keras, and streamed through the converted files, float32 and int8.
+
+    Args:
+        run: what `load_run` returned.
+        split: `train`, `dev` or `test`.
+
+    Returns:
+        `name`, `dataset`, `split`, `parameters`, `offline` (metrics), and for each of `float32` and `int8` its
+        metrics with `size_bytes`, `delay` and `max_abs_error`; where the model cannot be streamed,
+        `not_streamable` says why instead.
+
+    Raises:
+        DataError: the data set or the split cannot be found.
+    """
+    from rnnzoo.data import load
+    from rnnzoo.evaluation import evaluate
+
+    data = load(run.config.data, seed=run.config.seed)
+    # The run's own vocabularies: the data may have been prepared anew since.
+    data = dataclasses.replace(data, encoder=run.encoder, _encoded={})
+    data.examples(split)
+    found: dict[str, Any] = {
+        "name": run.config.name,
+        "dataset": run.config.data.dataset,
+        "split": split,
+        "parameters": run.model.count_params(),
+        "offline": evaluate(run.model, data, split),
+    }
+    try:
+        for name, quantize in STREAMED.items():
+            found[name] = _evaluate_streamed(run, data, split, quantize)
+    except streaming.NotStreamableError as error:
+        found["not_streamable"] = str(error)
+    return found
+
+
+def _evaluate_streamed(run: Run, data: Any, split: str, quantize: str | None) -> dict[str, Any]:
+    from rnnzoo.evaluation import evaluate_stream
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        report = export_run(run, path, quantize)
+        metrics = evaluate_stream(streaming.load(path), data, split)
+    return {
+        **metrics,
+        "size_bytes": report.size_bytes,
+        "delay": report.delay,
+        "max_abs_error": report.max_abs_error,
+    }

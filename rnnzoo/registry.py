@@ -1,0 +1,107 @@
+"""What the zoo holds: topologies, experiments in `zoo_configs/`, bundles in `pretrained/`."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rnnzoo.errors import ConfigError
+from rnnzoo.suggest import suggest
+
+CONFIG_FILE = "config.yaml"
+_CONFIGS, _BUNDLES = "zoo_configs", "pretrained"
+
+
+class _Topology(NamedTuple):
+    """Where the configuration class and the builder of a topology are: named, so that nothing is imported early."""
+
+    config: str
+    builder: str
+
+
+_TOPOLOGIES = {
+    "tagger": _Topology("rnnzoo.models.config:TaggerConfig", "rnnzoo.models.tagger:build_tagger"),
+    "classifier": _Topology("rnnzoo.models.config:ClassifierConfig", "rnnzoo.models.classifier:build_classifier"),
+}
+
+
+def topologies() -> tuple[str, ...]:
+    """The names that `topology:` may have."""
+    return tuple(_TOPOLOGIES)
+
+
+def model_config(topology: str) -> type:
+    """The class of the `model` section of a topology."""
+    return _resolve(_TOPOLOGIES[topology].config)
+
+
+def model_builder(topology: str) -> Callable[..., Any]:
+    """The function (config, encoder) -> keras.Model of a topology; importing it imports Keras."""
+    return _resolve(_TOPOLOGIES[topology].builder)
+
+
+def _resolve(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def root() -> Path:
+    """The folder that holds `zoo_configs/` and `pretrained/`: the repository, beside the package."""
+    return Path(__file__).resolve().parents[1]
+
+
+def config_paths() -> dict[str, Path]:
+    """Name -> file of every experiment in `zoo_configs/`; empty where the package is installed without it."""
+    return {path.stem: path for path in sorted((root() / _CONFIGS).glob("*/*.yaml"))}
+
+
+def bundle_paths() -> dict[str, Path]:
+    """Name -> folder of every bundle in `pretrained/`; empty where the package is installed without it."""
+    return {path.parent.name: path.parent for path in sorted((root() / _BUNDLES).glob(f"*/{CONFIG_FILE}"))}
+
+
+def list_models(pattern: str = "*", pretrained: bool | None = None) -> list[str]:
+    """Names of models, sorted.
+
+    Args:
+        pattern: with `*` and `?`, as a shell takes it.
+        pretrained: only those with (True) or without (False) trained weights; None: all.
+    """
+    configs, bundles = set(config_paths()), set(bundle_paths())
+    chosen = configs | bundles if pretrained is None else bundles if pretrained else configs - bundles
+    return sorted(fnmatch.filter(chosen, pattern))
+
+
+def find_bundle(name: str) -> Path:
+    """The folder of a bundle in `pretrained/`.
+
+    Raises:
+        ConfigError: there is none of this name; the nearest is named.
+    """
+    bundles = bundle_paths()
+    if name in bundles:
+        return bundles[name]
+    raise ConfigError(f"no pretrained model is called {name!r}; {_known(name, bundles)}")
+
+
+def find_config(name: str) -> Path:
+    """The file of an experiment: in `zoo_configs/`, else the resolved one of a bundle.
+
+    Raises:
+        ConfigError: there is none of this name; the nearest is named.
+    """
+    configs, bundles = config_paths(), bundle_paths()
+    if name in configs:
+        return configs[name]
+    if name in bundles:
+        return bundles[name] / CONFIG_FILE
+    raise ConfigError(f"no model is called {name!r}; {_known(name, {**bundles, **configs})}")
+
+
+def _known(name: str, known: dict[str, Path]) -> str:
+    if not known:
+        return f"{root()} holds no {_CONFIGS}/ or {_BUNDLES}/: work in a clone of the repository"
+    return suggest(name, known)

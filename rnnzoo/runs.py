@@ -1,0 +1,249 @@
+"""Saved runs and bundles: a folder with the configuration, the weights and the encoder, and no code."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnzoo.config import ExperimentConfig, dump_config, load_config
+from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.registry import CONFIG_FILE, model_builder
+from streaming.errors import StreamingError
+from streaming.runtime.text import WordEncoder
+
+if TYPE_CHECKING:
+    import keras
+
+WEIGHTS_FILE = "weights.safetensors"
+METRICS_FILE = "metrics.json"
+_DTYPES = ("float32", "float16")
+_OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE)
+# An embedding's rows are the entries of one of the encoder's vocabularies.
+_TABLES = {"word_embedding": "words", "char_embedding": "chars", "affix_embedding": "affixes"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model and all that it needs.
+
+    Args:
+        path: its folder.
+        config: what made it.
+        model: with its weights.
+        encoder: raw input to arrays, and the labels.
+        metrics: what was measured when it was saved.
+    """
+
+    path: Path
+    config: ExperimentConfig
+    model: keras.Model
+    encoder: WordEncoder
+    metrics: dict[str, Any]
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """What a streaming artifact made from it says about its task."""
+        labels, dataset = len(self.encoder.labels), self.config.data.dataset
+        return {"kind": self.config.topology, "labels": labels, "dataset": dataset}
+
+
+def save_run(
+    path: str | Path,
+    model: keras.Model,
+    config: ExperimentConfig,
+    files: Mapping[str, bytes],
+    metrics: Mapping[str, Any],
+    dtype: str = "float32",
+) -> Path:
+    """Write a run; afterwards the folder holds all of it, or what it held before.
+
+    Args:
+        path: the folder; a run that is there is replaced.
+        model: its weights are written, by the names of its variables.
+        config: resolved.
+        files: of the encoder, as `encoder.to_files()` gives them.
+        metrics: anything that JSON takes.
+        dtype: of the stored weights, `float32` or `float16`.
+
+    Raises:
+        ConfigError: `dtype` is unknown, the folder holds something else, or cannot be written.
+    """
+    from rnnzoo.training.checkpoint import write_weights
+
+    if dtype not in _DTYPES:
+        raise ConfigError(f"expected a dtype of weights among {', '.join(_DTYPES)}; received {dtype!r}")
+    path = Path(os.path.abspath(path))
+    check_free(path, overwrite=True)
+    _check_unique(model)
+    texts = {
+        CONFIG_FILE: dump_config(config).encode(),
+        METRICS_FILE: _json(metrics),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        try:
+            write_weights(model, part / WEIGHTS_FILE, dtype)
+            for name, data in {**texts, **files}.items():
+                (part / name).write_bytes(data)
+            publish(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path} ({error.strerror}); choose another folder") from error
+    return path
+
+
+def load_run(path: str | Path) -> Run:
+    """Build the model that a run's configuration describes, and give it the run's weights.
+
+    Raises:
+        ConfigError: the folder is no run, or its configuration says something unknown.
+        DataError: the encoder or the weights are missing, damaged, or do not fit.
+    """
+    from rnnzoo.training.checkpoint import read_weights
+
+    path = Path(path)
+    check_run(path)
+    config = load_config(path / CONFIG_FILE)
+    encoder = read_encoder(path)
+    model = model_builder(config.topology)(config.model, encoder)
+    _check_tables(model, encoder, path)
+    read_weights(model, path / WEIGHTS_FILE)
+    return Run(path, config, model, encoder, _metrics(path / METRICS_FILE))
+
+
+def read_files(path: Path) -> dict[str, bytes]:
+    """The encoder's files of a run by name."""
+    names = sorted(item.name for item in path.iterdir() if item.suffix in (".txt", ".json"))
+    return {name: (path / name).read_bytes() for name in names if name not in _OWN}
+
+
+def count_parameters(path: Path) -> int:
+    """Numbers in the weights of a run, from the head of the file."""
+    return sum(math.prod(shape) for shape in _shapes(path).values())
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(_json(values))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_run(path: Path) -> None:
+    """Refuse what is not the folder of a run.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (path / name).is_file():
+            raise ConfigError(f"{path} is no saved run: {name} is missing; expected a folder `rnnzoo train` made")
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """Refuse a place for a run that holds something.
+
+    Raises:
+        ConfigError: there is a run and `overwrite` is false, or something that is no run.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / CONFIG_FILE).is_file():
+        raise ConfigError(f"{path} exists and is no saved run: choose another folder")
+    if not overwrite:
+        raise ConfigError(f"{path} holds a saved run: choose another folder, or allow it with --overwrite")
+
+
+def publish(part: Path, path: Path) -> None:
+    """Put a finished folder in its place, on the disk before the name points to it.
+
+    Two folders cannot swap their names at once on every system: for a moment the place may be empty.
+    """
+    os.chmod(part, 0o755)
+    for item in [*part.iterdir(), part]:
+        handle = os.open(item, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    old = part.with_suffix(".old")
+    if path.exists():
+        os.rename(path, old)
+    try:
+        os.rename(part, path)
+    except OSError:
+        if old.exists():
+            os.rename(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_unique(model: keras.Model) -> None:
+    paths = [variable.path for variable in model.weights]
+    twice = next((name for name in paths if paths.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two weights are called {twice!r}; give each layer of the model a name of its own")
+
+
+def read_encoder(path: Path) -> WordEncoder:
+    """The encoder of a run; raises DataError where its files are missing or damaged."""
+    try:
+        return WordEncoder.from_files(read_files(path))
+    except StreamingError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _check_tables(model: keras.Model, encoder: WordEncoder, path: Path) -> None:
+    """Name the vocabulary where reading the weights would only name a shape."""
+    found = _shapes(path)
+    for variable in model.weights:
+        table, rows = _TABLES.get(variable.path.split("/")[0]), found.get(variable.path, [0])[0]
+        if table and rows and rows != variable.shape[0]:
+            raise DataError(
+                f"{path}: {table}.txt does not fit the weights: with padding and unknown it has "
+                f"{variable.shape[0]} entries, {variable.path} has {rows} rows; take both from one run"
+            )
+    count, labels = found.get("logits/bias", [0])[0], len(encoder.labels)
+    if count and count != labels:
+        raise DataError(
+            f"{path}: labels.txt does not fit the weights: it has {labels} entries, logits/bias has {count}; "
+            "take both from one run"
+        )
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path / WEIGHTS_FILE, "numpy") as stored:
+            return {name: stored.get_slice(name).get_shape() or [0] for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path / WEIGHTS_FILE} is no file of weights ({error}); train or copy it anew") from error
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(dict(values), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no JSON ({error}); restore or remove it") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: expected an object with metrics; received {type(found).__name__}")
+    return found
