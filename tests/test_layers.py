@@ -95,14 +95,17 @@ def test_char_cnn_is_its_equation(rng):
     x = rng.normal(size=(2, 2, 5 * 3)).astype("float32")
     x[0, 1] = 0
     layer.build(x.shape)
+    layer.thresholds.assign(rng.uniform(size=8))
+    *kernels, thresholds = layer.get_weights()
     for b, t in np.ndindex(2, 2):
         expected = []
-        for width, kernel in zip((2, 3), layer.get_weights(), strict=True):
+        for width, kernel in zip((2, 3), kernels, strict=True):
             left = (width - 1) // 2
             padded = np.pad(x[b, t].reshape(5, 3), [(left, width - 1 - left), (0, 0)])
             windows = np.stack([padded[i : i + width] for i in range(5)])
-            expected.append(np.maximum(np.einsum("iwc,wcf->if", windows, kernel), 0).max(axis=0))
-        np.testing.assert_allclose(np.asarray(layer(x))[b, t], np.concatenate(expected), rtol=1e-4, atol=1e-5)
+            expected.append(np.einsum("iwc,wcf->if", windows, kernel).max(axis=0))
+        expected = np.maximum(np.concatenate(expected) - thresholds, 0)
+        np.testing.assert_allclose(np.asarray(layer(x))[b, t], expected, rtol=1e-4, atol=1e-5)
     assert not np.asarray(layer(x))[0, 1].any()
 
 

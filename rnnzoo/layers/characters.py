@@ -15,9 +15,9 @@ from rnnzoo.layers.memoryless import Memoryless
 class CharCNN(Memoryless, keras.layers.Layer):
     """A word as the largest answer of each filter over its characters (Santos & Zadrozny 2014).
 
-        y = max over positions of relu(conv_k(x)), widths k side by side
+        y = relu(max over positions of conv_k(x) - threshold_k),   threshold >= 0, widths k side by side
 
-    There is no bias: padded characters and padded words are zero vectors, and stay so.
+    A threshold in place of a bias: padded characters and padded words are zero vectors, and stay so.
 
     Args:
         char_size: width E of a character's vector.
@@ -48,6 +48,9 @@ class CharCNN(Memoryless, keras.layers.Layer):
         self.kernels = [
             self.add_weight((k, self.char_size, self.filters), name=f"kernel_{k}") for k in self.widths
         ]
+        self.thresholds = self.add_weight(
+            (self.filters * len(self.widths),), name="thresholds", initializer="zeros", constraint="non_neg"
+        )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:2], self.filters * len(self.widths))
@@ -59,7 +62,7 @@ class CharCNN(Memoryless, keras.layers.Layer):
         # Words are folded into the batch: the convolution runs over characters only.
         chars = ops.reshape(x, (-1, x.shape[2] // self.char_size, self.char_size))
         found = [ops.max(ops.conv(chars, kernel, padding="same"), axis=1) for kernel in self.kernels]
-        y = ops.relu(ops.concatenate(found, axis=-1))
+        y = ops.relu(ops.concatenate(found, axis=-1) - self.thresholds)
         return ops.reshape(y, (-1, ops.shape(x)[1], self.filters * len(self.widths)))
 
     def get_config(self) -> dict[str, Any]:

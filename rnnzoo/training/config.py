@@ -16,6 +16,7 @@ class TrainingConfig:
         learning_rate: the highest rate of the schedule.
         schedule: `cosine` (to zero, after the warm-up) or `constant`.
         warmup: share of all steps in which the rate rises from zero.
+        beta_2: how slowly `adam` and `adamw` forget the size of past gradients.
         weight_decay: for `adamw`.
         clip_norm: largest norm of a gradient over all weights; None: no clipping.
         label_smoothing: probability mass spread over all labels.
@@ -29,6 +30,7 @@ class TrainingConfig:
     learning_rate: float = 2e-3
     schedule: str = "cosine"
     warmup: float = 0.05
+    beta_2: float = 0.999
     weight_decay: float = 0.0
     clip_norm: float | None = 5.0
     label_smoothing: float = 0.0

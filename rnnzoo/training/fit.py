@@ -97,7 +97,9 @@ def _optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer
             "training.epochs and training.batch_size are at least 1; "
             f"received epochs={config.epochs}, batch_size={config.batch_size}"
         )
-    more: dict[str, Any] = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
+    more: dict[str, Any] = {} if config.optimizer == "sgd" else {"beta_2": config.beta_2}
+    if config.optimizer == "adamw":
+        more["weight_decay"] = config.weight_decay
     if config.ema is not None:
         more |= {"use_ema": True, "ema_momentum": config.ema}
     return _OPTIMIZERS[config.optimizer](_schedule(config, steps), global_clipnorm=config.clip_norm, **more)
