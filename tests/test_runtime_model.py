@@ -1,0 +1,147 @@
+"""Loading: runtimes, what a model says of itself, and files whose metadata and graph disagree."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import runtime_models as models
+
+import streaming
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime import interpreter
+from streaming.runtime.metadata import InputInfo, OutputInfo, SignatureInfo, StatePack
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file of the filter model."""
+    return models.write(tmp_path / "filter.tflite", models.filter_model())
+
+
+def test_a_model_says_what_it_is(path: Path) -> None:
+    model = streaming.load(path, runtime="litert")
+    assert (model.delay, model.chunk, model.runtime) == (2, 1, "litert")
+    assert model.fingerprint == model.metadata.fingerprint
+    assert model.input_spec == {"x": InputInfo("x", (3,), "float32")}
+    assert list(model.output_spec) == ["smooth", "level"]
+    assert model.files["labels.txt"] == b"a\nb\n"
+    with pytest.raises(TypeError):
+        model.files["labels.txt"] = b""  # type: ignore[index]
+
+
+def test_auto_takes_the_first_runtime_that_can_be_imported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert streaming.load(path).runtime == "litert"
+    found = importlib.import_module
+    missing: list[str] = []
+
+    def without(name: str, *rest: Any) -> Any:
+        if name.split(".")[0] in missing:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+        return found(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    for name, expected in (("ai_edge_litert", "tflite_runtime"), ("tflite_runtime", "tf")):
+        missing.append(name)
+        assert streaming.load(path).runtime == expected
+    missing.append("tensorflow")
+    with pytest.raises(InputError, match="pip install ai-edge-litert"):
+        streaming.load(path)
+    with pytest.raises(InputError, match=r"'tflite_runtime' cannot be imported .*; pip install tflite-runtime"):
+        streaming.load(path, runtime="tflite_runtime")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"runtime": "onnx"}, "expected one of 'auto'"), ({"num_threads": 0}, "num_threads")]
+)
+def test_bad_options(path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        streaming.load(path, **options)
+
+
+def test_several_threads_give_the_same(path: Path, runtime: str) -> None:
+    x = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
+    one, two = (streaming.load(path, runtime, n).create_stream().feed(x)["level"] for n in (1, 2))
+    np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_a_runtime_without_the_private_calls(path: Path, runtime: str) -> None:
+    model = streaming.load(path, runtime=runtime)
+    engine = model.engines.get()
+
+    class Public:
+        """A signature runner that shows its documented face only."""
+
+        def __init__(self, runner: Any) -> None:
+            self.get_input_details, self.get_output_details = runner.get_input_details, runner.get_output_details
+            self.call = runner
+
+        def __call__(self, **values: Any) -> Any:
+            return self.call(**values)
+
+    class Interpreter:
+        def get_signature_runner(self, name: str) -> Public:
+            return Public(engine.interpreter.get_signature_runner(name))
+
+    x = np.ones((1, 1, 3), np.float32)
+    values = [x, np.ones((1, 1), bool), *model.initial_state]
+    inputs, outputs = ["x", "valid", "state"], ["smooth", "level", "state"]
+    slow = interpreter.prepare(Interpreter(), "step", inputs, outputs)
+    for a, b in zip(slow(values), engine.step(values), strict=True):
+        np.testing.assert_array_equal(a, b, strict=True)
+
+
+def test_importing_is_cheap() -> None:
+    program = (
+        "import sys, streaming, streaming.runtime.model\n"
+        "heavy = {'tensorflow', 'keras', 'ai_edge_litert', 'tflite_runtime'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    root = str(Path(streaming.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=root)
+
+
+META = models.filter_model()[1]
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"signatures": {"step": SignatureInfo(1, 1)}}, "the graph has the signatures"),
+    ({"signatures": {**META.signatures, "step_b4": SignatureInfo(3, 1)}}, "'step_b4' disagree"),
+    ({"signatures": {**META.signatures, "chunk_5": SignatureInfo(1, 6)}}, "'chunk_5' disagree"),
+    ({"inputs": (InputInfo("z", (3,), "float32"),)}, "'x' is float32 .* in the graph, absent"),
+    ({"inputs": (InputInfo("x", (4,), "float32"),)}, r"\(1, 5, 4\) in the metadata"),
+    ({"inputs": (InputInfo("x", (3,), "int32"),)}, "int32"),
+    ({"inputs": (InputInfo("x", (3,), "rubbish"),)}, "rubbish"),
+    ({"inputs": ()}, "no input"),
+    ({"outputs": ()}, "no output|no input"),
+    ({"outputs": (OutputInfo("level", (3,), "float32"),)}, "'smooth' is float32"),
+    ({"outputs": (META.outputs[0], OutputInfo("level", (3,), "float32", end=3))}, "flush is 2"),
+    ({"outputs": (META.outputs[0], OutputInfo("level", (3,), "float32", start=-1))}, "from -1"),
+    ({"outputs": (META.outputs[0], OutputInfo("level", (3,), "float32", rate=(1, 2)))}, "rate"),
+    ({"outputs": (META.outputs[0], OutputInfo("level", (3,), "float32", rate=()))}, "rate"),
+    ({"packs": ()}, "'state' is float32"),
+    ({"packs": (StatePack("state", "state", "float32", 10**15),)}, "1000000000000000"),
+    ({"packs": (dataclasses.replace(META.packs[0], initial="labels.txt"),)}, "4 bytes, expected the 60"),
+    ({"packs": (dataclasses.replace(META.packs[0], initial="absent"),)}, "0 bytes, expected the 60"),
+    ({"valid": None}, "'valid' is bool"),
+    ({"valid": "x"}, "one name"),
+    ({"chunk": 3}, "no signature"),
+    ({"chunk": 0}, "do not go together"),
+    ({"unit": 5}, "no signature|do not go together"),
+    ({"flush": -1}, "do not go together"),
+    ({"state": "elsewhere"}, "expected 'external' or 'internal'"),
+    ({"state": "internal"}, "needs a signature 'reset'"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), CHANGES)
+def test_metadata_and_graph_disagree(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    flatbuffer, meta, files = models.filter_model()
+    path = models.write(tmp_path / "model.tflite", (flatbuffer, dataclasses.replace(meta, **changes), files))
+    with pytest.raises(ArtifactError, match=message) as caught:
+        streaming.load(path, runtime="litert")
+    assert "\n" not in str(caught.value)
