@@ -91,7 +91,7 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
         )
     kinds = {"data": DataConfig, "model": model_config(topology), "training": TrainingConfig}
     found = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
-    sections = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
+    sections: dict[str, Any] = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
     if "name" not in tree:
         raise ConfigError(f"{where}: name is missing; say what the experiment is called")
     return ExperimentConfig(

@@ -15,6 +15,7 @@ from rich.table import Table
 from rnnzoo.converted import KINDS, cache_folder, convert_bundle, load_cached
 from rnnzoo.errors import ConfigError
 from rnnzoo.live import show_sentence
+from rnnzoo.quiet import held_stderr
 from rnnzoo.registry import find_bundle
 from streaming.errors import InputError
 from streaming.runtime.model import StreamingModel
@@ -63,7 +64,8 @@ def run_demo(bundle: Path | None, *, text: str | None, stdin: bool, fast: bool) 
 def load_models(bundle: Path) -> dict[str, StreamingModel]:
     """The bundle as streaming models by kind, from the cache where it has them."""
     folder = cache_folder(bundle)
-    cached = load_cached(folder)
+    with held_stderr():
+        cached = load_cached(folder)
     if cached is not None:
         return cached
     # On standard error, so that a filter's output stays clean.
@@ -71,8 +73,7 @@ def load_models(bundle: Path) -> dict[str, StreamingModel]:
     text = f"Converting {bundle.name} to TFLite, float32 and int8, and verifying it (once) ..."
     if not notes.is_terminal:
         notes.print(text)
-        return convert_bundle(bundle, folder)
-    with notes.status(text):
+    with notes.status(text) if notes.is_terminal else held_stderr():
         return convert_bundle(bundle, folder)
 
 
@@ -139,8 +140,8 @@ def _print_head(console: Console, models: dict[str, StreamingModel]) -> None:
     name, proof = exact.source.get("name", BUNDLE), exact.verification
     console.print(f"[bold]{name}[/]  a recurrent network, one TFLite step a word", style="cyan")
     console.print(
-        f"proven: over {proof['sequences']} random sequences ({proof['steps']} steps, each cut four ways) "
-        f"the stream equals the Keras model"
+        f"proven equal to the Keras model on {proof['sequences']} random sequences, {proof['steps']} steps, "
+        "cut four ways"
     )
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("", "file", "largest error", "state", "delay"):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from rnnzoo.cli.parser import UsageError, parse
 from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.quiet import quiet_tensorflow
 from streaming.errors import StreamingError
 
 USER_ERROR, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
@@ -58,10 +59,3 @@ def explain(error: BaseException) -> str | None:
 
 def _diverged(error: BaseException) -> bool:
     return type(error).__name__ == "Diverged"
-
-
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's notes on its build and devices off the screen; its errors stay."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
