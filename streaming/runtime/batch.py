@@ -19,29 +19,40 @@ def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Seque
     streams, inputs = list(streams), list(inputs)
     if len(streams) != len(inputs):
         raise InputError(f"got {len(streams)} streams and {len(inputs)} inputs; give one input for each stream")
-    if len(set(map(id, streams))) < len(streams):
-        raise StreamingError("a stream comes twice; step it once, and again in the next call")
-    for stream in streams:
-        if stream.model is not model:
-            raise StreamingError("a stream belongs to another model; use the step_streams of its own model")
-    if model.metadata.state == "internal":
-        rows = [stream.read_step(x) for stream, x in zip(streams, inputs, strict=True)]
-        return [stream.step(x) for stream, x in zip(streams, inputs, strict=True)] if rows else []
     if not streams:
         return []
+    parts = list(_parts(model, len(streams)))
+    slabs = [Stream.common_slab(streams[part]) for part, _ in parts]
+    if len(parts) > 1 or slabs[0] is None or streams[0].model is not model:
+        _check_streams(model, streams)
     columns = _columns(model, streams, inputs)
+    if model.metadata.state == "internal":
+        return [stream.step(x) for stream, x in zip(streams, inputs, strict=True)]
     # Every invoke comes before the first stream moves: one that fails leaves all streams as they were.
-    parts = [(part, batch, _invoke(model, streams[part], [c[part] for c in columns], batch))
-             for part, batch in _parts(model, len(streams))]  # fmt: skip
-    count = len(model.metadata.outputs) + sum(1 for out in model.metadata.outputs if out.valid)
+    invoked = [
+        _invoke(model, streams[part], [column[part] for column in columns], batch, slab)
+        for (part, batch), slab in zip(parts, slabs, strict=True)
+    ]
     found: list[Arrays] = []
-    for part, _, results in parts:
-        slab = results[count:]
-        found += [stream.accept(results, slab, row) for row, stream in enumerate(streams[part])]
+    for (part, _), results in zip(parts, invoked, strict=True):
+        found += Stream.accept(streams[part], results)
     if model.inputs.static:
         for row, stream in enumerate(streams):
             stream.hold([column[row : row + 1] for column in columns])
     return found
+
+
+def _check_streams(model: StreamingModel, streams: Sequence[Stream]) -> None:
+    if len(set(map(id, streams))) < len(streams):
+        raise StreamingError("a stream comes twice; step it once, and again in the next call")
+    if any(stream.model is not model for stream in streams):
+        raise StreamingError("a stream belongs to another model; use the step_streams of its own model")
+    index = 0
+    try:
+        for index, stream in enumerate(streams):  # noqa: B007 - the handler names it
+            stream.check_ready()
+    except StreamingError as error:
+        raise _named(error, index) from None
 
 
 def _parts(model: StreamingModel, total: int) -> Iterator[tuple[slice, int]]:
@@ -57,39 +68,48 @@ def _parts(model: StreamingModel, total: int) -> Iterator[tuple[slice, int]]:
 def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[np.ndarray]:
     """The chunks of all streams, one array (N, ...) an input, checked."""
     reader = model.inputs.single
-    if reader is not None:
-        shape, dtype = reader.chunk_shape, reader.dtype
-        ready = all(type(x) is np.ndarray and x.dtype is dtype and x.shape == shape for x in inputs)
-        if ready and all(stream.ready for stream in streams):
-            column = np.concatenate(inputs).reshape(len(inputs), *shape)
-            # One check for all; where it fails each stream's own policy decides.
-            if reader.is_sound(column):
-                return [column]
-    rows = []
-    for index, (stream, x) in enumerate(zip(streams, inputs, strict=True)):
-        try:
+    if reader is not None and _are_alike(inputs, reader.chunk_shape, reader.dtype):
+        column = np.concatenate(inputs).reshape(len(inputs), *reader.chunk_shape)
+        # One check for all; where it fails each stream's own policy decides.
+        if reader.is_sound(column):
+            return [column]
+    rows: list[list[np.ndarray]] = []
+    try:
+        for stream, x in zip(streams, inputs, strict=True):
             rows.append(stream.read_step(x))
-        except StreamingError as error:
-            raise type(error)(f"stream {index} of the batch: {error}") from None
+    except StreamingError as error:
+        raise _named(error, len(rows)) from None
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
+def _are_alike(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    try:
+        return [x.shape for x in inputs] == [shape] * len(inputs) and {x.dtype for x in inputs} == {dtype}
+    except AttributeError:
+        return False
+
+
+def _named(error: StreamingError, index: int) -> StreamingError:
+    return type(error)(f"stream {index} of the batch: {error}")
+
+
 def _invoke(
-    model: StreamingModel, streams: Sequence[Stream], columns: list[np.ndarray], batch: int
+    model: StreamingModel,
+    streams: Sequence[Stream],
+    columns: list[np.ndarray],
+    batch: int,
+    slab: Sequence[np.ndarray] | None,
 ) -> list[np.ndarray]:
     unused = batch - len(streams)
     values = [_filled(column, column[:1], unused) for column in columns]
     if model.metadata.valid is not None:
         values.append(np.ones((batch, model.chunk), bool))
-    return model.engines.get().run(batch, model.chunk)([*values, *_states(model, streams, batch)])
+    if slab is None or any(len(array) != batch for array in slab):
+        slab = _gather(model, streams, unused)
+    return model.engines.get().run(batch, model.chunk)([*values, *slab])
 
 
-def _states(model: StreamingModel, streams: Sequence[Stream], batch: int) -> Sequence[np.ndarray]:
-    """The states of all streams, (B, size) each: the slab of the last invoke where they still lie in it in order."""
-    slab = streams[0].slab
-    if slab and len(slab[0]) == batch and all(s.lies_in(slab, row) for row, s in enumerate(streams)):
-        return slab
-    unused = batch - len(streams)
+def _gather(model: StreamingModel, streams: Sequence[Stream], unused: int) -> list[np.ndarray]:
     columns = [np.concatenate(column) for column in zip(*(s.states() for s in streams), strict=True)]
     return [_filled(c, row, unused) for c, row in zip(columns, model.initial_state, strict=True)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
 import warnings
 import weakref
@@ -36,6 +37,9 @@ def resolve(runtime: str) -> tuple[str, Any]:
     reason = ""
     for name in RUNTIMES if runtime == "auto" else [runtime]:
         try:
+            if name == "tflite_runtime" and "tensorflow" in sys.modules and RUNTIMES[name][0] not in sys.modules:
+                # Its symbols are then taken from TensorFlow's libraries, and it fails with "vector::reserve".
+                raise ImportError("TensorFlow was imported before it; import it first or use another process")
             module = importlib.import_module(RUNTIMES[name][0])
             return name, module.lite.Interpreter if name == "tf" else module.Interpreter
         except (ImportError, AttributeError) as error:

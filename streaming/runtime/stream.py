@@ -195,35 +195,40 @@ class Stream:
     def read_step(self, x: Any) -> list[np.ndarray]:
         """Check one chunk, one array (1, ...) an input; the stream does not move. Raises as `step`."""
         if self._closed or self._pending:
-            self._refuse()
+            self.check_ready()
         if self._single is not None and type(x) is np.ndarray:
             return [self._single.read_chunk(x, self._finite)]
         return self._inputs.read(x, self._chunk, self._finite)
+
+    def check_ready(self) -> None:
+        """Raises StreamingError where `step` is not allowed now."""
+        if self._closed or self._pending:
+            self._refuse()
 
     def states(self) -> list[np.ndarray]:
         """The packed states, (1, size) each."""
         row = self._row
         return list(self._slab) if row is None else [array[row : row + 1] for array in self._slab]
 
-    @property
-    def ready(self) -> bool:
-        """Whether `step` is allowed now."""
-        return not (self._closed or self._pending)
+    @staticmethod
+    def common_slab(streams: Sequence[Stream]) -> Sequence[np.ndarray] | None:
+        """The arrays (B, size) of an earlier invoke in which the streams still are the first rows, in this order.
 
-    @property
-    def slab(self) -> Sequence[np.ndarray]:
-        """The arrays (B, size) in one row of which the states lie."""
-        return self._slab
+        Such streams are different and open and have one model: whatever else happens to a stream gives it
+        another slab.
+        """
+        if [s._row for s in streams] == list(range(len(streams))) and len({id(s._slab) for s in streams}) == 1:
+            return streams[0]._slab
+        return None
 
-    def lies_in(self, slab: Sequence[np.ndarray], row: int) -> bool:
-        """Whether the states are that row of that very slab."""
-        return self._slab is slab and self._row == row
-
-    def accept(self, results: Sequence[np.ndarray], slab: Sequence[np.ndarray], row: int) -> Arrays:
-        """Take over row `row` of what an invoke of one chunk returned; `slab` is the states in it."""
-        outputs = self._take(results, row)
-        self._slab, self._row = slab, row
-        return outputs
+    @staticmethod
+    def accept(streams: Sequence[Stream], results: Sequence[np.ndarray]) -> list[Arrays]:
+        """Each stream takes over its row of what an invoke of one chunk returned."""
+        slab, found = results[streams[0]._count :], []
+        for row, stream in enumerate(streams):
+            found.append(stream._take(results, row))
+            stream._slab, stream._row = slab, row
+        return found
 
     def hold(self, arrays: Sequence[np.ndarray]) -> None:
         """Keep a copy of steps that wait, and of the inputs without a time axis, which go on in `finish`."""
