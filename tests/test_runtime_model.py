@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,18 @@ def test_several_threads_give_the_same(path: Path, runtime: str) -> None:
     x = np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32)
     one, two = (streaming.load(path, runtime, n).create_stream().feed(x)["level"] for n in (1, 2))
     np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+def test_a_model_that_nobody_needs_is_freed_at_once(path: Path) -> None:
+    gc.disable()
+    try:
+        model = streaming.load(path)
+        model.create_stream().feed(np.zeros((3, 3)))
+        gone = weakref.ref(model), weakref.ref(model.engines.get())
+        del model
+        assert [reference() for reference in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_runtime_without_the_private_calls(path: Path, runtime: str) -> None:

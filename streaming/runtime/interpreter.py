@@ -8,7 +8,8 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -114,25 +115,48 @@ def _failed(error: Exception) -> StreamingError:
     )
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """All that it takes to open an interpreter of one model and to prepare its signatures.
+
+    signatures: (batch, chunk) -> name; inputs and outputs: tensor names in the order in which they are given and
+    taken; chunk: the steps of `Engine.step`.
+    """
+
+    factory: Any
+    flatbuffer: bytes
+    num_threads: int
+    signatures: Mapping[tuple[int, int], str]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    chunk: int
+
+    def open(self) -> Any:
+        """A new interpreter."""
+        return open_interpreter(self.factory, self.flatbuffer, self.num_threads)
+
+
 class Engine:
     """One interpreter and the functions that run its signatures, each prepared when first used.
 
     Not for two threads at once. `step` runs one chunk of one stream.
     """
 
-    def __init__(self, interpreter: Any, prepare: Callable[[Any, int, int], Run], chunk: int) -> None:
-        self.interpreter = interpreter
-        self._prepare = prepare
+    def __init__(self, recipe: Recipe, interpreter: Any = None) -> None:
+        self.interpreter = recipe.open() if interpreter is None else interpreter
+        self._recipe = recipe
         self._runs: dict[tuple[int, int], Run] = {}
         self._reset: Any = None
-        self.step = self.run(1, chunk)
+        self.step = self.run(1, recipe.chunk)
 
     def run(self, batch: int, chunk: int) -> Run:
         """The function of the signature for `batch` streams by `chunk` steps."""
         try:
             return self._runs[batch, chunk]
         except KeyError:
-            found = self._runs[batch, chunk] = self._prepare(self.interpreter, batch, chunk)
+            recipe = self._recipe
+            name = recipe.signatures[batch, chunk]
+            found = self._runs[batch, chunk] = prepare(self.interpreter, name, recipe.inputs, recipe.outputs)
             return found
 
     def reset(self) -> None:
@@ -145,10 +169,10 @@ class Engine:
 class EnginePool:
     """Engines of one model, one a thread, made when a thread first needs one; `first` is the calling thread's."""
 
-    def __init__(self, make: Callable[[], Engine], first: Engine) -> None:
+    def __init__(self, recipe: Recipe, first: Engine) -> None:
         self.local = threading.local()
         self.local.engine = first
-        self._make = make
+        self._recipe = recipe
         _pools.add(self)
 
     def get(self) -> Engine:
@@ -156,7 +180,7 @@ class EnginePool:
         try:
             return self.local.engine
         except AttributeError:
-            self.local.engine = self._make()
+            self.local.engine = Engine(self._recipe)
             return self.local.engine
 
     def abandon(self) -> None:

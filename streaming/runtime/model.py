@@ -13,7 +13,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime import agreement, artifact, batch
 from streaming.runtime.artifact import Artifact
 from streaming.runtime.inputs import Inputs
-from streaming.runtime.interpreter import Engine, EnginePool, Run, open_interpreter, prepare, resolve
+from streaming.runtime.interpreter import Engine, EnginePool, Recipe, resolve
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo
 from streaming.runtime.stream import Arrays, Stream
 
@@ -49,16 +49,22 @@ class StreamingModel:
             raise InputError(f"num_threads is {num_threads!r}, expected a whole number, 1 or more")
         self.metadata: Metadata = content.metadata
         self.files: Mapping[str, bytes] = MappingProxyType(dict(content.files))
-        self.runtime, self._factory = resolve(runtime)
-        self._flatbuffer, self._num_threads = content.flatbuffer, num_threads
+        self.runtime, factory = resolve(runtime)
         meta = self.metadata
         agreement.check_metadata(meta)
-        self._names = agreement.step_signatures(meta)
-        self._inputs, self._outputs = agreement.input_names(meta), agreement.output_names(meta)
-        self.batch_sizes = sorted(size for size, chunk in self._names if chunk == meta.chunk)
-        interpreter = self._open()
+        self.recipe = Recipe(
+            factory=factory,
+            flatbuffer=content.flatbuffer,
+            num_threads=num_threads,
+            signatures=agreement.step_signatures(meta),
+            inputs=agreement.input_names(meta),
+            outputs=agreement.output_names(meta),
+            chunk=meta.chunk,
+        )
+        self.batch_sizes = sorted(size for size, chunk in self.recipe.signatures if chunk == meta.chunk)
+        interpreter = self.recipe.open()
         agreement.check_graph(meta, interpreter)
-        self.engines = EnginePool(self.open_engine, Engine(interpreter, self._prepare, meta.chunk))
+        self.engines = EnginePool(self.recipe, Engine(self.recipe, interpreter))
         self.inputs = Inputs(meta.inputs, meta.chunk)
         self.initial_state = tuple(self._initial(index) for index in range(len(meta.packs)))
 
@@ -115,16 +121,6 @@ class StreamingModel:
         Where the call fails no stream has moved.
         """
         return batch.step_streams(self, streams, inputs)
-
-    def open_engine(self) -> Engine:
-        """A new interpreter; its signatures are prepared when they are first used."""
-        return Engine(self._open(), self._prepare, self.chunk)
-
-    def _open(self) -> Any:
-        return open_interpreter(self._factory, self._flatbuffer, self._num_threads)
-
-    def _prepare(self, interpreter: Any, batch: int, chunk: int) -> Run:
-        return prepare(interpreter, self._names[batch, chunk], self._inputs, self._outputs)
 
     def _initial(self, index: int) -> np.ndarray:
         pack = self.metadata.packs[index]

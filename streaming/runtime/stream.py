@@ -10,6 +10,7 @@ import numpy as np
 
 from streaming.errors import InputError, StateMismatchError, StreamingError
 from streaming.runtime import saved
+from streaming.runtime.interpreter import Engine
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
@@ -50,7 +51,7 @@ class Stream:
         # The place where the engine is looked up: the calling thread's, or this stream's own.
         self._place: Any = model.engines.local
         if meta.state == "internal":
-            self._place = SimpleNamespace(engine=model.open_engine())
+            self._place = SimpleNamespace(engine=Engine(model.recipe))
         self.reset()
 
     @property
@@ -271,7 +272,7 @@ class Stream:
             return []
         return [np.arange(size)[None] < real]
 
-    def _engine(self) -> Any:
+    def _engine(self) -> Engine:
         return self._place.engine if self.model.metadata.state == "internal" else self.model.engines.get()
 
     def _need_external(self, what: str) -> None:
