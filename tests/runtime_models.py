@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import streaming
 from streaming.runtime import artifact
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo, StatePack
 
@@ -236,3 +238,42 @@ def write(path: Path, model: tuple[bytes, Metadata, dict[str, bytes]]) -> Path:
     """The artifact of a model, at a path."""
     artifact.write(path, artifact.pack(*model))
     return path
+
+
+def load(folder: Path, name: str, runtime: str = "litert", num_threads: int = 1, **changes: Any) -> Any:
+    """The tiny model of that name, with changes of its metadata, written into a folder and loaded."""
+    flatbuffer, meta, files = MODELS[name]()
+    path = folder / f"{name}-{len(list(folder.iterdir()))}.tflite"
+    write(path, (flatbuffer, dataclasses.replace(meta, **changes), files))
+    return streaming.load(path, runtime, num_threads)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    """Normal float32 numbers."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def joined(pieces: list[Any]) -> Any:
+    """Pieces of the outputs one after the other."""
+    if isinstance(pieces[0], dict):
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return np.concatenate(pieces)
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Equal bit for bit, in shape and dtype too."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert_same(found[name], value)
+    else:
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+MODELS = {
+    "filter": filter_model,
+    "lookup": lookup_model,
+    "pairs": pairs_model,
+    "internal": internal_model,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import runtime_models as models
+from runtime_models import assert_same, noise
 
-import streaming
 from streaming.errors import InputError, StreamingError
 
 Load = Callable[..., Any]
@@ -20,17 +21,8 @@ Load = Callable[..., Any]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """load(name, runtime, num_threads) -> the tiny model of that name."""
-
-    def run(name: str, runtime: str = "litert", num_threads: int = 1) -> Any:
-        path = models.write(tmp_path / f"{name}.tflite", getattr(models, f"{name}_model")())
-        return streaming.load(path, runtime=runtime, num_threads=num_threads)
-
-    return run
-
-
-def noise(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    """load(name, runtime, **changes of the metadata) -> the tiny model of that name."""
+    return functools.partial(models.load, tmp_path)
 
 
 def alone(model: Any, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -46,12 +38,6 @@ def together(model: Any, x: np.ndarray, streams: list[Any]) -> list[dict[str, np
     return [
         {name: np.concatenate([step[i][name] for step in found]) for name in found[0][i]} for i in range(len(streams))
     ]
-
-
-def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, strict=True)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 11])
