@@ -113,7 +113,7 @@ def _build(make: Callable[[int, int], Any], sizes: Mapping[str, tuple[int, int]]
     return tflite(tf.Module(), functions)
 
 
-def tflite(module: Any, functions: Mapping[str, Any]) -> bytes:
+def tflite(module: Any, functions: Mapping[str, Any], quantize: bool = False) -> bytes:
     """Concrete functions by signature name as one flatbuffer."""
     import tensorflow as tf
 
@@ -121,6 +121,8 @@ def tflite(module: Any, functions: Mapping[str, Any]) -> bytes:
         tf.saved_model.save(module, folder, signatures=dict(functions))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         converter.experimental_enable_resource_variables = True
+        if quantize:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         return converter.convert()
 
 
@@ -232,6 +234,24 @@ def internal_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
         state="internal",
     )
     return tflite(module, functions), meta, {}
+
+
+@functools.cache
+def dense_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
+    """y_t = x_t W, the weights int8 with one scale a channel, and no state."""
+    import tensorflow as tf
+
+    weights = noise(64, 64)
+    function = tf.function(lambda x: {"y": tf.matmul(x[:, 0], weights)[:, None]}, autograph=False)
+    concrete = function.get_concrete_function(x=tf.TensorSpec((1, 1, 64), "float32", name="x"))
+    meta = Metadata(
+        fingerprint="",
+        flatbuffer_bytes=0,
+        signatures=_signatures({"step": (1, 1)}),
+        inputs=(InputInfo("x", (64,), "float32"),),
+        outputs=(OutputInfo("y", (64,), "float32"),),
+    )
+    return tflite(tf.Module(), {"step": concrete}, quantize=True), meta, {}
 
 
 def write(path: Path, model: tuple[bytes, Metadata, dict[str, bytes]]) -> Path:

@@ -159,3 +159,13 @@ def test_metadata_and_graph_disagree(tmp_path: Path, changes: dict[str, Any], me
     with pytest.raises(ArtifactError, match=message) as caught:
         streaming.load(path, runtime="litert")
     assert "\n" not in str(caught.value)
+
+
+def test_an_operation_that_a_runtime_is_too_old_for(tmp_path: Path) -> None:
+    # Dense weights quantized by channel make FULLY_CONNECTED version 12, which tflite-runtime 2.14 lacks.
+    pytest.importorskip("tflite_runtime")
+    path = models.write(tmp_path / "dense.tflite", models.dense_model())
+    assert streaming.load(path, runtime="litert").create_stream().feed(np.ones((2, 64))).shape == (2, 64)
+    with pytest.raises(ArtifactError, match="FULLY_CONNECTED") as caught:
+        streaming.load(path, runtime="tflite_runtime")
+    assert "\n" not in str(caught.value)
