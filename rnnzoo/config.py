@@ -120,7 +120,8 @@ class _Reader:
 
     def place(self, key: str) -> str:
         """Where a value came from: the override, or the file and key."""
-        override = next((text for name, text in self.origin.items() if (name + ".").startswith(f"{key}.")), None)
+        whole = key.partition("[")[0]
+        override = next((text for name, text in self.origin.items() if f"{name}.".startswith(f"{whole}.")), None)
         return f"override {override!r}" if override else f"{self.where}: {key}"
 
     def check_keys(self, kind: type, tree: Mapping[Any, Any], prefix: str) -> None:
@@ -194,12 +195,12 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, with a key that comes twice an error."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        twice = next((key for key, _ in node.value if names.count(key.value) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice.value!r} comes twice", twice.start_mark
-            )
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} comes twice", key.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 

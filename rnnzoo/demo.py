@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import statistics
 import sys
@@ -24,10 +25,10 @@ from streaming.runtime.tokenization import sentences
 
 BUNDLE = "tagger-en-ewt-stream"
 SENTENCES = (
-    "I will book a flight to Boston, then read a good book.",
-    "Fruit flies like a banana, but time flies like an arrow.",
-    "She can't park near the park, so she walks her dog there.",
-    "Wow! Mr. Smith's old phone still works after 20 years :-)",
+    "I will book a flight, then read a good book.",
+    "Fruit flies like a banana; time flies like an arrow.",
+    "She can't park near the park, so her dog walks.",
+    "Mr. Smith's old phone still works after 20 years :-)",
 )
 _STEPS = 400
 
@@ -68,12 +69,14 @@ def load_models(bundle: Path) -> dict[str, StreamingModel]:
         cached = load_cached(folder)
     if cached is not None:
         return cached
-    # On standard error, so that a filter's output stays clean.
-    notes = Console(stderr=True, highlight=False)
     text = f"Converting {bundle.name} to TFLite, float32 and int8, and verifying it (once) ..."
-    if not notes.is_terminal:
-        notes.print(text)
-    with notes.status(text) if notes.is_terminal else held_stderr():
+    # Standard output is kept for a filter's tags, and standard error is held back from native libraries.
+    with os.fdopen(os.dup(2), "w", encoding="utf-8") as screen, held_stderr():
+        notes = Console(file=screen, highlight=False)
+        if notes.is_terminal:
+            with notes.status(text):
+                return convert_bundle(bundle, folder)
+        notes.print(text, soft_wrap=True)
         return convert_bundle(bundle, folder)
 
 

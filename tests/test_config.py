@@ -1,0 +1,155 @@
+"""Experiments in YAML: what is read is what is written, and every mistake is named with its place."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from rnnzoo.config import _Reader, dump_config, load_config, parse_config
+from rnnzoo.errors import ConfigError
+from rnnzoo.models.config import ClassifierConfig, TaggerConfig
+from rnnzoo.registry import config_paths
+
+TEXT = "name: small\ntopology: tagger\nseed: 3\nmodel: {units: 8, char_widths: [2, 3]}\ntraining: {clip_norm: null}\n"
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Outer:
+    kind: Literal["a", "b"]
+    rate: float = 0.5
+    on: bool = False
+    names: tuple[str, ...] = ()
+    widths: list[int] = field(default_factory=list)
+    inner: Inner = field(default_factory=Inner)
+    limit: int | None = None
+
+
+def read(tree):
+    return _Reader("file", {}).build(Outer, tree, "")
+
+
+def test_values_get_the_types_of_their_fields():
+    tree = {"kind": "b", "rate": 2, "on": True, "names": ["x"], "widths": [3], "inner": {"size": 4}, "limit": None}
+    made = read(tree)
+    assert made == Outer("b", 2.0, True, ("x",), [3], Inner(4), None)
+    assert isinstance(made.rate, float)
+    assert read({"kind": "a"}) == Outer("a")
+    assert read({"kind": "a", "rate": "1e-3"}).rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({}, "kind is missing"),
+        ({"kind": "c"}, "expected one of a, b; received 'c'"),
+        ({"kind": "a", "rate": "fast"}, "rate: expected a number; received 'fast'"),
+        ({"kind": "a", "rate": True}, "expected a number; received True"),
+        ({"kind": "a", "rate": float("nan")}, "expected a number"),
+        ({"kind": "a", "on": 1}, "on: expected true or false; received 1"),
+        ({"kind": "a", "limit": 1.5}, "limit: expected a whole number; received 1.5"),
+        ({"kind": "a", "limit": True}, "expected a whole number"),
+        ({"kind": "a", "names": "x"}, "names: expected a list"),
+        ({"kind": "a", "names": ["x", 2]}, r"names[1]: expected text; received 2"),
+        ({"kind": "a", "inner": 3}, "inner: expected a section"),
+        ({"kind": "a", "inner": {"sise": 3}}, "unknown key 'inner.sise'; did you mean 'inner.size'?"),
+        ({"kind": "a", "zzz": 3}, "unknown key 'zzz'; known: kind, rate"),
+        ({"kind": "a", 7: 3}, "unknown key '7'"),
+    ],
+)
+def test_wrong_values_are_named(tree, said):
+    with pytest.raises(ConfigError) as error:
+        read(tree)
+    assert said in str(error.value)
+    assert "file: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_topology_decides_the_class_of_the_model():
+    assert parse_config(TEXT, "t").model == TaggerConfig(units=8, char_widths=(2, 3))
+    assert isinstance(parse_config("name: x\ntopology: classifier\n", "t").model, ClassifierConfig)
+
+
+def test_dumped_configurations_come_back():
+    text = "learning_rate: 1e-7, label_smoothing: 0.1, clip_norm: null"
+    config = parse_config(f"name: 'no'\ntopology: tagger\ntraining: {{{text}}}\ndata: {{dataset: 'conll:é'}}\n", "t")
+    dumped = dump_config(config)
+    assert parse_config(dumped, "again") == config
+    assert dump_config(parse_config(dumped, "again")) == dumped
+
+
+@pytest.mark.parametrize("path", config_paths().values(), ids=config_paths())
+def test_experiments_of_the_zoo_are_valid(path):
+    config = load_config(path)
+    assert config.name == path.stem
+    assert parse_config(dump_config(config), "again") == config
+
+
+def test_overrides_win_and_are_yaml():
+    overrides = ["training.epochs=3", "model.char_widths=[5]", "training.clip_norm=2", "training.epochs=4", "seed=9"]
+    config = parse_config(TEXT, "t", overrides)
+    assert (config.training.epochs, config.training.clip_norm, config.seed) == (4, 2.0, 9)
+    assert config.model.char_widths == (5,)
+    assert config == dataclasses.replace(config, name="small")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.epoch=3", "override 'training.epoch=3': unknown key 'training.epoch'; did you mean 'training.ep"),
+        ("training.epochs=many", "override 'training.epochs=many': expected a whole number; received 'many'"),
+        ("model.char_widths=[2, x]", "override 'model.char_widths=[2, x]': expected a whole number"),
+        ("modle.units=3", "did you mean 'model'?"),
+        ("training.epochs", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("training..epochs=3", "expected key=value"),
+        ("seed.x=3", "'seed' is no section"),
+        ("training.epochs=[", "not valid YAML"),
+        ("training=3", "override 'training=3': expected a section"),
+        ("topology=taggr", "override 'topology=taggr': expected one of tagger, classifier; received 'taggr'"),
+    ],
+)
+def test_wrong_overrides_are_named(override, said):
+    with pytest.raises(ConfigError) as error:
+        parse_config(TEXT, "t", [override])
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "received NoneType"),
+        ("- 1\n", "received list"),
+        ("a: [", "line 1: not valid YAML"),
+        ("name: x\nname: y\ntopology: tagger\n", "line 2: not valid YAML (the key 'name' comes twice)"),
+        ("topology: tagger\n", "name is missing"),
+        ("name: 3\ntopology: tagger\n", "name: expected text; received 3"),
+        ("name: x\n", "topology: expected one of tagger, classifier; received None"),
+        ("name: x\ntopology: [tagger]\n", "received ['tagger']"),
+        ("name: x\ntopology: tagger\ndata: 5\n", "data: expected a section"),
+        ("name: !!python/object/apply:os.getcwd []\ntopology: tagger\n", "not valid YAML"),
+    ],
+)
+def test_wrong_files_are_named(text, said, tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert said in str(error.value)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nope\.yaml.*No such file"):
+        load_config(tmp_path / "nope.yaml")
+    with pytest.raises(ConfigError, match="directory"):
+        load_config(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xe9\n")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_config(tmp_path / "latin.yaml")
