@@ -183,7 +183,7 @@ def publish(part: Path, path: Path) -> None:
         os.rename(path, old)
     try:
         os.rename(part, path)
-    except OSError:
+    except BaseException:
         if old.exists():
             os.rename(old, path)
         raise
