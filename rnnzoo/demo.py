@@ -153,7 +153,7 @@ def _print_head(console: Console, models: dict[str, StreamingModel]) -> None:
         meta = model.metadata
         size = meta.flatbuffer_bytes / 1e6
         error = f"{meta.verification['max_abs_error']:.1e}"
-        table.add_row(kind, f"{size:.2f} MB", error, f"{meta.state_bytes:,} B", f"{model.delay} words")
+        table.add_row(kind, f"{size:.2f} MB", error, f"{meta.state_bytes:,} B", _words(model.delay))
     console.print(table)
     console.print()
 
@@ -166,9 +166,13 @@ def _print_speed(console: Console, models: dict[str, StreamingModel], shown: lis
     figures = "   ".join(f"{kind} [bold]{seconds * 1e6:.0f} µs[/]" for kind, seconds in speeds.items())
     console.print(
         f"one step: {figures}   (median of {_STEPS}, one thread, {models['float32'].runtime})\n"
-        f"each tag comes {models['float32'].delay} words after its word; "
-        f"int8 gives the same tag to {same} of {len(tags[0])} words"
+        f"each tag comes {_words(models['float32'].delay)} after its word; "
+        f"int8 gives the same tag to {same} of {_words(len(tags[0]))}"
     )
+
+
+def _words(count: int) -> str:
+    return f"{count} word{'' if count == 1 else 's'}"
 
 
 def step_time(model: StreamingModel, shown: list[list[str]]) -> float:

@@ -69,7 +69,7 @@ def save_run(
         model: its weights are written, by the names of its variables.
         config: resolved.
         files: of the encoder, as `encoder.to_files()` gives them.
-        metrics: anything that JSON takes.
+        metrics: anything that JSON takes; NaN is written as null.
         dtype: of the stored weights, `float32` or `float16`.
 
     Raises:
@@ -234,7 +234,16 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(dict(values), indent=2, allow_nan=False) + "\n").encode()
+    return (json.dumps(_finite(values), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: the mean over nothing becomes null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _metrics(path: Path) -> dict[str, Any]:

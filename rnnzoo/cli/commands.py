@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 
@@ -82,7 +83,7 @@ def run_path(source: str) -> Path:
 
     path = Path(source)
     if not path.is_dir():
-        if path.exists() or len(path.parts) > 1:
+        if path.exists() or os.sep in source:
             check_run(path)
         path = find_bundle(source)
     check_run(path)

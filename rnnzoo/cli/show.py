@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from rich.console import Console
@@ -25,10 +26,14 @@ def print_evaluation(found: dict[str, Any]) -> None:
         table.add_column(name.replace("_", " "), justify="right")
     for key, label in _LABELS.items():
         if row := found.get(key):
-            table.add_row(label, *(f"{row[name]:.2%}" for name in metrics), *_file_figures(row))
+            table.add_row(label, *(_percent(row[name]) for name in metrics), *_file_figures(row))
     Console(highlight=False).print(table)
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.2%}"
 
 
 def _file_figures(row: dict[str, Any]) -> tuple[str, str, str]:
