@@ -144,7 +144,7 @@ def _print_head(console: Console, models: dict[str, StreamingModel]) -> None:
     console.print(f"[bold]{name}[/]  a recurrent network, one TFLite step a word", style="cyan")
     console.print(
         f"proven equal to the Keras model on {proof['sequences']} random sequences, {proof['steps']} steps, "
-        "cut four ways"
+        "cut at random"
     )
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("", "file", "largest error", "state", "delay"):
