@@ -57,6 +57,14 @@ def test_training_learns_and_keeps_the_best_epoch(data, tmp_path, capsys):
     assert history["learning_rate"][-1] < 1e-3 < max(history["learning_rate"])
 
 
+def test_accuracy_in_training_is_the_accuracy_of_evaluation(data, tmp_path):
+    model = build(data)
+    history = fit(model, data, dataclasses.replace(TRAINING, epochs=1), seed=1, run_dir=tmp_path)
+    found = evaluate(model, data, "dev")["accuracy"]
+    assert found < 0.95
+    assert history["val_accuracy"] == [pytest.approx(found, abs=1e-6)]
+
+
 def test_terminal_sees_a_bar_and_a_line_an_epoch(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ProgressBar, "useful", staticmethod(lambda: True))
     short = dataclasses.replace(TRAINING, epochs=2)

@@ -83,7 +83,7 @@ def compile_model(model: keras.Model, config: TrainingConfig, steps: int) -> Non
     model.compile(
         _optimizer(config, steps),
         loss=SmoothedCrossEntropy(config.label_smoothing),
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[LabelAccuracy()],
         jit_compile=config.jit_compile,
     )
 
@@ -118,6 +118,22 @@ def _schedule(config: TrainingConfig, steps: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
+class LabelAccuracy(keras.metrics.Mean):
+    """The share of labels that are right, each label counted by its weight.
+
+    Keras's own accuracies average within a sequence first: there a word of a long sentence counts less.
+    """
+
+    def __init__(self, name: str = "accuracy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        right = ops.equal(ops.cast(y_true, "int32"), ops.cast(ops.argmax(y_pred, axis=-1), "int32"))
+        weight = None if sample_weight is None else ops.reshape(sample_weight, (-1,))
+        super().update_state(ops.reshape(ops.cast(right, "float32"), (-1,)), weight)
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
 class SmoothedCrossEntropy(keras.losses.Loss):
     """Cross-entropy of integer labels against logits, with a share of the mass spread over all labels.
 
@@ -139,4 +155,4 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         return {**super().get_config(), "smoothing": self.smoothing}
 
 
-__all__ = ["Diverged", "SmoothedCrossEntropy", "compile_model", "fit"]
+__all__ = ["Diverged", "LabelAccuracy", "SmoothedCrossEntropy", "compile_model", "fit"]
