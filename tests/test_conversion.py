@@ -257,15 +257,15 @@ def test_branches_of_different_delay_are_aligned(convert: Any) -> None:
 
 REFUSALS = {
     "go_backwards": (lambda x: layers.LSTM(3, go_backwards=True)(x), "lstm.*backwards.*go_backwards=False"),
-    "bidirectional": (lambda x: layers.Bidirectional(layers.LSTM(3))(x), "bidirectional.*backwards"),
-    "same": (lambda x: layers.Conv1D(3, 3, padding="same")(x), "conv1d.*padding 'same'.*causal"),
-    "stride": (lambda x: layers.Conv1D(3, 3, strides=2, padding="causal")(x), "conv1d.*stride 2"),
-    "attention": (lambda x: layers.MultiHeadAttention(1, 3)(x, x), "attention.*whole sequence"),
+    "channels_first": (lambda x: layers.GlobalAveragePooling1D("channels_first")(x), "global_average.*channels before"),
+    "group_norm": (lambda x: layers.GroupNormalization(2)(x), "group_normalization.*over time"),
+    "flatten": (lambda x: layers.Reshape((-1, 3))(x), "reshape.*steps are mixed"),
+    "lambda": (lambda x: layers.Lambda(lambda y: y * 2)(x), "lambda.*cannot be inspected"),
+    "attention": (lambda x: layers.Attention()([x, x]), "attention.*whole sequence"),
     "softmax_time": (lambda x: layers.Softmax(axis=1)(x), "softmax.*time axis"),
-    "mean_time": (lambda x: ops.mean(x, axis=1), "mean.*time axis"),
+    "std_time": (lambda x: ops.std(x, axis=1), "std.*time axis"),
     "position": (lambda x: x[:, 0], "selects positions in time.*last step"),
     "cumsum": (lambda x: ops.cumsum(x, axis=1), "no streaming rule"),
-    "pooling": (lambda x: layers.GlobalAveragePooling1D()(x), "global_average_pooling1d.*no streaming rule"),
     "product": (lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1))), "(transpose|matmul)"),
     "mixed": (lambda x: x + layers.RepeatVector(1)(layers.LSTM(6)(x)), "(repeat_vector|add)"),
     "initial_state": (
@@ -314,19 +314,14 @@ def test_refuses_models_it_cannot_see_into(tmp_path: Any) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_stateful_layers_are_refused(tmp_path: Any) -> None:
-    x = keras.Input((None, 4), batch_size=1)
-    model = keras.Model(x, layers.LSTM(3, stateful=True)(x))
-    with pytest.raises(streaming.NotStreamableError, match="stateful"):
-        streaming.convert(model, tmp_path / "m.tflite")
-
-
 @pytest.mark.parametrize(
     ("options", "match"),
     [
         ({"chunk": 0}, "chunk is 0"),
         ({"batch_sizes": ()}, "batch_sizes"),
         ({"batch_sizes": (0,)}, "batch_sizes"),
+        ({"lookahead": -1}, "lookahead is -1"),
+        ({"attention_window": 0}, "attention_window is 0"),
         ({"quantize": "int4"}, "quantize is 'int4'"),
         ({"metadata": {"tasks": 1}}, "unknown key 'tasks'"),
     ],

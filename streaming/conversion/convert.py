@@ -11,8 +11,9 @@ import keras
 
 from streaming.conversion import tflite
 from streaming.conversion.lower import Layout, layout, trace
-from streaming.conversion.plan import Plan, plan
-from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, verify
+from streaming.conversion.plan import Plan, free_name, plan
+from streaming.conversion.rules.base import Options
+from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, verify
 from streaming.errors import InputError
 from streaming.runtime import artifact
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo
@@ -27,7 +28,8 @@ class Report:
 
     delay: input steps between an input and its output; max_abs_error: largest difference from the offline
     model in the verification, None where it was switched off; size_bytes of the file; state_bytes of one stream;
-    signatures: name -> (batch, steps); ops: operation -> count over all signatures.
+    signatures: name -> (batch, steps); ops: operation -> count over all signatures; approximation: where a layer
+    sees less than offline by the user's leave, the measured difference; notes: for which lengths the stream is exact.
     """
 
     path: str
@@ -41,6 +43,8 @@ class Report:
     quantize: str | None
     verification: Verification | None
     float_verification: Verification | None
+    approximation: Approximation | None = None
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.max_abs_error is None:
@@ -61,6 +65,7 @@ def convert(
     quantize: str | None = None,
     calibration: Any = None,
     lookahead: int | None = None,
+    attention_window: int | None = None,
     metadata: Mapping[str, Any] | None = None,
     verify: bool = True,
     tolerance: float | None = None,
@@ -75,6 +80,10 @@ def convert(
         batch_sizes: streams per invoke; every size above one adds signatures that share the weights.
         state: "external": the state is an input and an output of each step.
         quantize: None (float32), "float16" or "dynamic" (int8 weights, float activations).
+        calibration: sequences (T, *features), or dicts of them by input name, on which to measure what a bounded
+            lookahead or attention window costs; None: random ones.
+        lookahead: steps of right context granted to Bidirectional layers; their outputs come so much later.
+        attention_window: steps of the past, the present included, granted to causal attention.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare the stream with the offline model on random sequences and refuse to write a file that
             differs. A quantized file is verified twice: unquantized to 1e-5, and as it is to `tolerance`.
@@ -90,13 +99,23 @@ def convert(
         InputError: an argument is wrong.
         ArtifactError: the path cannot be written.
     """
-    _check(chunk, batch_sizes, state, quantize, calibration, lookahead, metadata, path)
-    planned = plan(model)
-    job = _Job(planned, chunk or 1, sorted({1, *batch_sizes}), dict(metadata or {}))
+    _check(chunk, batch_sizes, state, quantize, calibration, metadata, path)
+    options = Options(_steps("lookahead", lookahead, 0), _steps("attention_window", attention_window, 1))
+    planned = plan(model, options)
+    if (chunk or planned.unit) % planned.unit:
+        raise InputError(
+            f"chunk is {chunk}, but the model changes its rate so that only multiples of {planned.unit} are whole; "
+            f"give chunk={planned.unit}, or leave it out"
+        )
+    job = _Job(planned, chunk or planned.unit, sorted({1, *batch_sizes}), dict(metadata or {}))
     exact = _verified(job, None, DEFAULT_TOLERANCE[None]) if verify and quantize else None
     limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
     proof = _verified(job, quantize, limit) if verify else None
-    content = job.pack(quantize, {"verification": proof.to_json() if proof else {}})
+    measured = _measured(job, quantize, calibration) if verify and planned.approximate else None
+    facts = {**(proof.to_json() if proof else {}), "notes": planned.notes}
+    if measured:
+        facts["approximation"] = measured.to_json()
+    content = job.pack(quantize, {"verification": facts})
     artifact.write(path, content)
     return Report(
         path=str(path),
@@ -110,7 +129,14 @@ def convert(
         quantize=quantize,
         verification=proof,
         float_verification=exact,
+        approximation=measured,
+        notes=tuple(planned.notes),
     )
+
+
+def _measured(job: _Job, quantize: str | None, data: Any) -> Approximation:
+    candidate = StreamingModel(artifact.parse(job.pack(quantize, {}), "the converted model"))
+    return approximation(job.plan, candidate, data)
 
 
 def _verified(job: _Job, quantize: str | None, tolerance: float) -> Verification:
@@ -123,13 +149,13 @@ class _Job:
 
     def __init__(self, plan: Plan, chunk: int, batches: list[int], extra: dict[str, Any]) -> None:
         self.plan, self.chunk, self.extra = plan, chunk, extra
-        taken = {*plan.inputs, *plan.outputs}
+        taken = {*plan.inputs, *plan.outputs, *plan.marks.values()}
         self.layout: Layout = layout(plan, taken)
-        self.valid = None if plan.history is None and not plan.flush else _free("valid", taken)
+        self.valid = free_name("valid", taken) if plan.clocks else None
         self.signatures: dict[str, SignatureInfo] = {}
-        for steps in sorted({1, chunk}):
+        for steps in sorted({plan.unit, chunk}):
             for batch in batches:
-                name = "step" if steps == 1 else f"chunk_{steps}"
+                name = "step" if steps == plan.unit else f"chunk_{steps}"
                 self.signatures[name if batch == 1 else f"{name}_b{batch}"] = SignatureInfo(batch, steps)
         self._flatbuffers: dict[str | None, bytes] = {}
 
@@ -160,9 +186,11 @@ class _Job:
                     name,
                     signal.shape,  # type: ignore[arg-type]
                     signal.dtype,
-                    start=line.start,
-                    end=line.end,
+                    rate=(line.rate.numerator, line.rate.denominator),
+                    start=line.first,
+                    end=self.plan.flush if name in self.plan.marks else line.span(0)[1],
                     running=signal.running,
+                    valid=self.plan.marks.get(name),
                 )
             )
         return Metadata(
@@ -174,6 +202,7 @@ class _Job:
             packs=self.layout.packs,
             slots=self.layout.slots,
             chunk=self.chunk,
+            unit=self.plan.unit,
             delay=self.plan.delay,
             flush=self.plan.flush,
             valid=self.valid,
@@ -198,22 +227,13 @@ class _Job:
         return artifact.pack(self.flatbuffer(quantize), dataclasses.replace(metadata, source=source, **changes), files)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    return name
+def _steps(name: str, value: Any, least: int) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise InputError(f"{name} is {value!r}, expected a whole number of steps, {least} or more, or None")
+    return value
 
 
-def _check(
-    chunk: Any,
-    batch_sizes: Any,
-    state: Any,
-    quantize: Any,
-    calibration: Any,
-    lookahead: Any,
-    metadata: Any,
-    path: Any,
-) -> None:
+def _check(chunk: Any, batch_sizes: Any, state: Any, quantize: Any, calibration: Any, metadata: Any, path: Any) -> None:
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             f"Keras runs on {keras.backend.backend()}, conversion needs TensorFlow; set KERAS_BACKEND=tensorflow"
@@ -227,8 +247,6 @@ def _check(
         raise InputError(f"state is {state!r}, expected 'external'; other kinds are not built yet")
     if quantize not in QUANTIZATIONS:
         raise InputError(f"quantize is {quantize!r}, expected one of {', '.join(map(repr, QUANTIZATIONS))}")
-    if calibration is not None or lookahead is not None:
-        raise InputError("calibration and lookahead are for kinds of conversion that are not built yet; leave them out")
     unknown = sorted(set(metadata or {}) - {"task", "files", "source"})
     if unknown:
         raise InputError(f"metadata has an unknown key {unknown[0]!r}, expected task, files and source")

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from streaming.conversion.plan import VALIDITY, Plan
+from streaming.conversion.plan import Plan
 from streaming.conversion.rules.base import Env
 from streaming.conversion.signals import Signal
 from streaming.conversion.values import Chunk, Static
@@ -65,26 +65,21 @@ def trace(plan: Plan, layout: Layout, valid: str | None, batch: int, chunk: int,
     def step(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         # Constants made inside the trace become part of its graph; variables would stay outside the file.
         mapping = [(variable, tf.constant(value)) for variable, value in weights]
-        env = Env(batch, chunk, fused, _unpack(layout, tensors), {id(v): value for v, value in weights})
+        frozen = {id(variable): value for variable, value in weights}
+        now = None if valid is None else tensors[valid]
+        env = Env(batch, chunk, fused, _unpack(layout, tensors), frozen, now, plan.clocks)
         with keras.StatelessScope(state_mapping=mapping):
-            return _run(plan, layout, valid, env, tensors)
+            return _run(plan, layout, env, tensors)
 
     return step.get_concrete_function(**specs)
 
 
-def _run(
-    plan: Plan, layout: Layout, valid: str | None, env: Env, tensors: dict[str, tf.Tensor]
-) -> dict[str, tf.Tensor]:
-    if valid is not None:
-        now = tf.cast(tensors[valid], tf.float32)
-        env.history = tf.concat([env.read(VALIDITY), now], axis=1) if plan.history else now
-        if plan.history:
-            env.write(VALIDITY, env.history[:, env.chunk :])
+def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     values: dict[int, Any] = {}
     for name, signal in plan.inputs.items():
         tensor = tensors[name]
         moving = signal.timeline is not None
-        values[id(signal)] = Chunk(env.batch, env.chunk, full=tensor) if moving else Static(tensor, env.chunk)
+        values[id(signal)] = Chunk(env.batch, env.chunk, full=tensor) if moving else Static(tensor)
     for step in plan.steps:
         args, kwargs = keras.tree.map_structure(
             lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
@@ -93,6 +88,10 @@ def _run(
         for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
             values[id(signal)] = value
     results = {name: tf.identity(values[id(signal)].full) for name, signal in plan.outputs.items()}
+    for name, mark in plan.marks.items():
+        line = plan.outputs[name].timeline
+        assert line is not None
+        results[mark] = tf.identity(env.valid(line))
     return {**results, **_pack(layout, env)}
 
 

@@ -6,6 +6,7 @@ let it say its outputs and states -> Plan. Nested models are walked in place, un
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,12 +16,10 @@ import keras
 from keras.src.models.functional import Functional
 
 from streaming.conversion.rules import rule_for
-from streaming.conversion.rules.base import Call, Rule
+from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.protocol import DelayRule
-from streaming.conversion.signals import Signal, StateSpec, Timeline
+from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.errors import InputError, NotStreamableError
-
-VALIDITY = "stream/validity"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,9 @@ class Step:
 class Plan:
     """Everything that a traced step needs to know.
 
-    history: how many past positions the validity of the deepest delay needs; None where no rule needs validity.
+    id_limits: number of rows of the tables that integer inputs index; clocks: those whose validity some rule needs,
+    and how it is remembered; marks: for outputs of another rate, the output that says which of their rows exist;
+    joined: timelines that meet and must be of one length.
     """
 
     model: Functional
@@ -45,43 +46,77 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, Signal] = field(default_factory=dict)
     id_limits: dict[str, int] = field(default_factory=dict)
-    history: int | None = None
+    clocks: dict[Clock, Validity] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
+    joined: set[tuple[Timeline, Timeline]] = field(default_factory=set)
 
     @property
     def states(self) -> dict[str, StateSpec]:
         """Every state of the stream by its full name, in the order of the graph."""
         found = {step.rule.key(name): spec for step in self.steps for name, spec in step.rule.states.items()}
-        if self.history:
-            found[VALIDITY] = StateSpec((self.history,))
+        found |= {validity.state: StateSpec((validity.keep,)) for validity in self.clocks.values() if validity.keep}
         return found
+
+    @property
+    def unit(self) -> int:
+        """The smallest legal chunk: every clock has a whole number of slots in it."""
+        signals = [s for step in self.steps for s in keras.tree.flatten(step.outputs) if s.timeline]
+        return math.lcm(1, *(signal.timeline.rate.denominator for signal in signals))
 
     @property
     def delay(self) -> int:
         """Input steps between an input and the output of its position."""
-        return max(_timeline(signal).start for signal in self.outputs.values())
+        lines = [_timeline(signal) for signal in self.outputs.values()]
+        return max(math.ceil(line.first / line.rate) for line in lines)
 
     @property
     def flush(self) -> int:
-        """Steps that a finished stream must run on."""
-        return max(_timeline(signal).end for signal in self.outputs.values())
+        """Steps that a finished stream must run on, at most."""
+        unit, lines = self.unit, [_timeline(signal) for signal in self.outputs.values()]
+        most = 0
+        for steps in range(8 * unit, 10 * unit):
+            units = max(math.ceil(line.span(steps)[1] / (unit * line.rate)) for line in lines)
+            most = max(most, units * unit - steps)
+        return most
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user must know about lengths."""
+        return [note for step in self.steps for note in step.rule.notes]
+
+    @property
+    def approximate(self) -> bool:
+        """Whether some layer sees less than it does offline, by the user's leave."""
+        return any(step.rule.approximate for step in self.steps)
+
+    def exact(self, steps: int) -> bool:
+        """Whether the offline model takes an input of that many steps and the stream equals it."""
+        for step in self.steps:
+            if not all(condition(steps) for condition in step.rule.exact_if):
+                return False
+            for signal in keras.tree.flatten(step.outputs):
+                if signal.timeline and signal.timeline.length(steps) < 1:
+                    return False
+        return all(a.length(steps) == b.length(steps) for a, b in self.joined)
 
     def table(self) -> list[dict[str, Any]]:
         """One row a call, for `streaming inspect`: name, kind, shape, delay, and the sizes of its states."""
         rows = []
         for step in self.steps:
             for signal in keras.tree.flatten(step.outputs)[:1]:
-                delay = signal.timeline.start if signal.timeline else 0
+                delay = signal.timeline.first if signal.timeline else 0
                 states = {name: list(spec.shape) for name, spec in step.rule.states.items()}
                 row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "shape": list(signal.shape)}
-                rows.append({**row, "delay": delay, "running": signal.running, "states": states})
+                rate = str(signal.timeline.rate) if signal.timeline else "static"
+                rows.append({**row, "rate": rate, "delay": delay, "running": signal.running, "states": states})
         return rows
 
 
-def plan(model: Any) -> Plan:
+def plan(model: Any, options: Options | None = None) -> Plan:
     """Plan a functional or Sequential model; raises NotStreamableError or InputError naming what stands in the way."""
     function = _function(model)
     _check_dtypes(function)
-    planner = _Planner(Plan(function))
+    planner = _Planner(Plan(function), options or Options())
     planner.add_inputs()
     signals = planner.walk(function, list(planner.plan.inputs.values()), "")
     planner.finish(signals)
@@ -116,8 +151,8 @@ def _check_dtypes(model: keras.Model) -> None:
 
 
 class _Planner:
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, options: Options) -> None:
+        self.plan, self.options = plan, options
         self._delayed: dict[tuple[int, int], Signal] = {}
         self._names: set[str] = set()
 
@@ -168,7 +203,7 @@ class _Planner:
             return self.walk(inner, keras.tree.flatten(args), self._name(f"{prefix}{op.name}") + "/")
         name = self._name(f"{prefix}{op.name}")
         args, kwargs = self._align(args, kwargs, name)
-        call = Call(op, name, args, kwargs, list(node.outputs))
+        call = Call(op, name, args, kwargs, list(node.outputs), self.options)
         rule = rule_for(call)
         outputs = rule.plan()
         self.plan.steps.append(Step(rule, args, kwargs, outputs))
@@ -180,22 +215,32 @@ class _Planner:
 
     def _align(self, args: Any, kwargs: Any, name: str) -> tuple[Any, Any]:
         moving = [s for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline]
-        if len({signal.timeline for signal in moving}) <= 1:
+        lines = {_timeline(signal) for signal in moving}
+        if len(lines) <= 1:
             return args, kwargs
-        start = max(_timeline(signal).start for signal in moving)
+        if len({line.rate for line in lines}) > 1:
+            rates = sorted({str(line.rate) for line in lines})
+            raise NotStreamableError(
+                f"layer {name!r} joins sequences of different rates ({', '.join(rates)} per input step); "
+                "bring them to one rate by strides or upsampling"
+            )
+        first = max(line.first for line in lines)
 
         def delay(item: Any) -> Any:
-            if not isinstance(item, Signal) or item.timeline is None or item.timeline.start == start:
+            if not isinstance(item, Signal) or item.timeline is None or item.timeline.first == first:
                 return item
-            return self._delay(item, start - item.timeline.start)
+            return self._delay(item, first - item.timeline.first)
 
         args, kwargs = keras.tree.map_structure(delay, (args, kwargs))
-        aligned = {s.timeline for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline}
-        if len(aligned) > 1:
+        aligned = [s.timeline for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline]
+        pairs = {(aligned[0], line) for line in aligned if line != aligned[0]}
+        if any(all(a.length(steps) != b.length(steps) for steps in range(64, 256)) for a, b in pairs):
+            lengths = sorted({line.length(100) for line in aligned})
             raise NotStreamableError(
-                f"layer {name!r} joins sequences of different lengths ({sorted(map(str, aligned))}); "
+                f"layer {name!r} joins sequences of different lengths ({lengths} for 100 steps); "
                 "pad or crop them to one length"
             )
+        self.plan.joined |= pairs
         return args, kwargs
 
     def _delay(self, signal: Signal, steps: int) -> Signal:
@@ -222,9 +267,35 @@ class _Planner:
             if signal.timeline is None:
                 raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
             self.plan.outputs[name] = signal
-        needed = [timeline for step in self.plan.steps for timeline in step.rule.valid_of]
-        if needed:
-            self.plan.history = max(max(t.start, t.end) for t in needed)
+        taken = {*self.plan.inputs, *self.plan.outputs}
+        for name, signal in self.plan.outputs.items():
+            if _timeline(signal).rate != 1 or _timeline(signal).clock.parent is not None:
+                self.plan.marks[name] = free_name(f"{name}_valid", taken)
+        for step in self.plan.steps:
+            for timeline in step.rule.valid_of:
+                self._need(timeline)
+        for name in self.plan.marks:
+            self._need(_timeline(self.plan.outputs[name]))
+        if self.plan.flush and not self.plan.clocks:
+            self._need(Timeline())
+
+    def _need(self, timeline: Timeline) -> None:
+        """Remember enough of a clock, and of those that it derives from, to tell which slots of a timeline exist."""
+        clock = timeline.clock
+        known = self.plan.clocks.get(clock)
+        state = known.state if known else f"stream/validity{len(self.plan.clocks)}"
+        keep = max(known.keep if known else 0, timeline.start, timeline.end)
+        self.plan.clocks[clock] = Validity(keep, state)
+        if clock.parent is not None:
+            self._need(clock.parent)
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """A name that is not taken, and taken from then on."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _timeline(signal: Signal) -> Timeline:

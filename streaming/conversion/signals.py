@@ -8,21 +8,81 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Timeline:
-    """The positions of a tensor, laid over the steps of the stream.
+class Clock:
+    """A train of slots, some of which hold an element. The root clock ticks once an input step, from 0 to T.
 
-    At `rate` 1, position s of the stream holds an element where start <= s < T + end, T being the length of the
-    input: a causal layer keeps (0, 0), a layer that looks d steps ahead makes (d, d), a convolution without padding
-    over k steps makes (k - 1, 0).
+    A strided clock takes every `stride`-th slot of its parent timeline, those at slot = u * stride + phase; a clock
+    with `repeat` has that many slots for each slot of its parent. Chunks hold whole numbers of slots of every clock.
+    """
+
+    parent: Timeline | None = None
+    stride: int = 1
+    phase: int = 0
+    repeat: int = 1
+
+    @property
+    def rate(self) -> Fraction:
+        """Slots per input step."""
+        parent = self.parent.clock.rate if self.parent else Fraction(1)
+        return parent * self.repeat / self.stride
+
+    def span(self, steps: int) -> tuple[int, int]:
+        """First slot that holds an element and the one after the last, for an input of that many steps."""
+        if self.parent is None:
+            return 0, steps
+        first, last = self.parent.span(steps)
+        if self.repeat > 1:
+            return first * self.repeat, last * self.repeat
+        return -((self.phase - first) // self.stride), -((self.phase - last) // self.stride)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The slots of a clock in which a tensor has its elements, relative to those of the clock itself.
+
+    With f, l the clock's span, elements lie in the slots f + start <= s < l + end: a causal layer keeps (0, 0), one
+    that looks d slots ahead makes (d, d), a convolution of K steps without padding (K - 1, 0).
     """
 
     start: int = 0
     end: int = 0
-    rate: Fraction = Fraction(1)
+    clock: Clock = Clock()
 
-    def delayed(self, steps: int) -> Timeline:
-        """The same elements, `steps` later."""
-        return Timeline(self.start + steps, self.end + steps, self.rate)
+    @property
+    def rate(self) -> Fraction:
+        """Slots per input step."""
+        return self.clock.rate
+
+    @property
+    def first(self) -> int:
+        """The slot of the first element, counted from the beginning of the stream."""
+        return self.span(0)[0]
+
+    def span(self, steps: int) -> tuple[int, int]:
+        """The slot of the first element and the one after the last, for an input of that many steps."""
+        first, last = self.clock.span(steps)
+        return first + self.start, last + self.end
+
+    def length(self, steps: int) -> int:
+        """Number of elements for an input of that many steps."""
+        first, last = self.span(steps)
+        return max(0, last - first)
+
+    def shifted(self, start: int, end: int) -> Timeline:
+        """Begins `start` and ends `end` slots later."""
+        return Timeline(self.start + start, self.end + end, self.clock)
+
+    def delayed(self, slots: int) -> Timeline:
+        """The same elements, some slots later."""
+        return self.shifted(slots, slots)
+
+    def strided(self, stride: int) -> Timeline:
+        """Every `stride`-th element, from the first on."""
+        return Timeline(clock=Clock(self, stride, self.first % stride)) if stride > 1 else self
+
+    def repeated(self, times: int) -> Timeline:
+        """Every element in `times` slots."""
+        return Timeline(clock=Clock(self, repeat=times)) if times > 1 else self
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,17 +68,15 @@ class Chunk:
 
 
 class Static:
-    """A static input, (B, *shape): the same at every step of the chunk."""
+    """A static input, (B, *shape): the same at every step."""
 
-    def __init__(self, value: tf.Tensor, steps: int) -> None:
-        self.value, self.steps = value, steps
-        self._flat: tf.Tensor | None = None
+    def __init__(self, value: tf.Tensor) -> None:
+        self.value = value
 
-    @property
-    def flat(self) -> tf.Tensor:
+    def repeated(self, steps: int) -> tf.Tensor:
         """(B * T, *shape): each row repeated for the T steps of its stream."""
-        if self._flat is None:
-            shape = self.value.shape
-            tiled = tf.tile(self.value[:, None], [1, self.steps] + [1] * (len(shape) - 1))
-            self._flat = tf.reshape(tiled, (shape[0] * self.steps, *shape[1:]))
-        return self._flat
+        if steps == 1:
+            return self.value
+        shape = self.value.shape
+        tiled = tf.tile(self.value[:, None], [1, steps] + [1] * (len(shape) - 1))
+        return tf.reshape(tiled, (shape[0] * steps, *shape[1:]))

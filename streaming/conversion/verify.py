@@ -14,7 +14,6 @@ from streaming.errors import ParityError
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
-LENGTHS = (1, 2, 3, 7, 16, 40)
 DEFAULT_TOLERANCE = {None: 1e-5, "float16": 2e-2, "dynamic": 0.3}
 
 
@@ -34,6 +33,47 @@ class Verification:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Approximation:
+    """How far a stream that sees less than the offline model is from it: largest and root mean square difference."""
+
+    steps: int
+    max_abs_error: float
+    rms_error: float
+    scale: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers, for `streaming.json`."""
+        return asdict(self)
+
+
+def approximation(plan: Plan, model: StreamingModel, data: Any = None, seed: int = 0) -> Approximation:
+    """Measure the difference over given sequences, else over random ones longer than what the stream sees."""
+    generator = np.random.default_rng(seed)
+    reach = max(steps for steps in range(1, 400) if plan.exact(steps))
+    sequences = _named(plan, data) or [random_inputs(plan, 4 * reach + 10 * model.chunk, generator) for _ in range(4)]
+    stream = model.create_stream()
+    squares, count, worst, scale, steps = 0.0, 0, 0.0, 0.0, 0
+    for inputs in sequences:
+        stream.reset()
+        streamed = run_stream(stream, plan, inputs, [])
+        steps += max(len(x) for name, x in inputs.items() if plan.inputs[name].timeline)
+        for name, expected in run_offline(plan, inputs).items():
+            got = streamed[name][-1] if plan.outputs[name].running else streamed[name]
+            error = np.abs(got.astype("float64") - expected)
+            squares, count = squares + float(np.sum(error**2)), count + error.size
+            worst, scale = max(worst, float(error.max())), max(scale, float(np.abs(expected).max()))
+    return Approximation(steps, worst, float(np.sqrt(squares / count)), scale)
+
+
+def _named(plan: Plan, data: Any) -> list[dict[str, np.ndarray]]:
+    """The user's sequences, each (T, *features) or a dict of them by input name."""
+    if data is None:
+        return []
+    names = list(plan.inputs)
+    return [item if isinstance(item, dict) else {names[0]: np.asarray(item)} for item in data]
+
+
 def verify(plan: Plan, model: StreamingModel, tolerance: float, seed: int = 0) -> Verification:
     """Compare offline and streamed outputs over random sequences; raises ParityError where they differ.
 
@@ -42,7 +82,7 @@ def verify(plan: Plan, model: StreamingModel, tolerance: float, seed: int = 0) -
     generator = np.random.default_rng(seed)
     stream = model.create_stream()
     worst, relative, steps = 0.0, 0.0, 0
-    lengths = (*LENGTHS, 3 * model.chunk + 1)
+    lengths = _lengths(plan, model.chunk)
     for length in lengths:
         inputs = random_inputs(plan, length, generator)
         offline = run_offline(plan, inputs)
@@ -76,9 +116,17 @@ def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> di
 
 
 def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The Keras model on one whole sequence; outputs without the batch axis."""
-    batched = [keras.ops.convert_to_tensor(inputs[name][None]) for name in plan.inputs]
+    """The Keras model on one whole sequence, stateful layers reset; outputs without the batch axis."""
+    stateful = [layer for layer in plan.model._flatten_layers() if getattr(layer, "stateful", False)]
+    kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
+    batch = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), 1)
+    batched = [keras.ops.convert_to_tensor(np.repeat(inputs[name][None], batch, axis=0)) for name in plan.inputs]
+    for layer in stateful:
+        layer.reset_state()
     outputs = plan.model(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
+    for layer, values in zip(stateful, kept, strict=True):
+        for variable, value in zip(keras.tree.flatten(layer.states), values, strict=True):
+            variable.assign(value)
     flat = [keras.ops.convert_to_numpy(output)[0] for output in keras.tree.flatten(outputs)]
     return dict(zip(plan.outputs, flat, strict=True))
 
@@ -111,6 +159,15 @@ def difference(name: str, expected: np.ndarray, streamed: np.ndarray, running: b
         return 0.0, 1.0
     expected, streamed = expected.astype("float64"), streamed.astype("float64")
     return float(np.max(np.abs(expected - streamed))), max(1.0, float(np.max(np.abs(expected))))
+
+
+def _lengths(plan: Plan, chunk: int) -> list[int]:
+    """The shortest lengths that the model takes, some longer ones, and some beside whole chunks."""
+    exact = [steps for steps in range(1, 400) if plan.exact(steps)]
+    if not exact:
+        raise ParityError("no input of up to 400 steps passes through the offline model; give it longer sequences")
+    wanted = {*exact[:3], exact[0] + 6, exact[0] + 15, exact[0] + 40, 3 * chunk + 1, 4 * chunk - 1}
+    return sorted({min((e for e in exact if e >= want), default=exact[-1]) for want in wanted})
 
 
 def _cuts(length: int, generator: np.random.Generator) -> list[list[int]]:

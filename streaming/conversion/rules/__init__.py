@@ -28,11 +28,14 @@ def register(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
 def rule_for(call: Call) -> Rule:
     """The rule for a call: a registered one, else the layer's own stream protocol. Raises NotStreamableError."""
     from streaming.conversion.rules import (  # noqa: F401 - importing registers
+        bounded,
         convolution,
         embedding,
         operations,
         pointwise,
         recurrent,
+        reduction,
+        shaping,
     )
     from streaming.conversion.rules.protocol import ProtocolRule
 
@@ -48,18 +51,13 @@ def rule_for(call: Call) -> Rule:
 def explain(op: Any) -> tuple[str, str]:
     """Why an operation without a rule cannot be streamed, and what to do about it."""
     known = {
-        "Bidirectional": (
-            "reads the sequence backwards, from its end",
-            "train a forward layer with a lookahead convolution instead",
-        ),
         "Lambda": ("holds code that cannot be inspected", "write it as a layer of its own or with keras.ops"),
-        "MultiHeadAttention": (
-            "attends to the whole sequence, so its state grows without bound",
-            "use a recurrent layer, or a layer with a bounded window that implements stream_step",
-        ),
     }
     for name in ("Attention", "AdditiveAttention", "GroupQueryAttention", "GroupedQueryAttention"):
-        known[name] = known["MultiHeadAttention"]
+        known[name] = (
+            "attends to the whole sequence, so its state grows without bound",
+            "use MultiHeadAttention with use_causal_mask=True and attention_window, or a recurrent layer",
+        )
     default = (
         "has no streaming rule",
         "give it stream_spec and stream_step, or register a rule for it with streaming.conversion.rules.register",

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn
+from fractions import Fraction
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from streaming.conversion.signals import Signal, StateSpec, Timeline
+from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
 from streaming.errors import NotStreamableError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user grants: right context for bidirectional layers, a bounded past for attention, in steps."""
+
+    lookahead: int | None = None
+    attention_window: int | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     results: list[keras.KerasTensor]
+    options: Options = Options()
 
     @property
     def signals(self) -> list[Signal]:
@@ -46,10 +56,22 @@ class Call:
         return type(self.op).__name__
 
 
+@dataclass(frozen=True)
+class Validity:
+    """How the graph knows which slots of a clock hold an element.
+
+    keep: how many slots before the chunk are remembered, in the state of that name where there are any.
+    """
+
+    keep: int
+    state: str
+
+
 class Env:
     """One trace: reads and writes states, reads weights, and knows which positions exist.
 
-    fused: no other signature has another chunk size, so weights may be laid out for single steps.
+    fused: no other signature has another chunk size, so weights may be laid out for single steps;
+    now: boolean (B, chunk), which steps of the input exist, or None where the plan needs none.
     """
 
     def __init__(
@@ -59,12 +81,18 @@ class Env:
         fused: bool,
         states: dict[str, tf.Tensor],
         weights: dict[int, np.ndarray],
+        now: tf.Tensor | None = None,
+        clocks: dict[Clock, Validity] | None = None,
     ) -> None:
-        self.batch, self.chunk, self.fused = batch, chunk, fused
-        self._states, self._weights = states, weights
+        self.batch, self.chunk, self.fused, self.now = batch, chunk, fused, now
+        self._states, self._weights, self._clocks = states, weights, clocks or {}
         self.updates: dict[str, tf.Tensor] = {}
-        self.history: tf.Tensor | None = None  # (B, H + chunk): validity of the last H positions and this chunk
+        self._lines: dict[Clock, tf.Tensor] = {}
         self._valid: dict[Timeline, tf.Tensor] = {}
+
+    def slots(self, rate: Fraction) -> int:
+        """Slots of a clock of that rate in one chunk."""
+        return int(self.chunk * rate)
 
     def weight(self, variable: Any) -> np.ndarray:
         """The value of a Keras variable of the model."""
@@ -81,32 +109,62 @@ class Env:
         self.updates[name] = value
 
     def valid(self, timeline: Timeline) -> tf.Tensor:
-        """Which positions of a timeline exist in this chunk: boolean (B, T)."""
+        """Which slots of a timeline hold an element, in this chunk: boolean (B, slots)."""
         if timeline not in self._valid:
-            found = self._shifted(timeline.start)
-            if timeline.end != timeline.start:
-                found = tf.logical_and(found, self._shifted(timeline.end))
+            start, end = timeline.start, timeline.end
+            if start >= end:
+                found = self._shifted(timeline.clock, start)
+                if end != start:
+                    found = tf.logical_and(found, self._shifted(timeline.clock, end))
+            else:
+                found = self._shifted(timeline.clock, start)
+                for shift in range(start + 1, end + 1):
+                    found = tf.logical_or(found, self._shifted(timeline.clock, shift))
             self._valid[timeline] = found
         return self._valid[timeline]
 
-    def _shifted(self, steps: int) -> tf.Tensor:
-        if self.history is None:
-            raise RuntimeError("validity was not planned")
-        begin = self.history.shape[1] - self.chunk - steps
-        return self.history[:, begin : begin + self.chunk] > 0.5
+    def _shifted(self, clock: Clock, shift: int) -> tf.Tensor:
+        if clock not in self._lines:
+            self._lines[clock] = self._line(clock)
+        line, slots = self._lines[clock], self.slots(clock.rate)
+        begin = line.shape[1] - slots - shift
+        return line[:, begin : begin + slots]
+
+    def _line(self, clock: Clock) -> tf.Tensor:
+        """Boolean (B, keep + slots): the slots of the clock that hold an element, up to this chunk."""
+        if clock.parent is None:
+            if self.now is None:
+                raise RuntimeError("validity was not planned")
+            base = self.now
+        elif clock.repeat > 1:
+            parent = self.valid(clock.parent)
+            tiled = tf.tile(parent[:, :, None], [1, 1, clock.repeat])
+            base = tf.reshape(tiled, (self.batch, parent.shape[1] * clock.repeat))
+        else:
+            base = self.valid(clock.parent)[:, clock.phase :: clock.stride]
+        kept = self._clocks[clock]
+        if not kept.keep:
+            return base
+        line = tf.concat([self.read(kept.state), tf.cast(base, tf.float32)], axis=1)
+        self.write(kept.state, line[:, line.shape[1] - kept.keep :])
+        return line > 0.5
 
 
 @dataclass
 class Rule:
     """How one call takes a chunk. `plan` says what comes out and which states it needs, `step` does it.
 
-    states: by name within the call; valid_of: timelines whose validity `step` reads.
+    states: by name within the call; valid_of: timelines whose validity `step` reads;
+    exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
+    it goes on beyond them with an error that is to be measured; notes: what to tell the user about both.
     """
 
     call: Call
     states: dict[str, StateSpec] = field(default_factory=dict)
     valid_of: list[Timeline] = field(default_factory=list)
-    stateless: ClassVar[bool] = True
+    exact_if: list[Callable[[int], bool]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    approximate: bool = False
 
     def plan(self) -> Any:
         """Signals in the structure of the outputs of the call. Raises NotStreamableError."""
@@ -149,6 +207,13 @@ class Rule:
             "running": bool(moving) and not sequence,
         }
         return Signal(**{**values, **changes})
+
+    def sequence(self) -> Signal:
+        """The one sequence that the call takes; refuses anything else."""
+        signals = self.call.signals
+        if len(signals) != 1 or not signals[0].sequence:
+            self.refuse("works along time and its input is no sequence of the stream", "give it one input (B, T, ...)")
+        return signals[0]
 
     def zeroed(self, env: Env, chunk: Chunk, signal: Signal) -> tf.Tensor:
         """The full form with zeros wherever the position does not exist, for timelines in `valid_of`."""

@@ -37,13 +37,23 @@ def _generic(cell: Any, inputs: Chunk) -> Advance:
     kwargs = {"training": False} if getattr(cell, "_call_has_training_arg", False) else {}
 
     def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        structure = keras.tree.pack_sequence_as(cell.state_size, states)
-        if not keras.tree.is_nested(structure):
-            structure = [structure]
+        structure = _nest(cell, states)
         output, new = cell(inputs.rows[index], structure, **kwargs)
         return output, [tf.convert_to_tensor(item) for item in keras.tree.flatten(new)]
 
     return advance
+
+
+def _nest(cell: Any, states: list[tf.Tensor]) -> Any:
+    """Flat states in the structure that the cell takes: a list, for stacked cells a list for each."""
+    if not isinstance(cell, layers.StackedRNNCells):
+        return states
+    found, rest = [], states
+    for inner in cell.cells:
+        count = len(keras.tree.flatten(inner.state_size))
+        part, rest = rest[:count], rest[count:]
+        found.append(part if keras.tree.is_nested(inner.state_size) else part[0])
+    return found
 
 
 def _weights(cell: Any, env: Env, order: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

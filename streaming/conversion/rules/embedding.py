@@ -30,7 +30,7 @@ class EmbeddingRule(Rule):
     def step(self, env: Env, ids: Chunk | Static, **kwargs: Any) -> Chunk | Static:
         table = keras.ops.convert_to_tensor(self.call.op.embeddings)
         if isinstance(ids, Static):
-            return Static(tf.gather(table, tf.cast(ids.value, tf.int32)), ids.steps)
+            return Static(tf.gather(table, tf.cast(ids.value, tf.int32)))
         flat = tf.cast(ids.flat, tf.int32)
         mask = None
         if self.call.op.mask_zero and self.call.signals[0].sequence:

@@ -95,14 +95,14 @@ class PerStep(Rule):
                     full._keras_mask = item.mask
                 return full
             if isinstance(item, Static):
-                return item.flat if folded and moving else item.value
+                return item.repeated(moving[0].steps) if folded and moving else item.value
             return item
 
         outputs = self.compute(*keras.tree.map_structure(unwrap, args), **keras.tree.map_structure(unwrap, kwargs))
 
         def wrap(value: tf.Tensor) -> Chunk | Static:
             if not moving:
-                return Static(value, env.chunk)
+                return Static(value)
             mask = getattr(value, "_keras_mask", None)
             form = {"flat" if folded else "full": value}
             return Chunk(moving[0].batch, moving[0].steps, mask=mask, **form)
@@ -208,6 +208,24 @@ class NormalizationRule(PerStep):
         self.refuse_time_axis(axes_of(self.call.op))
 
 
+@register(layers.GroupNormalization)
+class GroupNormalizationRule(PerStep):
+    """Its moments run over every axis but batch and group, so it is exact only where there is no time axis."""
+
+    def check(self) -> None:
+        if any(signal.sequence for signal in self.call.signals):
+            self.refuse("normalizes over time", "use LayerNormalization, which sees one step at a time")
+
+
+@register(layers.Dot)
+class DotRule(PerStep):
+    """Products of values that have no time axis."""
+
+    def check(self) -> None:
+        if any(signal.sequence for signal in self.call.signals):
+            self.refuse("multiplies along several axes, one of which is time", "use Multiply and a sum over features")
+
+
 @register(layers.Concatenate)
 class ConcatenateRule(PerStep):
     """Concatenation along a feature axis."""
@@ -218,12 +236,3 @@ class ConcatenateRule(PerStep):
     @property
     def flat_sequences(self) -> bool:  # type: ignore[override]
         return self.call.op.axis == -1
-
-
-@register(layers.Flatten, layers.Reshape)
-class RunningReshape(PerStep):
-    """Reshaping of values that have no time axis."""
-
-    def check(self) -> None:
-        if any(signal.sequence for signal in self.call.signals):
-            self.refuse("reshapes a sequence", "reshape each step inside a layer that implements stream_step")

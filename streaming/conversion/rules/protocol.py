@@ -43,7 +43,7 @@ class ProtocolRule(Rule):
         assert signal.timeline is not None
         timeline = signal.timeline.delayed(delay)
         # A layer without memory cannot carry what does not exist into what does.
-        if (self.states or delay) and timeline.start > 0:
+        if (self.states or delay) and timeline.first > 0:
             self.valid_of.append(signal.timeline)
         if signal.masked and delay:
             self.refuse("delays a masked sequence", "put it before the mask, or pass no mask")

@@ -10,18 +10,18 @@ import tensorflow as tf
 from keras import layers
 
 from streaming.conversion.rules import register
-from streaming.conversion.rules.base import Env, Rule, expand_to
+from streaming.conversion.rules.base import Env, Rule, chunks, expand_to, static_values
 from streaming.conversion.rules.cells import stepper
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk, Static
 
 
-@register(layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN)
+@register(layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN, layers.ConvLSTM1D, layers.ConvLSTM2D)
 class RecurrentRule(Rule):
     """SimpleRNN, LSTM, GRU, and RNN over any cell or stack of cells.
 
     Masked steps hold the state and repeat the last output, as Keras does; positions before the start of a delayed
-    sequence hold the state.
+    sequence hold the state. A stateful layer starts from zeros, as after `reset_state`.
     """
 
     def plan(self) -> Any:
@@ -30,21 +30,22 @@ class RecurrentRule(Rule):
             self.refuse("runs over something that is no sequence of the stream", "give it an input (B, T, D)")
         if layer.go_backwards:
             self.refuse("reads the sequence backwards, from its end", "train with go_backwards=False")
-        if layer.stateful:
+        others = [s for s in self.call.signals if s is not signal and s is not self._mask_signal()]
+        if any(s.timeline is not None for s in others):
             self.refuse(
-                "is stateful, so that its result depends on earlier calls",
-                "build the model with stateful=False and load the same weights; the stream carries the state",
+                "takes its initial state from the sequence itself", "let it start from zeros, or from a static input"
             )
-        if any(s is not signal and s is not self._mask_signal() for s in self.call.signals):
-            self.refuse(
-                "takes its initial state or constants from another tensor",
-                "let it start from its own initial state",
-            )
+        if others and (
+            len(others) != len(keras.tree.flatten(layer.cell.state_size)) or "constants" in self.call.kwargs
+        ):
+            self.refuse("takes tensors beside its initial state", "pass initial_state alone")
+        if others:
+            self.states["started"] = StateSpec((1,))
         for index, value in enumerate(self._initial_states()):
             self.states[f"state{index}" if index or self._several else "state"] = StateSpec(
                 value.shape, str(value.dtype), value
             )
-        if signal.timeline and signal.timeline.start > 0:
+        if signal.timeline and signal.timeline.first > 0:
             self.valid_of.append(signal.timeline)
         if self._masks and not layer.zero_output_for_mask:
             self.states["output"] = StateSpec(tuple(self.call.results[0].shape[2 if layer.return_sequences else 1 :]))
@@ -79,10 +80,15 @@ class RecurrentRule(Rule):
     def step(self, env: Env, inputs: Chunk | Static, *args: Any, mask: Chunk | None = None, **kwargs: Any) -> Any:
         assert isinstance(inputs, Chunk)
         layer = self.call.op
-        names = [name for name in self.states if name != "output"]
+        names = [name for name in self.states if name.startswith("state")]
         states = [env.read(self.key(name)) for name in names]
+        if "started" in self.states:
+            given = [item.value for item in static_values((args, kwargs))]
+            started = env.read(self.key("started"))
+            states = [tf.where(expand_to(started[:, 0] > 0.5, s), s, g) for s, g in zip(states, given, strict=True)]
+            env.write(self.key("started"), tf.ones_like(started))
         advance = stepper(layer.cell, inputs, env)
-        explicit = mask if mask is not None else next((item for item in args[1:] if isinstance(item, Chunk)), None)
+        explicit = mask if mask is not None else next(chunks(args), None)
         keep = explicit.full if explicit is not None else inputs.mask
         valid = env.valid(self.valid_of[0]) if self.valid_of else None
         held = env.read(self.key("output")) if "output" in self.states else None

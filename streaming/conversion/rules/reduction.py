@@ -1,0 +1,86 @@
+"""Reductions over time: after each step, the value over all steps so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from keras import layers
+
+from streaming.conversion.rules import register
+from streaming.conversion.rules.base import Env, Rule, expand_to
+from streaming.conversion.signals import Signal, StateSpec
+from streaming.conversion.values import Chunk
+
+LOWEST = float(tf.float32.min)
+
+
+class RunningReduction(Rule):
+    """A running mean, sum, maximum or minimum; masked steps and those that do not exist leave it as it is."""
+
+    kind = "mean"
+
+    def plan(self) -> Signal:
+        signal = self.sequence()
+        line = signal.timeline
+        assert line is not None
+        if getattr(self.call.op, "data_format", "channels_last") != "channels_last":
+            self.refuse("has its channels before time", "build it with data_format='channels_last'")
+        if getattr(self.call.op, "keepdims", False):
+            self.refuse("keeps a time axis of size 1 for a value that is known only at the end", "use keepdims=False")
+        start = {"maximum": LOWEST, "minimum": -LOWEST}.get(self.kind, 0.0)
+        self.states["value"] = StateSpec(tuple(signal.shape), initial=start)  # type: ignore[arg-type]
+        if self.kind == "mean":
+            self.states["count"] = StateSpec((1,))
+        if line.first > 0:
+            self.valid_of.append(line)
+        features = tuple(self.call.results[0].shape[1:])
+        return Signal(self.call.name, features, signal.dtype, line, running=True)
+
+    def step(self, env: Env, inputs: Chunk, *args: Any, mask: Chunk | None = None, **kwargs: Any) -> Chunk:
+        value = env.read(self.key("value"))
+        count = env.read(self.key("count")) if self.kind == "mean" else None
+        given = mask.full if mask is not None else inputs.mask
+        keep = tf.cast(given, tf.bool) if given is not None and self._heeds_mask else None
+        if self.valid_of:
+            valid = env.valid(self.valid_of[0])
+            keep = valid if keep is None else tf.logical_and(keep, valid)
+        rows = []
+        for index, row in enumerate(inputs.rows):
+            here = None if keep is None else keep[:, index]
+            if count is not None:
+                count = count + (1.0 if here is None else tf.cast(here, tf.float32)[:, None])
+                # Stable over any length: the mean moves by its difference, no sum ever grows.
+                new = value + (row - value) / expand_to(tf.maximum(count, 1.0)[:, 0], row)
+            else:
+                new = {"sum": tf.add, "maximum": tf.maximum, "minimum": tf.minimum}[self.kind](value, row)
+            value = new if here is None else tf.where(expand_to(here, new), new, value)
+            rows.append(value)
+        env.write(self.key("value"), value)
+        if count is not None:
+            env.write(self.key("count"), count)
+        return Chunk(env.batch, inputs.steps, rows=rows)
+
+    @property
+    def _heeds_mask(self) -> bool:
+        return isinstance(self.call.op, layers.GlobalAveragePooling1D)
+
+
+@register(layers.GlobalAveragePooling1D)
+class GlobalAverageRule(RunningReduction):
+    """The mean of all steps so far."""
+
+
+@register(layers.GlobalMaxPooling1D)
+class GlobalMaxRule(RunningReduction):
+    """The largest value so far."""
+
+    kind = "maximum"
+
+
+def running_reduction(kind: str) -> type[RunningReduction] | None:
+    """The rule for a reduction of `keras.ops` over the time axis, None where there is none."""
+    kinds = {"Mean": "mean", "Sum": "sum", "Max": "maximum", "Amax": "maximum", "Min": "minimum", "Amin": "minimum"}
+    if kind not in kinds:
+        return None
+    return type(f"Running{kind}", (RunningReduction,), {"kind": kinds[kind], "__doc__": f"{kind} of all steps so far."})
