@@ -45,7 +45,6 @@ def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
     from rnnzoo.export import export_run
     from rnnzoo.runs import load_run
 
-    run = load_run(bundle)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
@@ -54,6 +53,7 @@ def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
             f"cannot write the cache {folder.parent} ({error.strerror}); set XDG_CACHE_HOME to a folder you own"
         ) from error
     try:
+        run = load_run(bundle)
         for kind, quantize in KINDS.items():
             export_run(run, part / f"{kind}.tflite", quantize)
         shutil.rmtree(folder, ignore_errors=True)
