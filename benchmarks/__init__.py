@@ -1,0 +1,1 @@
+"""Measurements of this project against its peers, as ratios within one run: `make bench`."""

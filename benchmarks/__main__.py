@@ -1,0 +1,24 @@
+"""Runs every benchmark, or those named: `python -m benchmarks step`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+NAMES = ("step",)
+
+
+def main(names: list[str]) -> None:
+    """Run benchmarks by name, all of them where none is named."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        sys.exit(f"benchmarks: unknown benchmark {unknown[0]!r}, expected one of {', '.join(NAMES)}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    for name in names or NAMES:
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
