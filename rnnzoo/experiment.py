@@ -12,6 +12,7 @@ import streaming
 from rnnzoo.building import build_model
 from rnnzoo.config import ExperimentConfig
 from rnnzoo.export import export_run
+from rnnzoo.quiet import held_stderr
 from rnnzoo.runs import Run, check_free, save_run
 
 # Name in the figures -> `quantize` of the conversion.
@@ -93,7 +94,9 @@ def _evaluate_streamed(run: Run, data: Any, split: str, quantize: str | None) ->
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         report = export_run(run, path, quantize)
-        metrics = evaluate_stream(streaming.load(path), data, split)
+        with held_stderr():
+            model = streaming.load(path)
+        metrics = evaluate_stream(model, data, split)
     return {
         **metrics,
         "size_bytes": report.size_bytes,

@@ -25,8 +25,7 @@ def tagging_data():
 def intent_data():
     rng = np.random.default_rng(0)
     rows = [
-        ([str(w) for w in rng.choice(list("abcdef"), n)], str(rng.choice(list("XYZ"))))
-        for n in rng.integers(1, 12, 60)
+        ([str(w) for w in rng.choice(list("abcdef"), n)], str(rng.choice(list("XYZ")))) for n in rng.integers(1, 12, 60)
     ]
     source = Source("classifier", {"train": rows[:20], "dev": rows[20:]})
     return from_source(source, DataConfig(inputs=("words",)))

@@ -24,9 +24,7 @@ def lookahead_oracle(x, kernel, bias, context, lookahead, depthwise):
 def stream(layer, x, chunk):
     """Feed a sequence chunk by chunk, then the zeros that the delay needs, and keep what is valid."""
     spec = layer.stream_spec((None, None, *x.shape[2:]))
-    states = {
-        name: np.full((len(x), *s["shape"]), s["initial"], s["dtype"]) for name, s in spec["states"].items()
-    }
+    states = {name: np.full((len(x), *s["shape"]), s["initial"], s["dtype"]) for name, s in spec["states"].items()}
     steps, rest = x.shape[1], -(x.shape[1] + spec["delay"]) % chunk
     padded = np.pad(x, [(0, 0), (0, spec["delay"] + rest)] + [(0, 0)] * (x.ndim - 2))
     outputs, kept = [], []

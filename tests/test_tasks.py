@@ -143,9 +143,7 @@ class LateStream:
 def stub():
     encoder = WordEncoder.fit([["b", "b"]], ["none", "a", "b"], inputs=("words",), min_count=1)
     metadata = SimpleNamespace(task={"kind": "tagger"})
-    return SimpleNamespace(
-        files=encoder.to_files(), metadata=metadata, create_stream=lambda: LateStream(2), delay=2
-    )
+    return SimpleNamespace(files=encoder.to_files(), metadata=metadata, create_stream=lambda: LateStream(2), delay=2)
 
 
 def test_each_word_keeps_its_tag_through_the_delay(stub):

@@ -19,9 +19,7 @@ from rnnzoo.training.checkpoint import read_weights, write_weights
 from rnnzoo.training.fit import SmoothedCrossEntropy
 
 TRAINING = TrainingConfig(epochs=6, batch_size=16, learning_rate=0.02, ema=0.9, label_smoothing=0.05)
-MODEL = TaggerConfig(
-    word_size=8, char_filters=0, affix_size=0, conv_units=16, units=16, dropout=0.0, input_dropout=0.0
-)
+MODEL = TaggerConfig(word_size=8, char_filters=0, affix_size=0, conv_units=16, units=16, dropout=0.0, input_dropout=0.0)
 
 
 def sentences(count, seed):

@@ -20,7 +20,8 @@ def print_evaluation(found: dict[str, Any]) -> None:
     """The figures that `evaluate_run` returns."""
     metrics = [name for name in found["offline"] if name not in _COUNTS]
     count = int(found["offline"]["count"])
-    table = Table(title=f"{found['name']} on {found['dataset']}, {found['split']} ({count:,} decisions)")
+    print(f"{found['name']} on {found['dataset']}, split {found['split']}, {count:,} decisions")
+    table = Table()
     table.add_column("")
     for name in (*metrics, "MB", "delay", "max error"):
         table.add_column(name.replace("_", " "), justify="right")

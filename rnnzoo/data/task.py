@@ -64,9 +64,7 @@ class TaskData:
             raise DataError(f"unknown split {split!r}; there are {', '.join(self.splits)}")
         return self.splits[split]
 
-    def dataset(
-        self, split: str, batch_size: int, training: bool, seed: int | None = None
-    ) -> tf.data.Dataset:
+    def dataset(self, split: str, batch_size: int, training: bool, seed: int | None = None) -> tf.data.Dataset:
         """Batches of sequences of like length, padded at the end with zeros.
 
         A classifier reads a whole sequence, padding too: its batches hold sequences of one length.
@@ -158,9 +156,7 @@ def from_source(source: Source, config: DataConfig, *, seed: int = 0) -> TaskDat
     return TaskData(source.kind, encoder, source.splits, config.dataset, seed)
 
 
-def _batch_indices(
-    lengths: np.ndarray, size: int, rng: np.random.Generator | None, exact: bool
-) -> list[np.ndarray]:
+def _batch_indices(lengths: np.ndarray, size: int, rng: np.random.Generator | None, exact: bool) -> list[np.ndarray]:
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     order = order[np.argsort(lengths[order], kind="stable")]
     cuts = np.flatnonzero(np.diff(lengths[order])) + 1 if exact else np.array([], int)

@@ -45,9 +45,7 @@ class CharCNN(Memoryless, keras.layers.Layer):
                 f"CharCNN: expected (B, T, C * {self.char_size}), the vectors of C characters side by side. "
                 f"Received: input shape {tuple(input_shape)}"
             )
-        self.kernels = [
-            self.add_weight((k, self.char_size, self.filters), name=f"kernel_{k}") for k in self.widths
-        ]
+        self.kernels = [self.add_weight((k, self.char_size, self.filters), name=f"kernel_{k}") for k in self.widths]
         self.thresholds = self.add_weight(
             (self.filters * len(self.widths),), name="thresholds", initializer="zeros", constraint="non_neg"
         )

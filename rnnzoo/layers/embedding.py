@@ -42,9 +42,7 @@ class PaddedEmbedding(Memoryless, keras.layers.Embedding):
     ):
         super().__init__(input_dim, output_dim, **kwargs)
         if not 0 <= unknown_rate < 1:
-            raise ValueError(
-                f"PaddedEmbedding: expected 0 <= unknown_rate < 1. Received: unknown_rate={unknown_rate}"
-            )
+            raise ValueError(f"PaddedEmbedding: expected 0 <= unknown_rate < 1. Received: unknown_rate={unknown_rate}")
         self.unknown_rate, self.unknown, self.seed = unknown_rate, unknown, seed
         self._random = keras.random.SeedGenerator(seed)
 

@@ -114,9 +114,7 @@ class ProgressBar(keras.callbacks.Callback):
         return Console().is_terminal
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self._task = self._bar.add_task(
-            "", total=self.epochs * self.steps, epoch=1, epochs=self.epochs, loss=math.nan
-        )
+        self._task = self._bar.add_task("", total=self.epochs * self.steps, epoch=1, epochs=self.epochs, loss=math.nan)
         self._bar.start()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:

@@ -137,7 +137,7 @@ class LabelAccuracy(keras.metrics.Mean):
 class SmoothedCrossEntropy(keras.losses.Loss):
     """Cross-entropy of integer labels against logits, with a share of the mass spread over all labels.
 
-        loss = logsumexp(z) - (1 - s) z[label] - s mean(z)
+    loss = logsumexp(z) - (1 - s) z[label] - s mean(z)
     """
 
     def __init__(self, smoothing: float = 0.0, name: str = "cross_entropy", **kwargs: Any):
