@@ -1,0 +1,74 @@
+"""What a step costs: multiply-adds, bytes of weights, and operations, counted in the flatbuffer."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from streaming.runtime import flatbuffer
+from streaming.runtime.flatbuffer import Graph, Operation
+
+_PRODUCTS = frozenset("FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D CONV_3D TRANSPOSE_CONV BATCH_MATMUL".split())
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one invoke of a signature takes.
+
+    multiply_adds: of its matrix products and convolutions; weight_bytes: constants that it reads, each once;
+    operations: name -> count.
+    """
+
+    multiply_adds: int
+    weight_bytes: int
+    operations: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """By signature, and the bytes of all constants in the file: signatures share theirs."""
+
+    signatures: dict[str, Cost]
+    weight_bytes: int
+
+
+def measure(content: bytes) -> Costs:
+    """Count in a flatbuffer; raises ArtifactError where it is damaged."""
+    found = flatbuffer.read(content)
+    signatures = {name: _cost(found.graphs[index]) for name, index in found.signatures.items()}
+    return Costs(signatures, sum(_constants(*found.graphs).values()))
+
+
+def _cost(graph: Graph) -> Cost:
+    counts = Counter(operation.name for operation in graph.operations)
+    adds = sum(multiply_adds(operation, graph) for operation in graph.operations)
+    return Cost(adds, sum(_constants(graph).values()), dict(sorted(counts.items())))
+
+
+def _constants(*graphs: Graph) -> dict[int, int]:
+    """Bytes by number of the buffer, so that what is shared counts once."""
+    return {tensor.buffer: tensor.constant_bytes for graph in graphs for tensor in graph.tensors}
+
+
+def multiply_adds(operation: Operation, graph: Graph) -> int:
+    """Multiply-adds of one operation, from the shapes of its tensors; 0 for what is neither product nor convolution."""
+    shapes = [graph.tensors[index].shape if index >= 0 else () for index in operation.inputs]
+    if operation.name not in _PRODUCTS or len(shapes) < 2 or not operation.outputs or operation.outputs[0] < 0:
+        return 0
+    output = graph.tensors[operation.outputs[0]].shape
+    weights = shapes[1]
+    if len(weights) < 2 or any(size < 0 for size in (*output, *shapes[0], *weights)):
+        return 0
+    if operation.name == "FULLY_CONNECTED":  # weights (out, in)
+        return math.prod(output) * weights[-1]
+    if operation.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):  # (out, H, W, in) and (1, H, W, out)
+        depth = weights[-1] if operation.name == "CONV_2D" else 1
+        return math.prod(output) * math.prod(weights[1:-1]) * depth
+    if operation.name == "CONV_3D":  # (D, H, W, in, out)
+        return math.prod(output) * math.prod(weights[:-1])
+    if operation.name == "TRANSPOSE_CONV":  # inputs: output shape, weights (out, H, W, in), values
+        values = shapes[2] if len(shapes) > 2 else ()
+        return math.prod(values) * math.prod(weights[:-1])
+    inner = shapes[0][-2 if operation.transposed else -1] if len(shapes[0]) > 1 else 0
+    return math.prod(output) * inner

@@ -1,0 +1,209 @@
+"""Reads of a TFLite flatbuffer what its costs depend on: signatures, operations, tensor shapes, sizes of weights.
+
+Only numpy is needed, every offset is checked before it is followed, and the work is bounded by the size of the file,
+so that a damaged or forged one ends in an ArtifactError. Field numbers are those of TensorFlow Lite's public
+schema.fbs; the layout is https://flatbuffers.dev/internals.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from streaming.errors import ArtifactError
+
+# Names of BuiltinOperator in the schema, in the order of their numbers; all later ones are StableHLO's.
+BUILTIN_NAMES = (
+    "ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR "
+    "FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION LOGISTIC "
+    "LSH_PROJECTION LSTM MAX_POOL_2D MUL RELU RELU_N1_TO_1 RELU6 RESHAPE RESIZE_BILINEAR RNN SOFTMAX SPACE_TO_DEPTH "
+    "SVDF TANH CONCAT_EMBEDDINGS SKIP_GRAM CALL CUSTOM EMBEDDING_LOOKUP_SPARSE PAD UNIDIRECTIONAL_SEQUENCE_RNN "
+    "GATHER BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND TRANSPOSE MEAN SUB DIV SQUEEZE UNIDIRECTIONAL_SEQUENCE_LSTM "
+    "STRIDED_SLICE BIDIRECTIONAL_SEQUENCE_RNN EXP TOPK_V2 SPLIT LOG_SOFTMAX DELEGATE BIDIRECTIONAL_SEQUENCE_LSTM "
+    "CAST PRELU MAXIMUM ARG_MAX MINIMUM LESS NEG PADV2 GREATER GREATER_EQUAL LESS_EQUAL SELECT SLICE SIN "
+    "TRANSPOSE_CONV SPARSE_TO_DENSE TILE EXPAND_DIMS EQUAL NOT_EQUAL LOG SUM SQRT RSQRT SHAPE POW ARG_MIN "
+    "FAKE_QUANT REDUCE_PROD REDUCE_MAX PACK LOGICAL_OR ONE_HOT LOGICAL_AND LOGICAL_NOT UNPACK REDUCE_MIN FLOOR_DIV "
+    "REDUCE_ANY SQUARE ZEROS_LIKE FILL FLOOR_MOD RANGE RESIZE_NEAREST_NEIGHBOR LEAKY_RELU SQUARED_DIFFERENCE "
+    "MIRROR_PAD ABS SPLIT_V UNIQUE CEIL REVERSE_V2 ADD_N GATHER_ND COS WHERE RANK ELU REVERSE_SEQUENCE MATRIX_DIAG "
+    "QUANTIZE MATRIX_SET_DIAG ROUND HARD_SWISH IF WHILE NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 SCATTER_ND "
+    "SELECT_V2 DENSIFY SEGMENT_SUM BATCH_MATMUL PLACEHOLDER_FOR_GREATER_OP_CODES CUMSUM CALL_ONCE BROADCAST_TO "
+    "RFFT2D CONV_3D IMAG REAL COMPLEX_ABS HASHTABLE HASHTABLE_FIND HASHTABLE_IMPORT HASHTABLE_SIZE REDUCE_ALL "
+    "CONV_3D_TRANSPOSE VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE BROADCAST_ARGS RANDOM_STANDARD_NORMAL BUCKETIZE "
+    "RANDOM_UNIFORM MULTINOMIAL GELU DYNAMIC_UPDATE_SLICE RELU_0_TO_1 UNSORTED_SEGMENT_PROD UNSORTED_SEGMENT_MAX "
+    "UNSORTED_SEGMENT_SUM ATAN2 UNSORTED_SEGMENT_MIN SIGN"
+).split()
+_CUSTOM = BUILTIN_NAMES.index("CUSTOM")
+# No sound file reads a byte more often than this: vectors are written once, vtables are shared.
+_MAX_READS = 16
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """shape, with -1 for unknown sizes; bytes of constant data, and the number of the buffer that holds them."""
+
+    shape: tuple[int, ...]
+    constant_bytes: int
+    buffer: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation with the numbers of its tensors; an optional input that is absent is -1.
+
+    transposed: for BATCH_MATMUL, whether the first operand is.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The tensors and operations of one subgraph."""
+
+    tensors: tuple[Tensor, ...]
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True)
+class Flatbuffer:
+    """graphs: all subgraphs; signatures: name -> number of its graph."""
+
+    graphs: tuple[Graph, ...]
+    signatures: dict[str, int]
+
+
+def read(content: bytes) -> Flatbuffer:
+    """Read a flatbuffer; raises ArtifactError where it is not one, or contradicts itself."""
+    try:
+        return _read(content)
+    except (_DamagedError, struct.error, UnicodeDecodeError) as error:
+        raise ArtifactError(f"the TFLite model is damaged ({error}); copy or convert it again") from error
+
+
+def _read(content: bytes) -> Flatbuffer:
+    source = _Source(content)
+    model = _Table(source, source.follow(0))
+    codes = [_operation_code(code) for code in model.tables(1)]
+    sizes = [_buffer_bytes(buffer) for buffer in model.tables(4)]
+    graphs = tuple(_graph(graph, codes, sizes) for graph in model.tables(2))
+    signatures = {table.text(2): table.integer(4, "<I") for table in model.tables(7)}
+    for name, number in signatures.items():
+        _check(number < len(graphs), f"signature {name!r} has graph {number} of {len(graphs)}")
+    return Flatbuffer(graphs, signatures)
+
+
+def _operation_code(code: _Table) -> tuple[str, int]:
+    # Old converters write the deprecated 8-bit field alone; the larger of the two is the operation.
+    number = max(code.integer(0, "<b"), code.integer(3, "<i"))
+    _check(number >= 0, f"operation {number}")
+    name = BUILTIN_NAMES[number] if number < len(BUILTIN_NAMES) else f"operation {number}"
+    return (code.text(1) or name) if number == _CUSTOM else name, code.integer(2, "<i", 1)
+
+
+def _buffer_bytes(buffer: _Table) -> int:
+    _, count = buffer.vector(0, 1)
+    return count or buffer.integer(2, "<Q")
+
+
+def _graph(graph: _Table, codes: list[tuple[str, int]], sizes: list[int]) -> Graph:
+    tensors = []
+    for tensor in graph.tables(0):
+        number = tensor.integer(2, "<I")
+        _check(number < len(sizes), f"a tensor has buffer {number} of {len(sizes)}")
+        tensors.append(Tensor(tensor.integers(0), sizes[number], number))
+    operations = []
+    for table in graph.tables(3):
+        number = table.integer(0, "<I")
+        _check(number < len(codes), f"an operation has code {number} of {len(codes)}")
+        name, version = codes[number]
+        inputs, outputs = table.integers(1), table.integers(2)
+        for index in (*inputs, *outputs):
+            _check(-1 <= index < len(tensors), f"{name} takes tensor {index} of {len(tensors)}")
+        options = table.table(4) if name == "BATCH_MATMUL" else None
+        transposed = options is not None and bool(options.integer(0, "<B"))
+        operations.append(Operation(name, version, inputs, outputs, transposed))
+    return Graph(tuple(tensors), tuple(operations))
+
+
+class _DamagedError(Exception):
+    pass
+
+
+def _check(holds: bool, problem: str) -> None:
+    if not holds:
+        raise _DamagedError(problem)
+
+
+class _Source:
+    """The bytes, and how many of them may still be read."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self._left = content, _MAX_READS * len(content) + 64
+
+    def claim(self, begin: int, count: int) -> None:
+        """Check a range before it is read."""
+        _check(0 <= begin and begin + count <= len(self.content), f"offset {begin} is outside")
+        self._left -= count
+        _check(self._left >= 0, "its parts overlap")
+
+    def number(self, position: int, kind: str) -> int:
+        self.claim(position, struct.calcsize(kind))
+        return struct.unpack_from(kind, self.content, position)[0]
+
+    def follow(self, position: int) -> int:
+        """Where the offset at a position leads."""
+        return position + self.number(position, "<I")
+
+
+class _Table:
+    """A table: fields by number, found through its vtable; an absent field has its default."""
+
+    def __init__(self, source: _Source, position: int) -> None:
+        self._source, self._position = source, position
+        self._vtable = position - source.number(position, "<i")
+        self._size = source.number(self._vtable, "<H")
+
+    def _field(self, number: int) -> int | None:
+        entry = 4 + 2 * number
+        if entry + 2 > self._size:
+            return None
+        offset = self._source.number(self._vtable + entry, "<H")
+        return self._position + offset if offset else None
+
+    def integer(self, number: int, kind: str, default: int = 0) -> int:
+        position = self._field(number)
+        return default if position is None else self._source.number(position, kind)
+
+    def vector(self, number: int, item: int) -> tuple[int, int]:
+        """Where the items of so many bytes begin, and their count."""
+        position = self._field(number)
+        if position is None:
+            return 0, 0
+        begin = self._source.follow(position)
+        count = self._source.number(begin, "<I")
+        _check(begin + 4 + item * count <= len(self._source.content), f"a vector of {count} at {begin} is outside")
+        return begin + 4, count
+
+    def integers(self, number: int) -> tuple[int, ...]:
+        begin, count = self.vector(number, 4)
+        self._source.claim(begin, 4 * count)
+        return tuple(np.frombuffer(self._source.content, "<i4", count, begin).tolist()) if count else ()
+
+    def text(self, number: int) -> str:
+        begin, count = self.vector(number, 1)
+        self._source.claim(begin, count)
+        return self._source.content[begin : begin + count].decode()
+
+    def table(self, number: int) -> _Table | None:
+        position = self._field(number)
+        return None if position is None else _Table(self._source, self._source.follow(position))
+
+    def tables(self, number: int) -> list[_Table]:
+        begin, count = self.vector(number, 4)
+        return [_Table(self._source, self._source.follow(begin + 4 * index)) for index in range(count)]
