@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from streaming.conversion import tflite
+from streaming.conversion.encode import encode_info, trace_encode
 from streaming.conversion.lower import Layout, layout, trace
 from streaming.conversion.plan import Plan, free_name, plan
 from streaming.conversion.rules.base import Options
@@ -66,6 +67,8 @@ def convert(
     calibration: Any = None,
     lookahead: int | None = None,
     attention_window: int | None = None,
+    encode: Sequence[str] = (),
+    max_length: int | None = None,
     metadata: Mapping[str, Any] | None = None,
     verify: bool = True,
     tolerance: float | None = None,
@@ -84,6 +87,9 @@ def convert(
             lookahead or attention window costs; None: random ones.
         lookahead: steps of right context granted to Bidirectional layers; their outputs come so much later.
         attention_window: steps of the past, the present included, granted to causal attention.
+        encode: names of inputs that are given whole before the stream starts: the source of a translator, the image
+            of a captioner. The file then has a signature `encode`, and streams begin with `Stream.encode`.
+        max_length: most positions of a source of variable length.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare the stream with the offline model on random sequences and refuse to write a file that
             differs. A quantized file is verified twice: unquantized to 1e-5, and as it is to `tolerance`.
@@ -100,7 +106,12 @@ def convert(
         ArtifactError: the path cannot be written.
     """
     _check(chunk, batch_sizes, state, quantize, calibration, metadata, path)
-    options = Options(_steps("lookahead", lookahead, 0), _steps("attention_window", attention_window, 1))
+    options = Options(
+        _steps("lookahead", lookahead, 0),
+        _steps("attention_window", attention_window, 1),
+        (encode,) if isinstance(encode, str) else tuple(encode),
+        _steps("max_length", max_length, 1) or 0,
+    )
     planned = plan(model, options)
     if (chunk or planned.unit) % planned.unit:
         raise InputError(
@@ -157,6 +168,8 @@ class _Job:
             for batch in batches:
                 name = "step" if steps == plan.unit else f"chunk_{steps}"
                 self.signatures[name if batch == 1 else f"{name}_b{batch}"] = SignatureInfo(batch, steps)
+        if plan.encoded:
+            self.signatures["encode"] = SignatureInfo(1, plan.max_length)
         self._flatbuffers: dict[str | None, bytes] = {}
 
     def flatbuffer(self, quantize: str | None) -> bytes:
@@ -165,7 +178,10 @@ class _Job:
             traced = {
                 name: trace(self.plan, self.layout, self.valid, info.batch, info.chunk, fused)
                 for name, info in self.signatures.items()
+                if name != "encode"
             }
+            if self.plan.encoded:
+                traced["encode"] = trace_encode(self.plan, self.layout)
             self._flatbuffers[quantize] = tflite.convert(traced, quantize)
         return self._flatbuffers[quantize]
 
@@ -206,6 +222,7 @@ class _Job:
             delay=self.plan.delay,
             flush=self.plan.flush,
             valid=self.valid,
+            encode=encode_info(self.plan),
             task=self.extra.get("task"),
             source={
                 "keras": keras.__version__,

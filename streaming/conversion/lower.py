@@ -31,9 +31,7 @@ def layout(plan: Plan, taken: set[str]) -> Layout:
     slots: list[StateSlot] = []
     initial: list[np.ndarray] = []
     for dtype in sorted({spec.dtype for spec in plan.states.values()}):
-        name = "state" if dtype == "float32" else f"state_{dtype}"
-        while name in taken:
-            name += "_"
+        name = _unused("state" if dtype == "float32" else f"state_{dtype}", taken)
         offset, values = 0, []
         for state, spec in plan.states.items():
             if spec.dtype != dtype:
@@ -45,6 +43,13 @@ def layout(plan: Plan, taken: set[str]) -> Layout:
         file = f"initial/{name}.bin" if row.any() else None
         packs.append(StatePack(name, name, dtype, offset, file))
         initial.append(row)
+    if plan.contexts:
+        offset = 0
+        for name, shape in context_shapes(plan).items():
+            slots.append(StateSlot(name, shape, "float32", len(packs), offset))
+            offset += int(np.prod(shape, dtype=int))
+        packs.append(StatePack(_unused("context", taken), "", "float32", offset))
+        initial.append(np.zeros(offset, "float32"))
     return Layout(tuple(packs), tuple(slots), tuple(initial))
 
 
@@ -80,6 +85,10 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         tensor = tensors[name]
         moving = signal.timeline is not None
         values[id(signal)] = Chunk(env.batch, env.chunk, full=tensor) if moving else Static(tensor)
+    for name, signal in plan.contexts.items():
+        exists = env.read(f"{name}/valid") > 0.5 if signal.spread else None
+        value = env.read(name)
+        values[id(signal)] = Static(value > 0.5 if signal.dtype == "bool" else value, exists)
     for step in plan.steps:
         args, kwargs = keras.tree.map_structure(
             lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
@@ -93,6 +102,22 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         assert line is not None
         results[mark] = tf.identity(env.valid(line))
     return {**results, **_pack(layout, env)}
+
+
+def context_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
+    """What signature `encode` gives, by slot: each context, and which positions of it are real."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, signal in plan.contexts.items():
+        found[name] = signal.shape  # type: ignore[assignment]
+        if signal.spread:
+            found[f"{name}/valid"] = signal.shape[:1]  # type: ignore[assignment]
+    return found
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _unpack(layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -109,6 +134,8 @@ def _unpack(layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tenso
 def _pack(layout: Layout, env: Env) -> dict[str, tf.Tensor]:
     packed = {}
     for index, pack in enumerate(layout.packs):
+        if not pack.output:
+            continue
         parts = []
         for slot in (slot for slot in layout.slots if slot.pack == index):
             value = env.updates[slot.name]

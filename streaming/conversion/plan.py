@@ -18,6 +18,7 @@ from keras.src.models.functional import Functional
 from streaming.conversion.rules import rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.protocol import DelayRule
+from streaming.conversion.rules.whole import WholeRule, whole_signal
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.errors import InputError, NotStreamableError
 
@@ -38,7 +39,9 @@ class Plan:
 
     id_limits: number of rows of the tables that integer inputs index; clocks: those whose validity some rule needs,
     and how it is remembered; marks: for outputs of another rate, the output that says which of their rows exist;
-    joined: timelines that meet and must be of one length.
+    joined: timelines that meet and must be of one length; names: all inputs, in the order of the model;
+    encoded: inputs that are given whole, and `whole` the calls that depend on them alone; contexts: what of their
+    results the steps read.
     """
 
     model: Functional
@@ -49,6 +52,11 @@ class Plan:
     clocks: dict[Clock, Validity] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
     joined: set[tuple[Timeline, Timeline]] = field(default_factory=set)
+    names: list[str] = field(default_factory=list)
+    encoded: dict[str, Signal] = field(default_factory=dict)
+    whole: list[Step] = field(default_factory=list)
+    contexts: dict[str, Signal] = field(default_factory=dict)
+    max_length: int = 0
 
     @property
     def states(self) -> dict[str, StateSpec]:
@@ -117,8 +125,7 @@ def plan(model: Any, options: Options | None = None) -> Plan:
     function = _function(model)
     _check_dtypes(function)
     planner = _Planner(Plan(function), options or Options())
-    planner.add_inputs()
-    signals = planner.walk(function, list(planner.plan.inputs.values()), "")
+    signals = planner.walk(function, planner.add_inputs(), "")
     planner.finish(signals)
     return planner.plan
 
@@ -156,9 +163,14 @@ class _Planner:
         self._delayed: dict[tuple[int, int], Signal] = {}
         self._names: set[str] = set()
 
-    def add_inputs(self) -> None:
-        tensors = self.plan.model.inputs
-        for name, tensor in zip(_identifiers(t.name for t in tensors), tensors, strict=True):
+    def add_inputs(self) -> list[Signal]:
+        """Signals of the inputs, in order."""
+        tensors, found = self.plan.model.inputs, []
+        known = self.plan.names = _identifiers(t.name for t in tensors)
+        for name in self.options.encode:
+            if name not in known:
+                raise InputError(f"encode names {name!r}, expected inputs of the model among {', '.join(known)}")
+        for name, tensor in zip(known, tensors, strict=True):
             shape = tuple(tensor.shape)
             unknown = [axis for axis, size in enumerate(shape) if size is None and axis > 0]
             if unknown and unknown != [1]:
@@ -169,16 +181,26 @@ class _Planner:
             dtype = keras.backend.standardize_dtype(tensor.dtype)
             if dtype not in ("float32", "int32", "int64", "bool", "uint8", "int8", "int16"):
                 raise NotStreamableError(f"input {name!r} has dtype {dtype}, expected float32 or an integer; cast it")
-            timeline = Timeline() if unknown else None
-            quiet = timeline is not None and dtype == "float32"
             features = shape[2:] if unknown else shape[1:]
-            self.plan.inputs[name] = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
+            if name in self.options.encode:
+                if unknown and self.options.max_length < 1:
+                    raise InputError(f"input {name!r} is given whole and has no fixed length; give max_length")
+                signal = whole_signal(name, features, dtype, self.options.max_length if unknown else 0, origin=name)
+                self.plan.encoded[name] = signal
+            else:
+                timeline = Timeline() if unknown else None
+                quiet = timeline is not None and dtype == "float32"
+                signal = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
+                self.plan.inputs[name] = signal
+            found.append(signal)
         if not any(signal.timeline for signal in self.plan.inputs.values()):
             shapes = {name: (None, *signal.shape) for name, signal in self.plan.inputs.items()}
             raise NotStreamableError(
                 f"no input has a time axis of unknown length ({shapes}); "
                 "build the model with keras.Input((None, features)) and load the same weights"
             )
+        self.plan.max_length = self.options.max_length
+        return found
 
     def walk(self, function: Functional, inputs: list[Signal], prefix: str) -> list[Signal]:
         """Plan all nodes of a (nested) graph; returns the signals of its outputs, flat."""
@@ -204,9 +226,10 @@ class _Planner:
         name = self._name(f"{prefix}{op.name}")
         args, kwargs = self._align(args, kwargs, name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
-        rule = rule_for(call)
+        whole = bool(call.signals) and all(signal.whole for signal in call.signals)
+        rule: Rule = WholeRule(call) if whole else rule_for(call)
         outputs = rule.plan()
-        self.plan.steps.append(Step(rule, args, kwargs, outputs))
+        (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
         origin = call.signals[0].origin if call.signals else None
         if origin and isinstance(getattr(op, "input_dim", None), int):
             limits = self.plan.id_limits
@@ -267,6 +290,12 @@ class _Planner:
             if signal.timeline is None:
                 raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
             self.plan.outputs[name] = signal
+        read = [s for step in self.plan.steps for s in keras.tree.flatten((step.args, step.kwargs))]
+        for signal in read:
+            if isinstance(signal, Signal) and signal.whole and signal not in self.plan.contexts.values():
+                self.plan.contexts[free_name(f"context/{signal.name}", set(self.plan.contexts))] = signal
+        if self.plan.encoded and not self.plan.contexts:
+            raise NotStreamableError("no step reads what encode computes; leave encode out")
         taken = {*self.plan.inputs, *self.plan.outputs}
         for name, signal in self.plan.outputs.items():
             if _timeline(signal).rate != 1 or _timeline(signal).clock.parent is not None:

@@ -92,7 +92,8 @@ class Signal:
     shape: offline shape without batch and time; timeline: None for a static input, given whole at every step;
     running: the offline tensor has no time axis and the stream holds its value after each step;
     masked: a Keras mask (B, T) goes along; quiet: zero wherever the position does not exist;
-    origin: the input of the model that this is, unchanged.
+    origin: the input of the model that this is, unchanged; whole: computed once, by `encode`, from inputs that are
+    given whole before the stream starts; spread: such a signal has the positions of its source at its first axis.
     """
 
     name: str
@@ -103,6 +104,8 @@ class Signal:
     masked: bool = False
     quiet: bool = False
     origin: str | None = None
+    whole: bool = False
+    spread: bool = False
 
     @property
     def sequence(self) -> bool:

@@ -68,10 +68,19 @@ class Chunk:
 
 
 class Static:
-    """A static input, (B, *shape): the same at every step."""
+    """A value that is the same at every step, (B, *shape).
 
-    def __init__(self, value: tf.Tensor) -> None:
-        self.value = value
+    Of a source of S positions, `exists` (B, S) says which are real, and `mask` which of them Keras masks.
+    """
+
+    def __init__(self, value: tf.Tensor, exists: tf.Tensor | None = None, mask: tf.Tensor | None = None) -> None:
+        self.value, self.exists, self.mask = value, exists, mask
+
+    @property
+    def counted(self) -> tf.Tensor:
+        """The positions that are real and not masked, boolean (B, S)."""
+        assert self.exists is not None
+        return self.exists if self.mask is None else tf.logical_and(self.exists, tf.cast(self.mask, tf.bool))
 
     def repeated(self, steps: int) -> tf.Tensor:
         """(B * T, *shape): each row repeated for the T steps of its stream."""

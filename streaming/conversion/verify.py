@@ -56,14 +56,20 @@ def approximation(plan: Plan, model: StreamingModel, data: Any = None, seed: int
     squares, count, worst, scale, steps = 0.0, 0, 0.0, 0.0, 0
     for inputs in sequences:
         stream.reset()
+        _encode(stream, plan, inputs)
         streamed = run_stream(stream, plan, inputs, [])
-        steps += max(len(x) for name, x in inputs.items() if plan.inputs[name].timeline)
+        steps += max(len(inputs[name]) for name, signal in plan.inputs.items() if signal.timeline)
         for name, expected in run_offline(plan, inputs).items():
             got = streamed[name][-1] if plan.outputs[name].running else streamed[name]
             error = np.abs(got.astype("float64") - expected)
             squares, count = squares + float(np.sum(error**2)), count + error.size
             worst, scale = max(worst, float(error.max())), max(scale, float(np.abs(expected).max()))
     return Approximation(steps, worst, float(np.sqrt(squares / count)), scale)
+
+
+def _encode(stream: Any, plan: Plan, inputs: dict[str, np.ndarray]) -> None:
+    if plan.encoded:
+        stream.encode({name: inputs[name] for name in plan.encoded})
 
 
 def _named(plan: Plan, data: Any) -> list[dict[str, np.ndarray]]:
@@ -88,6 +94,7 @@ def verify(plan: Plan, model: StreamingModel, tolerance: float, seed: int = 0) -
         offline = run_offline(plan, inputs)
         for cuts in _cuts(length, generator):
             stream.reset()
+            _encode(stream, plan, inputs)
             streamed = run_stream(stream, plan, inputs, cuts)
             for name, expected in offline.items():
                 error, scale = difference(name, expected, streamed[name], plan.outputs[name].running)
@@ -104,9 +111,11 @@ def verify(plan: Plan, model: StreamingModel, tolerance: float, seed: int = 0) -
 def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
     """Normal floats, integers within the tables that they index; (T, *shape), static inputs (*shape)."""
     found: dict[str, np.ndarray] = {}
-    for name, signal in plan.inputs.items():
+    for name, signal in (plan.inputs | plan.encoded).items():
         shape = tuple(size or 1 for size in signal.shape)
         shape = (length, *shape) if signal.timeline else shape
+        if signal.spread:
+            shape = (int(generator.integers(1, shape[0] + 1)), *shape[1:])
         if signal.dtype == "float32" and name not in plan.id_limits:
             found[name] = generator.standard_normal(shape).astype("float32")
         else:
@@ -120,7 +129,7 @@ def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
     stateful = [layer for layer in plan.model._flatten_layers() if getattr(layer, "stateful", False)]
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
     batch = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), 1)
-    batched = [keras.ops.convert_to_tensor(np.repeat(inputs[name][None], batch, axis=0)) for name in plan.inputs]
+    batched = [keras.ops.convert_to_tensor(np.repeat(inputs[name][None], batch, axis=0)) for name in plan.names]
     for layer in stateful:
         layer.reset_state()
     outputs = plan.model(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
@@ -141,7 +150,7 @@ def run_stream(stream: Any, plan: Plan, inputs: dict[str, np.ndarray], cuts: lis
             pieces[name].append(value)
 
     for begin, end in zip([0, *cuts], [*cuts, None], strict=True):
-        keep(stream.feed({name: x[begin:end] if plan.inputs[name].timeline else x for name, x in inputs.items()}))
+        keep(stream.feed({n: inputs[n][begin:end] if s.timeline else inputs[n] for n, s in plan.inputs.items()}))
     keep(stream.finish())
     return {name: np.concatenate(values) for name, values in pieces.items()}
 

@@ -33,7 +33,7 @@ def output_names(meta: Metadata) -> list[str]:
     return [
         *(info.name for info in meta.outputs),
         *(info.valid for info in meta.outputs if info.valid),
-        *(pack.output for pack in meta.packs),
+        *(pack.output for pack in meta.packs if pack.output),
     ]
 
 
@@ -60,6 +60,13 @@ def _problems(meta: Metadata) -> Iterator[str]:
     for names in (input_names(meta), output_names(meta)):
         if len(set(names)) < len(names):
             yield f"two tensors have one name in {names}"
+    contexts = [pack for pack in meta.packs if not pack.output]
+    if (meta.encode is not None) != ("encode" in meta.signatures) or (meta.encode is None and contexts):
+        yield "signature 'encode' and its description do not go together"
+    if len(contexts) > 1 or meta.packs[len(meta.packs) - len(contexts) :] != tuple(contexts):
+        yield "more than one context, or one before the states"
+    if meta.encode and set(meta.encode.valid) != {info.name for info in meta.encode.inputs if info.time}:
+        yield "an input of 'encode' has no mask"
     for out in meta.outputs:
         if len(out.rate) != 2 or min(out.rate) < 1 or meta.unit * out.rate[0] % out.rate[1]:
             yield f"output {out.name!r} has rate {out.rate}, which gives no whole number of rows a step"
@@ -78,20 +85,25 @@ def check_graph(meta: Metadata, interpreter: Any) -> None:
             "convert the model again"
         )
     for (batch, chunk), name in step_signatures(meta).items():
-        runner = interpreter.get_signature_runner(name)
-        for kind, expected, details in (
-            ("inputs", _inputs(meta, batch, chunk), runner.get_input_details()),
-            ("outputs", _outputs(meta, batch, chunk), runner.get_output_details()),
-        ):
-            in_graph = {key: (_shape(item["shape"]), _dtype(item["dtype"])) for key, item in details.items()}
-            if in_graph != expected:
-                wrong = sorted(
-                    key for key in in_graph.keys() | expected.keys() if in_graph.get(key) != expected.get(key)
-                )
-                raise ArtifactError(
-                    f"{kind} of signature {name!r} disagree: {wrong[0]!r} is {_text(in_graph.get(wrong[0]))} in the "
-                    f"graph, {_text(expected.get(wrong[0]))} in the metadata; convert the model again"
-                )
+        _compare(interpreter, name, _inputs(meta, batch, chunk), _outputs(meta, batch, chunk))
+    if meta.encode is not None:
+        context = meta.packs[-1]
+        _compare(interpreter, "encode", encode_inputs(meta), {context.input: ((1, context.size), context.dtype)})
+
+
+def _compare(interpreter: Any, name: str, inputs: dict[str, _Kind], outputs: dict[str, _Kind]) -> None:
+    runner = interpreter.get_signature_runner(name)
+    for kind, expected, details in (
+        ("inputs", inputs, runner.get_input_details()),
+        ("outputs", outputs, runner.get_output_details()),
+    ):
+        in_graph = {key: (_shape(item["shape"]), _dtype(item["dtype"])) for key, item in details.items()}
+        if in_graph != expected:
+            wrong = sorted(key for key in in_graph.keys() | expected.keys() if in_graph.get(key) != expected.get(key))
+            raise ArtifactError(
+                f"{kind} of signature {name!r} disagree: {wrong[0]!r} is {_text(in_graph.get(wrong[0]))} in the "
+                f"graph, {_text(expected.get(wrong[0]))} in the metadata; convert the model again"
+            )
 
 
 _Kind = tuple[tuple[int, ...], str]
@@ -114,7 +126,17 @@ def _outputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:
         expected[info.name] = ((batch, steps, *info.shape), info.dtype)
         if info.valid:
             expected[info.valid] = ((batch, steps), "bool")
-    return {**expected, **{pack.output: ((batch, pack.size), pack.dtype) for pack in meta.packs}}
+    return {**expected, **{pack.output: ((batch, pack.size), pack.dtype) for pack in meta.packs if pack.output}}
+
+
+def encode_inputs(meta: Metadata) -> dict[str, _Kind]:
+    """Inputs of signature `encode`: those of the model, then their masks."""
+    encode = meta.encode
+    assert encode is not None
+    found: dict[str, _Kind] = {}
+    for info in encode.inputs:
+        found[info.name] = ((1, encode.max_length, *info.shape) if info.time else (1, *info.shape), info.dtype)
+    return {**found, **dict.fromkeys(encode.valid.values(), ((1, encode.max_length), "bool"))}
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:

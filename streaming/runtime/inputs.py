@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import InputError
-from streaming.runtime.metadata import InputInfo
+from streaming.runtime.metadata import EncodeInfo, InputInfo
 
 # Casts that keep what the caller meant: kind of the graph's dtype -> kinds that are taken for it.
 _CASTS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
@@ -190,3 +190,37 @@ class Inputs:
     def zeros(self, steps: int) -> list[np.ndarray]:
         """Arrays of `steps` steps, all zero."""
         return [reader.zeros(steps) for reader in self.readers]
+
+
+class SourceReader:
+    """Reads what `Stream.encode` takes: sources of up to `max_length` positions, and inputs of fixed shape."""
+
+    def __init__(self, info: EncodeInfo) -> None:
+        self.info = info
+        self._readers = [InputReader(item, info.max_length) for item in info.inputs]
+
+    def read(self, given: Any, finite: bool) -> list[np.ndarray]:
+        """Padded arrays with a batch axis of 1, then their masks; raises InputError where something is wrong."""
+        names = [reader.info.name for reader in self._readers]
+        if not isinstance(given, Mapping):
+            given = {names[0]: given} if len(names) == 1 else {}
+        if set(given) != set(names):
+            raise InputError(f"encode takes {names}, got {sorted(map(str, given))}; give a dict of them by name")
+        arrays, masks = [], []
+        for reader in self._readers:
+            array = reader.read(given[reader.info.name], None, finite)
+            if reader.info.time:
+                array, mask = self._padded(array, reader.info.name)
+                masks.append(mask)
+            arrays.append(array)
+        return [*arrays, *masks]
+
+    def _padded(self, array: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        length, longest = array.shape[1], self.info.max_length
+        if not 0 < length <= longest:
+            raise InputError(
+                f"source {name!r} has {length} positions, expected 1 to {longest}; shorten it, or convert the model "
+                "with a larger max_length"
+            )
+        pad = [(0, 0), (0, longest - length)] + [(0, 0)] * (array.ndim - 2)
+        return np.pad(array, pad), np.arange(longest)[None] < length

@@ -98,6 +98,11 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Sequenc
     return run
 
 
+def _carrying(run: Run) -> Run:
+    """The context, the last input of a step, goes on among the states as it came."""
+    return lambda values: [*run(values), values[-1]]
+
+
 def _public(runner: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
     def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
         try:
@@ -120,7 +125,7 @@ class Recipe:
     """All that it takes to open an interpreter of one model and to prepare its signatures.
 
     signatures: (batch, chunk) -> name; inputs and outputs: tensor names in the order in which they are given and
-    taken; chunk: the steps of `Engine.step`.
+    taken; chunk: the steps of `Engine.step`; encode: inputs and outputs of signature `encode`, where there is one.
     """
 
     factory: Any
@@ -130,6 +135,7 @@ class Recipe:
     inputs: Sequence[str]
     outputs: Sequence[str]
     chunk: int
+    encode: tuple[Sequence[str], Sequence[str]] | None = None
 
     def open(self) -> Any:
         """A new interpreter."""
@@ -147,6 +153,7 @@ class Engine:
         self._recipe = recipe
         self._runs: dict[tuple[int, int], Run] = {}
         self._reset: Any = None
+        self._encode: Run | None = None
         self.step = self.run(1, recipe.chunk)
 
     def run(self, batch: int, chunk: int) -> Run:
@@ -156,8 +163,18 @@ class Engine:
         except KeyError:
             recipe = self._recipe
             name = recipe.signatures[batch, chunk]
-            found = self._runs[batch, chunk] = prepare(self.interpreter, name, recipe.inputs, recipe.outputs)
+            found = prepare(self.interpreter, name, recipe.inputs, recipe.outputs)
+            if recipe.encode is not None:
+                found = _carrying(found)
+            self._runs[batch, chunk] = found
             return found
+
+    def encode(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """The context (1, size) that every step of a stream reads."""
+        assert self._recipe.encode is not None
+        if self._encode is None:
+            self._encode = prepare(self.interpreter, "encode", *self._recipe.encode)
+        return self._encode(values)[0]
 
     def reset(self) -> None:
         """Run the signature that gives internal state its initial values."""

@@ -55,7 +55,8 @@ class OutputInfo:
 class StatePack:
     """All states of one dtype side by side in one tensor (B, size), an input and an output of each step.
 
-    `initial` names the associated file with the raw little-endian initial row; None means zeros.
+    A pack without an output is a context: signature `encode` gives it, and every step reads it as it is. `initial`
+    names the associated file with the raw little-endian initial row; None means zeros.
     """
 
     input: str
@@ -77,6 +78,19 @@ class StateSlot:
 
 
 @dataclass(frozen=True)
+class EncodeInfo:
+    """Signature `encode`: inputs that are given whole, before the first step.
+
+    Those with `time=True` are (1, max_length, *shape), of which the boolean input named in `valid` (1, max_length)
+    says which positions are real. Its output is the pack that has no output of its own.
+    """
+
+    inputs: tuple[InputInfo, ...]
+    valid: dict[str, str]
+    max_length: int
+
+
+@dataclass(frozen=True)
 class SignatureInfo:
     """A TFLite signature: `batch` streams by `chunk` steps an invoke."""
 
@@ -91,6 +105,7 @@ class Metadata:
     chunk: steps a `Stream.step` takes; unit: the smallest legal chunk, the one of signature `step`;
     delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
     valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
+    encode: what a stream is given before its first step, None for most models;
     state: "external" (packs are inputs and outputs) or "internal" (variables and a `reset` signature).
     """
 
@@ -107,6 +122,7 @@ class Metadata:
     flush: int = 0
     valid: str | None = None
     state: str = "external"
+    encode: EncodeInfo | None = None
     task: dict[str, Any] | None = None
     source: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)

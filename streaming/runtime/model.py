@@ -12,7 +12,7 @@ import numpy as np
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime import agreement, artifact, batch
 from streaming.runtime.artifact import Artifact
-from streaming.runtime.inputs import Inputs
+from streaming.runtime.inputs import Inputs, SourceReader
 from streaming.runtime.interpreter import Engine, EnginePool, Recipe, resolve
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo
 from streaming.runtime.stream import Arrays, Stream
@@ -60,7 +60,9 @@ class StreamingModel:
             inputs=agreement.input_names(meta),
             outputs=agreement.output_names(meta),
             chunk=meta.chunk,
+            encode=(list(agreement.encode_inputs(meta)), [meta.packs[-1].input]) if meta.encode else None,
         )
+        self.source = SourceReader(meta.encode) if meta.encode else None
         self.batch_sizes = sorted(size for size, chunk in self.recipe.signatures if chunk == meta.chunk)
         interpreter = self.recipe.open()
         agreement.check_graph(meta, interpreter)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # which, so a union would make every caller test what it knows already.
 Arrays = Any
 
-_CLOSED = ("", "finished", "closed")
+_CLOSED = ("", "finished", "closed", "without its source")
 _NAN = ("raise", "pass")
 
 
@@ -69,7 +69,26 @@ class Stream:
         self._position = 0
         self._pending = 0
         self._held: list[np.ndarray] | None = None
-        self._closed = ""
+        self._closed = "" if self.model.source is None else "without its source"
+
+    def encode(self, x: Any) -> None:
+        """Give a fresh stream the whole input that it depends on, before its first step.
+
+        Args:
+            x: (S, *features) with S up to `model.metadata.encode.max_length`, or (*features) for an input of fixed
+                shape; a dict by name where there are several.
+
+        Raises:
+            InputError: shape, dtype or values are wrong.
+            StreamingError: the model takes no such input, or the stream has started.
+        """
+        source = self.model.source
+        if source is None:
+            raise StreamingError("the model has no signature 'encode'; begin with step() or feed()")
+        if self._closed != "without its source":
+            raise StreamingError("the stream has its source already; call reset() to give it another")
+        context = self._engine().encode(source.read(x, self._finite))
+        self._slab, self._row, self._closed = [*self.states()[:-1], context], None, ""
 
     def step(self, x: Any) -> Arrays:
         """Take exactly one chunk, (chunk, *features) -> (m, *features); m is 0 while the delay fills.
@@ -282,6 +301,8 @@ class Stream:
             )
 
     def _refuse(self) -> None:
+        if self._closed == "without its source":
+            raise StreamingError("the stream has not seen its source; call encode() first")
         if self._closed:
             raise StreamingError(f"the stream is {self._closed}; call reset() to start a new sequence")
         raise StreamingError(

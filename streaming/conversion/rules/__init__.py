@@ -28,6 +28,7 @@ def register(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
 def rule_for(call: Call) -> Rule:
     """The rule for a call: a registered one, else the layer's own stream protocol. Raises NotStreamableError."""
     from streaming.conversion.rules import (  # noqa: F401 - importing registers
+        attention,
         bounded,
         convolution,
         embedding,
@@ -53,7 +54,7 @@ def explain(op: Any) -> tuple[str, str]:
     known = {
         "Lambda": ("holds code that cannot be inspected", "write it as a layer of its own or with keras.ops"),
     }
-    for name in ("Attention", "AdditiveAttention", "GroupQueryAttention", "GroupedQueryAttention"):
+    for name in ("GroupQueryAttention", "GroupedQueryAttention"):
         known[name] = (
             "attends to the whole sequence, so its state grows without bound",
             "use MultiHeadAttention with use_causal_mask=True and attention_window, or a recurrent layer",

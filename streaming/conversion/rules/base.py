@@ -18,10 +18,15 @@ from streaming.errors import NotStreamableError
 
 @dataclass(frozen=True)
 class Options:
-    """What the user grants: right context for bidirectional layers, a bounded past for attention, in steps."""
+    """What the user grants: right context for bidirectional layers, a bounded past for attention, in steps.
+
+    encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
+    """
 
     lookahead: int | None = None
     attention_window: int | None = None
+    encode: tuple[str, ...] = ()
+    max_length: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from streaming.conversion.rules import register
+from streaming.conversion.rules.attention import SourceMultiHeadRule
 from streaming.conversion.rules.base import Env, Rule, expand_to
 from streaming.conversion.rules.cells import stepper
 from streaming.conversion.signals import Signal, StateSpec, Timeline
@@ -118,11 +119,19 @@ def _merge(mode: str | None, a: Chunk, b: Chunk) -> Any:
 
 @register(layers.MultiHeadAttention)
 class AttentionRule(_Bounded):
-    """Causal self-attention over the last W steps; keys and values of the past are the state."""
+    """Causal self-attention over the last W steps; keys and values of the past are the state.
+
+    Attention to a source that was given whole goes to its own rule.
+    """
+
+    _source: SourceMultiHeadRule | None = None
 
     def plan(self) -> Signal:
         layer, span = self.call.op, self.call.options.attention_window
         signals = self.call.signals
+        if any(signal.whole for signal in signals[1:]):
+            self._source = SourceMultiHeadRule(self.call)
+            return self._source.plan()
         if span is None:
             self.refuse(
                 "attends to the whole sequence, so its state grows without bound",
@@ -146,6 +155,8 @@ class AttentionRule(_Bounded):
         return bool(self.call.kwargs.get(name, False))
 
     def step(self, env: Env, query: Chunk, *args: Any, **kwargs: Any) -> Chunk:
+        if self._source is not None:
+            return self._source.step(env, query, *args, **kwargs)
         layer, span, steps = self.call.op, self.call.options.attention_window or 1, query.steps
         full = query.full
         queries = layer._query_dense(full) * (layer._key_dim**-0.5)

@@ -1,0 +1,5 @@
+"""The command line `streaming`: convert, inspect, run, bench."""
+
+from streaming.cli.main import main
+
+__all__ = ["main"]

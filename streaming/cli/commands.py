@@ -1,0 +1,72 @@
+"""One function a command: take parsed arguments, call the function that does it, print what it found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    """`streaming convert`."""
+    # TensorFlow reads these when it is imported; what it notes about the machine is no news to a user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    from streaming.cli.loading import load_keras, load_sequences
+    from streaming.cli.show import show_report
+
+    model = load_keras(arguments.model, arguments.modules)
+    calibration = load_sequences(arguments.calibration, model.inputs) if arguments.calibration else None
+    from streaming.conversion.convert import convert as run_conversion
+
+    report = run_conversion(
+        model,
+        arguments.out,
+        chunk=arguments.chunk,
+        batch_sizes=arguments.batch_sizes,
+        state=arguments.state,
+        quantize=arguments.quantize,
+        calibration=calibration,
+        lookahead=arguments.lookahead,
+        attention_window=arguments.attention_window,
+        metadata={"source": {"file": arguments.model.name}},
+        tolerance=arguments.tolerance,
+    )
+    print(show_report(report))
+
+
+def inspect(arguments: argparse.Namespace) -> None:
+    """`streaming inspect`."""
+    from streaming.cli.show import show_description
+    from streaming.inspection import describe
+
+    found = describe(arguments.model)
+    if arguments.plot:
+        from streaming.conversion.drawing import draw_plan
+
+        draw_plan(found, arguments.plot)
+        print(f"drew {arguments.plot}", file=sys.stderr)
+    print(json.dumps(found, indent=1) if arguments.json else show_description(found))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """`streaming run`."""
+    from streaming.cli.feeding import run_lines
+    from streaming.runtime.model import load
+
+    model = load(arguments.model, arguments.runtime, arguments.threads)
+    if arguments.input == "-":
+        run_lines(model, sys.stdin.buffer, sys.stdout)
+        return
+    with open(arguments.input, "rb") as lines:
+        run_lines(model, lines, sys.stdout)
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """`streaming bench`."""
+    from streaming.cli.bench import measure
+    from streaming.cli.show import show_bench
+
+    found = measure(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
+    print(json.dumps(found, indent=1) if arguments.json else show_bench(found))

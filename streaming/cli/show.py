@@ -1,0 +1,172 @@
+"""What commands print: small tables, in plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Columns under their titles; those that hold numbers alone stand to the right."""
+    found = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(titles, *found, strict=True)]
+    right = [all(_numeric(row[index]) for row in found) for index in range(len(titles))]
+    lines = []
+    for row in (list(titles), *found):
+        cells = zip(row, widths, right, strict=True)
+        lines.append("  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in cells).rstrip())
+    return "\n".join("  " + line for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return "x".join(map(str, value)) or "scalar"
+    # Names come from the file: a terminal must not obey them.
+    return "".join(c if c.isprintable() else "?" for c in str(value))
+
+
+def _numeric(text: str) -> bool:
+    return text in ("", "-") or text[0].isdigit()
+
+
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    if count < 10_000:
+        return f"{count:,} bytes"
+    return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def show_description(found: dict[str, Any]) -> str:
+    """What `describe` found."""
+    parts = [
+        _head(found),
+        _section("signatures", ("name", "streams", "steps", "multiply-adds", "weights"), _signatures(found)),
+        _section("inputs", ("name", "shape", "dtype", "time", "values"), _inputs(found)),
+        _section("outputs", ("name", "shape", "dtype", "delay", "rate", "note"), _outputs(found)),
+        _section("states", ("name", "shape", "dtype", "bytes"), [list(row.values()) for row in found["states"]]),
+        _section("plan", ("layer", "kind", "shape", "rate", "delay", "state"), _plan(found)),
+        _section("operations", ("operation", *found["signatures"]), _operations(found)),
+        _section("files", ("name", "bytes"), found["files"].items()),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _head(found: dict[str, Any]) -> str:
+    source, task = found["source"], found["task"]
+    lines = {
+        "model": _cell(source.get("model", "unnamed")),
+        "task": _cell((task or {}).get("kind", "none")),
+        "made from": ", ".join(f"{_cell(k)} {_cell(v)}" for k, v in source.items() if k not in ("model", "quantize")),
+        "weights": f"{size(found['weight_bytes'])}, quantization {_cell(source.get('quantize', 'unknown'))}",
+        "state": f"{size(found['state_bytes'])} a stream, {found['state']}",
+        "timing": _timing(found),
+        "verified": _proof(found["verification"]),
+        "fingerprint": found["fingerprint"],
+    }
+    for note in found["verification"].get("notes", []):
+        lines["note"] = f"{lines['note']}; {_cell(note)}" if "note" in lines else _cell(note)
+    body = "\n".join(f"  {name:<12} {text}" for name, text in lines.items() if text)
+    return f"{_cell(found['file'])} ({size(found['size_bytes'])})\n{body}"
+
+
+def _timing(found: dict[str, Any]) -> str:
+    chunk, delay = found["chunk"], found["delay"]
+    text = f"{chunk} step{'s' * (chunk > 1)} a chunk, delay {delay} step{'s' * (delay != 1)}"
+    return f"{text}, finish() runs {found['flush']} more" if found["flush"] else text
+
+
+def _proof(verification: dict[str, Any]) -> str:
+    if "max_abs_error" not in verification:
+        return "no"
+    text = (
+        f"max error {verification['max_abs_error']:.2g} ({verification['max_relative_error']:.2g} relative) over "
+        f"{verification['sequences']} sequences, {verification['steps']} steps, tolerance {verification['tolerance']:g}"
+    )
+    measured = verification.get("approximation")
+    if measured:
+        text += f"; limited context costs {measured['rms_error']:.2g} rms of values up to {measured['scale']:.2g}"
+    return text
+
+
+def _section(title: str, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    rows = list(rows)
+    return f"{title}\n{table(titles, rows)}" if rows else ""
+
+
+def _signatures(found: dict[str, Any]) -> list[list[Any]]:
+    return [
+        [name, s.get("batch", "-"), s.get("chunk", "-"), s["multiply_adds"], size(s["weight_bytes"])]
+        for name, s in found["signatures"].items()
+    ]
+
+
+def _inputs(found: dict[str, Any]) -> list[list[Any]]:
+    rows = []
+    for info in found["inputs"]:
+        values = "" if info["high"] is None else f"{info['low'] or 0} to {info['high'] - 1}"
+        rows.append([info["name"], info["shape"], info["dtype"], "a row a step" if info["time"] else "whole", values])
+    return rows
+
+
+def _outputs(found: dict[str, Any]) -> list[list[Any]]:
+    rows = []
+    for info in found["outputs"]:
+        up, down = info["rate"]
+        delay = -(-info["start"] * down // up)
+        note = "running: the last row is the model's output" if info["running"] else ""
+        rows.append([info["name"], info["shape"], info["dtype"], delay, f"{up}/{down}" if down > 1 else str(up), note])
+    return rows
+
+
+def _plan(found: dict[str, Any]) -> list[list[Any]]:
+    rows = []
+    for row in found["plan"]:
+        states = ", ".join(f"{name} {_cell(shape)}" for name, shape in row["states"].items())
+        rows.append([row["name"], row["kind"], row["shape"], row["rate"], row["delay"], states])
+    return rows
+
+
+def _operations(found: dict[str, Any]) -> list[list[Any]]:
+    costs = [signature["operations"] for signature in found["signatures"].values()]
+    names = sorted({name for counts in costs for name in counts})
+    return [[name, *(counts.get(name, 0) for counts in costs)] for name in names]
+
+
+def show_report(report: Any) -> str:
+    """What a conversion made."""
+    sizes = (f"{name} ({batch} x {steps})" for name, (batch, steps) in report.signatures.items())
+    lines = [str(report), f"signatures (streams x steps): {', '.join(sizes)}"]
+    if report.approximation:
+        measured = report.approximation
+        lines.append(
+            f"limited context costs {measured.rms_error:.3g} rms, at most {measured.max_abs_error:.3g}, of values up to "
+            f"{measured.scale:.3g} over {measured.steps} steps"
+        )
+    lines += [f"note: {note}" for note in report.notes]
+    return "\n".join([*lines, f"next: streaming inspect {report.path}"])
+
+
+def show_bench(found: dict[str, Any]) -> str:
+    """What `measure` found."""
+    step, bare = found["step_us"], found["bare_invoke_us"]
+    rows = [["Stream.step", *(f"{step[key]:.1f}" for key in ("p50", "p99", "p99.9"))]]
+    rows.append(["bare invoke", *(f"{bare[key]:.1f}" for key in ("p50", "p99", "p99.9"))])
+    over = step["p50"] - bare["p50"]
+    batches = [
+        [row["streams"], row["chunk"], f"{row['p50_us']:.1f}", f"{row['steps_per_second']:,.0f}"]
+        for row in found["throughput"]
+    ]
+    return "\n".join(
+        [
+            f"{found['file']} on {found['runtime']}, {found['threads']} thread{'s' * (found['threads'] > 1)}, "
+            f"{found['steps']:,} steps of {found['chunk']}",
+            table(("microseconds", "p50", "p99", "p99.9"), rows),
+            f"  checks, tensors and state cost {over:.1f} us a step",
+            table(("streams", "steps", "p50 us", "steps a second"), batches),
+            f"  loaded in {found['load_ms']:.1f} ms, peak memory {found['peak_bytes'] / 1e6:.1f} MB",
+        ]
+    )

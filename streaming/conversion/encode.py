@@ -1,0 +1,71 @@
+"""Signature `encode`: what is computed once from inputs that are given whole, packed for the steps to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from streaming.conversion.lower import Layout, context_shapes
+from streaming.conversion.plan import Plan
+from streaming.conversion.rules.base import Env
+from streaming.conversion.signals import Signal
+from streaming.conversion.values import Static
+from streaming.errors import NotStreamableError
+from streaming.runtime.metadata import EncodeInfo, InputInfo
+
+
+def encode_info(plan: Plan) -> EncodeInfo | None:
+    """What the metadata say of the signature, None where there is none."""
+    if not plan.encoded:
+        return None
+    inputs = []
+    for name, signal in plan.encoded.items():
+        shape = signal.shape[1:] if signal.spread else signal.shape
+        high = plan.id_limits.get(name)
+        low = None if high is None else 0
+        inputs.append(InputInfo(name, shape, signal.dtype, signal.spread, low, high))  # type: ignore[arg-type]
+    valid = {name: f"{name}_valid" for name, signal in plan.encoded.items() if signal.spread}
+    return EncodeInfo(tuple(inputs), valid, plan.max_length)
+
+
+def trace_encode(plan: Plan, layout: Layout) -> Any:
+    """The concrete function of the signature, for one stream."""
+    info = encode_info(plan)
+    assert info is not None
+    specs = {n: tf.TensorSpec((1, *signal.shape), signal.dtype, name=n) for n, signal in plan.encoded.items()}
+    specs |= {name: tf.TensorSpec((1, plan.max_length), "bool", name=name) for name in info.valid.values()}
+    weights = [(variable, variable.numpy()) for variable in plan.model.variables]
+
+    @tf.function(autograph=False)
+    def encode(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        mapping = [(variable, tf.constant(value)) for variable, value in weights]
+        env = Env(1, 1, False, {}, {id(variable): value for variable, value in weights})
+        with keras.StatelessScope(state_mapping=mapping):
+            return {layout.packs[-1].input: _run(plan, env, tensors, info.valid)}
+
+    return encode.get_concrete_function(**specs)
+
+
+def _run(plan: Plan, env: Env, tensors: dict[str, tf.Tensor], valid: dict[str, str]) -> tf.Tensor:
+    values: dict[int, Static] = {}
+    for name, signal in plan.encoded.items():
+        values[id(signal)] = Static(tensors[name], tensors[valid[name]] if name in valid else None)
+    for step in plan.whole:
+        args, kwargs = keras.tree.map_structure(
+            lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
+        )
+        outputs = step.rule.step(env, *args, **kwargs)
+        for signal, value in zip(keras.tree.flatten(step.outputs), outputs, strict=True):
+            values[id(signal)] = value
+    parts = []
+    for name, signal in plan.contexts.items():
+        if signal.dtype not in ("float32", "bool"):
+            raise NotStreamableError(f"context {name!r} is {signal.dtype}, expected float32 or bool; cast it")
+        value = values[id(signal)]
+        parts.append(tf.reshape(tf.cast(value.value, tf.float32), (1, -1)))
+        if signal.spread:
+            parts.append(tf.cast(value.counted, tf.float32))
+    assert len(parts) == len(context_shapes(plan))
+    return tf.concat(parts, axis=1)

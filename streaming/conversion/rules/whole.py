@@ -1,0 +1,185 @@
+"""Calls that see a whole source at once, before the stream starts: the encoder of a translator or captioner.
+
+A source of variable length lies at the beginning of S = max_length positions; a boolean mask says which are real.
+What is computed at the others never reaches a real one: recurrent layers hold their state there, convolutions see
+zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from streaming.conversion.rules.base import Call, Env, Rule, expand_to
+from streaming.conversion.rules.cells import stepper
+from streaming.conversion.signals import Signal, Timeline
+from streaming.conversion.values import Chunk, Static
+
+_RECURRENT = (layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN)
+_POOLING = (layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D)
+
+
+def whole_signal(name: str, features: Any, dtype: str, length: int, **changes: Any) -> Signal:
+    """A signal of `encode`; length: its S positions, 0 where it has no source axis."""
+    shape = (length, *features) if length else tuple(features)
+    return Signal(name, shape, dtype, None, whole=True, spread=bool(length), **changes)
+
+
+class WholeRule(Rule):
+    """One call of the encoder."""
+
+    def plan(self) -> Any:
+        spread = [signal for signal in self.call.signals if signal.spread]
+        if spread:
+            self._check()
+        results = []
+        for symbolic in self.call.results:
+            shape = tuple(symbolic.shape)
+            along = len(shape) > 1 and shape[1] is None
+            features = shape[2:] if along else shape[1:]
+            if any(size is None for size in features):
+                self.refuse(f"has an output of shape {shape} in the encoder", "give every other axis a fixed size")
+            length = spread[0].shape[0] if along else 0
+            dtype = keras.backend.standardize_dtype(symbolic.dtype)
+            results.append(whole_signal(self.call.name, features, dtype, int(length or 0)))
+        return results if len(results) > 1 else results[0]
+
+    def _check(self) -> None:
+        """Refuse what would let positions behind the end of a source reach real ones."""
+        op = self.call.op
+        kind = type(op)
+        if kind in (*_RECURRENT, *_POOLING):
+            return
+        if kind is layers.Bidirectional and type(op.forward_layer) in _RECURRENT:
+            return
+        if kind is layers.Conv1D and op.strides == (1,) and op.padding in ("same", "causal"):
+            return
+        from streaming.conversion.rules import rule_for
+        from streaming.conversion.rules.embedding import EmbeddingRule
+        from streaming.conversion.rules.pointwise import Idle, PerStep
+        from streaming.conversion.rules.shaping import MaskingRule, ReshapeRule, TimeDistributedRule
+
+        # As a step by step layer it must not look along the source either.
+        rule = rule_for(self._as_sequence())
+        rule.plan()
+        if not isinstance(rule, PerStep | Idle | EmbeddingRule | MaskingRule | ReshapeRule | TimeDistributedRule):
+            self.refuse("looks along the source in the encoder", "use recurrent layers, or Conv1D without strides")
+
+    def _as_sequence(self) -> Call:
+        made: dict[int, Signal] = {}
+
+        def sequence(item: Any) -> Any:
+            if not isinstance(item, Signal) or not item.spread:
+                return item
+            return made.setdefault(id(item), Signal(item.name, item.shape[1:], item.dtype, Timeline()))
+
+        args, kwargs = keras.tree.map_structure(sequence, (self.call.args, self.call.kwargs))
+        return Call(self.call.op, self.call.name, args, kwargs, self.call.results, self.call.options)
+
+    def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
+        op = self.call.op
+        values = [item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, Static)]
+        exists = next((item.exists for item in values if item.exists is not None), None)
+        if exists is None:
+            return [Static(value) for value in keras.tree.flatten(op(*_plain(args), **_plain(kwargs)))]
+        first, given = args[0], kwargs.get("mask")
+        if isinstance(first, Static) and isinstance(given, Static):
+            first = Static(first.value, exists, given.value)
+        mask = first.mask if isinstance(first, Static) else None
+        if type(op) in _RECURRENT:
+            initial = [item.value for item in values if item is not args[0] and item is not given]
+            outputs = _recurrent(op, first.value, first.counted, env, initial)
+        elif type(op) is layers.Bidirectional:
+            outputs = _bidirectional(op, first.value, first.counted, env)
+        elif type(op) in _POOLING:
+            outputs = _pool(op, first.value, exists, first.counted)
+        else:
+            if type(op) is layers.Conv1D:
+                args = (Static(_where(exists, first.value)), *args[1:])
+            outputs = op(*_plain(args), **_plain(kwargs))
+            mask = None  # Keras marks what it masks on the tensors themselves
+        found = []
+        for value, signal in zip(keras.tree.flatten(outputs), self._signals, strict=True):
+            marked = getattr(value, "_keras_mask", mask)
+            found.append(Static(value, exists, marked) if signal.spread else Static(value))
+        return found
+
+    @property
+    def _signals(self) -> list[Signal]:
+        return keras.tree.flatten(self.plan())
+
+
+def _plain(structure: Any) -> Any:
+    """Tensors in place of statics, with their Keras masks."""
+
+    def tensor(item: Any) -> Any:
+        if not isinstance(item, Static):
+            return item
+        if item.mask is None:
+            return item.value
+        value = tf.identity(item.value)
+        value._keras_mask = item.mask
+        return value
+
+    return keras.tree.map_structure(tensor, structure)
+
+
+def _where(exists: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    return tf.where(expand_to(exists, value), value, tf.zeros_like(value))
+
+
+def _scan(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env, initial: list[tf.Tensor], backwards: bool) -> Any:
+    """Outputs in the order of the source, and the states after the last step."""
+    steps = x.shape[1]
+    advance = stepper(layer.cell, Chunk(env.batch, steps, full=x), env)
+    states = initial or [
+        tf.convert_to_tensor(state) for state in keras.tree.flatten(layer.get_initial_state(batch_size=env.batch))
+    ]
+    outputs: list[Any] = [None] * steps
+    held = None
+    for index in range(steps - 1, -1, -1) if backwards else range(steps):
+        output, new = advance(index, states)
+        here = keep[:, index]
+        states = [tf.where(expand_to(here, n), n, o) for n, o in zip(new, states, strict=True)]
+        quiet = held is None or layer.zero_output_for_mask
+        held = tf.where(expand_to(here, output), output, tf.zeros_like(output) if quiet else held)
+        outputs[index] = held
+    return outputs, held, states
+
+
+def _recurrent(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env, initial: list[tf.Tensor]) -> Any:
+    outputs, last, states = _scan(layer, x, keep, env, initial, layer.go_backwards)
+    if layer.return_sequences and layer.go_backwards:
+        raise TypeError("a backward layer of an encoder returns its sequence reversed")
+    result = tf.stack(outputs, axis=1) if layer.return_sequences else last
+    return [result, *states] if layer.return_state else result
+
+
+def _bidirectional(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env) -> Any:
+    ahead, last_ahead, states_ahead = _scan(layer.forward_layer, x, keep, env, [], False)
+    back, last_back, states_back = _scan(layer.backward_layer, x, keep, env, [], True)
+    if layer.return_sequences:
+        a, b = tf.stack(ahead, axis=1), tf.stack(back, axis=1)
+    else:
+        a, b = last_ahead, last_back
+    merged = {
+        "concat": lambda: tf.concat([a, b], axis=-1),
+        "sum": lambda: a + b,
+        "ave": lambda: (a + b) / 2,
+        "mul": lambda: a * b,
+        None: lambda: [a, b],
+    }[layer.merge_mode]()
+    if not layer.return_state:
+        return merged
+    return [*(merged if isinstance(merged, list) else [merged]), *states_ahead, *states_back]
+
+
+def _pool(layer: Any, x: tf.Tensor, exists: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    if isinstance(layer, layers.GlobalMaxPooling1D):
+        lowest = tf.fill(x.shape, float(tf.float32.min))
+        return tf.reduce_max(tf.where(expand_to(exists, x), x, lowest), axis=1)
+    count = tf.reduce_sum(tf.cast(keep, tf.float32), axis=1, keepdims=True)
+    return tf.reduce_sum(_where(keep, x), axis=1) / count

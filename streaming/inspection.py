@@ -1,0 +1,60 @@
+"""All that a streaming model says of itself, as plain data; needs no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from streaming.runtime import agreement, artifact, costs
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the model is, takes, gives, carries and costs, ready for `json.dumps`.
+
+    Signatures come with their multiply-adds, bytes of constants and operations, counted in the flatbuffer itself;
+    everything else is what `streaming.json` says.
+
+    Raises:
+        ArtifactError: the file is missing, damaged or no streaming model.
+    """
+    content = artifact.read(path)
+    meta = content.metadata
+    agreement.check_metadata(meta)
+    cost = costs.measure(content.flatbuffer)
+    signatures = {}
+    for name, found in sorted(cost.signatures.items()):
+        info = meta.signatures.get(name)
+        sizes = {"batch": info.batch, "chunk": info.chunk} if info else {}
+        signatures[name] = {**sizes, **dataclasses.asdict(found)}
+    return {
+        "file": os.fspath(path),
+        "size_bytes": os.path.getsize(path),
+        "fingerprint": meta.fingerprint,
+        "schema": meta.schema,
+        "task": meta.task,
+        "source": meta.source,
+        "verification": meta.verification,
+        "chunk": meta.chunk,
+        "unit": meta.unit,
+        "delay": meta.delay,
+        "flush": meta.flush,
+        "state": meta.state,
+        "state_bytes": meta.state_bytes,
+        "weight_bytes": cost.weight_bytes,
+        "signatures": signatures,
+        "inputs": [dataclasses.asdict(info) for info in meta.inputs],
+        "outputs": [dataclasses.asdict(info) for info in meta.outputs],
+        "states": [
+            {"name": slot.name, "shape": slot.shape, "dtype": slot.dtype, "bytes": _bytes(slot.shape, slot.dtype)}
+            for slot in meta.slots
+        ],
+        "plan": meta.plan,
+        "files": {name: len(content.files[name]) for name in sorted(content.files)},
+    }
+
+
+def _bytes(shape: tuple[int, ...], dtype: str) -> int:
+    return int(np.prod(shape, dtype=int)) * np.dtype(dtype).itemsize
