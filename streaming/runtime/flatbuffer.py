@@ -148,7 +148,7 @@ class _Source:
 
     def claim(self, begin: int, count: int) -> None:
         """Check a range before it is read."""
-        _check(0 <= begin and begin + count <= len(self.content), f"offset {begin} is outside")
+        _check(begin >= 0 and begin + count <= len(self.content), f"offset {begin} is outside")
         self._left -= count
         _check(self._left >= 0, "its parts overlap")
 
