@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from streaming.runtime import agreement, artifact, costs
+from streaming.runtime.metadata import SignatureInfo
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -25,8 +26,8 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     agreement.check_metadata(meta)
     cost = costs.measure(content.flatbuffer)
     signatures = {}
-    for name, found in sorted(cost.signatures.items()):
-        info = meta.signatures.get(name)
+    for name in sorted(cost.signatures, key=lambda name: _order(meta.signatures.get(name))):
+        found, info = cost.signatures[name], meta.signatures.get(name)
         sizes = {"batch": info.batch, "chunk": info.chunk} if info else {}
         signatures[name] = {**sizes, **dataclasses.asdict(found)}
     return {
@@ -54,6 +55,10 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "plan": meta.plan,
         "files": {name: len(content.files[name]) for name in sorted(content.files)},
     }
+
+
+def _order(info: SignatureInfo | None) -> tuple[int, int]:
+    return (info.chunk, info.batch) if info else (0, 0)
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:

@@ -6,34 +6,39 @@ import argparse
 import json
 import os
 import sys
+from typing import Any
+
+from streaming.cli.quiet import quiet
 
 
 def convert(arguments: argparse.Namespace) -> None:
     """`streaming convert`."""
-    # TensorFlow reads these when it is imported; what it notes about the machine is no news to a user.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    from streaming.cli.loading import load_keras, load_sequences
     from streaming.cli.show import show_report
 
-    model = load_keras(arguments.model, arguments.modules)
-    calibration = load_sequences(arguments.calibration, model.inputs) if arguments.calibration else None
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with quiet(not _debug(arguments)):
+        report = _converted(arguments)
+    print(show_report(report))
+
+
+def _converted(arguments: argparse.Namespace) -> Any:
+    from streaming.cli.loading import load_keras, load_sequences
     from streaming.conversion.convert import convert as run_conversion
 
-    report = run_conversion(
+    model = load_keras(arguments.model, arguments.modules)
+    return run_conversion(
         model,
         arguments.out,
         chunk=arguments.chunk,
         batch_sizes=arguments.batch_sizes,
         state=arguments.state,
         quantize=arguments.quantize,
-        calibration=calibration,
+        calibration=load_sequences(arguments.calibration, model.inputs) if arguments.calibration else None,
         lookahead=arguments.lookahead,
         attention_window=arguments.attention_window,
         metadata={"source": {"file": arguments.model.name}},
         tolerance=arguments.tolerance,
     )
-    print(show_report(report))
 
 
 def inspect(arguments: argparse.Namespace) -> None:
@@ -55,7 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
     from streaming.cli.feeding import run_lines
     from streaming.runtime.model import load
 
-    model = load(arguments.model, arguments.runtime, arguments.threads)
+    with quiet(not _debug(arguments)):
+        model = load(arguments.model, arguments.runtime, arguments.threads)
     if arguments.input == "-":
         run_lines(model, sys.stdin.buffer, sys.stdout)
         return
@@ -68,5 +74,10 @@ def bench(arguments: argparse.Namespace) -> None:
     from streaming.cli.bench import measure
     from streaming.cli.show import show_bench
 
-    found = measure(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
+    with quiet(not _debug(arguments)):
+        found = measure(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
     print(json.dumps(found, indent=1) if arguments.json else show_bench(found))
+
+
+def _debug(arguments: argparse.Namespace) -> bool:
+    return bool(getattr(arguments, "debug", False))

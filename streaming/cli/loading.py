@@ -40,7 +40,7 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
         _check_known(entry, path, keras)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError) as error:
+    except Exception as error:  # what Keras raises for a damaged file depends on where the damage is
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"Keras cannot load {path}: {reason}; save the model again with model.save()") from error
 
@@ -82,10 +82,13 @@ def _check_known(entry: dict[str, Any], path: Path, keras: Any) -> None:
         raise NotStreamableError(
             f"layer {name!r} of {path} is a Lambda, which is code inside the file; write it as a layer or with keras.ops"
         )
-    ours = not isinstance(module, str) or module.split(".")[0] in ("keras", "builtins")
-    if not ours and keras.saving.get_registered_object(str(entry.get("registered_name"))) is None:
+    # Keras's own objects name a module of Keras; its inner marks, such as "__keras_tensor__", name none.
+    registered = entry.get("registered_name")
+    ours = module.split(".")[0] in ("keras", "builtins") if isinstance(module, str) else registered is None
+    if not ours and keras.saving.get_registered_object(str(registered)) is None:
+        shown = f"{module}.{kind}" if module else str(registered)
         raise NotStreamableError(
-            f"layer {name!r} of {path} has the class {module}.{kind}, which Keras does not know; give --import MODULE "
+            f"layer {name!r} of {path} has the class {shown}, which Keras does not know; give --import MODULE "
             "with a module of yours that registers it by keras.saving.register_keras_serializable"
         )
 
