@@ -108,15 +108,32 @@ class Plan:
         return all(a.length(steps) == b.length(steps) for a, b in self.joined)
 
     def table(self) -> list[dict[str, Any]]:
-        """One row a call, for `streaming inspect`: name, kind, shape, delay, and the sizes of its states."""
+        """One row a call, for `streaming inspect`: name, kind, inputs, shape, delay, and the sizes of its states.
+
+        `inputs` are the names of the calls and of the inputs of the model that it takes.
+        """
+        made = {id(signal): name for name, signal in [*self.inputs.items(), *self.encoded.items()]}
+        for step in (*self.whole, *self.steps):
+            made |= {id(signal): step.rule.call.name for signal in keras.tree.flatten(step.outputs)}
         rows = []
         for step in self.steps:
+            taken = [made.get(id(item)) for item in keras.tree.flatten((step.args, step.kwargs))]
+            inputs = list(dict.fromkeys(name for name in taken if name))
             for signal in keras.tree.flatten(step.outputs)[:1]:
                 delay = signal.timeline.first if signal.timeline else 0
                 states = {name: list(spec.shape) for name, spec in step.rule.states.items()}
-                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "shape": list(signal.shape)}
+                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "inputs": inputs}
                 rate = str(signal.timeline.rate) if signal.timeline else "static"
-                rows.append({**row, "rate": rate, "delay": delay, "running": signal.running, "states": states})
+                rows.append(
+                    {
+                        **row,
+                        "shape": list(signal.shape),
+                        "rate": rate,
+                        "delay": delay,
+                        "running": signal.running,
+                        "states": states,
+                    }
+                )
         return rows
 
 
