@@ -338,6 +338,23 @@ def test_path_that_cannot_be_written(tmp_path: Any) -> None:
         streaming.convert(model_of(ARCHITECTURES["dense"]), tmp_path / "nowhere" / "m.tflite")
 
 
+def test_a_variable_that_the_model_does_not_track_is_refused(tmp_path: Any) -> None:
+    hidden = keras.Variable(np.ones((6,), "float32"))
+
+    class Scale(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x * ops.convert_to_tensor(hidden)
+
+        def stream_spec(self, input_shape: Any) -> dict[str, Any]:
+            return {"states": {}, "delay": 0}
+
+        def stream_step(self, x: Any, valid: Any, states: Any) -> Any:
+            return self(x), valid, states
+
+    with pytest.raises(streaming.NotStreamableError, match=r"layer 'scale' \(Scale\) reads a variable"):
+        streaming.convert(model_of(lambda x: Scale(name="scale")(x)), tmp_path / "m.tflite")
+
+
 def test_verification_refuses_a_stream_that_differs(tmp_path: Any) -> None:
     class Wrong(Delay):
         """Says delay 1 and does nothing."""

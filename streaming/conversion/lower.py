@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from streaming.conversion.plan import Plan
-from streaming.conversion.rules.base import Env
+from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal
 from streaming.conversion.values import Chunk, Static
 from streaming.runtime.metadata import StatePack, StateSlot
@@ -94,6 +94,7 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
             lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
         )
         outputs = step.rule.step(env, *args, **kwargs)
+        _check_captures(step.rule)
         for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
             values[id(signal)] = value
     results = {name: tf.identity(values[id(signal)].full) for name, signal in plan.outputs.items()}
@@ -102,6 +103,16 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         assert line is not None
         results[mark] = tf.identity(env.valid(line))
     return {**results, **_pack(layout, env)}
+
+
+def _check_captures(rule: Rule) -> None:
+    """Refuse a layer that reads a variable which the model does not own: its value would stay outside the file."""
+    for tensor, _ in getattr(tf.compat.v1.get_default_graph(), "captures", ()):
+        if tensor.dtype == tf.resource:
+            rule.refuse(
+                "reads a variable that the model does not track",
+                "assign it to an attribute of the layer, or make it with add_weight",
+            )
 
 
 def context_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
