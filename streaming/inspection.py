@@ -47,6 +47,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "weight_bytes": cost.weight_bytes,
         "signatures": signatures,
         "inputs": [dataclasses.asdict(info) for info in meta.inputs],
+        "encode": dataclasses.asdict(meta.encode) if meta.encode else None,
         "outputs": [dataclasses.asdict(info) for info in meta.outputs],
         "states": [
             {"name": slot.name, "shape": slot.shape, "dtype": slot.dtype, "bytes": _bytes(slot.shape, slot.dtype)}

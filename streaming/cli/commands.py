@@ -36,6 +36,8 @@ def _converted(arguments: argparse.Namespace) -> Any:
         calibration=load_sequences(arguments.calibration, model.inputs) if arguments.calibration else None,
         lookahead=arguments.lookahead,
         attention_window=arguments.attention_window,
+        encode=arguments.encode,
+        max_length=arguments.max_length,
         metadata={"source": {"file": arguments.model.name}},
         tolerance=arguments.tolerance,
     )

@@ -65,6 +65,8 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     add("--quantize", metavar="KIND", help="float16, dynamic (int8 weights) or int8; float32 without it")
     add("--lookahead", type=int, metavar="N", help="steps of right context granted to Bidirectional layers")
     add("--attention-window", type=int, metavar="N", help="steps of the past granted to causal attention")
+    add("--encode", type=_names, default=(), metavar="A,B", help="inputs that are given whole, before the first step")
+    add("--max-length", type=int, metavar="N", help="most positions of an input that is given whole")
     add("--calibration", type=Path, metavar="FILE", help=".npy (N, T, features), or .npz of sequences (T, features)")
     add("--tolerance", type=float, metavar="X", help="largest difference from the offline model that is accepted")
     add("--import", dest="modules", action="append", default=[], metavar="MODULE", help="import it first: it registers")
@@ -111,3 +113,7 @@ def _positive(text: str) -> int:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(_positive(part.strip()) for part in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -30,7 +30,7 @@ def _cell(value: Any) -> str:
 
 
 def _numeric(text: str) -> bool:
-    return text in ("", "-") or text[0].isdigit()
+    return text in ("", "-") or (text[0].isdigit() and "x" not in text)
 
 
 def size(count: int) -> str:
@@ -46,6 +46,7 @@ def show_description(found: dict[str, Any]) -> str:
         _head(found),
         _section("signatures", ("name", "streams", "steps", "multiply-adds", "weights"), _signatures(found)),
         _section("inputs", ("name", "shape", "dtype", "time", "values"), _inputs(found)),
+        _section("given before the first step", ("name", "shape", "dtype", "length"), _encoded(found)),
         _section("outputs", ("name", "shape", "dtype", "delay", "rate", "note"), _outputs(found)),
         _section("states", ("name", "shape", "dtype", "bytes"), [list(row.values()) for row in found["states"]]),
         _section("plan", ("layer", "kind", "shape", "rate", "delay", "state"), _plan(found)),
@@ -112,6 +113,14 @@ def _inputs(found: dict[str, Any]) -> list[list[Any]]:
     return rows
 
 
+def _encoded(found: dict[str, Any]) -> list[list[Any]]:
+    encode = found["encode"] or {"inputs": ()}
+    return [
+        [info["name"], info["shape"], info["dtype"], f"up to {encode['max_length']}" if info["time"] else "whole"]
+        for info in encode["inputs"]
+    ]
+
+
 def _outputs(found: dict[str, Any]) -> list[list[Any]]:
     rows = []
     for info in found["outputs"]:
@@ -126,7 +135,8 @@ def _plan(found: dict[str, Any]) -> list[list[Any]]:
     rows = []
     for row in found["plan"]:
         states = ", ".join(f"{name} {_cell(shape)}" for name, shape in row["states"].items())
-        rows.append([row["name"], row["kind"], row["shape"], row["rate"], row["delay"], states])
+        kind = "alignment" if row["kind"] == "NoneType" else row["kind"]
+        rows.append([row["name"], kind, row["shape"], row["rate"], row["delay"], states])
     return rows
 
 
