@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from streaming.errors import ArtifactError
 from streaming.runtime import agreement, artifact, costs
 from streaming.runtime.metadata import SignatureInfo
+
+_PLAN_FIELDS = {"name", "kind", "shape", "rate", "delay", "running", "states"}
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -24,6 +27,10 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     content = artifact.read(path)
     meta = content.metadata
     agreement.check_metadata(meta)
+    for row in meta.plan:
+        missing = sorted(_PLAN_FIELDS - set(row))
+        if missing:
+            raise ArtifactError(f"{path}: a row of the plan has no {missing[0]!r}; convert the model again")
     cost = costs.measure(content.flatbuffer)
     signatures = {}
     for name in sorted(cost.signatures, key=lambda name: _order(meta.signatures.get(name))):

@@ -80,7 +80,7 @@ def _check_known(entry: dict[str, Any], path: Path, keras: Any) -> None:
     name = settings.get("name", "unnamed") if isinstance(settings, dict) else "unnamed"
     if kind in _LAMBDAS:
         raise NotStreamableError(
-            f"layer {name!r} of {path} is a Lambda, which is code inside the file; write it as a layer or with keras.ops"
+            f"layer {name!r} of {path} is a Lambda, code inside the file; write it as a layer or with keras.ops"
         )
     # Keras's own objects name a module of Keras; its inner marks, such as "__keras_tensor__", name none.
     registered = entry.get("registered_name")

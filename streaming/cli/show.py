@@ -153,8 +153,8 @@ def show_report(report: Any) -> str:
     if report.approximation:
         measured = report.approximation
         lines.append(
-            f"limited context costs {measured.rms_error:.3g} rms, at most {measured.max_abs_error:.3g}, of values up to "
-            f"{measured.scale:.3g} over {measured.steps} steps"
+            f"limited context costs {measured.rms_error:.3g} rms, at most {measured.max_abs_error:.3g}, of values "
+            f"up to {measured.scale:.3g} over {measured.steps} steps"
         )
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join([*lines, f"next: streaming inspect {report.path}"])

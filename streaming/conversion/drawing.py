@@ -145,7 +145,7 @@ def _rank(nodes: dict[str, _Node]) -> None:
             waiting[child] -= 1
             if not waiting[child]:
                 ready.append(child)
-    for key, node in list(nodes.items()):
+    for node in nodes.values():
         if node.kind == "input" and node.after:
             node.rank = min(nodes[child].rank for child in node.after) - 1
     for key, node in list(nodes.items()):
@@ -198,15 +198,15 @@ def _place(nodes: dict[str, _Node], ranks: list[list[str]]) -> None:
             break
 
 
-def _pull(nodes: dict[str, _Node], key: str) -> float:
-    """Where a node wants to stand: between its neighbours, a lane in line with the lanes that it continues."""
+def _pull(nodes: dict[str, _Node], key: str) -> tuple[float, float]:
+    """Where a node wants to stand, the mean of its neighbours, and how strongly: lanes are to be straight."""
     node = nodes[key]
     near = [(nodes[n].x, 1.0 if node.kind or nodes[n].kind else _STRAIGHT) for n in node.before + node.after]
     total = sum(weight for _, weight in near)
-    return sum(x * weight for x, weight in near) / total if total else node.x
+    return (sum(x * weight for x, weight in near) / total, total) if near else (node.x, 1.0)
 
 
-def _spread(widths: list[float], wanted: list[float]) -> list[float]:
+def _spread(widths: list[float], wanted: list[tuple[float, float]]) -> list[float]:
     """Places in the given order that do not overlap, at the least squared distance from those wanted.
 
     Neighbours that would overlap move as one block, at the mean of what they want (pool adjacent violators).
@@ -215,14 +215,15 @@ def _spread(widths: list[float], wanted: list[float]) -> list[float]:
     for index, width in enumerate(widths):
         total += (widths[index - 1] + width) / 2 + _GAP_X if index else 0.0
         offsets.append(total)
-    blocks: list[tuple[float, int]] = []
-    for x, offset in zip(wanted, offsets, strict=True):
-        mean, count = x - offset, 1
+    blocks: list[tuple[float, float, int]] = []
+    for (x, weight), offset in zip(wanted, offsets, strict=True):
+        mean, members = x - offset, 1
         while blocks and blocks[-1][0] > mean:
-            other, members = blocks.pop()
-            mean, count = (mean * count + other * members) / (count + members), count + members
-        blocks.append((mean, count))
-    bases = [mean for mean, count in blocks for _ in range(count)]
+            other, mass, count = blocks.pop()
+            mean = (mean * weight + other * mass) / (weight + mass)
+            weight, members = weight + mass, members + count
+        blocks.append((mean, weight, members))
+    bases = [mean for mean, _, members in blocks for _ in range(members)]
     return [base + offset for base, offset in zip(bases, offsets, strict=True)]
 
 
@@ -246,7 +247,12 @@ def _paint(axes: Any, nodes: dict[str, _Node], found: dict[str, Any], left: floa
             axes.plot([node.x] * 2, [top(node), begin], color=_LINE, linewidth=1.1, zorder=1)
             continue
         corner = (node.x - _WIDTH / 2, top(node))
-        style = {"facecolor": _FILLS[node.kind], "edgecolor": _EDGES[node.kind], "linewidth": 1.1, "zorder": 2}
+        style: dict[str, Any] = {
+            "facecolor": _FILLS[node.kind],
+            "edgecolor": _EDGES[node.kind],
+            "linewidth": 1.1,
+            "zorder": 2,
+        }
         axes.add_patch(FancyBboxPatch(corner, _WIDTH, _HEIGHT, "round,pad=0,rounding_size=0.08", **style))
         for text, y, size, weight, color in zip(
             node.lines,
