@@ -294,7 +294,7 @@ def test_refuses_models_it_cannot_see_into(tmp_path: Any) -> None:
             return x
 
     cases = [
-        (Own(), streaming.NotStreamableError, "subclassed"),
+        (Own(), streaming.InputError, "not built; call it on data first"),
         (keras.Sequential([layers.Dense(2)]), streaming.InputError, "not built"),
         ("model.keras", streaming.InputError, r"expected a keras\.Model, got str"),
     ]
@@ -383,6 +383,60 @@ def test_quantized_files_run_on_every_runtime(quantize: str, runtime: str, conve
     got = streaming.load(path, runtime=runtime).create_stream().feed(x)
     expected = np.asarray(model(x[None])[0])
     assert 0 < np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
+
+
+class Block(keras.layers.Layer):
+    """A user's composite layer: no rule, no protocol, just Keras layers and keras.ops."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.conv = layers.Conv1D(6, 3, padding="same", activation="relu")
+        self.lstm = layers.LSTM(6, return_sequences=True)
+        self.drop = layers.Dropout(0.5)
+
+    def build(self, input_shape: Any) -> None:
+        self.conv.build(input_shape)
+        self.lstm.build((*input_shape[:2], 6))
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.drop(self.lstm(self.conv(x)), training=training) + ops.tanh(x)
+
+
+def test_composite_layers_are_followed(convert: Any) -> None:
+    model = randomize(model_of(lambda x: layers.Dense(2)(Block()(Block()(x)))))
+    report, _ = convert(model)
+    assert report.delay == 2
+    assert report.verification.max_relative_error <= 1e-5
+
+
+def test_subclassed_models_are_followed_and_compared_with_themselves(convert: Any) -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block, self.head = Block(), layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.head(self.block(x))
+
+    model = Own()
+    x = np.random.default_rng(0).normal(size=(1, 9, 6)).astype("float32")
+    model(x)
+    _, path = convert(randomize(model))
+    stream = streaming.load(path).create_stream()
+    got = np.concatenate([stream.feed(x[0]), stream.finish()])
+    np.testing.assert_allclose(got, model(x)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_calls_that_cannot_be_followed_are_refused(tmp_path: Any) -> None:
+    class Eager(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x * float(np.asarray(x).mean()) if not isinstance(x, keras.KerasTensor) else x[:, ::-1]
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    with pytest.raises(streaming.NotStreamableError, match="eager"):
+        streaming.convert(model_of(lambda x: Eager(name="eager")(x)), tmp_path / "m.tflite")
 
 
 def test_weights_are_shared_between_signatures(convert: Any) -> None:

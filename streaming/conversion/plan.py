@@ -15,11 +15,12 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
-from streaming.conversion.rules import rule_for
+from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.whole import WholeRule, whole_signal
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
+from streaming.conversion.unfold import can_unfold, unfold, unfold_model
 from streaming.errors import InputError, NotStreamableError
 
 
@@ -37,6 +38,7 @@ class Step:
 class Plan:
     """Everything that a traced step needs to know.
 
+    model: the graph; offline: the user's model, which it comes from and is proven equal to;
     id_limits: number of rows of the tables that integer inputs index; clocks: those whose validity some rule needs,
     and how it is remembered; marks: for outputs of another rate, the output that says which of their rows exist;
     joined: timelines that meet and must be of one length; names: all inputs, in the order of the model;
@@ -45,6 +47,7 @@ class Plan:
     """
 
     model: Functional
+    offline: keras.Model
     inputs: dict[str, Signal] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, Signal] = field(default_factory=dict)
@@ -138,10 +141,10 @@ class Plan:
 
 
 def plan(model: Any, options: Options | None = None) -> Plan:
-    """Plan a functional or Sequential model; raises NotStreamableError or InputError naming what stands in the way."""
+    """Plan a model; raises NotStreamableError or InputError naming what stands in the way."""
     function = _function(model)
     _check_dtypes(function)
-    planner = _Planner(Plan(function), options or Options())
+    planner = _Planner(Plan(function, model), options or Options())
     signals = planner.walk(function, planner.add_inputs(), "")
     planner.finish(signals)
     return planner.plan
@@ -157,10 +160,7 @@ def _function(model: Any) -> Functional:
             )
         return model._functional
     if not isinstance(model, Functional) or type(model).call is not Functional.call:
-        raise NotStreamableError(
-            f"model {model.name!r} ({type(model).__name__}) is subclassed, so its graph is hidden in code; "
-            "rebuild it with the functional API from the same layers"
-        )
+        return unfold_model(model)
     return model
 
 
@@ -241,6 +241,10 @@ class _Planner:
             inner = _function(op)
             return self.walk(inner, keras.tree.flatten(args), self._name(f"{prefix}{op.name}") + "/")
         name = self._name(f"{prefix}{op.name}")
+        if find_rule(op) is None and can_unfold(op):
+            inner = unfold(op, name, node.arguments.args, node.arguments.kwargs)
+            signals = [item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, Signal)]
+            return self.walk(inner, signals, f"{name}/")
         args, kwargs = self._align(args, kwargs, name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
         whole = bool(call.signals) and all(signal.whole for signal in call.signals)

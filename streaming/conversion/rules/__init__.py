@@ -25,8 +25,8 @@ def register(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
     return decorate
 
 
-def rule_for(call: Call) -> Rule:
-    """The rule for a call: a registered one, else the layer's own stream protocol. Raises NotStreamableError."""
+def find_rule(op: Any) -> type[Rule] | None:
+    """The rule for an operation: a registered one, else the layer's own stream protocol, None where there is none."""
     from streaming.conversion.rules import (  # noqa: F401 - importing registers
         attention,
         bounded,
@@ -40,11 +40,16 @@ def rule_for(call: Call) -> Rule:
     )
     from streaming.conversion.rules.protocol import ProtocolRule
 
-    kind = type(call.op)
-    if kind in _BY_CLASS:
-        return _BY_CLASS[kind](call)
-    if hasattr(call.op, "stream_step") and hasattr(call.op, "stream_spec"):
-        return ProtocolRule(call)
+    if type(op) in _BY_CLASS:
+        return _BY_CLASS[type(op)]
+    return ProtocolRule if hasattr(op, "stream_step") and hasattr(op, "stream_spec") else None
+
+
+def rule_for(call: Call) -> Rule:
+    """The rule for a call; raises NotStreamableError where there is none."""
+    found = find_rule(call.op)
+    if found is not None:
+        return found(call)
     reason, remedy = explain(call.op)
     raise NotStreamableError(f"layer {call.name!r} ({call.kind}) {reason}; {remedy}")
 

@@ -1,0 +1,125 @@
+"""Reads the files that `streaming convert` takes: a saved Keras model, and sequences to calibrate on."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streaming.errors import InputError, NotStreamableError
+
+MAX_CONFIG_BYTES = 64 * 2**20
+_LAMBDAS = ("Lambda", "__lambda__")
+
+
+def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
+    """The model of a .keras file, loaded in safe mode: no code of the file is ever run.
+
+    Args:
+        path: the file.
+        modules: names of Python modules to import first, which register the model's own layers with Keras.
+
+    Raises:
+        InputError: the file is missing or damaged, is no .keras file, or a module cannot be imported.
+        NotStreamableError: the model holds a Lambda, or a class that is neither Keras's nor registered.
+    """
+    config = _read_config(path)
+    import keras
+
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise InputError(f"cannot import {name!r} ({error}); give the name of an installed module") from error
+    for entry in _objects(config):
+        _check_known(entry, path, keras)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # what Keras raises for a damaged file depends on where the damage is
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"Keras cannot load {path}: {reason}; save the model again with model.save()") from error
+
+
+def _read_config(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give the path of a file saved by model.save('name.keras')")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo("config.json")
+            if entry.file_size > MAX_CONFIG_BYTES:
+                raise InputError(f"{path}: config.json has {entry.file_size} bytes, no model needs that many; refused")
+            with archive.open(entry) as file:
+                return json.loads(file.read(MAX_CONFIG_BYTES))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, RuntimeError, RecursionError) as error:
+        raise InputError(
+            f"{path} is not a .keras file; save the model with model.save('name.keras') in Keras 3"
+        ) from error
+
+
+def _objects(config: Any) -> Iterator[dict[str, Any]]:
+    """Every serialized object, however deep."""
+    waiting = [config]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("class_name"), str):
+                yield item
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+
+
+def _check_known(entry: dict[str, Any], path: Path, keras: Any) -> None:
+    kind, module = entry["class_name"], entry.get("module")
+    settings = entry.get("config")
+    name = settings.get("name", "unnamed") if isinstance(settings, dict) else "unnamed"
+    if kind in _LAMBDAS:
+        raise NotStreamableError(
+            f"layer {name!r} of {path} is a Lambda, code inside the file; write it as a layer or with keras.ops"
+        )
+    # Keras's own objects name a module of Keras; its inner marks, such as "__keras_tensor__", name none.
+    registered = entry.get("registered_name")
+    ours = module.split(".")[0] in ("keras", "builtins") if isinstance(module, str) else registered is None
+    if not ours and keras.saving.get_registered_object(str(registered)) is None:
+        shown = f"{module}.{kind}" if module else str(registered)
+        raise NotStreamableError(
+            f"layer {name!r} of {path} has the class {shown}, which Keras does not know; give --import MODULE "
+            "with a module of yours that registers it by keras.saving.register_keras_serializable"
+        )
+
+
+def load_sequences(path: Path, inputs: Sequence[Any]) -> list[Any]:
+    """Sequences to calibrate or measure on: each (T, *features), or a dict of them by input name.
+
+    An .npy file holds one sequence, or (N, T, *features); in an .npz each array is a sequence, or, where the arrays
+    are named as the inputs are, all sequences of that input.
+
+    Raises:
+        InputError: the file is missing, is neither, or its arrays have another rank than the inputs.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+        arrays = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {"": found}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"cannot read {path} as numbers ({error}); give an .npy or .npz file saved by numpy"
+        ) from error
+    ranks = {tensor.name: len(tensor.shape) for tensor in inputs}
+    if set(arrays) == set(ranks):
+        batches = [_split(arrays[name], ranks[name], f"{path}: {name}") for name in ranks]
+        return [dict(zip(ranks, item, strict=True)) for item in zip(*batches, strict=False)]
+    if len(ranks) > 1:
+        raise InputError(f"{path} has the arrays {sorted(arrays)}, expected one for each input: {sorted(ranks)}")
+    rank = next(iter(ranks.values()))
+    return [item for name, array in arrays.items() for item in _split(array, rank, f"{path}: {name}".rstrip(": "))]
+
+
+def _split(array: np.ndarray, rank: int, where: str) -> list[np.ndarray]:
+    if array.ndim not in (rank - 1, rank):
+        raise InputError(f"{where} has shape {array.shape}, expected {rank - 1} axes (T, features), or {rank} with N")
+    return [array] if array.ndim == rank - 1 else list(array)
