@@ -22,8 +22,8 @@ def convert(arguments: argparse.Namespace) -> None:
 
 
 def _converted(arguments: argparse.Namespace) -> Any:
-    from streaming.cli.loading import load_keras, load_sequences
     from streaming.conversion.convert import convert as run_conversion
+    from streaming.conversion.loading import load_keras, load_sequences
 
     model = load_keras(arguments.model, arguments.modules)
     return run_conversion(

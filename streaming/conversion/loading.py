@@ -41,7 +41,8 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # what Keras raises for a damaged file depends on where the damage is
-        reason = " ".join(str(error).split())[:200]
+        # Each level of a nested model repeats the whole; the innermost says what is wrong.
+        reason = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:200]
         raise InputError(f"Keras cannot load {path}: {reason}; save the model again with model.save()") from error
 
 

@@ -87,6 +87,7 @@ def read(content: bytes) -> Flatbuffer:
 
 
 def _read(content: bytes) -> Flatbuffer:
+    _check(content[4:8] == b"TFL3", "it has no TFL3 mark")
     source = _Source(content)
     model = _Table(source, source.follow(0))
     codes = [_operation_code(code) for code in model.tables(1)]
@@ -168,6 +169,7 @@ class _Table:
         self._source, self._position = source, position
         self._vtable = position - source.number(position, "<i")
         self._size = source.number(self._vtable, "<H")
+        _check(self._size >= 4, f"a table at {position} has no fields")
 
     def _field(self, number: int) -> int | None:
         entry = 4 + 2 * number
