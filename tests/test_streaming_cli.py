@@ -21,6 +21,7 @@ from streaming.conversion.loading import load_keras, load_sequences
 from streaming.errors import ArtifactError, InputError, NotStreamableError
 from streaming.inspection import describe
 from streaming.runtime import artifact, costs, flatbuffer
+from streaming.runtime.text import WordEncoder
 
 ROOT = Path(__file__).resolve().parents[1]
 FEATURES, UNITS, CLASSES = 5, 6, 2
@@ -364,6 +365,21 @@ def test_run_names_the_line_that_is_no_step(text, message, converted, capsys, mo
 
 def test_run_of_nothing_gives_nothing(converted, capsys, monkeypatch):
     assert stream_lines(capsys, monkeypatch, converted, "\n\n") == (0, "", "")
+
+
+@pytest.mark.parametrize(("kind", "key"), [("tagger", "tag"), ("classifier", "label")])
+def test_run_takes_text_for_tasks_of_words(kind, key, tmp_path, capsys, monkeypatch):
+    encoder = WordEncoder.fit([["the", "dog"]], ["A", "B"], inputs=("words",), min_count=1)
+    words = keras.Input((None,), dtype="int32", name="words")
+    outputs = layers.GRU(2, return_sequences=kind == "tagger", name="logits")(layers.Embedding(9, 3)(words))
+    path = tmp_path / "m.tflite"
+    streaming.convert(keras.Model(words, outputs), path, metadata={"task": {"kind": kind}, "files": encoder.to_files()})
+    code, out, _ = stream_lines(capsys, monkeypatch, path, "The dog barks.\n\nthe\n")
+    assert code == 0
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(i["line"], i["word"]) for i in found] == [(1, "The"), (1, "dog"), (1, "barks"), (1, "."), (3, "the")]
+    assert {i[key] for i in found} <= {"A", "B"}
+    assert found[0] == {**found[4], "line": 1, "word": "The"}
 
 
 # bench
