@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from streaming.runtime.metadata import InputInfo
 from streaming.runtime.model import StreamingModel, load
+from streaming.runtime.stream import Stream
 
 _WARM_UP = 20
 
@@ -25,7 +26,7 @@ def measure(path: str | os.PathLike[str], steps: int = 2000, runtime: str = "aut
     loaded = time.perf_counter() - began
     generator = np.random.default_rng(0)
     x = random_chunk(model, generator)
-    stream = model.create_stream()
+    stream = _stream(model, generator)
     step = _times(lambda: stream.step(x), steps)
     bare = _times(_bare(model, 1), steps)
     return {
@@ -44,16 +45,27 @@ def measure(path: str | os.PathLike[str], steps: int = 2000, runtime: str = "aut
 
 def random_chunk(model: StreamingModel, generator: np.random.Generator) -> Any:
     """One chunk: normal floats, integers within their range; a dict where the model has several inputs."""
+    return _random(model.metadata.inputs, model.chunk, generator)
 
+
+def _random(infos: Sequence[InputInfo], steps: int, generator: np.random.Generator) -> Any:
     def one(info: InputInfo) -> np.ndarray:
-        shape = (model.chunk, *info.shape) if info.time else tuple(info.shape)
+        shape = (steps, *info.shape) if info.time else tuple(info.shape)
         if np.dtype(info.dtype).kind == "f":
             return generator.standard_normal(shape).astype(info.dtype)
         low = info.low or 0
         return generator.integers(low, low + 2 if info.high is None else info.high, shape).astype(info.dtype)
 
-    values = {info.name: one(info) for info in model.metadata.inputs}
+    values = {info.name: one(info) for info in infos}
     return values if len(values) > 1 else next(iter(values.values()))
+
+
+def _stream(model: StreamingModel, generator: np.random.Generator) -> Stream:
+    """A stream that is ready to step: one that reads a source first has read the longest."""
+    stream, encode = model.create_stream(), model.metadata.encode
+    if encode is not None:
+        stream.encode(_random(encode.inputs, encode.max_length, generator))
+    return stream
 
 
 def _sizes(model: StreamingModel) -> list[int]:
@@ -61,7 +73,7 @@ def _sizes(model: StreamingModel) -> list[int]:
 
 
 def _throughput(model: StreamingModel, streams: int, generator: np.random.Generator, steps: int) -> dict[str, Any]:
-    many = [model.create_stream() for _ in range(streams)]
+    many = [_stream(model, generator) for _ in range(streams)]
     inputs = [random_chunk(model, generator) for _ in many]
     advance = (lambda: many[0].step(inputs[0])) if streams == 1 else (lambda: model.step_streams(many, inputs))
     times = _times(advance, max(50, steps // streams))

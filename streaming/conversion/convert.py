@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from streaming.conversion import tflite
-from streaming.conversion.encode import encode_info, trace_encode
-from streaming.conversion.lower import Layout, layout, trace
-from streaming.conversion.plan import Plan, free_name, plan
+from streaming.conversion.job import Job
+from streaming.conversion.plan import Plan, plan
+from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
 from streaming.conversion.rules.base import Options
-from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, verify
+from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
+from streaming.conversion.verify import verify as check
 from streaming.errors import InputError
 from streaming.runtime import artifact
-from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo
-from streaming.runtime.model import StreamingModel
 
-QUANTIZATIONS = (None, "float16", "dynamic")
+QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Report:
     delay: input steps between an input and its output; max_abs_error: largest difference from the offline
     model in the verification, None where it was switched off; size_bytes of the file; state_bytes of one stream;
     signatures: name -> (batch, steps); ops: operation -> count over all signatures; approximation: where a layer
-    sees less than offline by the user's leave, the measured difference; notes: for which lengths the stream is exact.
+    sees less than offline by the user's leave, the measured difference; drift: of a quantized stream from the float32
+    one over 10,000 steps; notes: for which lengths the stream is exact.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Report:
     verification: Verification | None
     float_verification: Verification | None
     approximation: Approximation | None = None
+    drift: Drift | None = None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -81,10 +83,12 @@ def convert(
         path: the .tflite to write; written atomically, and only once the verification has passed.
         chunk: steps of a `Stream.step`; None for one. Chunks above one add a signature `chunk_T`.
         batch_sizes: streams per invoke; every size above one adds signatures that share the weights.
-        state: "external": the state is an input and an output of each step.
-        quantize: None (float32), "float16" or "dynamic" (int8 weights, float activations).
-        calibration: sequences (T, *features), or dicts of them by input name, on which to measure what a bounded
-            lookahead or attention window costs; None: random ones.
+        state: "external": the state is an input and an output of each step; "internal": it stays in the interpreter,
+            in resource variables that a signature `reset` sets, for one stream an interpreter.
+        quantize: None (float32), "float16", "dynamic" (int8 weights, float activations) or "int8" (both, calibrated on
+            the states of real roll-outs).
+        calibration: sequences (T, *features), or dicts of them by input name: real data for "int8", and what the cost
+            of a bounded lookahead or attention window and the drift are measured on; None: random data there.
         lookahead: steps of right context granted to Bidirectional layers; their outputs come so much later.
         attention_window: steps of the past, the present included, granted to causal attention.
         encode: names of inputs that are given whole before the stream starts: the source of a translator, the image
@@ -94,7 +98,7 @@ def convert(
         verify: compare the stream with the offline model on random sequences and refuse to write a file that
             differs. A quantized file is verified twice: unquantized to 1e-5, and as it is to `tolerance`.
         tolerance: largest difference, relative to the largest offline value (at least 1); None: 1e-5 in float32,
-            0.02 in float16, 0.3 in int8.
+            0.02 in float16, 0.3 in "dynamic", 0.5 in "int8".
 
     Returns:
         Report.
@@ -118,15 +122,29 @@ def convert(
             f"chunk is {chunk}, but the model changes its rate so that only multiples of {planned.unit} are whole; "
             f"give chunk={planned.unit}, or leave it out"
         )
-    job = _Job(planned, chunk or planned.unit, sorted({1, *batch_sizes}), dict(metadata or {}))
-    exact = _verified(job, None, DEFAULT_TOLERANCE[None]) if verify and quantize else None
-    limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
-    proof = _verified(job, quantize, limit) if verify else None
-    measured = _measured(job, quantize, calibration) if verify and planned.approximate else None
+    if state == "internal" and planned.encoded:
+        raise InputError("internal state does not go with encode; convert with state='external'")
+    data = read_sequences(planned, calibration) if calibration is not None else None
+    job = Job(planned, chunk or planned.unit, sorted({1, *batch_sizes}), metadata or {}, state=state, quantize=quantize)
+    exact = job.exact() if quantize else None
+    exact_proof = measured = drift = proof = None
+    if exact is not None and verify:
+        exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None])
+    if quantize == "int8":
+        assert exact is not None
+        assert data is not None
+        job.samples = sampler(planned, exact.model(), job.metadata(), data)
+    if verify:
+        limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
+        candidate = job.model()
+        proof = check(planned, candidate, limit, data if quantize == "int8" else None)
+        if planned.approximate:
+            measured = approximation(planned, candidate, data)
+        if exact is not None and not planned.encoded:
+            drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
     facts = {**(proof.to_json() if proof else {}), "notes": planned.notes}
-    if measured:
-        facts["approximation"] = measured.to_json()
-    content = job.pack(quantize, {"verification": facts})
+    facts |= {name: item.to_json() for name, item in (("approximation", measured), ("drift", drift)) if item}
+    content = job.pack(facts)
     artifact.write(path, content)
     return Report(
         path=str(path),
@@ -134,114 +152,21 @@ def convert(
         chunk=job.chunk,
         max_abs_error=proof.max_abs_error if proof else None,
         size_bytes=len(content),
-        state_bytes=job.metadata().state_bytes,
+        state_bytes=job.state_bytes,
         signatures={name: (info.batch, info.chunk) for name, info in job.signatures.items()},
-        ops=tflite.operations(job.flatbuffer(quantize)),
+        ops=tflite.operations(job.flatbuffer),
         quantize=quantize,
         verification=proof,
-        float_verification=exact,
+        float_verification=exact_proof,
         approximation=measured,
+        drift=drift,
         notes=tuple(planned.notes),
     )
 
 
-def _measured(job: _Job, quantize: str | None, data: Any) -> Approximation:
-    candidate = StreamingModel(artifact.parse(job.pack(quantize, {}), "the converted model"))
-    return approximation(job.plan, candidate, data)
-
-
-def _verified(job: _Job, quantize: str | None, tolerance: float) -> Verification:
-    candidate = StreamingModel(artifact.parse(job.pack(quantize, {}), "the converted model"))
-    return verify(job.plan, candidate, tolerance)
-
-
-class _Job:
-    """One conversion: what is fixed, and the flatbuffers made so far."""
-
-    def __init__(self, plan: Plan, chunk: int, batches: list[int], extra: dict[str, Any]) -> None:
-        self.plan, self.chunk, self.extra = plan, chunk, extra
-        taken = {*plan.inputs, *plan.outputs, *plan.marks.values()}
-        self.layout: Layout = layout(plan, taken)
-        self.valid = free_name("valid", taken) if plan.clocks else None
-        self.signatures: dict[str, SignatureInfo] = {}
-        for steps in sorted({plan.unit, chunk}):
-            for batch in batches:
-                name = "step" if steps == plan.unit else f"chunk_{steps}"
-                self.signatures[name if batch == 1 else f"{name}_b{batch}"] = SignatureInfo(batch, steps)
-        if plan.encoded:
-            self.signatures["encode"] = SignatureInfo(1, plan.max_length)
-        self._flatbuffers: dict[str | None, bytes] = {}
-
-    def flatbuffer(self, quantize: str | None) -> bytes:
-        if quantize not in self._flatbuffers:
-            fused = self.chunk == 1
-            traced = {
-                name: trace(self.plan, self.layout, self.valid, info.batch, info.chunk, fused)
-                for name, info in self.signatures.items()
-                if name != "encode"
-            }
-            if self.plan.encoded:
-                traced["encode"] = trace_encode(self.plan, self.layout)
-            self._flatbuffers[quantize] = tflite.convert(traced, quantize)
-        return self._flatbuffers[quantize]
-
-    def metadata(self) -> Metadata:
-        inputs = []
-        for name, signal in self.plan.inputs.items():
-            high = self.plan.id_limits.get(name)
-            low = None if high is None else 0
-            inputs.append(
-                InputInfo(name, signal.shape, signal.dtype, signal.timeline is not None, low, high)  # type: ignore[arg-type]
-            )
-        outputs = []
-        for name, signal in self.plan.outputs.items():
-            assert signal.timeline is not None
-            line = signal.timeline
-            outputs.append(
-                OutputInfo(
-                    name,
-                    signal.shape,  # type: ignore[arg-type]
-                    signal.dtype,
-                    rate=(line.rate.numerator, line.rate.denominator),
-                    start=line.first,
-                    end=self.plan.flush if name in self.plan.marks else line.span(0)[1],
-                    running=signal.running,
-                    valid=self.plan.marks.get(name),
-                )
-            )
-        return Metadata(
-            fingerprint="",
-            flatbuffer_bytes=0,
-            signatures=self.signatures,
-            inputs=tuple(inputs),
-            outputs=tuple(outputs),
-            packs=self.layout.packs,
-            slots=self.layout.slots,
-            chunk=self.chunk,
-            unit=self.plan.unit,
-            delay=self.plan.delay,
-            flush=self.plan.flush,
-            valid=self.valid,
-            encode=encode_info(self.plan),
-            task=self.extra.get("task"),
-            source={
-                "keras": keras.__version__,
-                "model": self.plan.model.name,
-                **self.extra.get("source", {}),
-            },
-            plan=self.plan.table(),
-        )
-
-    def pack(self, quantize: str | None, changes: dict[str, Any]) -> bytes:
-        import dataclasses
-
-        metadata = self.metadata()
-        source = {**metadata.source, "quantize": quantize or "none"}
-        files = dict(self.extra.get("files", {}))
-        for pack, row in zip(self.layout.packs, self.layout.initial, strict=True):
-            if pack.initial:
-                files[pack.initial] = row.astype(row.dtype.newbyteorder("<")).tobytes()
-        return artifact.pack(self.flatbuffer(quantize), dataclasses.replace(metadata, source=source, **changes), files)
+def _random(planned: Plan) -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(0)
+    return [random_inputs(planned, 500, generator)]
 
 
 def _steps(name: str, value: Any, least: int) -> int | None:
@@ -260,10 +185,14 @@ def _check(chunk: Any, batch_sizes: Any, state: Any, quantize: Any, calibration:
     sizes = list(batch_sizes)
     if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
         raise InputError(f"batch_sizes is {batch_sizes!r}, expected whole numbers of streams, 1 or more")
-    if state != "external":
-        raise InputError(f"state is {state!r}, expected 'external'; other kinds are not built yet")
+    if state not in ("external", "internal"):
+        raise InputError(f"state is {state!r}, expected 'external' or 'internal'")
+    if state == "internal" and max(sizes) > 1:
+        raise InputError("internal state is that of one stream; leave batch_sizes out, or use state='external'")
     if quantize not in QUANTIZATIONS:
         raise InputError(f"quantize is {quantize!r}, expected one of {', '.join(map(repr, QUANTIZATIONS))}")
+    if quantize == "int8" and calibration is None:
+        raise InputError("quantize='int8' needs calibration=[...]: some real sequences (T, *features) of input")
     unknown = sorted(set(metadata or {}) - {"task", "files", "source"})
     if unknown:
         raise InputError(f"metadata has an unknown key {unknown[0]!r}, expected task, files and source")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from streaming.conversion.plan import Plan
 from streaming.conversion.rules.base import Env, Rule
-from streaming.conversion.signals import Signal
+from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk, Static
 from streaming.runtime.metadata import StatePack, StateSlot
 
@@ -25,17 +25,19 @@ class Layout:
     initial: tuple[np.ndarray, ...]
 
 
-def layout(plan: Plan, taken: set[str]) -> Layout:
-    """Pack the states of a plan, one tensor a dtype, under names that no input or output has."""
+def layout(plan: Plan, taken: set[str], separate: bool = False) -> Layout:
+    """Pack the states of a plan under names that no input or output has: one tensor a dtype, or one a state."""
     packs: list[StatePack] = []
     slots: list[StateSlot] = []
     initial: list[np.ndarray] = []
-    for dtype in sorted({spec.dtype for spec in plan.states.values()}):
-        name = _unused("state" if dtype == "float32" else f"state_{dtype}", taken)
-        offset, values = 0, []
-        for state, spec in plan.states.items():
-            if spec.dtype != dtype:
-                continue
+    groups: dict[str, dict[str, StateSpec]] = {}
+    for state, spec in sorted(plan.states.items(), key=lambda item: item[1].dtype):
+        group = "state" if spec.dtype == "float32" else f"state_{spec.dtype}"
+        groups.setdefault(f"{group}_{len(groups)}" if separate else group, {})[state] = spec
+    for group, specs in groups.items():
+        name, offset, values = _unused(group, taken), 0, []
+        dtype = next(iter(specs.values())).dtype
+        for state, spec in specs.items():
             slots.append(StateSlot(state, spec.shape, dtype, len(packs), offset))
             values.append(np.broadcast_to(np.asarray(spec.initial, dtype), spec.shape).ravel())
             offset += values[-1].size
@@ -53,33 +55,61 @@ def layout(plan: Plan, taken: set[str]) -> Layout:
     return Layout(tuple(packs), tuple(slots), tuple(initial))
 
 
-def trace(plan: Plan, layout: Layout, valid: str | None, batch: int, chunk: int, fused: bool) -> Any:
-    """The concrete function of one signature: `batch` streams by `chunk` steps."""
+def trace(
+    plan: Plan,
+    layout: Layout,
+    valid: str | None,
+    batch: int,
+    chunk: int,
+    fused: bool,
+    variables: dict[str, tf.Variable] | None = None,
+) -> Any:
+    """The concrete function of one signature: `batch` streams by `chunk` steps.
+
+    variables: what keeps the packed states inside the model, by pack; None: they are inputs and outputs.
+    """
     specs: dict[str, tf.TensorSpec] = {}
     for name, signal in plan.inputs.items():
         shape = (batch, chunk, *signal.shape) if signal.timeline else (batch, *signal.shape)
         specs[name] = tf.TensorSpec(shape, signal.dtype, name=name)
     if valid is not None:
         specs[valid] = tf.TensorSpec((batch, chunk), "bool", name=valid)
-    for pack in layout.packs:
-        specs[pack.input] = tf.TensorSpec((batch, pack.size), pack.dtype, name=pack.input)
-
+    if variables is None:
+        for pack in layout.packs:
+            specs[pack.input] = tf.TensorSpec((batch, pack.size), pack.dtype, name=pack.input)
     weights = [(variable, variable.numpy()) for variable in plan.model.variables]
 
     @tf.function(autograph=False)
     def step(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        tensors |= {name: variable.read_value() for name, variable in (variables or {}).items()}
         # Constants made inside the trace become part of its graph; variables would stay outside the file.
         mapping = [(variable, tf.constant(value)) for variable, value in weights]
         frozen = {id(variable): value for variable, value in weights}
         now = None if valid is None else tensors[valid]
         env = Env(batch, chunk, fused, _unpack(layout, tensors), frozen, now, plan.clocks)
         with keras.StatelessScope(state_mapping=mapping):
-            return _run(plan, layout, env, tensors)
+            results = _run(plan, layout, env, tensors)
+        for name, variable in (variables or {}).items():
+            variable.assign(results.pop(name))
+        return results
 
     return step.get_concrete_function(**specs)
 
 
+def trace_reset(layout: Layout, variables: dict[str, tf.Variable]) -> Any:
+    """The concrete function that gives states inside the model their initial values."""
+
+    @tf.function(autograph=False)
+    def reset() -> dict[str, tf.Tensor]:
+        for pack, row in zip(layout.packs, layout.initial, strict=True):
+            variables[pack.input].assign(row[None])
+        return {"done": tf.constant(True)}
+
+    return reset.get_concrete_function()
+
+
 def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    own = {id(tensor) for tensor in _captured()}
     values: dict[int, Any] = {}
     for name, signal in plan.inputs.items():
         tensor = tensors[name]
@@ -94,7 +124,7 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
             lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
         )
         outputs = step.rule.step(env, *args, **kwargs)
-        _check_captures(step.rule)
+        _check_captures(step.rule, own)
         for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
             values[id(signal)] = value
     results = {name: tf.identity(values[id(signal)].full) for name, signal in plan.outputs.items()}
@@ -105,10 +135,15 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
     return {**results, **_pack(layout, env)}
 
 
-def _check_captures(rule: Rule) -> None:
+def _captured() -> list[Any]:
+    graph = tf.compat.v1.get_default_graph()
+    return [tensor for tensor, _ in getattr(graph, "captures", ())]
+
+
+def _check_captures(rule: Rule, own: set[int]) -> None:
     """Refuse a layer that reads a variable which the model does not own: its value would stay outside the file."""
-    for tensor, _ in getattr(tf.compat.v1.get_default_graph(), "captures", ()):
-        if tensor.dtype == tf.resource:
+    for tensor in _captured():
+        if tensor.dtype == tf.resource and id(tensor) not in own:
             rule.refuse(
                 "reads a variable that the model does not track",
                 "assign it to an attribute of the layer, or make it with add_weight",

@@ -15,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
+from streaming.conversion.rollout import Samples
 from streaming.errors import NotStreamableError, StreamingError
 
 # Operations with a builtin kernel on every target, no control flow, no lists, no variables.
@@ -32,19 +33,32 @@ ALLOWED = frozenset(
 _BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 
 
-def convert(signatures: Mapping[str, Any], quantize: str | None) -> bytes:
+# What internal state needs besides.
+VARIABLES = frozenset("ASSIGN_VARIABLE CALL_ONCE READ_VARIABLE VAR_HANDLE".split())
+
+
+def convert(
+    signatures: Mapping[str, Any], quantize: str | None, module: tf.Module | None = None, samples: Samples | None = None
+) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
+
+    module: owns the variables of internal state; samples: for "int8", (signature, inputs by name).
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        tf.saved_model.save(tf.Module(), folder, signatures=dict(signatures))
+        module = module or tf.Module()
+        tf.saved_model.save(module, folder, signatures=dict(signatures))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.experimental_enable_resource_variables = bool(module.variables)
         if quantize is not None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             # Per-channel dense weights need FULLY_CONNECTED version 12, which tflite-runtime 2.14 lacks.
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+        if quantize == "int8":
+            converter.representative_dataset = samples
+            converter.target_spec.supported_ops.insert(0, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
@@ -52,7 +66,8 @@ def convert(signatures: Mapping[str, Any], quantize: str | None) -> bytes:
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:300]
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
-    foreign = sorted(set(operations(flatbuffer)) - ALLOWED)
+    allowed = ALLOWED | VARIABLES if module.variables else ALLOWED
+    foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
         raise NotStreamableError(
             f"the step model needs {', '.join(foreign)}, outside the operations that every TFLite runtime has; "

@@ -135,7 +135,7 @@ class Metadata:
         """Bytes of state that one stream carries."""
         import numpy as np
 
-        return sum(pack.size * np.dtype(pack.dtype).itemsize for pack in self.packs)
+        return sum(int(np.prod(s.shape, dtype=int)) * np.dtype(s.dtype).itemsize for s in self.slots)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, ready for `json.dumps`."""

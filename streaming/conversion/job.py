@@ -1,0 +1,156 @@
+"""One conversion: a plan, what is asked of it, and the flatbuffers and metadata made from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from streaming.conversion import tflite
+from streaming.conversion.encode import encode_info, trace_encode
+from streaming.conversion.lower import Layout, layout, trace, trace_reset
+from streaming.conversion.plan import Plan, free_name
+from streaming.conversion.rollout import Samples
+from streaming.runtime import artifact
+from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo
+from streaming.runtime.model import StreamingModel
+
+
+class Job:
+    """Makes the content of a file.
+
+    Args:
+        plan: the planned model.
+        chunk: steps of `Stream.step`.
+        batches: streams per invoke, 1 among them.
+        extra: the user's metadata: task, files, source.
+        state: "external" or "internal".
+        quantize: None, "float16", "dynamic" or "int8".
+        samples: what to calibrate "int8" on.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        chunk: int,
+        batches: list[int],
+        extra: Mapping[str, Any],
+        *,
+        state: str = "external",
+        quantize: str | None = None,
+        samples: Samples | None = None,
+    ) -> None:
+        self.plan, self.chunk, self.batches, self.extra = plan, chunk, batches, extra
+        self.state, self.quantize, self.samples = state, quantize, samples
+        taken = {*plan.inputs, *plan.outputs, *plan.marks.values()}
+        # One scale for the whole of a packed state would spoil int8: there every state is a tensor of its own.
+        self.layout: Layout = layout(plan, taken, separate=quantize == "int8")
+        self.valid = free_name("valid", taken) if plan.clocks else None
+        self.signatures: dict[str, SignatureInfo] = {}
+        for steps in sorted({plan.unit, chunk}):
+            for batch in batches:
+                name = "step" if steps == plan.unit else f"chunk_{steps}"
+                self.signatures[name if batch == 1 else f"{name}_b{batch}"] = SignatureInfo(batch, steps)
+        self._steps = dict(self.signatures)
+        if plan.encoded:
+            self.signatures["encode"] = SignatureInfo(1, plan.max_length)
+        if state == "internal":
+            self.signatures["reset"] = SignatureInfo(1, 0)
+        self._flatbuffer: bytes | None = None
+
+    def exact(self) -> Job:
+        """The same conversion in float32 with external state: what the others are held against."""
+        return Job(self.plan, self.chunk, self.batches, self.extra)
+
+    @property
+    def flatbuffer(self) -> bytes:
+        """The TFLite model, made when first asked for."""
+        if self._flatbuffer is None:
+            module, variables = tf.Module(), None
+            if self.state == "internal":
+                rows = zip(self.layout.packs, self.layout.initial, strict=True)
+                variables = {pack.input: tf.Variable(row[None], name=pack.input) for pack, row in rows}
+                module.kept = list(variables.values())
+            fused = self.chunk == 1
+            traced = {
+                name: trace(self.plan, self.layout, self.valid, info.batch, info.chunk, fused, variables)
+                for name, info in self._steps.items()
+            }
+            if self.plan.encoded:
+                traced["encode"] = trace_encode(self.plan, self.layout)
+            if variables is not None:
+                traced["reset"] = trace_reset(self.layout, variables)
+            self._flatbuffer = tflite.convert(traced, self.quantize, module, self.samples)
+        return self._flatbuffer
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of state that one stream carries."""
+        return sum(row.nbytes for row in self.layout.initial)
+
+    def model(self) -> StreamingModel:
+        """The conversion, loaded by the runtime from memory."""
+        return StreamingModel(artifact.parse(self.pack({}), "the converted model"))
+
+    def pack(self, verification: Mapping[str, Any]) -> bytes:
+        """The bytes of the file."""
+        files = dict(self.extra.get("files", {}))
+        for pack, row in zip(self.layout.packs, self.layout.initial, strict=True):
+            if pack.initial and self.state == "external":
+                files[pack.initial] = row.astype(row.dtype.newbyteorder("<")).tobytes()
+        metadata = dataclasses.replace(self.metadata(), verification=dict(verification))
+        return artifact.pack(self.flatbuffer, metadata, files)
+
+    def metadata(self) -> Metadata:
+        """What `streaming.json` says, but for the fingerprint."""
+        source = {"keras": keras.__version__, "model": self.plan.offline.name, "quantize": self.quantize or "none"}
+        return Metadata(
+            fingerprint="",
+            flatbuffer_bytes=0,
+            signatures=self.signatures,
+            inputs=tuple(self._inputs()),
+            outputs=tuple(self._outputs()),
+            packs=self.layout.packs if self.state == "external" else (),
+            slots=self.layout.slots,
+            chunk=self.chunk,
+            unit=self.plan.unit,
+            delay=self.plan.delay,
+            flush=self.plan.flush,
+            valid=self.valid,
+            state=self.state,
+            encode=encode_info(self.plan),
+            task=self.extra.get("task"),
+            source={**source, **self.extra.get("source", {})},
+            plan=self.plan.table(),
+        )
+
+    def _inputs(self) -> list[InputInfo]:
+        found = []
+        for name, signal in self.plan.inputs.items():
+            high = self.plan.id_limits.get(name)
+            low = None if high is None else 0
+            moving = signal.timeline is not None
+            found.append(InputInfo(name, signal.shape, signal.dtype, moving, low, high))  # type: ignore[arg-type]
+        return found
+
+    def _outputs(self) -> list[OutputInfo]:
+        found = []
+        for name, signal in self.plan.outputs.items():
+            line, mark = signal.timeline, self.plan.marks.get(name)
+            assert line is not None
+            found.append(
+                OutputInfo(
+                    name,
+                    signal.shape,  # type: ignore[arg-type]
+                    signal.dtype,
+                    rate=(line.rate.numerator, line.rate.denominator),
+                    start=line.first,
+                    end=self.plan.flush if mark else line.span(0)[1],
+                    running=signal.running,
+                    valid=mark,
+                )
+            )
+        return found
