@@ -397,6 +397,27 @@ def test_bench_measures(converted, capsys):
     assert json.loads(run(capsys, "bench", converted, "--steps", "30", "--json")[1])["chunk"] == 4
 
 
+def test_models_that_read_a_source_first(tmp_path, capsys, monkeypatch):
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+    _, *final = layers.LSTM(4, return_state=True)(layers.Embedding(9, 3)(source))
+    x = layers.LSTM(4, return_sequences=True)(layers.Embedding(7, 3)(target), initial_state=final)
+    path = tmp_path / "m.tflite"
+    keras.Model([source, target], layers.Dense(7)(x)).save(tmp_path / "m.keras")
+    more = ["--encode", "source", "--max-length", "6", "--batch-sizes", "1,2"]
+    assert run(capsys, "convert", tmp_path / "m.keras", path, *more)[0] == 0
+    code, text, _ = run(capsys, "inspect", path, "--plot", tmp_path / "plan.svg")
+    assert code == 0
+    assert "up to 6" in text
+    assert "from encode" in (tmp_path / "plan.svg").read_text()
+    # Six steps of 3 inputs and 4 units by 4 gates, without the product with the first state, which is zero.
+    assert describe(path)["signatures"]["encode"]["multiply_adds"] == 6 * 3 * 16 + 5 * 4 * 16
+    assert [row["streams"] for row in measure(path, 20)["throughput"]] == [1, 2]
+    code, _, err = stream_lines(capsys, monkeypatch, path, "1\n")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "encode" in err
+
+
 # the command line itself
 
 
