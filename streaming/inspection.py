@@ -10,7 +10,7 @@ import numpy as np
 
 from streaming.errors import ArtifactError
 from streaming.runtime import agreement, artifact, costs
-from streaming.runtime.metadata import SignatureInfo
+from streaming.runtime.metadata import Metadata
 
 _PLAN_FIELDS = {"name", "kind", "shape", "rate", "delay", "running", "states"}
 
@@ -33,7 +33,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise ArtifactError(f"{path}: a row of the plan has no {missing[0]!r}; convert the model again")
     cost = costs.measure(content.flatbuffer)
     signatures = {}
-    for name in sorted(cost.signatures, key=lambda name: _order(meta.signatures.get(name))):
+    for name in sorted(cost.signatures, key=lambda name: _order(name, meta)):
         found, info = cost.signatures[name], meta.signatures.get(name)
         sizes = {"batch": info.batch, "chunk": info.chunk} if info else {}
         signatures[name] = {**sizes, **dataclasses.asdict(found)}
@@ -65,8 +65,10 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def _order(info: SignatureInfo | None) -> tuple[int, int]:
-    return (info.chunk, info.batch) if info else (0, 0)
+def _order(name: str, meta: Metadata) -> tuple[bool, int, int]:
+    """Steps first, by their size."""
+    info = meta.signatures.get(name)
+    return name in agreement.OTHER, info.chunk if info else 0, info.batch if info else 0
 
 
 def _bytes(shape: tuple[int, ...], dtype: str) -> int:

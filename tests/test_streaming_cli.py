@@ -251,6 +251,24 @@ def test_inspect_prints_tables_and_json(converted, capsys):
     assert [row["inputs"] for row in found["plan"]] == [["frames"], ["wide"], ["memory"]]
 
 
+def test_quantization_and_internal_state_are_shown(saved, tmp_path, capsys):
+    np.save(tmp_path / "data.npy", np.random.default_rng(0).standard_normal((2, 30, FEATURES)).astype("float32"))
+    out = tmp_path / "int8.tflite"
+    more = ["--quantize", "int8", "--calibration", tmp_path / "data.npy"]
+    code, text, _ = run(capsys, "convert", saved, out, *more)
+    assert code == 0
+    assert "quantization drifts" in text
+    text = run(capsys, "inspect", out)[1]
+    assert "quantization int8" in text
+    assert "rms from float32 over 10,000 steps" in text
+    out = tmp_path / "internal.tflite"
+    assert run(capsys, "convert", saved, out, "--state", "internal")[0] == 0
+    text = run(capsys, "inspect", out)[1]
+    assert "a stream, internal" in text
+    assert list(describe(out)["signatures"]) == ["step", "reset"]
+    assert [row["streams"] for row in measure(out, 20)["throughput"]] == [1]
+
+
 def test_inspect_hides_what_would_drive_a_terminal(tmp_path, capsys):
     path = tmp_path / "m.tflite"
     streaming.convert(small_model(), path, metadata={"task": {"kind": "\x1b[2Jgone"}})

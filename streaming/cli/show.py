@@ -66,6 +66,7 @@ def _head(found: dict[str, Any]) -> str:
         "state": f"{size(found['state_bytes'])} a stream, {found['state']}",
         "timing": _timing(found),
         "verified": _proof(found["verification"]),
+        "drift": _drift(found["verification"].get("drift")),
         "fingerprint": found["fingerprint"],
     }
     for note in found["verification"].get("notes", []):
@@ -91,6 +92,15 @@ def _proof(verification: dict[str, Any]) -> str:
     if measured:
         text += f"; limited context costs {measured['rms_error']:.2g} rms of values up to {measured['scale']:.2g}"
     return text
+
+
+def _drift(drift: dict[str, Any] | None) -> str:
+    if not drift:
+        return ""
+    return (
+        f"{drift['rms_error']:.2g} rms from float32 over {drift['steps']:,} steps, {drift['begin']:.2g} at first and "
+        f"{drift['end']:.2g} at last"
+    )
 
 
 def _section(title: str, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -150,6 +160,12 @@ def show_report(report: Any) -> str:
     """What a conversion made."""
     sizes = (f"{name} ({batch} x {steps})" for name, (batch, steps) in report.signatures.items())
     lines = [str(report), f"signatures (streams x steps): {', '.join(sizes)}"]
+    if report.drift:
+        drift = report.drift
+        lines.append(
+            f"quantization drifts {drift.rms_error:.3g} rms over {drift.steps:,} steps, {drift.begin:.3g} at first and "
+            f"{drift.end:.3g} at last, of values up to {drift.scale:.3g}"
+        )
     if report.approximation:
         measured = report.approximation
         lines.append(
