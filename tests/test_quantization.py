@@ -13,7 +13,7 @@ from test_encode import LONGEST, SOURCE, TARGET, translator
 
 import streaming
 
-BOUND = {"float16": 0.01, "dynamic": 0.05, "int8": 0.15}  # of the largest float32 value
+BOUND = {"float16": 0.002, "dynamic": 0.02, "int8": 0.08}  # root mean square error, of the largest float32 value
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,11 @@ def model() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def sequences() -> list[np.ndarray]:
-    generator = np.random.default_rng(0)
-    return [0.2 * np.cumsum(generator.normal(size=(90, 16)), axis=0).astype("float32") for _ in range(4)]
+    noise = np.random.default_rng(0).normal(size=(4, 90, 16))
+    found = [noise[:, 0]]
+    for t in range(1, 90):
+        found.append(0.8 * found[-1] + 0.6 * noise[:, t])
+    return list(np.stack(found, axis=1).astype("float32"))
 
 
 @pytest.mark.parametrize("quantize", sorted(BOUND))
@@ -43,7 +46,7 @@ def test_close_to_float_on_every_runtime(
     stream = streaming.load(path, runtime=runtime).create_stream()
     got = np.concatenate([stream.feed(sequences[3]), stream.finish()])
     expected = np.asarray(model(sequences[3][None])[0])
-    error = np.abs(got - expected).max()
+    error = np.sqrt(np.mean((got - expected) ** 2))
     assert 0 < error < BOUND[quantize] * np.abs(expected).max()
 
 
@@ -54,41 +57,17 @@ def test_drift_over_ten_thousand_steps_does_not_grow(
     report, path = convert(model, quantize=quantize, calibration=sequences)
     drift = report.drift
     assert drift.steps == 10_000
-    assert 0 < drift.rms_error <= drift.max_abs_error < BOUND[quantize] * max(drift.scale, 0.5)
+    assert 0 < drift.rms_error < BOUND[quantize] * drift.scale
+    assert drift.rms_error <= drift.max_abs_error
     assert drift.end < 1.5 * drift.begin
     assert streaming.load(path).metadata.verification["drift"]["rms_error"] == drift.rms_error
 
 
-def test_the_states_of_real_roll_outs_calibrate_better_than_zeros(
-    model: Any, sequences: list[np.ndarray], convert: Any, monkeypatch: Any
-) -> None:
-    from streaming.runtime.stream import Stream
-
-    real, _ = convert(model, quantize="int8", calibration=sequences)
-    feed = Stream.feed
-
-    def forgetful(self: Any, x: Any) -> Any:
-        out = feed(self, x)
-        self.reset()
-        return out
-
-    import streaming.conversion.convert as module
-
-    sampler = module.sampler
-
-    def zeros(*args: Any) -> Any:
-        samples = sampler(*args)
-
-        def run() -> Any:
-            monkeypatch.setattr(Stream, "feed", forgetful)
-            yield from samples()
-            monkeypatch.setattr(Stream, "feed", feed)
-
-        return run
-
-    monkeypatch.setattr(module, "sampler", zeros)
-    blind, _ = convert(model, quantize="int8", calibration=sequences, tolerance=10.0)
-    assert real.drift.rms_error < 0.7 * blind.drift.rms_error
+def test_calibration_that_leaves_a_tensor_at_zero_is_refused(model: Any, tmp_path: Any) -> None:
+    silence = [np.zeros((20, 16), "float32")]
+    with pytest.raises(streaming.StreamingError, match="calibration"):
+        streaming.convert(model, tmp_path / "m.tflite", quantize="int8", calibration=silence)
+    assert not list(tmp_path.iterdir())
 
 
 def test_int8_activations_are_int8(model: Any, sequences: list[np.ndarray], convert: Any) -> None:

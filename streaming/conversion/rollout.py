@@ -85,13 +85,14 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
     slots = {slot.name: slot for slot in model.metadata.slots}
 
     def states(stream: Any, batch: int) -> dict[str, np.ndarray]:
-        packed, found = stream.states(), {}
+        packed = stream.states()
+        rows: dict[str, list[np.ndarray]] = {}
         for slot in meta.slots:
             source = slots[slot.name]
             size = int(np.prod(source.shape, dtype=int))
-            row = packed[source.pack][:, source.offset : source.offset + size]
-            found[meta.packs[slot.pack].input] = np.repeat(row, batch, axis=0)
-        return found
+            part = packed[source.pack][:, source.offset : source.offset + size]
+            rows.setdefault(meta.packs[slot.pack].input, []).append(part)
+        return {name: np.repeat(np.concatenate(parts, axis=1), batch, axis=0) for name, parts in rows.items()}
 
     def samples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         for name, info in meta.signatures.items():

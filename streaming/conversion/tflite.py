@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from streaming.conversion.rollout import Samples
-from streaming.errors import NotStreamableError, StreamingError
+from streaming.errors import InputError, NotStreamableError, StreamingError
 
 # Operations with a builtin kernel on every target, no control flow, no lists, no variables.
 ALLOWED = frozenset(
@@ -66,6 +66,8 @@ def convert(
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:300]
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
+    if quantize == "int8":
+        _check_scales(flatbuffer)
     allowed = ALLOWED | VARIABLES if module.variables else ALLOWED
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
@@ -74,6 +76,24 @@ def convert(
             "replace the layers that make them"
         )
     return flatbuffer
+
+
+def _check_scales(flatbuffer: bytes) -> None:
+    """Refuse a model in which a tensor was always zero during calibration: runtimes abort on scales so small."""
+    model = schema.Model.GetRootAs(flatbuffer, 0)
+    for index in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(index)
+        for place in range(graph.TensorsLength()):
+            tensor = graph.Tensors(place)
+            quantization = tensor.Quantization()
+            constant = model.Buffers(tensor.Buffer()).DataLength() > 0
+            if constant or tensor.Type() != schema.TensorType.INT8 or quantization is None:
+                continue
+            if any(quantization.Scale(i) < 1e-7 for i in range(quantization.ScaleLength())):
+                raise InputError(
+                    f"the calibration set leaves tensor {tensor.Name().decode()!r} at zero throughout; "
+                    "give sequences of real data that reach every part of the model"
+                )
 
 
 def operations(flatbuffer: bytes) -> dict[str, int]:

@@ -124,6 +124,9 @@ def verify(
 def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
     """Normal floats, integers within the tables that they index; (T, *shape), static inputs (*shape)."""
     found: dict[str, np.ndarray] = {}
+    # Ids that reach a table through other layers must not lie outside it either.
+    sizes = [layer.input_dim for layer in plan.model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+    tables = min([100, *sizes])
     for name, signal in (plan.inputs | plan.encoded).items():
         shape = tuple(size or 1 for size in signal.shape)
         shape = (length, *shape) if signal.timeline else shape
@@ -132,7 +135,7 @@ def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> di
         if signal.dtype == "float32" and name not in plan.id_limits:
             found[name] = generator.standard_normal(shape).astype("float32")
         else:
-            high = 2 if signal.dtype == "bool" else plan.id_limits.get(name, 100)
+            high = 2 if signal.dtype == "bool" else plan.id_limits.get(name, tables)
             found[name] = generator.integers(0, high, shape).astype(signal.dtype)
     return found
 

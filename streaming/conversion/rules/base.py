@@ -57,8 +57,8 @@ class Call:
 
     @property
     def kind(self) -> str:
-        """The class name of the operation."""
-        return type(self.op).__name__
+        """The class name of the operation; that of a delay which the planner inserted is Alignment."""
+        return "Alignment" if self.op is None else type(self.op).__name__
 
 
 @dataclass(frozen=True)

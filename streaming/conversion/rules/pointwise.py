@@ -26,7 +26,7 @@ class PerStep(Rule):
         if sequence and running:
             self.refuse(
                 "mixes a whole sequence with a value that is known only at its end",
-                "let the recurrent layer return sequences",
+                "return sequences, or bring in as an input what is known before",
             )
         if sequence:
             if len({len(s.shape) for s in signals if s.sequence}) > 1:
