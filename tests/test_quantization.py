@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 from test_conversion import model_of
-from test_encode import LONGEST, SOURCE, TARGET, translator
+from test_encode import LONGEST, translator
 
 import streaming
 
@@ -77,18 +77,13 @@ def test_int8_activations_are_int8(model: Any, sequences: list[np.ndarray], conv
     assert set(full.signatures) == {"step", "chunk_2"}
 
 
-def test_a_translator_in_int8(convert: Any) -> None:
-    generator = np.random.default_rng(0)
-    data = [
-        {
-            "source": generator.integers(1, SOURCE, generator.integers(2, LONGEST)),
-            "target": generator.integers(0, TARGET, 12),
-        }
-        for _ in range(8)
-    ]
-    model = translator("none", masked=False)
-    report, _ = convert(model, quantize="int8", calibration=data, encode=["source"], max_length=LONGEST)
-    assert report.verification.max_relative_error < 0.3
+def test_a_translator_takes_dynamic_and_refuses_full_int8(convert: Any) -> None:
+    model, options = translator("none"), {"encode": ["source"], "max_length": LONGEST}
+    report, _ = convert(model, quantize="dynamic", **options)
+    assert report.verification.max_relative_error < 0.1
+    data = [{"source": np.ones(3, "int32"), "target": np.ones(9, "int32")}]
+    with pytest.raises(streaming.InputError, match="does not go with encode; use quantize='dynamic'"):
+        convert(model, quantize="int8", calibration=data, **options)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ def convert(
         )
     if state == "internal" and planned.encoded:
         raise InputError("internal state does not go with encode; convert with state='external'")
+    if quantize == "int8" and planned.encoded:
+        raise InputError("quantize='int8' does not go with encode; use quantize='dynamic'")
     data = read_sequences(planned, calibration) if calibration is not None else None
     job = Job(planned, chunk or planned.unit, sorted({1, *batch_sizes}), metadata or {}, state=state, quantize=quantize)
     exact = job.exact() if quantize else None

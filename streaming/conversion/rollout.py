@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streaming.errors import InputError
-from streaming.runtime.agreement import OTHER, encode_inputs
+from streaming.runtime.agreement import OTHER
 
 if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
@@ -101,8 +101,6 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
             count = 0
             for sequence in sequences:
                 stream = model.create_stream()
-                if model.source is not None:
-                    stream.encode({n: sequence[n] for n in plan.encoded})
                 length = len(next(sequence[n] for n, s in plan.inputs.items() if s.timeline))
                 for begin in range(0, length - info.chunk + 1, info.chunk):
                     part = {
@@ -117,10 +115,6 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
                     count += 1
                     if count >= SAMPLES:
                         break
-        if model.source is not None:
-            for sequence in sequences[:SAMPLES]:
-                arrays = model.source.read({n: sequence[n] for n in plan.encoded}, finite=True)
-                yield "encode", dict(zip(encode_inputs(model.metadata), arrays, strict=True))
 
     return samples
 
