@@ -77,6 +77,15 @@ case("residual-same", lambda x: layers.Add()([x, layers.Conv1D(4, 3, padding="sa
 case("inception", inception)
 case("unet", unet)
 case("pad-and-crop", lambda x: layers.Cropping1D((1, 3))(layers.Conv1D(3, 3)(layers.ZeroPadding1D((2, 4))(x))))
+case("pad-by-hand", lambda x: layers.Conv1D(3, 3, dilation_rate=2)(layers.ZeroPadding1D((4, 0))(x)))
+case("pad-by-hand-strided", lambda x: layers.Conv1D(3, 4, strides=2)(layers.ZeroPadding1D((3, 1))(x)))
+case("pad-too-far", lambda x: layers.Conv1D(3, 2)(layers.ZeroPadding1D((4, 1))(x)))
+case("pad-output", lambda x: layers.ZeroPadding1D((2, 1))(x))
+case("pad-max", lambda x: layers.MaxPooling1D(2, 1)(layers.ZeroPadding1D((1, 0))(x)))
+case("pad-branches", lambda x: layers.Add()([x, layers.Cropping1D((0, 2))(layers.ZeroPadding1D((2, 0))(x))]))
+case("glu", lambda x: ops.multiply(*ops.split(x, 2, axis=-1)))
+case("ds-cnn-end", lambda x: layers.GlobalAveragePooling2D()(layers.Conv2D(3, (3, 3), padding="same")(image(x))))
+case("global-max-2d", lambda x: layers.GlobalMaxPooling2D()(image(x)))
 case("upsample", lambda x: layers.Conv1D(2, 3, padding="causal")(layers.UpSampling1D(3)(x)))
 case("global-average", lambda x: layers.GlobalAveragePooling1D()(layers.Conv1D(4, 3, padding="same")(x)))
 case("global-max", lambda x: layers.GlobalMaxPooling1D()(layers.Conv1D(4, 4, padding="same")(x)))
@@ -129,6 +138,8 @@ def test_on_every_runtime(name: str, runtime: str, convert: Any) -> None:
         (lambda x: layers.MaxPooling1D(2)(layers.MaxPooling1D(3)(x)), 0, 6),
         (lambda x: layers.UpSampling1D(2)(layers.MaxPooling1D(2)(x)), 0, 2),
         (inception, 2, 1),
+        (lambda x: layers.Conv1D(3, 3, dilation_rate=4)(layers.ZeroPadding1D((8, 0))(x)), 0, 1),
+        (lambda x: layers.DepthwiseConv1D(10)(layers.ZeroPadding1D((9, 0))(x)), 0, 1),
     ],
 )
 def test_delay_and_smallest_chunk(build: Any, delay: int, unit: int) -> None:

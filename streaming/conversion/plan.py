@@ -19,6 +19,7 @@ from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.whole import WholeRule, whole_signal
+from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.unfold import can_unfold, unfold, unfold_model
 from streaming.errors import InputError, NotStreamableError
@@ -245,7 +246,7 @@ class _Planner:
             inner = unfold(op, name, node.arguments.args, node.arguments.kwargs)
             signals = [item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, Signal)]
             return self.walk(inner, signals, f"{name}/")
-        args, kwargs = self._align(args, kwargs, name)
+        args, kwargs = self._align(*self._after_start(op, name, args, kwargs), name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
         whole = bool(call.signals) and all(signal.whole for signal in call.signals)
         rule: Rule = WholeRule(call) if whole else rule_for(call)
@@ -256,6 +257,23 @@ class _Planner:
             limits = self.plan.id_limits
             limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
         return keras.tree.flatten(outputs)
+
+    def _after_start(self, op: Any, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Delay sequences that begin with zeros before the stream does, except under a window that reaches so far."""
+
+        def delay(item: Any) -> Any:
+            if not isinstance(item, Signal) or item.timeline is None or item.timeline.first >= 0:
+                return item
+            return self._delay(item, -item.timeline.first)
+
+        moving = [s for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline]
+        if all(_timeline(signal).first >= 0 for signal in moving):
+            return args, kwargs
+        rule = find_rule(op)
+        window = rule is not None and issubclass(rule, WindowRule)
+        if window and rule(Call(op, name, args, kwargs, [])).reaches_before_start():  # type: ignore[misc]
+            return args, kwargs
+        return keras.tree.map_structure(delay, (args, kwargs))
 
     def _align(self, args: Any, kwargs: Any, name: str) -> tuple[Any, Any]:
         moving = [s for s in keras.tree.flatten((args, kwargs)) if isinstance(s, Signal) and s.timeline]
@@ -308,6 +326,8 @@ class _Planner:
         # Keras flattens a dict in the order of its sorted keys.
         names = sorted(structure) if isinstance(structure, dict) else self.plan.model.output_names
         for name, signal in zip(_identifiers(names), outputs, strict=True):
+            if signal.timeline is not None and signal.timeline.first < 0:
+                signal = self._delay(signal, -signal.timeline.first)
             if signal.timeline is None:
                 raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
             self.plan.outputs[name] = signal

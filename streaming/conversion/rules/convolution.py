@@ -217,25 +217,23 @@ class UpSamplingRule(Rule):
 
 @register(layers.ZeroPadding1D)
 class ZeroPaddingRule(Rule):
-    """Zeros before the start, which delay, and after the end."""
+    """Zeros before the start and after the end.
+
+    Those before the start lie before the stream: a convolution that follows finds them in its empty buffer, so that
+    padding by hand costs no delay; before any other layer the planner delays the sequence to make room for them.
+    """
 
     def plan(self) -> Signal:
         signal = self.sequence()
         before, after = self.call.op.padding
-        assert signal.timeline is not None
-        if before:
-            self.states["held"] = StateSpec((before, *signal.shape))  # type: ignore[arg-type]
-        if not signal.quiet and (before or after):
-            self.valid_of.append(signal.timeline)
-        return self.result(timeline=signal.timeline.shifted(0, before + after), quiet=True)
+        line = signal.timeline
+        assert line is not None
+        if not signal.quiet and (line.first > 0 or after):
+            self.valid_of.append(line)
+        return self.result(timeline=line.shifted(-before, after), quiet=True)
 
     def step(self, env: Env, inputs: Chunk, **kwargs: Any) -> Chunk:
-        full = self.zeroed(env, inputs, self.call.signals[0])
-        if "held" in self.states:
-            line = tf.concat([env.read(self.key("held")), full], axis=1)
-            env.write(self.key("held"), line[:, inputs.steps :])
-            full = line[:, : inputs.steps]
-        return Chunk(env.batch, inputs.steps, full=full)
+        return Chunk(env.batch, inputs.steps, full=self.zeroed(env, inputs, self.call.signals[0]))
 
 
 @register(layers.Cropping1D)

@@ -115,9 +115,9 @@ class ExpandDimsOperation(PerStep):
             self.refuse("inserts an axis before time", "insert it behind the time axis")
 
 
-@register(knp.Squeeze)
+@register(knp.Squeeze, knp.Split)
 class SqueezeOperation(PerStep):
-    """Without a feature axis of size 1."""
+    """Without a feature axis of size 1; or cut in parts along a feature axis, as gated linear units are."""
 
     def check(self) -> None:
         self.refuse_time_axis(axes_of(self.call.op))

@@ -29,12 +29,12 @@ class RunningReduction(Rule):
         if getattr(self.call.op, "keepdims", False):
             self.refuse("keeps a time axis of size 1 for a value that is known only at the end", "use keepdims=False")
         start = {"maximum": LOWEST, "minimum": -LOWEST}.get(self.kind, 0.0)
-        self.states["value"] = StateSpec(tuple(signal.shape), initial=start)  # type: ignore[arg-type]
+        features = tuple(self.call.results[0].shape[1:])
+        self.states["value"] = StateSpec(features, initial=start)
         if self.kind == "mean":
             self.states["count"] = StateSpec((1,))
         if line.first > 0:
             self.valid_of.append(line)
-        features = tuple(self.call.results[0].shape[1:])
         return Signal(self.call.name, features, signal.dtype, line, running=True)
 
     def step(self, env: Env, inputs: Chunk, *args: Any, mask: Chunk | None = None, **kwargs: Any) -> Chunk:
@@ -46,7 +46,7 @@ class RunningReduction(Rule):
             valid = env.valid(self.valid_of[0])
             keep = valid if keep is None else tf.logical_and(keep, valid)
         rows = []
-        for index, row in enumerate(inputs.rows):
+        for index, row in enumerate(map(self.over_space, inputs.rows)):
             here = None if keep is None else keep[:, index]
             if count is not None:
                 count = count + (1.0 if here is None else tf.cast(here, tf.float32)[:, None])
@@ -61,17 +61,24 @@ class RunningReduction(Rule):
             env.write(self.key("count"), count)
         return Chunk(env.batch, inputs.steps, rows=rows)
 
+    def over_space(self, row: tf.Tensor) -> tf.Tensor:
+        """A step (B, F, ..., C) reduced over its axes between batch and channels, where the layer reduces these too."""
+        axes = list(range(1, len(row.shape) - len(self.states["value"].shape)))
+        if not axes:
+            return row
+        return tf.reduce_mean(row, axes) if self.kind == "mean" else tf.reduce_max(row, axes)
+
     @property
     def _heeds_mask(self) -> bool:
         return isinstance(self.call.op, layers.GlobalAveragePooling1D)
 
 
-@register(layers.GlobalAveragePooling1D)
+@register(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
 class GlobalAverageRule(RunningReduction):
     """The mean of all steps so far."""
 
 
-@register(layers.GlobalMaxPooling1D)
+@register(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
 class GlobalMaxRule(RunningReduction):
     """The largest value so far."""
 

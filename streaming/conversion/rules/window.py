@@ -22,6 +22,11 @@ class WindowRule(Rule):
 
     padding_value = 0.0
 
+    def reaches_before_start(self) -> bool:
+        """Whether all windows end at or after the first step, over an input that begins with zeros before it."""
+        size, _, padding = self.geometry
+        return padding == "valid" and self.padding_value == 0.0 and self.sequence().timeline.first >= 1 - size  # type: ignore[union-attr]
+
     @property
     @abstractmethod
     def geometry(self) -> tuple[int, int, str]:
