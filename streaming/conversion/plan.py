@@ -270,8 +270,8 @@ class _Planner:
         if all(_timeline(signal).first >= 0 for signal in moving):
             return args, kwargs
         rule = find_rule(op)
-        window = rule is not None and issubclass(rule, WindowRule)
-        if window and rule(Call(op, name, args, kwargs, [])).reaches_before_start():  # type: ignore[misc]
+        call = Call(op, name, args, kwargs, [])
+        if rule is not None and issubclass(rule, WindowRule) and rule(call).reaches_before_start():
             return args, kwargs
         return keras.tree.map_structure(delay, (args, kwargs))
 
