@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import statistics
 import sys
@@ -123,12 +124,15 @@ def _filter(console: Console, tagger: Tagger, source: Iterable[bytes]) -> None:
 
 
 def _piped() -> bool:
-    """Whether something is piped or redirected into standard input; a closed one or /dev/null is not."""
+    """Whether standard input is a file, or a pipe with something in it; /dev/null and a silent pipe are not."""
     try:
         mode = Path(f"/dev/fd/{sys.stdin.fileno()}").stat().st_mode
     except (OSError, ValueError, AttributeError):
         return False
-    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+    if stat.S_ISFIFO(mode):
+        # Programs that start others often leave them an open pipe that never says anything.
+        return bool(select.select([sys.stdin], [], [], 0.5)[0])
+    return stat.S_ISREG(mode)
 
 
 def _tagger(model: StreamingModel) -> Tagger:

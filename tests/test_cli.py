@@ -239,3 +239,26 @@ def test_layout_keeps_tags_under_their_words_within_the_width():
     assert rows[1].split() == ["PRON", "ADV"] + ["·"] * (len(rows[1].split()) - 2)
     assert rows[1].index("ADV") == rows[0].index("quite")
     assert printable("a\tb\x07") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}"
+
+
+def test_overrides_may_stand_behind_options():
+    from rnnzoo.cli.parser import parse
+
+    arguments = parse(["train", "tagger-en-ewt-stream", "model.units=9", "--out", "x", "training.epochs=1"])
+    assert arguments.overrides == ["model.units=9", "training.epochs=1"]
+
+
+@pytest.mark.parametrize("argv", [["train", "x", "--dtype", "float17"], ["train", "x", "--outt", "y"]])
+def test_wrong_options_are_refused_before_anything_runs(argv, capsys):
+    assert main(argv) == 2
+    assert argv[2] in capsys.readouterr().err
+
+
+def test_a_silent_pipe_is_no_text(monkeypatch):
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as silent, os.fdopen(writer, "w") as speaker:
+        monkeypatch.setattr("sys.stdin", silent)
+        assert not demo._piped()
+        speaker.write("Hello .\n")
+        speaker.flush()
+        assert demo._piped()

@@ -33,7 +33,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError(f"expected a command: {', '.join(names)}; see `rnnzoo --help`")
     if command is not None and command not in names:
         raise UsageError(f"unknown command {command!r}; {suggest(command, names)}")
-    return parser.parse_args(list(argv))
+    arguments, rest = parser.parse_known_args(list(argv))
+    # argparse takes KEY=VALUE before the options only.
+    late = [word for word in rest if "=" in word and not word.startswith("-") and hasattr(arguments, "overrides")]
+    if unknown := [word for word in rest if word not in late]:
+        raise UsageError(f"unknown argument {unknown[0]!r}; see `rnnzoo {command} --help`")
+    if late:
+        arguments.overrides = [*arguments.overrides, *late]
+    return arguments
 
 
 def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
@@ -65,7 +72,8 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="YAML file, or name of a model of the zoo")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as training.epochs=3")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the run goes (runs/NAME)")
-    parser.add_argument("--dtype", default="float32", help="of the stored weights: float32 or float16")
+    kinds = ("float32", "float16")
+    parser.add_argument("--dtype", default="float32", choices=kinds, help="of the stored weights (float32)")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
 
 
@@ -78,7 +86,8 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 def _export(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     parser.add_argument("out", type=Path, metavar="OUT.tflite")
-    parser.add_argument("--quantize", metavar="KIND", help="float16, dynamic (int8 weights); float32 without it")
+    kinds = ("float16", "dynamic")
+    parser.add_argument("--quantize", choices=kinds, help="dynamic: int8 weights; float32 without it")
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:
