@@ -74,6 +74,7 @@ TOLERANCE = {None: 1e-5, "float16": 0.05, "dynamic": 0.5}
     head=st.sampled_from(sorted(HEADS)),
     factor=st.integers(1, 3),
     batch=st.sampled_from([1, 3]),
+    state=st.sampled_from(["external", "external", "internal"]),
     quantize=st.sampled_from([None, None, "float16", "dynamic"]),
     extra=st.integers(0, 9),
     data=st.data(),
@@ -84,6 +85,7 @@ def test_any_graph(
     head: str,
     factor: int,
     batch: int,
+    state: str,
     quantize: str | None,
     extra: int,
     data: Any,
@@ -106,7 +108,9 @@ def test_any_graph(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         chunk = factor * planned.unit
-        streaming.convert(model, path, chunk=chunk, batch_sizes=(1, batch), quantize=quantize, verify=False)
+        batch = batch if state == "external" else 1
+        options = {"chunk": chunk, "batch_sizes": (1, batch), "state": state, "quantize": quantize}
+        streaming.convert(model, path, verify=False, **options)
         for runtime in filter(installed, RUNTIMES):
             loaded = streaming.load(path, runtime=runtime)
             stream = loaded.create_stream()
