@@ -1,9 +1,17 @@
-"""Errors that a user of the zoo can cause, and mend."""
+"""Errors that a user of the zoo can cause, and mend: one line, what was expected, what came, what to do."""
 
 
-class ConfigError(ValueError):
+class RnnzooError(Exception):
+    """Base of every error raised by `rnnzoo`."""
+
+
+class ConfigError(RnnzooError, ValueError):
     """A configuration says something that is unknown, of the wrong type, or contradicts itself."""
 
 
-class DataError(ValueError):
+class DataError(RnnzooError, ValueError):
     """A data set is missing, damaged, or not what the model needs."""
+
+
+class Diverged(RnnzooError, ValueError):
+    """Training stopped because the loss is no longer a number."""

@@ -34,7 +34,7 @@ def run_experiment(
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
 
     Raises:
-        ConfigError, DataError, Diverged: as `rnnzoo.data.load`, `rnnzoo.training.fit` and `save_run`.
+        ConfigError, DataError, Diverged: as `rnnzoo.data.load`, `rnnzoo.training.fitting` and `save_run`.
     """
     check_free(out, overwrite)
     from rnnzoo.data import load

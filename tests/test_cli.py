@@ -262,3 +262,12 @@ def test_a_silent_pipe_is_no_text(monkeypatch):
         speaker.write("Hello .\n")
         speaker.flush()
         assert demo._piped()
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["list"], 0), (["train", "tagger-en-ewt-stream", "training.epoch=3"], 2)])
+def test_what_needs_no_model_imports_no_keras(argv, code):
+    program = (
+        "import sys; from rnnzoo.cli import main; code = main(sys.argv[1:]); "
+        "assert not {'keras', 'tensorflow'} & set(sys.modules); sys.exit(code)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, *argv], capture_output=True).returncode == code

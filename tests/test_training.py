@@ -10,13 +10,13 @@ import pytest
 from rnnzoo.data import DataConfig
 from rnnzoo.data.sources import OUT_OF_SCOPE, Source
 from rnnzoo.data.task import from_source
-from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.errors import ConfigError, DataError, Diverged
 from rnnzoo.evaluation import evaluate, score
 from rnnzoo.models import TaggerConfig, build_tagger
 from rnnzoo.training import TrainingConfig, fit
-from rnnzoo.training.callbacks import Diverged, ProgressBar
+from rnnzoo.training.callbacks import ProgressBar
 from rnnzoo.training.checkpoint import read_weights, write_weights
-from rnnzoo.training.fit import SmoothedCrossEntropy
+from rnnzoo.training.fitting import SmoothedCrossEntropy
 
 TRAINING = TrainingConfig(epochs=6, batch_size=16, learning_rate=0.02, ema=0.9, label_smoothing=0.05)
 MODEL = TaggerConfig(word_size=8, char_filters=0, affix_size=0, conv_units=16, units=16, dropout=0.0, input_dropout=0.0)

@@ -11,13 +11,10 @@ import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from rnnzoo.errors import Diverged
 from rnnzoo.training.checkpoint import write_weights
 
 Logs = dict[str, float] | None
-
-
-class Diverged(ValueError):
-    """Training stopped because the loss is no longer a number."""
 
 
 class StopOnNaN(keras.callbacks.Callback):
