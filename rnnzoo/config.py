@@ -144,7 +144,10 @@ class _Reader:
                 values[field.name] = self.value(hints[field.name], tree[field.name], key)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 raise ConfigError(f"{self.where}: {key} is missing; give it a value")
-        return kind(**values)
+        try:
+            return kind(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error}") from None
 
     def value(self, hint: Any, value: Any, key: str) -> Any:
         origin, args = typing.get_origin(hint), typing.get_args(hint)

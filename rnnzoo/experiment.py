@@ -34,17 +34,20 @@ def run_experiment(
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
 
     Raises:
-        ConfigError, DataError, Diverged: as `rnnzoo.data.load`, `rnnzoo.training.fitting` and `save_run`.
+        ConfigError, DataError, Diverged: as `rnnzoo.data.load`, `rnnzoo.training.fit` and `save_run`.
     """
     check_free(out, overwrite)
     from rnnzoo.data import load
     from rnnzoo.evaluation import evaluate
     from rnnzoo.training import fit
+    from rnnzoo.training.checkpoint import round_weights
 
     data = load(config.data, seed=config.seed)
     model = build_model(config, data.encoder)
     checkpoints = out.with_name(f"{out.name}.checkpoints")
     history = fit(model, data, config.training, seed=config.seed, run_dir=checkpoints)
+    # What is measured is what is stored.
+    round_weights(model, dtype)
     metrics = {"dev": evaluate(model, data, "dev"), "parameters": model.count_params(), "history": history}
     save_run(out, model, config, data.encoder.to_files(), metrics, dtype)
     shutil.rmtree(checkpoints)

@@ -93,14 +93,14 @@ def test_no_number_stops_with_a_clear_error(data, tmp_path):
     ("change", "said"),
     [
         ({"optimizer": "magic"}, "adam, adamw, sgd"),
-        ({"schedule": "linear"}, "cosine or constant"),
+        ({"schedule": "linear"}, "cosine, constant"),
         ({"epochs": 0}, "epochs=0"),
         ({"label_smoothing": 1.5}, "1.5"),
     ],
 )
-def test_impossible_training_is_named(change, said, data, tmp_path):
+def test_impossible_training_is_named(change, said):
     with pytest.raises(ConfigError, match=r"training\.") as error:
-        fit(build(data), data, dataclasses.replace(TRAINING, **change), seed=1, run_dir=tmp_path)
+        dataclasses.replace(TRAINING, **change)
     assert said in str(error.value)
 
 

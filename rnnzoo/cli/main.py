@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rnnzoo.cli.parser import UsageError, parse
-from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.cli.parser import parse
+from rnnzoo.errors import RnnzooError
 from rnnzoo.quiet import quiet_tensorflow
 from streaming.errors import StreamingError
 
@@ -50,12 +50,8 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").split(".")[0]
         return f"this needs {name}, which is not installed: pip install 'rnnzoo[train]'" if name in _TRAIN else None
-    if isinstance(error, UsageError | ConfigError | DataError | StreamingError) or _diverged(error):
+    if isinstance(error, RnnzooError | StreamingError):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; give a path that exists and may be used"
     return None
-
-
-def _diverged(error: BaseException) -> bool:
-    return type(error).__name__ == "Diverged"

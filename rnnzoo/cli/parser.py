@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 import rnnzoo
 from rnnzoo.cli import commands
+from rnnzoo.errors import RnnzooError
 from rnnzoo.suggest import suggest
 
 
-class UsageError(ValueError):
+class UsageError(RnnzooError, ValueError):
     """The command line says something that no command takes."""
 
 

@@ -31,6 +31,14 @@ def write_weights(model: keras.Model, path: Path, dtype: str = "float32") -> Non
     os.replace(part, path)
 
 
+def round_weights(model: keras.Model, dtype: str) -> None:
+    """Give the floating-point weights the values that they have after being stored as `dtype`."""
+    for variable in model.weights:
+        value = np.asarray(variable.numpy())
+        if value.dtype == np.float32:
+            variable.assign(value.astype(dtype).astype(np.float32))
+
+
 def read_weights(model: keras.Model, path: Path) -> None:
     """Set the weights of a model of the same architecture.
 

@@ -42,7 +42,6 @@ def fit(
         For each epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`, `learning_rate` at its end, `seconds`.
 
     Raises:
-        ConfigError: the configuration says something impossible.
         Diverged: the loss is no longer a number.
     """
     keras.utils.set_random_seed(seed)
@@ -75,9 +74,6 @@ def compile_model(model: keras.Model, config: TrainingConfig, steps: int) -> Non
         model: a model whose outputs are logits.
         config: how to train.
         steps: steps in an epoch.
-
-    Raises:
-        ConfigError: the configuration says something impossible.
     """
     model.compile(
         _optimizer(config, steps),
