@@ -171,7 +171,10 @@ def _unpack(layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tenso
     for index, pack in enumerate(layout.packs):
         slots = [slot for slot in layout.slots if slot.pack == index]
         packed = tensors[pack.input]
-        parts = tf.split(packed, [_size(slot) for slot in slots], axis=1) if len(slots) > 1 else [packed]
+        parts = [packed]
+        if len(slots) > 1:
+            # XNNPACK takes slices, and no split into unequal parts.
+            parts = [tf.slice(packed, [0, slot.offset], [packed.shape[0], _size(slot)]) for slot in slots]
         for slot, part in zip(slots, parts, strict=True):
             states[slot.name] = part if len(slot.shape) == 1 else tf.reshape(part, (part.shape[0], *slot.shape))
     return states

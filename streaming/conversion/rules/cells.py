@@ -56,19 +56,10 @@ def _nest(cell: Any, states: list[tf.Tensor]) -> Any:
     return found
 
 
-def _weights(cell: Any, env: Env, order: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Kernel (D, n U), recurrent kernel (U, n U) and bias, gates taken in the given order."""
-    units = cell.units
-
-    def reorder(variable: Any) -> np.ndarray:
-        value = env.weight(variable)
-        return np.concatenate([value[..., i * units : (i + 1) * units] for i in order], axis=-1)
-
-    return (
-        reorder(cell.kernel),
-        reorder(cell.recurrent_kernel),
-        None if cell.bias is None else reorder(cell.bias),
-    )
+def _weights(cell: Any, env: Env) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Kernel (D, n U), recurrent kernel (U, n U) and bias (n U)."""
+    bias = None if cell.bias is None else env.weight(cell.bias)
+    return env.weight(cell.kernel), env.weight(cell.recurrent_kernel), bias
 
 
 def _matmul(x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray | None) -> tf.Tensor:
@@ -88,7 +79,7 @@ def _projector(
 
 
 def _simple(cell: Any, inputs: Chunk, env: Env) -> Advance:
-    project = _projector(inputs, env, *_weights(cell, env, [0]))
+    project = _projector(inputs, env, *_weights(cell, env))
 
     def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h = cell.activation(project(index, states[0]))
@@ -98,45 +89,40 @@ def _simple(cell: Any, inputs: Chunk, env: Env) -> Advance:
 
 
 def _lstm(cell: Any, inputs: Chunk, env: Env) -> Advance:
-    project = _projector(inputs, env, *_weights(cell, env, [0, 1, 3, 2]))  # i, f, o side by side: one sigmoid
-    units = cell.units
+    project = _projector(inputs, env, *_weights(cell, env))
+    gate = cell.recurrent_activation
 
     def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h, c = states
-        gates, candidate = tf.split(project(index, h), [3 * units, units], axis=-1)
-        i, f, o = tf.split(cell.recurrent_activation(gates), 3, axis=-1)
-        c = f * c + i * cell.activation(candidate)
-        h = o * cell.activation(c)
+        # Four equal parts: XNNPACK takes no other split, and would hand every step back to the interpreter.
+        i, f, candidate, o = tf.split(project(index, h), 4, axis=-1)
+        c = gate(f) * c + gate(i) * cell.activation(candidate)
+        h = gate(o) * cell.activation(c)
         return h, [h, c]
 
     return advance
 
 
 def _gru(cell: Any, inputs: Chunk, env: Env) -> Advance:
-    kernel, recurrent, bias = _weights(cell, env, [0, 1, 2])
-    units = cell.units
+    kernel, recurrent, bias = _weights(cell, env)
+    units, gate = cell.units, cell.recurrent_activation
     input_bias, recurrent_bias = bias, None
     if cell.reset_after and bias is not None:
         # The biases of the gates add up; only the candidate's recurrent bias stays inside the reset.
         input_bias = np.concatenate([bias[0, : 2 * units] + bias[1, : 2 * units], bias[0, 2 * units :]])
-        recurrent_bias = bias[1, 2 * units :]
+        recurrent_bias = np.concatenate([np.zeros(2 * units, bias.dtype), bias[1, 2 * units :]])
     projected = inputs.like(flat=_matmul(inputs.flat, kernel, input_bias))
-
-    def gates(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        z, r = tf.split(cell.recurrent_activation(x), 2, axis=-1)
-        return z, r
 
     def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h = states[0]
-        x_gates, x_candidate = tf.split(projected.rows[index], [2 * units, units], axis=-1)
+        x_z, x_r, x_candidate = tf.split(projected.rows[index], 3, axis=-1)
         if cell.reset_after:
-            h_gates, h_candidate = tf.split(_matmul(h, recurrent, None), [2 * units, units], axis=-1)
-            z, r = gates(x_gates + h_gates)
-            if recurrent_bias is not None:
-                h_candidate = h_candidate + tf.constant(recurrent_bias)
+            h_z, h_r, h_candidate = tf.split(_matmul(h, recurrent, recurrent_bias), 3, axis=-1)
+            z, r = gate(x_z + h_z), gate(x_r + h_r)
             candidate = x_candidate + r * h_candidate
         else:
-            z, r = gates(x_gates + _matmul(h, recurrent[:, : 2 * units], None))
+            h_z, h_r = tf.split(_matmul(h, recurrent[:, : 2 * units], None), 2, axis=-1)
+            z, r = gate(x_z + h_z), gate(x_r + h_r)
             candidate = x_candidate + _matmul(r * h, recurrent[:, 2 * units :], None)
         candidate = cell.activation(candidate)
         h = candidate + z * (h - candidate)
