@@ -126,7 +126,7 @@ def _filter(console: Console, tagger: Tagger, source: Iterable[bytes]) -> None:
 def _piped() -> bool:
     """Whether standard input is a file, or a pipe with something in it; /dev/null and a silent pipe are not."""
     try:
-        mode = Path(f"/dev/fd/{sys.stdin.fileno()}").stat().st_mode
+        mode = os.fstat(sys.stdin.fileno()).st_mode
     except (OSError, ValueError, AttributeError):
         return False
     if stat.S_ISFIFO(mode):

@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import rnnzoo
 import streaming
+from rnnzoo.quiet import held_stderr
 
 if TYPE_CHECKING:
     from rnnzoo.runs import Run
     from streaming.conversion.convert import Report
+
+_CALIBRATION_SEQUENCES = 100
 
 
 def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Report:
@@ -19,11 +24,22 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Repor
     Args:
         run: what `load_run` returned.
         path: the .tflite to write.
-        quantize: as `streaming.convert` takes it.
+        quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
 
     Raises:
+        DataError: the data for the calibration cannot be found.
         StreamingError: the model cannot be streamed, or the stream differs from it.
     """
     source = {"name": run.config.name, "rnnzoo": rnnzoo.__version__}
     metadata = {"task": run.task, "files": run.encoder.to_files(), "source": source}
-    return streaming.convert(run.model, path, quantize=quantize, metadata=metadata)
+    calibration = _calibration(run) if quantize == "int8" else None
+    with held_stderr():
+        return streaming.convert(run.model, path, quantize=quantize, calibration=calibration, metadata=metadata)
+
+
+def _calibration(run: Run) -> list[dict[str, np.ndarray]]:
+    from rnnzoo.data.sources import read_source
+
+    dataset = run.config.data.dataset
+    examples = read_source(dataset, _CALIBRATION_SEQUENCES).splits["train"]
+    return [run.encoder.encode(words) for words, _ in examples]

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+from rnnzoo.errors import RnnzooError
+from streaming.errors import StreamingError
+
 
 def quiet_tensorflow() -> None:
     """Hide what TensorFlow prints while it is imported, whenever that will be; errors are shown all the same."""
@@ -55,7 +58,10 @@ class _Loader(importlib.abc.Loader):
 
 @contextlib.contextmanager
 def held_stderr() -> Iterator[None]:
-    """Standard error of the process, C++ included, goes to a file that is shown only after an exception."""
+    """Standard error of the process, C++ included, goes to a file that is shown only after a fault of the program.
+
+    An error that a user can mend says in its one line what there is to say.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     try:
@@ -63,6 +69,8 @@ def held_stderr() -> Iterator[None]:
             os.dup2(held.fileno(), 2)
             try:
                 yield
+            except (RnnzooError, StreamingError, KeyboardInterrupt):
+                raise
             except BaseException:
                 held.seek(0)
                 os.write(saved, held.read())

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load
 from zoo_runs import write_colours
 
 import streaming
@@ -51,6 +52,17 @@ def test_train_saves_a_run(place):
     assert not (place / "run.checkpoints").exists()
 
 
+def test_a_run_in_half_precision_is_measured_as_it_is_stored(place, capfd, tmp_path):
+    config, out = str(place / "colours.yaml"), tmp_path / "half"
+    assert main(["train", config, "--out", str(out), "--dtype", "float16", "training.epochs=1"]) == 0
+    stored = load((out / "weights.safetensors").read_bytes())
+    assert {str(array.dtype) for array in stored.values()} == {"float16"}
+    assert main(["evaluate", str(out), "--split", "dev", "--json", str(tmp_path / "dev.json")]) == 0
+    found = json.loads((tmp_path / "dev.json").read_text())
+    assert found["offline"]["accuracy"] == load_run(out).metrics["dev"]["accuracy"] == found["float32"]["accuracy"]
+    assert capfd.readouterr().err == ""
+
+
 def test_evaluate_writes_all_figures(place, capsys, tmp_path):
     assert main(["evaluate", str(place / "run"), "--json", str(tmp_path / "figures.json")]) == 0
     found = json.loads((tmp_path / "figures.json").read_text())
@@ -71,10 +83,12 @@ def test_evaluate_says_what_cannot_be_streamed(tmp_path, capsys):
     assert "not streamed: " in capsys.readouterr().out
 
 
-def test_export_makes_a_file_that_tags(place, capsys, tmp_path):
-    for options in ([], ["--quantize", "dynamic"]):
+def test_export_makes_a_file_that_tags(place, capfd, tmp_path):
+    for options in ([], ["--quantize", "none"], ["--quantize", "dynamic"], ["--quantize", "int8"]):
         assert main(["export", str(place / "run"), str(tmp_path / "x.tflite"), *options]) == 0
-        assert "max error" in capsys.readouterr().out
+        shown = capfd.readouterr()
+        assert "max error" in shown.out
+        assert shown.err == ""
         assert len(streaming.pipeline(tmp_path / "x.tflite").tag(["red", "blue"])) == 2
 
 
@@ -174,11 +188,14 @@ def test_each_line_is_tagged_before_the_next_is_read(place):
         (["evaluate", "nowhere"], "no pretrained model is called 'nowhere'"),
         (["evaluate", "./nowhere"], "is no saved run"),
         (["evaluate", "RUN/config.yaml"], "is no saved run"),
-        (["evaluate", "RUN", "--split", "tset"], "unknown split 'tset'"),
+        (["evaluate", "RUN", "--split", "tset"], "expected one of train, dev, test; received 'tset'"),
         (["evaluate", "RUN", "--json", "nowhere/x.json"], "nowhere"),
         (["evaluate", "RUN", "--jsno", "x"], "--jsno"),
         (["export", "RUN", "nowhere/x.tflite"], "nowhere does not exist"),
-        (["export", "RUN", "x.tflite", "--quantize", "int4"], "'int4'"),
+        (
+            ["export", "RUN", "x.tflite", "--quantize", "int4"],
+            "expected one of none, float16, dynamic, int8; received",
+        ),
         (["demo", "file.txt"], "expected `-`"),
         (["demo", "-", "--text", "x"], "both"),
         (["demo", "--text", " "], "the text is empty"),

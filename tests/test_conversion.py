@@ -258,6 +258,7 @@ def test_branches_of_different_delay_are_aligned(convert: Any) -> None:
 REFUSALS = {
     "go_backwards": (lambda x: layers.LSTM(3, go_backwards=True)(x), "lstm.*backwards.*go_backwards=False"),
     "channels_first": (lambda x: layers.GlobalAveragePooling1D("channels_first")(x), "global_average.*channels before"),
+    "glu": (lambda x: layers.Activation("glu")(x), "activation.*halves the width.*ops.split"),
     "group_norm": (lambda x: layers.GroupNormalization(2)(x), "group_normalization.*over time"),
     "flatten": (lambda x: layers.Reshape((-1, 3))(x), "reshape.*steps are mixed"),
     "lambda": (lambda x: layers.Lambda(lambda y: y * 2)(x), "lambda.*cannot be inspected"),

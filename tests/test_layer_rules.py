@@ -173,6 +173,19 @@ def test_rates_that_do_not_meet_are_refused(tmp_path: Any) -> None:
         streaming.convert(model_of(lambda x: layers.Concatenate()([x, layers.Conv1D(3, 3)(x)])), tmp_path / "m.tflite")
 
 
+def test_preprocessing_of_ids_and_bins(runtime: str, convert: Any) -> None:
+    ids = keras.Input((None, 1), dtype="int32", name="ids")
+    values = keras.Input((None,), name="values")
+    hot = layers.CategoryEncoding(7, output_mode="one_hot")(ids)
+    bins = layers.Embedding(4, 3)(layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0])(values))
+    model = randomize(keras.Model([ids, values], layers.GRU(3)(layers.Concatenate()([hot, bins]))))
+    _, path = convert(model, verify=False)
+    generator = np.random.default_rng(0)
+    x = {"ids": generator.integers(0, 7, (9, 1)).astype("int32"), "values": generator.normal(size=9).astype("float32")}
+    got = streaming.load(path, runtime=runtime).create_stream().feed(x)
+    np.testing.assert_allclose(got[-1], model([x["ids"][None], x["values"][None]])[0], rtol=1e-5, atol=1e-6)
+
+
 def test_masking_and_means_over_unmasked_steps(convert: Any) -> None:
     x = keras.Input((None, 4))
     y = layers.Masking()(x)

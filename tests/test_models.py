@@ -65,17 +65,14 @@ def test_classifier_gives_one_row(cell, encoder):
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("kind", "values", "said"),
     [
-        (dataclasses.replace(SMALL, bidirectional=True), r"model\.bidirectional.*model\.lookahead"),
-        (dataclasses.replace(SMALL, cell="elman"), r"model\.cell.*lstm, gru.*'elman'"),
+        (TaggerConfig, {"bidirectional": True}, r"model\.bidirectional.*model\.lookahead"),
+        (TaggerConfig, {"cell": "elman"}, r"model\.cell.*lstm, gru.*'elman'"),
+        (ClassifierConfig, {"cell": "elman"}, r"model\.cell.*lstm, gru.*'elman'"),
+        (ClassifierConfig, {"layers": 0}, r"model\.layers"),
     ],
 )
-def test_contradictions_name_their_keys(config, said, encoder):
+def test_contradictions_name_their_keys(kind, values, said):
     with pytest.raises(ConfigError, match=said):
-        build_tagger(config, encoder)
-
-
-def test_classifier_needs_a_layer(encoder):
-    with pytest.raises(ConfigError, match=r"model\.layers"):
-        build_classifier(ClassifierConfig(layers=0), encoder)
+        kind(**values)

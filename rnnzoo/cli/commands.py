@@ -41,7 +41,8 @@ def export(arguments: argparse.Namespace) -> None:
     from rnnzoo.export import export_run
     from rnnzoo.runs import load_run
 
-    print(export_run(load_run(run_path(arguments.source)), arguments.out, arguments.quantize))
+    quantize = None if arguments.quantize == "none" else arguments.quantize
+    print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize))
 
 
 def demo(arguments: argparse.Namespace) -> None:

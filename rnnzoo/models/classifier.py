@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keras
 
-from rnnzoo.errors import ConfigError
 from rnnzoo.layers import PaddedEmbedding
 from rnnzoo.models.config import ClassifierConfig
 from rnnzoo.models.recurrent import recurrent_layer
@@ -21,12 +20,7 @@ def build_classifier(config: ClassifierConfig, encoder: WordEncoder) -> keras.Mo
     Returns:
         A functional model; input `words` (B, T) of int32, output logits (B, L). It reads all T steps:
         sequences of one batch have one length.
-
-    Raises:
-        ConfigError: the cell is unknown, or there is no layer.
     """
-    if config.layers < 1:
-        raise ConfigError(f"model.layers is at least 1; received {config.layers}")
     words = keras.Input((None,), dtype="int32", name="words")
     rate = config.word_dropout
     x = PaddedEmbedding(len(encoder.words), config.word_size, unknown_rate=rate, name="word_embedding")(words)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rnnzoo.errors import ConfigError
+
+Cell = Literal["lstm", "gru"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class TaggerConfig:
         input_dropout: rate on the vectors of words, characters and affixes, in training.
         word_dropout: rate at which known words become the unknown word, in training.
         affix_dropout: the same for affixes.
+
+    Raises:
+        ConfigError: `bidirectional` and `lookahead` contradict each other, or the cell is unknown.
     """
 
     word_size: int = 128
@@ -38,7 +46,7 @@ class TaggerConfig:
     lookahead: int = 2
     project: int = 0
     conv_units: int = 256
-    cell: str = "lstm"
+    cell: Cell = "lstm"
     units: int = 256
     layers: int = 1
     bidirectional: bool = False
@@ -46,6 +54,14 @@ class TaggerConfig:
     input_dropout: float = 0.4
     word_dropout: float = 0.1
     affix_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_cell(self.cell)
+        if self.bidirectional and self.lookahead:
+            raise ConfigError(
+                "model.bidirectional=true reads to the end of the sentence and leaves model.lookahead="
+                f"{self.lookahead} nothing to do: set model.lookahead=0, or model.bidirectional=false to stream"
+            )
 
 
 @dataclass(frozen=True)
@@ -59,11 +75,24 @@ class ClassifierConfig:
         layers: recurrent layers.
         dropout: rate between layers, in training.
         word_dropout: rate at which known words become the unknown word, in training.
+
+    Raises:
+        ConfigError: the cell is unknown, or there is no layer.
     """
 
     word_size: int = 128
-    cell: str = "lstm"
+    cell: Cell = "lstm"
     units: int = 192
     layers: int = 1
     dropout: float = 0.4
     word_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_cell(self.cell)
+        if self.layers < 1:
+            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
+
+
+def _check_cell(cell: str) -> None:
+    if cell not in get_args(Cell):
+        raise ConfigError(f"model.cell is one of {', '.join(get_args(Cell))}; received {cell!r}")

@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from rnnzoo.errors import ConfigError
 from rnnzoo.layers import CharCNN, LookaheadConv, PaddedEmbedding
 from rnnzoo.models.config import TaggerConfig
 from rnnzoo.models.recurrent import recurrent_layer
@@ -26,15 +25,7 @@ def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
     Returns:
         A functional model; inputs `words` (B, T), `chars` (B, T, C), `affixes` (B, T, A), those the encoder
         makes, all int32; output logits (B, T, L).
-
-    Raises:
-        ConfigError: `bidirectional` and `lookahead` contradict each other, or the cell is unknown.
     """
-    if config.bidirectional and config.lookahead:
-        raise ConfigError(
-            "model.bidirectional=true reads to the end of the sentence and leaves model.lookahead="
-            f"{config.lookahead} nothing to do: set model.lookahead=0, or model.bidirectional=false to stream"
-        )
     inputs, parts = _embed(config, encoder)
     x = keras.layers.Concatenate(name="embedded")(parts) if len(parts) > 1 else parts[0]
     x = keras.layers.Dropout(config.input_dropout, name="embedded_dropout")(x)

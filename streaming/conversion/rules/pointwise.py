@@ -183,6 +183,8 @@ class ActivationRule(PerStep):
         layer, signal = self.call.op, self.call.signals[0]
         if isinstance(layer, layers.Softmax):
             self.refuse_time_axis(axes_of(layer))
+        elif getattr(layer.activation, "__name__", "") == "glu":
+            self.refuse("halves the width, which Keras does not know of an activation", "use ops.split and a product")
         elif getattr(layer.activation, "__name__", "") in self._along_axis and not signal.shape:
             self.refuse("works along the time axis", "give its input a feature axis, (B, T, D)")
 

@@ -89,5 +89,7 @@ class PreprocessingRule(PerStep):
         signal = self.call.signals[0]
         if isinstance(self.call.op, layers.Normalization) and signal.sequence:
             self.refuse_time_axis(list(self.call.op.axis) if self.call.op.axis else [-1])
+        if isinstance(self.call.op, layers.CategoryEncoding) and signal.sequence and not signal.shape:
+            self.refuse("encodes along time where a sequence has one step", "give its ids a feature axis, (B, T, 1)")
         if isinstance(self.call.op, layers.CategoryEncoding) and self.call.op.output_mode != "one_hot":
             self.refuse(f"counts over an axis (output_mode={self.call.op.output_mode!r})", "use output_mode='one_hot'")
