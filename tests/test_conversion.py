@@ -456,6 +456,19 @@ def test_only_allowed_operations(convert: Any) -> None:
     assert report.ops["FULLY_CONNECTED"] >= 3
 
 
+def test_the_report_says_what_each_signature_costs(convert: Any) -> None:
+    model = model_of(lambda x: layers.Dense(3, use_bias=False)(layers.LSTM(5, return_sequences=True)(x)))
+    report, _ = convert(model, chunk=4, batch_sizes=(1, 2))
+    one = (6 + 5) * 20 + 5 * 3
+    assert {name: cost.multiply_adds for name, cost in report.costs.items()} == {
+        "step": one,
+        "step_b2": 2 * one,
+        "chunk_4": 4 * one,
+        "chunk_4_b2": 8 * one,
+    }
+    assert all(cost.weight_bytes >= 4 * ((6 + 5) * 20 + 20 + 15) for cost in report.costs.values())
+
+
 def test_conversion_leaves_the_model_as_it_was(convert: Any) -> None:
     model = model_of(nested)
     before = [np.array(w) for w in model.get_weights()]

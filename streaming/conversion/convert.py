@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verifi
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError
 from streaming.runtime import artifact
+from streaming.runtime.costs import Cost, measure
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
@@ -31,7 +32,8 @@ class Report:
     model in the verification, None where it was switched off; size_bytes of the file; state_bytes of one stream;
     signatures: name -> (batch, steps); ops: operation -> count over all signatures; approximation: where a layer
     sees less than offline by the user's leave, the measured difference; drift: of a quantized stream from the float32
-    one over 10,000 steps; notes: for which lengths the stream is exact.
+    one over 10,000 steps; costs: of each signature, its multiply-adds, bytes of weights and operations;
+    notes: for which lengths the stream is exact.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Report:
     float_verification: Verification | None
     approximation: Approximation | None = None
     drift: Drift | None = None
+    costs: dict[str, Cost] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -162,6 +165,7 @@ def convert(
         float_verification=exact_proof,
         approximation=measured,
         drift=drift,
+        costs=measure(job.flatbuffer).signatures,
         notes=tuple(planned.notes),
     )
 
@@ -193,6 +197,8 @@ def _check(chunk: Any, batch_sizes: Any, state: Any, quantize: Any, calibration:
         raise InputError("internal state is that of one stream; leave batch_sizes out, or use state='external'")
     if quantize not in QUANTIZATIONS:
         raise InputError(f"quantize is {quantize!r}, expected one of {', '.join(map(repr, QUANTIZATIONS))}")
+    if state == "internal" and quantize == "int8":
+        raise InputError("internal state does not go with quantize='int8'; use quantize='dynamic' or external state")
     if quantize == "int8" and calibration is None:
         raise InputError("quantize='int8' needs calibration=[...]: some real sequences (T, *features) of input")
     unknown = sorted(set(metadata or {}) - {"task", "files", "source"})
