@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rnnzoo.errors import ConfigError, DataError, Diverged, RnnzooError
 from rnnzoo.registry import list_models
 
 if TYPE_CHECKING:
     import keras
 
 __version__ = "0.1.0"
-__all__ = ["create", "list_models", "load"]
+__all__ = ["ConfigError", "DataError", "Diverged", "RnnzooError", "create", "list_models", "load"]
 
 
 def create(name: str, **overrides: Any) -> keras.Model:

@@ -180,6 +180,10 @@ def test_each_line_is_tagged_before_the_next_is_read(place):
         (["train", "nope.yaml"], "cannot read nope.yaml"),
         (["train", "tagger-en-ewt-steram"], "did you mean 'tagger-en-ewt-stream'?"),
         (["train", "RUN/../colours.yaml", "training.epoch=3"], "did you mean 'training.epochs'?"),
+        (
+            ["train", "RUN/../colours.yaml", "training.epochs=0"],
+            "training.epochs and training.batch_size are at least 1",
+        ),
         (["train", "RUN/../colours.yaml", "--out", "RUN"], "holds a saved run"),
         (["train", "RUN/../colours.yaml", "--out", "RUN/.."], "is no saved run"),
         (["train", "RUN/../colours.yaml", "data.dataset=conll:nowhere", "--out", "RUN2"], "does not exist"),
@@ -281,7 +285,16 @@ def test_a_silent_pipe_is_no_text(monkeypatch):
         assert demo._piped()
 
 
-@pytest.mark.parametrize(("argv", "code"), [(["list"], 0), (["train", "tagger-en-ewt-stream", "training.epoch=3"], 2)])
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["list"], 0),
+        (["info", "intent-clinc"], 0),
+        (["train", "tagger-en-ewt-stream", "training.epoch=3"], 2),
+        (["train", "tagger-en-ewt-stream", "training.optimizer=magic"], 2),
+        (["train", "tagger-en-ewt-stream", "model.bidirectional=true"], 2),
+    ],
+)
 def test_what_needs_no_model_imports_no_keras(argv, code):
     program = (
         "import sys; from rnnzoo.cli import main; code = main(sys.argv[1:]); "

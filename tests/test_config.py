@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 
+import rnnzoo
 from rnnzoo.config import _Reader, dump_config, load_config, parse_config
 from rnnzoo.errors import ConfigError
 from rnnzoo.models.config import ClassifierConfig, TaggerConfig
@@ -153,3 +154,9 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9\n")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_config(tmp_path / "latin.yaml")
+
+
+def test_every_error_of_the_zoo_has_one_base():
+    for error in (rnnzoo.ConfigError, rnnzoo.DataError, rnnzoo.Diverged):
+        assert issubclass(error, rnnzoo.RnnzooError)
+        assert issubclass(error, ValueError)
