@@ -5,7 +5,7 @@ States matter: calibrated on zero states instead of those that a stream comes to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from streaming.runtime.agreement import OTHER
 
 if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
+    from streaming.conversion.signals import Signal
     from streaming.runtime.metadata import Metadata
     from streaming.runtime.model import StreamingModel
 
@@ -49,40 +50,59 @@ def read_sequences(plan: Plan, data: Any) -> list[dict[str, np.ndarray]]:
     """The user's sequences, each an array (T, *features) or a dict by input name.
 
     Raises:
-        InputError: an input is missing, or has another shape or kind of numbers than the model's.
+        InputError: an input is missing, has another shape or kind of numbers than the model's, or values that are
+            not finite or outside the table that they index.
     """
-    found = []
+    if not isinstance(data, Iterable) or isinstance(data, dict | str):
+        raise InputError(f"calibration is {type(data).__name__}, expected a list of sequences (T, *features)")
+    wanted, found = plan.inputs | plan.encoded, []
     for index, item in enumerate(data):
         given = item if isinstance(item, dict) else {next(iter(plan.inputs)): item}
-        wanted = plan.inputs | plan.encoded
+        where = f"calibration sequence {index}"
         if set(given) != set(wanted):
-            raise InputError(f"calibration sequence {index} has inputs {sorted(given)}, expected {sorted(wanted)}")
-        sequence = {}
-        for name, signal in wanted.items():
-            array = np.asarray(given[name])
-            features = signal.shape[1:] if signal.spread else signal.shape
-            moving = signal.timeline is not None or signal.spread
-            if array.shape[1 if moving else 0 :] != features or array.ndim != len(features) + moving:
-                shape = ("steps", *features) if moving else features
-                raise InputError(
-                    f"calibration sequence {index}: input {name!r} has shape {array.shape}, expected {shape}; "
-                    "give sequences without a batch axis"
-                )
-            if array.dtype.kind not in ("fiu" if signal.dtype == "float32" else "iub"):
-                raise InputError(f"calibration sequence {index}: input {name!r} is {array.dtype}, not {signal.dtype}")
-            sequence[name] = array.astype(signal.dtype)
+            raise InputError(f"{where} has inputs {sorted(given)}, expected {sorted(wanted)}")
+        sequence = {n: _read(f"{where}: input {n!r}", given[n], s, plan.id_limits.get(n)) for n, s in wanted.items()}
+        lengths = {name: len(sequence[name]) for name, signal in plan.inputs.items() if signal.timeline}
+        if len(set(lengths.values())) > 1:
+            raise InputError(f"{where} has inputs of different lengths {lengths}; give each as many steps")
         found.append(sequence)
     if not found:
         raise InputError("the calibration set is empty; give some sequences of real data")
     return found
 
 
+def _read(where: str, value: Any, signal: Signal, limit: int | None) -> np.ndarray:
+    array = np.asarray(value)
+    features = signal.shape[1:] if signal.spread else signal.shape
+    moving = signal.timeline is not None or signal.spread
+    if array.shape[1 if moving else 0 :] != features or array.ndim != len(features) + moving:
+        shape = ("steps", *features) if moving else features
+        raise InputError(
+            f"{where} has shape {array.shape}, expected {shape}; give a list of sequences without a batch axis"
+        )
+    if array.dtype.kind not in ("fiu" if signal.dtype == "float32" else "iub"):
+        raise InputError(f"{where} is {array.dtype}, not {signal.dtype}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{where} holds NaN or infinity; give clean data")
+    if limit is not None and array.size and not 0 <= array.min() <= array.max() < limit:
+        raise InputError(f"{where} has ids from {array.min()} to {array.max()}, expected 0 to {limit - 1}")
+    return array.astype(signal.dtype)
+
+
 def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[dict[str, np.ndarray]]) -> Samples:
     """Samples of every signature: inputs as they come, with the states that the float32 stream has then.
 
     model: the float32 stream; meta: of the model to be calibrated, whose states are tensors of their own.
+
+    Raises:
+        InputError: all sequences are shorter than a chunk, so that its signature would not be calibrated.
     """
     slots = {slot.name: slot for slot in model.metadata.slots}
+    longest = max(_length(plan, sequence) for sequence in sequences)
+    if longest < meta.chunk:
+        raise InputError(
+            f"the longest calibration sequence has {longest} steps, a chunk {meta.chunk}; give a longer one"
+        )
 
     def states(stream: Any, batch: int) -> dict[str, np.ndarray]:
         packed = stream.states()
@@ -98,23 +118,19 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
         for name, info in meta.signatures.items():
             if name in OTHER:
                 continue
-            count = 0
-            for sequence in sequences:
+            # Chunks begin at every step, so that short sequences too show many of them.
+            begins = [range(0, _length(plan, s) - info.chunk + 1, meta.unit) for s in sequences]
+            stride = -(-sum(map(len, begins)) // SAMPLES)
+            for sequence, places in zip(sequences, begins, strict=True):
                 stream = model.create_stream()
-                length = len(next(sequence[n] for n, s in plan.inputs.items() if s.timeline))
-                for begin in range(0, length - info.chunk + 1, info.chunk):
-                    part = {
-                        n: sequence[n][begin : begin + info.chunk] if s.timeline else sequence[n]
-                        for n, s in plan.inputs.items()
-                    }
-                    sample = {n: np.repeat(x[None], info.batch, axis=0) for n, x in part.items()}
-                    if meta.valid:
-                        sample[meta.valid] = np.ones((info.batch, info.chunk), bool)
-                    yield name, {**sample, **states(stream, info.batch)}
-                    stream.feed(part)
-                    count += 1
-                    if count >= SAMPLES:
-                        break
+                for index, begin in enumerate(places):
+                    if index % stride == 0:
+                        part = _cut(plan, sequence, begin, begin + info.chunk)
+                        sample = {n: np.repeat(x[None], info.batch, axis=0) for n, x in part.items()}
+                        if meta.valid:
+                            sample[meta.valid] = np.ones((info.batch, info.chunk), bool)
+                        yield name, {**sample, **states(stream, info.batch)}
+                    stream.feed(_cut(plan, sequence, begin, begin + meta.unit))
 
     return samples
 
@@ -126,19 +142,26 @@ def measure_drift(
     names = list(plan.inputs)
     long = {name: _repeated([s[name] for s in sequences]) for name in names if plan.inputs[name].timeline}
     rest = {name: sequences[0][name] for name in names if name not in long}
-    streams = [exact.create_stream(), quantized.create_stream()]
-    outputs = [stream.feed({**long, **rest}) for stream in streams]
-    found = [_flat(output) for output in outputs]
-    error = np.abs(found[0] - found[1])
-    tenth = max(1, len(error) // 10)
+    # Outputs may come at different rates and delays, so each has its own first and last tenth.
+    expected, found = (_outputs(model.create_stream().feed({**long, **rest})) for model in (exact, quantized))
+    errors = [np.abs(a - b) for a, b in zip(expected, found, strict=True)]
+    tenths = [max(1, len(error) // 10) for error in errors]
     return Drift(
         steps=DRIFT_STEPS,
-        max_abs_error=float(error.max()),
-        rms_error=_rms(error),
-        begin=_rms(error[:tenth]),
-        end=_rms(error[-tenth:]),
-        scale=float(np.abs(found[0]).max()),
+        max_abs_error=max(float(error.max()) for error in errors),
+        rms_error=_rms(errors),
+        begin=_rms([error[:n] for error, n in zip(errors, tenths, strict=True)]),
+        end=_rms([error[-n:] for error, n in zip(errors, tenths, strict=True)]),
+        scale=max(float(np.abs(rows).max()) for rows in expected),
     )
+
+
+def _length(plan: Plan, sequence: dict[str, np.ndarray]) -> int:
+    return len(next(sequence[name] for name, signal in plan.inputs.items() if signal.timeline))
+
+
+def _cut(plan: Plan, sequence: dict[str, np.ndarray], begin: int, end: int) -> dict[str, np.ndarray]:
+    return {n: sequence[n][begin:end] if s.timeline else sequence[n] for n, s in plan.inputs.items()}
 
 
 def _repeated(arrays: list[np.ndarray]) -> np.ndarray:
@@ -146,10 +169,10 @@ def _repeated(arrays: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([joined] * (-(-DRIFT_STEPS // len(joined))))[:DRIFT_STEPS]
 
 
-def _flat(outputs: Any) -> np.ndarray:
+def _outputs(outputs: Any) -> list[np.ndarray]:
     columns = outputs.values() if isinstance(outputs, dict) else [outputs]
-    return np.concatenate([c.reshape(len(c), -1).astype("float64") for c in columns if c.size], axis=1)
+    return [column.astype("float64") for column in columns if column.size]
 
 
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+def _rms(errors: list[np.ndarray]) -> float:
+    return float(np.sqrt(np.mean(np.concatenate([error.ravel() for error in errors]) ** 2)))

@@ -99,6 +99,8 @@ def verify(
     stream = model.create_stream()
     worst, relative, steps = 0.0, 0.0, 0
     lengths = _lengths(plan, model.chunk)
+    quantized = model.metadata.source.get("quantize", "none")
+    remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
     for index, length in enumerate(lengths):
         inputs = (
             random_inputs(plan, length, generator) if data is None else _part(plan, data[index % len(data)], length)
@@ -116,6 +118,7 @@ def verify(
                     raise ParityError(
                         f"output {name!r} of the stream differs from the offline model by {error:.3g} on {length} "
                         f"steps (values up to {scale:.3g}), more than {tolerance:g} relative; no file was written"
+                        f"{remedy}"
                     )
         steps += length
     return Verification(len(lengths), steps, worst, relative, tolerance, model.runtime)
