@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import keras
@@ -77,6 +78,76 @@ def test_int8_activations_are_int8(model: Any, sequences: list[np.ndarray], conv
     assert set(full.signatures) == {"step", "chunk_2"}
 
 
+def test_outputs_of_different_delays_and_rates_have_one_drift(sequences: list[np.ndarray], convert: Any) -> None:
+    x = keras.Input((None, 16))
+    ahead = layers.Conv1D(4, 5, padding="same")(x)
+    slow = layers.Conv1D(4, 3, strides=2, padding="causal")(x)
+    model = keras.Model(x, {"ahead": ahead, "slow": slow, "now": layers.LSTM(6, return_sequences=True)(x)})
+    report, path = convert(model, quantize="int8", calibration=sequences)
+    assert 0 < report.drift.rms_error < BOUND["int8"] * report.drift.scale
+    data = np.concatenate(sequences)
+    stream, expected = streaming.load(path).create_stream(), model(data[None])
+    got = [stream.feed(data), stream.finish()]
+    for name, rows in expected.items():
+        error = np.abs(np.concatenate([piece[name] for piece in got]) - np.asarray(rows)[0])
+        assert error.max() <= 1.5 * report.drift.max_abs_error
+
+
+def test_chunks_are_calibrated_on_sequences_a_little_longer(
+    model: Any, sequences: list[np.ndarray], convert: Any
+) -> None:
+    short = [sequence[begin : begin + 12] for sequence in sequences for begin in range(0, 72, 12)]
+    _, path = convert(model, quantize="int8", calibration=short, chunk=10)
+    stream = streaming.load(path).create_stream()
+    got = np.concatenate([*(stream.step(part) for part in np.split(sequences[0], 9)), stream.finish()])
+    expected = np.asarray(model(sequences[0][None])[0])
+    error = np.sqrt(np.mean((got - expected) ** 2))
+    # A signature that no sample reached would stay in float32, without any error.
+    assert 0.001 * np.abs(expected).max() < error < BOUND["int8"] * np.abs(expected).max()
+    with pytest.raises(streaming.InputError, match="has 9 steps, a chunk 10; give a longer one"):
+        convert(model, quantize="int8", calibration=[sequence[:9] for sequence in sequences], chunk=10)
+
+
+def test_batches_of_streams_in_int8(model: Any, sequences: list[np.ndarray], convert: Any) -> None:
+    _, path = convert(model, quantize="int8", calibration=sequences, batch_sizes=(1, 4))
+    loaded = streaming.load(path)
+    streams = [loaded.create_stream() for _ in sequences]
+    steps = [loaded.step_streams(streams, [s[t : t + 1] for s in sequences]) for t in range(90)]
+    for index, sequence in enumerate(sequences):
+        got = np.concatenate([rows[index] for rows in steps])
+        expected = np.asarray(model(sequence[None])[0])[: len(got)]
+        assert np.sqrt(np.mean((got - expected) ** 2)) < BOUND["int8"] * np.abs(expected).max()
+
+
+def test_a_model_too_fine_for_int8_is_refused_with_the_remedy(sequences: list[np.ndarray], convert: Any) -> None:
+    # A running sum has no range that calibration could find.
+    model = model_of(lambda x: layers.GlobalAveragePooling1D()(layers.Dense(4)(x)), 16)
+    with pytest.raises(streaming.ParityError, match="no file was written; 'int8' is too coarse for the model"):
+        convert(model, quantize="int8", calibration=[sequence[:9] for sequence in sequences], tolerance=0.01)
+    with pytest.raises(streaming.InputError, match="internal state does not go with quantize='int8'"):
+        convert(model, quantize="int8", calibration=sequences, state="internal")
+
+
+@pytest.mark.parametrize("quantize", [None, "dynamic"])
+def test_an_embedding_costs_one_row_a_step(quantize: str | None, runtime: str, convert: Any) -> None:
+    ids = keras.Input((None,), dtype="int32")
+    times = []
+    for rows in (100, 100_000):
+        table = layers.Embedding(rows, 32)(ids)
+        model = keras.Model(ids, layers.GRU(8, return_sequences=True)(table))
+        report, path = convert(model, quantize=quantize, verify=False)
+        stream, x = streaming.load(path, runtime=runtime).create_stream(), np.zeros(1, "int32")
+        samples = []
+        for _ in range(50):
+            begin = time.perf_counter()
+            stream.step(x)
+            samples.append(time.perf_counter() - begin)
+        times.append(min(samples))
+    assert report.size_bytes < 100_000 * 32 * (5 if quantize is None else 1.3)
+    # Reading the whole of the large table would take hundreds of microseconds.
+    assert times[1] < 5 * times[0] + 2e-5
+
+
 def test_a_translator_takes_dynamic_and_refuses_full_int8(convert: Any) -> None:
     model, options = translator("none"), {"encode": ["source"], "max_length": LONGEST}
     report, _ = convert(model, quantize="dynamic", **options)
@@ -95,9 +166,22 @@ def test_a_translator_takes_dynamic_and_refuses_full_int8(convert: Any) -> None:
         ([np.ones((1, 9, 16), "float32")], "without a batch axis"),
         ([{"y": np.ones((9, 16))}], r"has inputs \['y'\]"),
         ([np.array([["a"] * 16])], "is <U1"),
+        ([np.full((9, 16), np.nan)], "calibration sequence 0: input .* holds NaN or infinity"),
+        (np.ones((9, 16), "float32"), "give a list of sequences"),
+        (9, "calibration is int, expected a list"),
     ],
 )
 def test_bad_calibration_sets(data: Any, match: str, model: Any, tmp_path: Any) -> None:
     with pytest.raises(streaming.InputError, match=match):
         streaming.convert(model, tmp_path / "m.tflite", quantize="int8", calibration=data)
     assert not list(tmp_path.iterdir())
+
+
+def test_ids_outside_the_table_and_unequal_lengths_are_refused(convert: Any) -> None:
+    ids, x = keras.Input((None,), dtype="int32", name="ids"), keras.Input((None, 3), name="x")
+    both = layers.Concatenate()([layers.Embedding(9, 4)(ids), x])
+    model = keras.Model([ids, x], layers.GRU(3, return_sequences=True)(both))
+    for numbers, match in ((np.full(7, 9), "ids from 9 to 9, expected 0 to 8"), (np.zeros(6, "int32"), "lengths")):
+        data = [{"ids": numbers, "x": np.ones((7, 3), "float32")}]
+        with pytest.raises(streaming.InputError, match=match):
+            convert(model, quantize="int8", calibration=data)
