@@ -1,0 +1,87 @@
+"""Another sample rate, for a signal that comes in blocks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from streaming.errors import InputError
+from streaming.runtime.audio.features import as_samples
+
+_CROSSINGS = 32  # of the sinc on each side
+_ROLLOFF = 0.94  # of the smaller half rate: what lies above would fold back
+_BETA = 10.0  # of the Kaiser window: side lobes at -100 dB
+_MOST_PHASES = 100_000
+
+
+class Resampler:
+    """Band-limited interpolation with a Kaiser-windowed sinc (Smith, "Digital Audio Resampling"), block by block.
+
+    Args:
+        source: samples a second of the signal.
+        target: samples a second that come out.
+
+    Raises:
+        InputError: a rate is no positive whole number, or their ratio is too odd.
+    """
+
+    def __init__(self, source: int, target: int):
+        if source < 1 or target < 1:
+            raise InputError(f"sample rates {source} and {target}: expected whole numbers, 1 or more")
+        divisor = math.gcd(source, target)
+        self._up, self._down = target // divisor, source // divisor
+        scale = min(1.0, target / source) * _ROLLOFF
+        self._half = math.ceil(_CROSSINGS / scale)
+        if self._up * self._half > _MOST_PHASES * _CROSSINGS:
+            raise InputError(
+                f"{source} to {target} samples a second: the ratio has no small terms; choose another rate"
+            )
+        offsets = np.arange(1 - self._half, self._half + 1) - np.arange(self._up)[:, None] / self._up
+        inside = np.clip(1.0 - (offsets / self._half) ** 2, 0.0, None)
+        kernel = np.sinc(offsets * scale) * np.i0(_BETA * np.sqrt(inside))
+        self._kernel = kernel / kernel.sum(axis=1, keepdims=True)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the signal."""
+        self._held = np.zeros(self._half - 1)
+        self._taken = self._given = 0
+        # Position of the first held sample.
+        self._origin = 1 - self._half
+
+    def feed(self, samples: np.ndarray) -> np.ndarray:
+        """Take any number of samples (N,); gives those that are ready, of float64.
+
+        Raises:
+            InputError: the samples are not one row of numbers.
+        """
+        samples = as_samples(samples)
+        self._taken += len(samples)
+        return self._advance(samples, self._taken - 1 - self._half)
+
+    def finish(self) -> np.ndarray:
+        """The rest, up to the end of the signal: N samples become ceil(N * target / source)."""
+        rest = self._advance(np.zeros(self._half), self._taken - 1)
+        self.reset()
+        return rest
+
+    def _advance(self, samples: np.ndarray, last: int) -> np.ndarray:
+        """Samples of the output up to input position `last`; output m lies at m * down / up."""
+        signal = np.concatenate([self._held, samples])
+        end = max(self._given, -(-(last + 1) * self._up // self._down))
+        places = np.arange(self._given, end) * self._down
+        bases, phases = places // self._up, places % self._up
+        first = bases + 1 - self._half - self._origin
+        windows = np.lib.stride_tricks.sliding_window_view(signal, 2 * self._half)
+        found = np.einsum("nk,nk->n", windows[first], self._kernel[phases]) if len(first) else np.zeros(0)
+        self._given = end
+        keep = end * self._down // self._up + 1 - self._half - self._origin
+        self._held, self._origin = signal[keep:], self._origin + keep
+        return found
+
+
+def resample(samples: np.ndarray, source: int, target: int) -> np.ndarray:
+    """A whole signal at another rate: (N,) -> (ceil(N * target / source),) of float64."""
+    made = Resampler(source, target)
+    return np.concatenate([made.feed(samples), made.finish()])
