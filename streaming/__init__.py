@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from streaming.errors import (
     ArtifactError,
+    BacklogError,
     InputError,
     NotStreamableError,
     ParityError,
@@ -18,18 +19,21 @@ from streaming.errors import (
 
 if TYPE_CHECKING:
     from streaming.conversion.convert import Report, convert
+    from streaming.runtime.batcher import StreamBatcher
     from streaming.runtime.model import StreamingModel, load
     from streaming.runtime.stream import Stream
     from streaming.runtime.tasks import pipeline
 
 __all__ = [
     "ArtifactError",
+    "BacklogError",
     "InputError",
     "NotStreamableError",
     "ParityError",
     "Report",
     "StateMismatchError",
     "Stream",
+    "StreamBatcher",
     "StreamingError",
     "StreamingModel",
     "convert",
@@ -40,6 +44,7 @@ __all__ = [
 _HOMES = {
     "Report": "streaming.conversion.convert",
     "convert": "streaming.conversion.convert",
+    "StreamBatcher": "streaming.runtime.batcher",
     "StreamingModel": "streaming.runtime.model",
     "load": "streaming.runtime.model",
     "Stream": "streaming.runtime.stream",

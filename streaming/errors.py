@@ -23,3 +23,7 @@ class StateMismatchError(StreamingError):
 
 class InputError(StreamingError, ValueError):
     """A value given to a stream or converter has the wrong shape, dtype or content."""
+
+
+class BacklogError(StreamingError):
+    """More calls wait than are allowed; nothing was taken, try again later."""

@@ -116,3 +116,28 @@ def _gather(model: StreamingModel, streams: Sequence[Stream], unused: int) -> li
 
 def _filled(column: np.ndarray, row: np.ndarray, unused: int) -> np.ndarray:
     return np.concatenate([column, *[row] * unused]) if unused else column
+
+
+def advance(
+    model: StreamingModel, streams: Sequence[Stream], values: Sequence[Sequence[np.ndarray]], size: int
+) -> tuple[list[list[np.ndarray]], list[int]]:
+    """Take different streams `size` steps on, each by its inputs and mask (1, ...).
+
+    Returns what the invokes returned for each stream, arrays (1, ...), and the batch of each invoke.
+    """
+    found: list[list[np.ndarray]] = []
+    batches: list[int] = []
+    count = len(model.recipe.outputs) - sum(1 for pack in model.metadata.packs if pack.output)
+    for part, batch in _parts(model, len(streams)):
+        members = streams[part]
+        unused = batch - len(members)
+        columns = [np.concatenate(column) for column in zip(*values[part], strict=True)]
+        slab = _gather(model, members, unused)
+        run = model.engines.get().run(batch, size)
+        results = run([*(_filled(column, column[:1], unused) for column in columns), *slab])
+        for row, stream in enumerate(members):
+            rows = [array[row : row + 1].copy() for array in results]
+            stream.put_states(rows[count:])
+            found.append(rows)
+        batches.append(batch)
+    return found, batches

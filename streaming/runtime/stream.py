@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # An array where the model has one output, a dict of arrays by name where it has several. Only the model knows
 # which, so a union would make every caller test what it knows already.
 Arrays = Any
+# Yields (steps, inputs and mask of one stream) for each invoke, is sent its results, returns what the call returns.
+Work = Generator[tuple[int, list[np.ndarray]], Sequence[np.ndarray], Arrays]
 
 _CLOSED = ("", "finished", "closed", "without its source")
 _NAN = ("raise", "pass")
@@ -113,44 +115,11 @@ class Stream:
 
     def feed(self, x: Any) -> Arrays:
         """Take any number of steps, also none: (n, *features) -> (m, *features). Raises as `step`."""
-        if self._closed:
-            self._refuse()
-        arrays = self._inputs.read(x, None, self._finite)
-        if self._pending and self._held is not None:
-            arrays = self._inputs.join(self._held, arrays)
-        steps = self._inputs.steps(arrays)
-        states, position, done = self.states(), self._position, 0
-        pieces: list[list[np.ndarray]] = []
-        while steps - done >= self._unit:
-            size = self._chunk if steps - done >= self._chunk else self._unit
-            part = [*self._inputs.cut(arrays, done, done + size), *self._ones[size], *states]
-            results = self._engine().run(1, size)(part)
-            states = results[self._count :]
-            pieces.append([self._ready(results, i, position, None) for i in range(len(self._outputs))])
-            done, position = done + size, position + size
-        self._slab, self._row, self._position = states, None, position
-        self._pending, self._held = steps - done, None
-        if self._pending or self._static:
-            self.hold(self._inputs.cut(arrays, done, steps))
-        return self._joined(pieces)
+        return self._drive(self.feeding(self.read_feed(x)))
 
     def finish(self) -> Arrays:
         """What the delay still holds back; afterwards the stream is closed until `reset`."""
-        if self._closed:
-            self._refuse()
-        total, states, position = self.position, self.states(), self._position
-        end = total + self.model.metadata.flush if total else 0
-        pieces: list[list[np.ndarray]] = []
-        while position < end:
-            part = self._inputs.padded(self._held, position - self._position, self._unit)
-            part += [*self._mask(self._unit, total - position), *states]
-            results = self._engine().run(1, self._unit)(part)
-            states = results[self._count :]
-            pieces.append([self._ready(results, i, position, total) for i in range(len(self._outputs))])
-            position += self._unit
-        self._slab, self._row, self._position = states, None, total
-        self._pending, self._held, self._closed = 0, None, "finished"
-        return self._joined(pieces)
+        return self._drive(self.finishing())
 
     def run(self, source: Iterable[Any]) -> Iterator[Arrays]:
         """Feed each item of a source and yield what comes out, the rest after the last; finishes the stream."""
@@ -210,7 +179,70 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # What `batch.step_streams` needs of each of its streams.
+    # What the runs over many streams need of each of theirs.
+
+    def read_feed(self, x: Any) -> list[np.ndarray]:
+        """Check any number of steps, one array (1, n, ...) an input; the stream does not move. Raises InputError."""
+        return self._inputs.read(x, None, self._finite)
+
+    def feeding(self, arrays: list[np.ndarray]) -> Work:
+        """The invokes of `feed`: yields the steps and the values of each, is sent what it returned."""
+        if self._closed:
+            self._refuse()
+        if self._pending and self._held is not None:
+            arrays = self._inputs.join(self._held, arrays)
+        steps, done = self._inputs.steps(arrays), 0
+        pieces: list[list[np.ndarray]] = []
+        while steps - done >= self._unit:
+            size = self._chunk if steps - done >= self._chunk else self._unit
+            results = yield size, [*self._inputs.cut(arrays, done, done + size), *self._ones[size]]
+            pieces.append([self._ready(results, i, self._position, None) for i in range(len(self._outputs))])
+            done, self._position = done + size, self._position + size
+        self._pending, self._held = steps - done, None
+        if self._pending or self._static:
+            self.hold(self._inputs.cut(arrays, done, steps))
+        return self._joined(pieces)
+
+    def finishing(self) -> Work:
+        """The invokes of `finish`, as those of `feeding`."""
+        if self._closed:
+            self._refuse()
+        begin, total = self._position, self.position
+        end = total + self.model.metadata.flush if total else 0
+        pieces: list[list[np.ndarray]] = []
+        while self._position < end:
+            part = self._inputs.padded(self._held, self._position - begin, self._unit)
+            results = yield self._unit, [*part, *self._mask(self._unit, total - self._position)]
+            pieces.append([self._ready(results, i, self._position, total) for i in range(len(self._outputs))])
+            self._position += self._unit
+        self._position, self._pending, self._held, self._closed = total, 0, None, "finished"
+        return self._joined(pieces)
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """All that a call changes, for `go_back`; arrays of states are never written to."""
+        return self._slab, self._row, self._position, self._pending, self._held, self._closed
+
+    def go_back(self, snapshot: tuple[Any, ...]) -> None:
+        """Undo what was done since."""
+        self._slab, self._row, self._position, self._pending, self._held, self._closed = snapshot
+
+    def put_states(self, states: Sequence[np.ndarray]) -> None:
+        """Take over packed states, (1, size) each."""
+        self._slab, self._row = states, None
+
+    def _drive(self, work: Work) -> Arrays:
+        before = self.snapshot()
+        try:
+            size, values = next(work)
+            while True:
+                results = self._engine().run(1, size)([*values, *self.states()])
+                self._slab, self._row = results[self._count :], None
+                size, values = work.send(results)
+        except StopIteration as end:
+            return end.value
+        except BaseException:
+            self.go_back(before)
+            raise
 
     def read_step(self, x: Any) -> list[np.ndarray]:
         """Check one chunk, one array (1, ...) an input; the stream does not move. Raises as `step`."""
