@@ -14,8 +14,6 @@ from rnnzoo.runs import read_encoder
 if TYPE_CHECKING:
     import keras
 
-    from streaming.runtime.text import WordEncoder
-
 
 def create_model(name: str, overrides: Mapping[str, Any]) -> keras.Model:
     """What `rnnzoo.create` does."""
@@ -24,7 +22,7 @@ def create_model(name: str, overrides: Mapping[str, Any]) -> keras.Model:
     return build_model(config, _encoder(name, config))
 
 
-def build_model(config: ExperimentConfig, encoder: WordEncoder) -> keras.Model:
+def build_model(config: ExperimentConfig, encoder: Any) -> keras.Model:
     """The model of an experiment, its weights drawn by the experiment's seed."""
     import keras
 
@@ -32,9 +30,9 @@ def build_model(config: ExperimentConfig, encoder: WordEncoder) -> keras.Model:
     return model_builder(config.topology)(config.model, encoder)
 
 
-def _encoder(name: str, config: ExperimentConfig) -> WordEncoder:
+def _encoder(name: str, config: ExperimentConfig) -> Any:
     if name in bundle_paths():
-        return read_encoder(bundle_paths()[name])
-    from rnnzoo.data import load
+        return read_encoder(bundle_paths()[name], config.topology)
+    from rnnzoo.problems import load_problem
 
-    return load(config.data, seed=config.seed).encoder
+    return load_problem(config).encoder

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry import model_config, topologies
+from rnnzoo.registry import data_config, model_config, topologies
 from rnnzoo.suggest import suggest
 
 if typing.TYPE_CHECKING:
@@ -79,23 +79,22 @@ def parse_config(text: str, where: str, overrides: Iterable[str] = ()) -> Experi
 
 def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | None = None) -> ExperimentConfig:
     """The same from nested dicts; `origin` tells for a dotted key which override has set it."""
-    from rnnzoo.data.config import DataConfig
     from rnnzoo.training.config import TrainingConfig
 
     reader = _Reader(where, origin or {})
     reader.check_keys(ExperimentConfig, tree, "")
-    topology = tree.get("topology")
+    if "name" not in tree:
+        raise ConfigError(f"{where}: name is missing; say what the experiment is called")
+    name, topology = reader.value(str, tree["name"], "name"), tree.get("topology")
     if topology not in topologies():
         raise ConfigError(
             f"{reader.place('topology')}: expected one of {', '.join(topologies())}; received {topology!r}"
         )
-    kinds = {"data": DataConfig, "model": model_config(topology), "training": TrainingConfig}
+    kinds = {"data": data_config(topology), "model": model_config(topology), "training": TrainingConfig}
     found = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
     sections: dict[str, Any] = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
-    if "name" not in tree:
-        raise ConfigError(f"{where}: name is missing; say what the experiment is called")
     return ExperimentConfig(
-        name=reader.value(str, tree["name"], "name"),
+        name=name,
         topology=topology,
         seed=reader.value(int, tree.get("seed", 0), "seed"),
         **sections,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streaming
 from rnnzoo.building import build_model
@@ -14,6 +13,9 @@ from rnnzoo.config import ExperimentConfig
 from rnnzoo.export import export_run
 from rnnzoo.quiet import held_stderr
 from rnnzoo.runs import Run, check_free, save_run
+
+if TYPE_CHECKING:
+    from rnnzoo.problems.base import Problem
 
 # Name in the figures -> `quantize` of the conversion.
 STREAMED = {"float32": None, "int8": "dynamic"}
@@ -34,22 +36,21 @@ def run_experiment(
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
 
     Raises:
-        ConfigError, DataError, Diverged: as `rnnzoo.data.load`, `rnnzoo.training.fit` and `save_run`.
+        ConfigError, DataError, Diverged: as `load_problem`, `rnnzoo.training.fit` and `save_run`.
     """
     check_free(out, overwrite)
-    from rnnzoo.data import load
-    from rnnzoo.evaluation import evaluate
+    from rnnzoo.problems import load_problem
     from rnnzoo.training import fit
     from rnnzoo.training.checkpoint import round_weights
 
-    data = load(config.data, seed=config.seed)
-    model = build_model(config, data.encoder)
+    problem = load_problem(config)
+    model = build_model(config, problem.encoder)
     checkpoints = out.with_name(f"{out.name}.checkpoints")
-    history = fit(model, data, config.training, seed=config.seed, run_dir=checkpoints)
+    history = fit(model, problem, config.training, seed=config.seed, run_dir=checkpoints)
     # What is measured is what is stored.
     round_weights(model, dtype)
-    metrics = {"dev": evaluate(model, data, "dev"), "parameters": model.count_params(), "history": history}
-    save_run(out, model, config, data.encoder.to_files(), metrics, dtype)
+    metrics = {"dev": problem.evaluate(model, "dev"), "parameters": model.count_params(), "history": history}
+    save_run(out, model, config, problem.encoder.to_files(), metrics, dtype)
     shutil.rmtree(checkpoints)
     return metrics
 
@@ -69,37 +70,33 @@ def evaluate_run(run: Run, split: str = "test") -> dict[str, Any]:
     Raises:
         DataError: the data set or the split cannot be found.
     """
-    from rnnzoo.data import load
-    from rnnzoo.evaluation import evaluate
+    from rnnzoo.problems import load_problem
 
-    data = load(run.config.data, seed=run.config.seed)
     # The run's own vocabularies: the data may have been prepared anew since.
-    data = dataclasses.replace(data, encoder=run.encoder, _encoded={})
-    data.examples(split)
+    problem = load_problem(run.config, run.encoder)
+    problem.examples(split)
     found: dict[str, Any] = {
         "name": run.config.name,
         "dataset": run.config.data.dataset,
         "split": split,
         "parameters": run.model.count_params(),
-        "offline": evaluate(run.model, data, split),
+        "offline": problem.evaluate(run.model, split),
     }
     try:
         for name, quantize in STREAMED.items():
-            found[name] = _evaluate_streamed(run, data, split, quantize)
+            found[name] = _evaluate_streamed(run, problem, split, quantize)
     except streaming.NotStreamableError as error:
         found["not_streamable"] = str(error)
     return found
 
 
-def _evaluate_streamed(run: Run, data: Any, split: str, quantize: str | None) -> dict[str, Any]:
-    from rnnzoo.evaluation import evaluate_stream
-
+def _evaluate_streamed(run: Run, problem: Problem, split: str, quantize: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         report = export_run(run, path, quantize)
         with held_stderr():
             model = streaming.load(path)
-        metrics = evaluate_stream(model, data, split)
+        metrics = problem.evaluate_stream(model, split)
     return {
         **metrics,
         "size_bytes": report.size_bytes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,8 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Repor
 
 
 def _calibration(run: Run) -> list[dict[str, np.ndarray]]:
-    from rnnzoo.data.sources import read_source
+    from rnnzoo.problems import load_problem
 
-    dataset = run.config.data.dataset
-    examples = read_source(dataset, _CALIBRATION_SEQUENCES).splits["train"]
-    return [run.encoder.encode(words) for words, _ in examples]
+    data = dataclasses.replace(run.config.data, limit=_CALIBRATION_SEQUENCES)
+    problem = load_problem(dataclasses.replace(run.config, data=data), run.encoder)
+    return [{name: row[name] for name in problem.input_names} for row in problem.arrays("train")]

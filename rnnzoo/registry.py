@@ -6,25 +6,41 @@ import fnmatch
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.suggest import suggest
+
+if TYPE_CHECKING:
+    from rnnzoo.data.config import DataConfig
+    from rnnzoo.problems.base import Problem
 
 CONFIG_FILE = "config.yaml"
 _CONFIGS, _BUNDLES = "zoo_configs", "pretrained"
 
 
 class _Topology(NamedTuple):
-    """Where the configuration class and the builder of a topology are: named, so that nothing is imported early."""
+    """Where the parts of a topology are: named, so that nothing is imported early."""
 
-    config: str
+    data: str
+    model: str
     builder: str
+    problem: str
 
 
 _TOPOLOGIES = {
-    "tagger": _Topology("rnnzoo.models.config:TaggerConfig", "rnnzoo.models.tagger:build_tagger"),
-    "classifier": _Topology("rnnzoo.models.config:ClassifierConfig", "rnnzoo.models.classifier:build_classifier"),
+    "tagger": _Topology(
+        data="rnnzoo.data.config:WordsConfig",
+        model="rnnzoo.models.config:TaggerConfig",
+        builder="rnnzoo.models.tagger:build_tagger",
+        problem="rnnzoo.problems.tagger:TaggerProblem",
+    ),
+    "classifier": _Topology(
+        data="rnnzoo.data.config:WordsConfig",
+        model="rnnzoo.models.config:ClassifierConfig",
+        builder="rnnzoo.models.classifier:build_classifier",
+        problem="rnnzoo.problems.classifier:ClassifierProblem",
+    ),
 }
 
 
@@ -33,14 +49,24 @@ def topologies() -> tuple[str, ...]:
     return tuple(_TOPOLOGIES)
 
 
+def data_config(topology: str) -> type[DataConfig]:
+    """The class of the `data` section of a topology."""
+    return _resolve(_TOPOLOGIES[topology].data)
+
+
 def model_config(topology: str) -> type:
     """The class of the `model` section of a topology."""
-    return _resolve(_TOPOLOGIES[topology].config)
+    return _resolve(_TOPOLOGIES[topology].model)
 
 
 def model_builder(topology: str) -> Callable[..., Any]:
     """The function (config, encoder) -> keras.Model of a topology; importing it imports Keras."""
     return _resolve(_TOPOLOGIES[topology].builder)
+
+
+def problem_class(topology: str) -> type[Problem]:
+    """How a topology is trained, measured and exported."""
+    return _resolve(_TOPOLOGIES[topology].problem)
 
 
 def _resolve(place: str) -> Any:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnnzoo.config import ExperimentConfig, dump_config, load_config
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.registry import CONFIG_FILE, model_builder
+from rnnzoo.registry import CONFIG_FILE, model_builder, problem_class
 from streaming.errors import StreamingError
-from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
     import keras
@@ -44,14 +43,13 @@ class Run:
     path: Path
     config: ExperimentConfig
     model: keras.Model
-    encoder: WordEncoder
+    encoder: Any
     metrics: dict[str, Any]
 
     @property
     def task(self) -> dict[str, Any]:
         """What a streaming artifact made from it says about its task."""
-        labels, dataset = len(self.encoder.labels), self.config.data.dataset
-        return {"kind": self.config.topology, "labels": labels, "dataset": dataset}
+        return problem_class(self.config.topology).task(self.config.data, self.encoder)
 
 
 def save_run(
@@ -113,7 +111,7 @@ def load_run(path: str | Path) -> Run:
     path = Path(path)
     check_run(path)
     config = load_config(path / CONFIG_FILE)
-    encoder = read_encoder(path)
+    encoder = read_encoder(path, config.topology)
     model = model_builder(config.topology)(config.model, encoder)
     _check_tables(model, encoder, path)
     read_weights(model, path / WEIGHTS_FILE)
@@ -197,15 +195,15 @@ def _check_unique(model: keras.Model) -> None:
         raise ConfigError(f"two weights are called {twice!r}; give each layer of the model a name of its own")
 
 
-def read_encoder(path: Path) -> WordEncoder:
+def read_encoder(path: Path, topology: str) -> Any:
     """The encoder of a run; raises DataError where its files are missing or damaged."""
     try:
-        return WordEncoder.from_files(read_files(path))
+        return problem_class(topology).read_encoder(read_files(path))
     except StreamingError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _check_tables(model: keras.Model, encoder: WordEncoder, path: Path) -> None:
+def _check_tables(model: keras.Model, encoder: Any, path: Path) -> None:
     """Name the vocabulary where reading the weights would only name a shape."""
     found = _shapes(path)
     for variable in model.weights:

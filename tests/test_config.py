@@ -10,9 +10,16 @@ import rnnzoo
 from rnnzoo.config import _Reader, dump_config, load_config, parse_config
 from rnnzoo.errors import ConfigError
 from rnnzoo.models.config import ClassifierConfig, TaggerConfig
-from rnnzoo.registry import config_paths
+from rnnzoo.registry import config_paths, topologies
 
-TEXT = "name: small\ntopology: tagger\nseed: 3\nmodel: {units: 8, char_widths: [2, 3]}\ntraining: {clip_norm: null}\n"
+TEXT = """
+name: small
+topology: tagger
+seed: 3
+data: {dataset: x}
+model: {units: 8, char_widths: [2, 3]}
+training: {clip_norm: null}
+"""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def test_wrong_values_are_named(tree, said):
 
 def test_topology_decides_the_class_of_the_model():
     assert parse_config(TEXT, "t").model == TaggerConfig(units=8, char_widths=(2, 3))
-    assert isinstance(parse_config("name: x\ntopology: classifier\n", "t").model, ClassifierConfig)
+    assert isinstance(parse_config("name: x\ntopology: classifier\ndata: {dataset: y}\n", "t").model, ClassifierConfig)
 
 
 def test_dumped_configurations_come_back():
@@ -112,7 +119,7 @@ def test_overrides_win_and_are_yaml():
         ("seed.x=3", "'seed' is no section"),
         ("training.epochs=[", "not valid YAML"),
         ("training=3", "override 'training=3': expected a section"),
-        ("topology=taggr", "override 'topology=taggr': expected one of tagger, classifier; received 'taggr'"),
+        ("topology=taggr", f"override 'topology=taggr': expected one of {', '.join(topologies())}; received 'taggr'"),
     ],
 )
 def test_wrong_overrides_are_named(override, said):
@@ -130,7 +137,8 @@ def test_wrong_overrides_are_named(override, said):
         ("name: x\nname: y\ntopology: tagger\n", "line 2: not valid YAML (the key 'name' comes twice)"),
         ("topology: tagger\n", "name is missing"),
         ("name: 3\ntopology: tagger\n", "name: expected text; received 3"),
-        ("name: x\n", "topology: expected one of tagger, classifier; received None"),
+        ("name: x\n", f"topology: expected one of {', '.join(topologies())}; received None"),
+        ("name: x\ntopology: tagger\n", "data.dataset is missing"),
         ("name: x\ntopology: [tagger]\n", "received ['tagger']"),
         ("name: x\ntopology: tagger\ndata: 5\n", "data: expected a section"),
         ("name: !!python/object/apply:os.getcwd []\ntopology: tagger\n", "not valid YAML"),

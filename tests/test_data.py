@@ -1,5 +1,6 @@
 """Vocabularies, batches, user files, the mirror; real data where a mirror is at hand."""
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -7,10 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from rnnzoo.data import DataConfig, load, mirror
-from rnnzoo.data.sources import Source
-from rnnzoo.data.task import from_source
+from rnnzoo.data import Source, WordsConfig, known_datasets, mirror, read_source, register_dataset
 from rnnzoo.errors import DataError
+from rnnzoo.problems.classifier import ClassifierProblem
+from rnnzoo.problems.tagger import TaggerProblem
 
 SENTENCES = [
     (["The", "dog", "barks", "."], ["DET", "NOUN", "VERB", "PUNCT"]),
@@ -18,7 +19,15 @@ SENTENCES = [
     (["the", "cat", "sleeps"], ["DET", "NOUN", "VERB"]),
 ]
 UNSEEN = [(["The", "zebra", "oh"], ["DET", "NOUN", "INTJ"])]
-SOURCE = Source("tagger", {"train": SENTENCES, "dev": UNSEEN, "test": UNSEEN})
+SOURCE = Source("words-tags", {"train": SENTENCES, "dev": UNSEEN, "test": UNSEEN})
+
+
+def config(dataset="own", **fields):
+    return WordsConfig(dataset=dataset, **fields)
+
+
+def load(config):
+    return TaggerProblem.from_source(read_source(config), config)
 
 
 def write_conllu(folder, sentences):
@@ -32,14 +41,14 @@ def write_conllu(folder, sentences):
 
 
 def test_vocabulary_comes_from_training_words_only():
-    data = from_source(SOURCE, DataConfig(min_count=1))
+    data = TaggerProblem.from_source(SOURCE, config(min_count=1))
     assert set(data.encoder.words.entries) == {"the", "a", "dog", "cat", "barks", "sleeps", "."}
     assert data.labels == ("DET", "NOUN", "PUNCT", "VERB")
-    assert set(from_source(SOURCE, DataConfig(min_count=2)).encoder.words.entries) == {"the", "dog"}
+    assert set(TaggerProblem.from_source(SOURCE, config(min_count=2)).encoder.words.entries) == {"the", "dog"}
 
 
 def test_batches_hold_every_label_once_and_weigh_padding_nothing():
-    data = from_source(SOURCE, DataConfig())
+    data = TaggerProblem.from_source(SOURCE, config())
     seen = 0
     for inputs, labels, weights in data.dataset("train", 2, training=False).as_numpy_iterator():
         assert inputs["words"].shape == labels.shape == weights.shape
@@ -50,13 +59,14 @@ def test_batches_hold_every_label_once_and_weigh_padding_nothing():
 
 
 def test_labels_unknown_to_training_weigh_nothing():
-    data = from_source(SOURCE, DataConfig())
+    data = TaggerProblem.from_source(SOURCE, config())
     _, _, weights = next(data.dataset("dev", 2, training=False).as_numpy_iterator())
     np.testing.assert_array_equal(weights, [[1, 1, 0, 0]])
 
 
 def test_training_order_follows_the_seed():
-    data = from_source(Source("tagger", {"train": SENTENCES * 20, "dev": UNSEEN, "test": UNSEEN}), DataConfig())
+    source = Source("words-tags", {"train": SENTENCES * 20, "dev": UNSEEN, "test": UNSEEN})
+    data = TaggerProblem.from_source(source, config())
 
     def order(seed, passes=1):
         batches = data.dataset("train", 4, training=True, seed=seed)
@@ -71,8 +81,8 @@ def test_training_order_follows_the_seed():
 
 def test_classifier_batches_are_not_padded():
     examples = [(["turn", "it", "on"], "light"), (["what", "time"], "clock"), (["stop"], "light")]
-    data = from_source(
-        Source("classifier", dict.fromkeys(("train", "dev", "test"), examples)), DataConfig(inputs=("words",))
+    data = ClassifierProblem.from_source(
+        Source("text-label", dict.fromkeys(("train", "dev", "test"), examples)), config(inputs=("words",))
     )
     batches = list(data.dataset("train", 8, training=True).as_numpy_iterator())
     assert len(batches) == 3
@@ -83,27 +93,28 @@ def test_classifier_batches_are_not_padded():
 
 def test_own_conllu_files(tmp_path):
     write_conllu(tmp_path, SENTENCES)
-    data = load(DataConfig(f"conll:{tmp_path}", limit=2))
+    data = load(config(f"conll:{tmp_path}", limit=2))
     assert data.examples("train") == SENTENCES[:2]
-    assert data.task == {"kind": "tagger", "labels": 4, "dataset": f"conll:{tmp_path}"}
+    expected = {"kind": "tagger", "labels": 4, "dataset": f"conll:{tmp_path}"}
+    assert TaggerProblem.task(data.config, data.encoder) == expected
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("chosen", "said"),
     [
-        (DataConfig("imagenet"), "imagenet"),
-        (DataConfig("conll:nowhere"), "train.conllu"),
-        (DataConfig("conll:{folder}", limit=0), "limit"),
-        (DataConfig("conll:{folder}", inputs=("chars",)), "words"),
-        (DataConfig("universal_dependencies/xx_nothing"), "xx_nothing"),
+        (config("imagenet"), "imagenet"),
+        (config("conll:nowhere"), "train.conllu"),
+        (config("conll:{folder}", limit=0), "limit"),
+        (config("conll:{folder}", inputs=("chars",)), "words"),
+        (config("universal_dependencies/xx_nothing"), "xx_nothing"),
     ],
 )
-def test_what_is_missing_is_named_in_one_line(config, said, tmp_path, monkeypatch):
+def test_what_is_missing_is_named_in_one_line(chosen, said, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path))
     write_conllu(tmp_path, SENTENCES)
-    fields = {**vars(config), "dataset": config.dataset.format(folder=tmp_path)}
+    chosen = dataclasses.replace(chosen, dataset=chosen.dataset.format(folder=tmp_path))
     with pytest.raises(DataError) as error:
-        load(DataConfig(**fields))
+        load(chosen)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -112,12 +123,12 @@ def test_malformed_line_is_named(tmp_path):
     write_conllu(tmp_path, SENTENCES)
     (tmp_path / "dev.conllu").write_text("1\tword\n\n")
     with pytest.raises(DataError, match=r"dev\.conllu, line 1: expected 4 columns"):
-        load(DataConfig(f"conll:{tmp_path}"))
+        load(config(f"conll:{tmp_path}"))
 
 
 def test_unknown_split_is_named():
     with pytest.raises(DataError, match="train, dev, test"):
-        from_source(SOURCE, DataConfig()).examples("validation")
+        TaggerProblem.from_source(SOURCE, config()).examples("validation")
 
 
 @pytest.fixture
@@ -165,7 +176,7 @@ def test_missing_data_set_says_where_it_was_sought(small_mirror, tmp_path, monke
 
     monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", refuse)
     with pytest.raises(DataError, match="no network") as error:
-        load(DataConfig("clinc_oos"))
+        load(config("clinc_oos"))
     for part in (str(tmp_path / "data"), str(small_mirror), "RNNZOO_DATA_MIRROR"):
         assert part in str(error.value)
 
@@ -203,7 +214,7 @@ def no_network(monkeypatch):
 )
 def test_universal_dependencies_counts_as_published(treebank, labels, expected, no_network, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path))
-    data = load(DataConfig(f"universal_dependencies/{treebank}"))
+    data = load(config(f"universal_dependencies/{treebank}"))
     sizes = {split: (len(rows), sum(len(words) for words, _ in rows)) for split, rows in data.splits.items()}
     assert sizes == expected
     assert len(data.labels) == labels
@@ -211,7 +222,35 @@ def test_universal_dependencies_counts_as_published(treebank, labels, expected, 
 
 def test_clinc_counts_as_published(no_network, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path))
-    data = load(DataConfig("clinc_oos", inputs=("words",)))
+    chosen = config("clinc_oos", inputs=("words",))
+    data = ClassifierProblem.from_source(read_source(chosen), chosen)
     sizes = {split: len(rows) for split, rows in data.splits.items()}
     assert sizes == {"train": 15000 + 100, "dev": 3000 + 100, "test": 4500 + 1000}
     assert len(data.labels) == 151
+
+
+def test_a_data_set_of_ones_own_is_one_function():
+    register_dataset("own/one", "words-tags")(lambda config: {split: iter(SENTENCES) for split in SOURCE.splits})
+    assert known_datasets()["own/one"] == "words-tags"
+    assert read_source(config("own/one")) == Source("words-tags", dict.fromkeys(SOURCE.splits, SENTENCES))
+    with pytest.raises(DataError, match="did you mean 'own/one'"):
+        read_source(config("own/on"))
+
+
+def test_data_of_another_kind_is_refused():
+    with pytest.raises(
+        DataError, match=r"'classifier' takes data of the kind text-label; 'own' is of the kind words-t"
+    ):
+        ClassifierProblem.from_source(SOURCE, config())
+
+
+def test_a_pass_goes_on_where_it_stopped():
+    data = TaggerProblem.from_source(Source("words-tags", {"train": SENTENCES * 20}), config())
+
+    def words(**start):
+        batches = data.dataset("train", 4, training=True, seed=1, **start)
+        return [inputs["words"].tolist() for _ in range(2) for inputs, _, _ in batches.as_numpy_iterator()]
+
+    whole = words()
+    assert words(start=(0, 7))[:8] == whole[7:15]
+    assert words(start=(1, 0))[:15] == whole[15:]

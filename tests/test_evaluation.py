@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.data import DataConfig
-from rnnzoo.data.sources import Source
-from rnnzoo.data.task import from_source
+from rnnzoo.data import Source, WordsConfig
 from rnnzoo.errors import DataError
-from rnnzoo.evaluation import evaluate, evaluate_stream
 from rnnzoo.models import ClassifierConfig, TaggerConfig, build_classifier, build_tagger
+from rnnzoo.problems.classifier import ClassifierProblem
+from rnnzoo.problems.tagger import TaggerProblem
+
+CONFIG = WordsConfig(dataset="own", inputs=("words",))
 
 
 def tagging_data():
@@ -19,7 +20,7 @@ def tagging_data():
         ([str(w) for w in rng.choice(list("abcdef"), n)], [str(t) for t in rng.choice(list("XYZ"), n)])
         for n in rng.integers(1, 12, 30)
     ]
-    return from_source(Source("tagger", {"train": rows[:20], "dev": rows[20:]}), DataConfig(inputs=("words",)))
+    return TaggerProblem.from_source(Source("words-tags", {"train": rows[:20], "dev": rows[20:]}), CONFIG)
 
 
 def intent_data():
@@ -27,13 +28,12 @@ def intent_data():
     rows = [
         ([str(w) for w in rng.choice(list("abcdef"), n)], str(rng.choice(list("XYZ")))) for n in rng.integers(1, 12, 60)
     ]
-    source = Source("classifier", {"train": rows[:20], "dev": rows[20:]})
-    return from_source(source, DataConfig(inputs=("words",)))
+    return ClassifierProblem.from_source(Source("text-label", {"train": rows[:20], "dev": rows[20:]}), CONFIG)
 
 
 def models(data):
     keras.utils.set_random_seed(0)
-    if data.kind == "tagger":
+    if data.topology == "tagger":
         config = TaggerConfig(word_size=6, char_filters=0, affix_size=0, conv_units=8, units=8)
         return build_tagger(config, data.encoder)
     return build_classifier(ClassifierConfig(word_size=6, units=8), data.encoder)
@@ -44,7 +44,8 @@ def case(request, tmp_path_factory):
     data = tagging_data() if request.param == "tagger" else intent_data()
     model = models(data)
     path = tmp_path_factory.mktemp("evaluation") / "model.tflite"
-    streaming.convert(model, path, metadata={"task": data.task, "files": data.encoder.to_files()})
+    metadata = {"task": data.task(data.config, data.encoder), "files": data.encoder.to_files()}
+    streaming.convert(model, path, metadata=metadata)
     return data, model, streaming.load(path)
 
 
@@ -57,19 +58,19 @@ def test_accuracy_is_the_share_of_right_answers(case):
         true = [label] if isinstance(label, str) else label
         right += sum(a == b for a, b in zip(answers, true, strict=True))
         count += len(true)
-    found = evaluate(model, data, "dev", batch_size=4)
+    found = data.evaluate(model, "dev", batch_size=4)
     assert found["accuracy"] == right / count
     assert found["count"] == count
 
 
 def test_streamed_figures_equal_offline_figures(case):
     data, model, stream_model = case
-    offline, streamed = evaluate(model, data, "dev"), evaluate_stream(stream_model, data, "dev")
+    offline, streamed = data.evaluate(model, "dev"), data.evaluate_stream(stream_model, "dev")
     np.testing.assert_equal(streamed, offline)
 
 
 def test_a_model_for_another_task_is_refused(case):
     data, _, stream_model = case
-    other = intent_data() if data.kind == "tagger" else tagging_data()
-    with pytest.raises(DataError, match=f"needs a {other.kind}; the model is a {data.kind}"):
-        evaluate_stream(stream_model, other, "dev")
+    other = intent_data() if data.topology == "tagger" else tagging_data()
+    with pytest.raises(DataError, match=f"needs a {other.topology}; the model is a {data.topology}"):
+        other.evaluate_stream(stream_model, "dev")

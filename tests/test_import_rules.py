@@ -24,9 +24,10 @@ FORBIDDEN = {
     "streaming": {"rnnzoo"},
     "streaming.runtime": {"rnnzoo", "streaming.conversion"},
     "rnnzoo.layers": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.cli", "rnnzoo.data", "rnnzoo.hub"},
-    "rnnzoo.models": {"rnnzoo.training", "rnnzoo.cli"},
-    "rnnzoo.training": {"rnnzoo.cli"},
-    "rnnzoo.data": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.cli"},
+    "rnnzoo.models": {"rnnzoo.training", "rnnzoo.problems", "rnnzoo.cli"},
+    "rnnzoo.training": {"rnnzoo.problems", "rnnzoo.cli"},
+    "rnnzoo.problems": {"rnnzoo.cli"},
+    "rnnzoo.data": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.problems", "rnnzoo.cli"},
     "rnnzoo.hub": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.cli"},
 }
 NOBODY = {"tools", "benchmarks", "tests"}

@@ -7,17 +7,18 @@ import keras
 import numpy as np
 import pytest
 
-from rnnzoo.data import DataConfig
-from rnnzoo.data.sources import OUT_OF_SCOPE, Source
-from rnnzoo.data.task import from_source
+from rnnzoo.data import Source, WordsConfig
+from rnnzoo.data.datasets.clinc import OUT_OF_SCOPE
 from rnnzoo.errors import ConfigError, DataError, Diverged
-from rnnzoo.evaluation import evaluate, score
 from rnnzoo.models import TaggerConfig, build_tagger
+from rnnzoo.problems.classifier import ClassifierProblem
+from rnnzoo.problems.tagger import TaggerProblem
 from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.callbacks import ProgressBar
 from rnnzoo.training.checkpoint import read_weights, write_weights
-from rnnzoo.training.fitting import SmoothedCrossEntropy
+from rnnzoo.training.losses import SmoothedCrossEntropy
 
+CONFIG = WordsConfig(dataset="own", inputs=("words",))
 TRAINING = TrainingConfig(epochs=6, batch_size=16, learning_rate=0.02, ema=0.9, label_smoothing=0.05)
 MODEL = TaggerConfig(word_size=8, char_filters=0, affix_size=0, conv_units=16, units=16, dropout=0.0, input_dropout=0.0)
 
@@ -35,8 +36,8 @@ def sentences(count, seed):
 
 @pytest.fixture(scope="module")
 def data():
-    source = Source("tagger", {"train": sentences(300, 0), "dev": sentences(50, 1), "test": sentences(50, 2)})
-    return from_source(source, DataConfig(inputs=("words",)), seed=0)
+    source = Source("words-tags", {"train": sentences(300, 0), "dev": sentences(50, 1), "test": sentences(50, 2)})
+    return TaggerProblem.from_source(source, CONFIG)
 
 
 def build(data):
@@ -49,7 +50,7 @@ def test_training_learns_and_keeps_the_best_epoch(data, tmp_path, capsys):
     history = fit(model, data, TRAINING, seed=1, run_dir=tmp_path)
     best = max(history["val_accuracy"])
     assert best > 0.99
-    assert evaluate(model, data, "dev")["accuracy"] == pytest.approx(best, abs=1e-6)
+    assert data.evaluate(model, "dev")["accuracy"] == pytest.approx(best, abs=1e-6)
     assert sorted(os.listdir(tmp_path)) == ["best.safetensors", "last.safetensors"]
     assert len(capsys.readouterr().out.splitlines()) == TRAINING.epochs
     assert history["learning_rate"][-1] < 1e-3 < max(history["learning_rate"])
@@ -58,7 +59,7 @@ def test_training_learns_and_keeps_the_best_epoch(data, tmp_path, capsys):
 def test_accuracy_in_training_is_the_accuracy_of_evaluation(data, tmp_path):
     model = build(data)
     history = fit(model, data, dataclasses.replace(TRAINING, epochs=1), seed=1, run_dir=tmp_path)
-    found = evaluate(model, data, "dev")["accuracy"]
+    found = data.evaluate(model, "dev")["accuracy"]
     assert found < 0.95
     assert history["val_accuracy"] == [pytest.approx(found, abs=1e-6)]
 
@@ -143,15 +144,15 @@ def test_foreign_weights_are_refused(data, tmp_path):
 
 
 def test_tagger_score_counts_words(data):
-    source = Source("tagger", {"train": data.splits["train"], "dev": [(["red", "pink"], ["R", "G"])]})
-    tiny = from_source(source, DataConfig(inputs=("words",)))
-    assert score(tiny, "dev", [["R", "B"]]) == {"accuracy": 0.5, "unseen_accuracy": 0.0, "count": 2.0}
+    source = Source("words-tags", {"train": data.splits["train"], "dev": [(["red", "pink"], ["R", "G"])]})
+    tiny = TaggerProblem.from_source(source, CONFIG)
+    assert tiny.score("dev", [["R", "B"]]) == {"accuracy": 0.5, "unseen_accuracy": 0.0, "count": 2.0}
 
 
 def test_classifier_score_tells_scope_apart():
     rows = [(["a"], "x"), (["b"], "y"), (["c"], OUT_OF_SCOPE), (["d"], OUT_OF_SCOPE)]
-    tiny = from_source(Source("classifier", {"train": rows, "dev": rows}), DataConfig(inputs=("words",)))
-    assert score(tiny, "dev", ["x", "x", OUT_OF_SCOPE, "x"]) == {
+    tiny = ClassifierProblem.from_source(Source("text-label", {"train": rows, "dev": rows}), CONFIG)
+    assert tiny.score("dev", ["x", "x", OUT_OF_SCOPE, "x"]) == {
         "accuracy": 0.5,
         "count": 4.0,
         "in_scope_accuracy": 0.5,

@@ -31,8 +31,8 @@ def write_colours(folder):
 
 
 def colours(folder):
-    """(configuration, data) of the small language."""
-    from rnnzoo.data import load
+    """(configuration, problem) of the small language."""
+    from rnnzoo.problems import load_problem
 
     config = parse_config(write_colours(folder), "colours")
-    return config, load(config.data, seed=config.seed)
+    return config, load_problem(config)

@@ -1,6 +1,6 @@
-"""Data sets through TensorFlow Datasets, encoded as models take them."""
+"""Data sets, through TensorFlow Datasets where it knows them, and their batches."""
 
-from rnnzoo.data.config import DataConfig
-from rnnzoo.data.task import TaskData, load
+from rnnzoo.data.config import DataConfig, WordsConfig
+from rnnzoo.data.datasets import Source, known_datasets, read_source, register_dataset
 
-__all__ = ["DataConfig", "TaskData", "load"]
+__all__ = ["DataConfig", "Source", "WordsConfig", "known_datasets", "read_source", "register_dataset"]

@@ -37,14 +37,17 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes `last.safetensors` after each epoch and `best.safetensors` after the best on `val_accuracy`.
+    """Writes `last.safetensors` after each epoch and `best.safetensors` after the best one.
 
     Args:
         folder: where to.
+        monitor: the figure that says which is best.
+        higher_is_better: whether more of it is.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, monitor: str = "val_accuracy", higher_is_better: bool = True):
         super().__init__()
+        self.monitor, self._sign = monitor, 1 if higher_is_better else -1
         self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
         self.history: dict[str, list[float]] = {}
         self._record = -math.inf
@@ -59,8 +62,8 @@ class Checkpoints(keras.callbacks.Callback):
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
         write_weights(self.model, self.last)
-        if values["val_accuracy"] > self._record:
-            self._record = values["val_accuracy"]
+        if (figure := self._sign * values[self.monitor]) > self._record:
+            self._record = figure
             write_weights(self.model, self.best)
 
 

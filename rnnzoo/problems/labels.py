@@ -1,0 +1,50 @@
+"""Labels as targets, and what is minimized where the outputs are logits of labels."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.problems.base import Problem
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.training.config import TrainingConfig
+
+
+class LabelProblem(Problem):
+    """A problem whose model gives logits over the encoder's labels."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the model's outputs are called, in their order."""
+        return tuple(self.encoder.labels)
+
+    @functools.cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {label: i for i, label in enumerate(self.labels)}
+
+    def number(self, label: str) -> int:
+        """The place of a label; -1 for one that the training split does not have."""
+        return self._numbers.get(label, -1)
+
+    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
+        from rnnzoo.training.losses import SmoothedCrossEntropy
+
+        return SmoothedCrossEntropy(config.label_smoothing)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        from rnnzoo.training.losses import LabelAccuracy
+
+        return [LabelAccuracy()]
+
+    def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
+        """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""
+        found: list[Any] = [None] * len(self.examples(split))
+        for chosen, (inputs, _, _) in self.batches(split, batch_size):
+            for i, row in zip(chosen, np.argmax(model.predict_on_batch(inputs), axis=-1), strict=True):
+                found[i] = row
+        return found

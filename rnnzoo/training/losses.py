@@ -1,0 +1,44 @@
+"""What is minimized, and what is shown, where outputs are logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class LabelAccuracy(keras.metrics.Mean):
+    """The share of labels that are right, each label counted by its weight.
+
+    Keras's own accuracies average within a sequence first: there a word of a long sentence counts less.
+    """
+
+    def __init__(self, name: str = "accuracy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        right = ops.equal(ops.cast(y_true, "int32"), ops.cast(ops.argmax(y_pred, axis=-1), "int32"))
+        weight = None if sample_weight is None else ops.reshape(sample_weight, (-1,))
+        super().update_state(ops.reshape(ops.cast(right, "float32"), (-1,)), weight)
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of integer labels against logits, with a share of the mass spread over all labels.
+
+    loss = logsumexp(z) - (1 - s) z[label] - s mean(z)
+    """
+
+    def __init__(self, smoothing: float = 0.0, name: str = "cross_entropy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.smoothing = smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        chosen = ops.take_along_axis(y_pred, ops.expand_dims(ops.cast(y_true, "int32"), -1), axis=-1)
+        target = (1 - self.smoothing) * chosen[..., 0] + self.smoothing * ops.mean(y_pred, axis=-1)
+        return ops.logsumexp(y_pred, axis=-1) - target
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "smoothing": self.smoothing}
