@@ -1,0 +1,11 @@
+"""The error of a layer that does not keep its promises."""
+
+from __future__ import annotations
+
+
+class LayerCheckError(AssertionError):
+    """A property does not hold; the message names the layer, the property and the figure."""
+
+    def __init__(self, layer: str, prop: str, found: str):
+        super().__init__(f"{layer}: {prop}: {found}")
+        self.layer, self.property = layer, prop

@@ -1,0 +1,184 @@
+"""Properties of a layer's values: its equations, its gradient, its dtypes, and copies of it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from rnnzoo.layers.checking.gradients import gradients
+from rnnzoo.layers.checking.settings import Settings, Skipped
+from rnnzoo.layers.checking.subject import Subject, difference, widen
+
+# Of central differences in float64, relative to the largest value of the loss or of the slope, at least 1.
+STEP, GRADIENT_TOLERANCE = 1e-6, 1e-6
+# float16 rounds to 5e-4 and bfloat16 to 4e-3; a recurrence of a few steps adds some of them up.
+MIXED_TOLERANCE = {"mixed_float16": 0.02, "mixed_bfloat16": 0.15}
+
+
+def shape(subject: Subject, settings: Settings) -> float:
+    """The promised shape and dtype is the real one; inference is deterministic."""
+    values = subject.run(subject.layer)
+    symbols = keras.tree.flatten(subject.model().outputs)
+    for symbol, value in zip(symbols, values, strict=True):
+        promised = tuple(symbol.shape)
+        fits = len(promised) == value.ndim and all(p in (None, n) for p, n in zip(promised, value.shape, strict=True))
+        if not fits:
+            raise subject.fails("shape", f"promises {promised} and gives {value.shape}")
+        if keras.backend.standardize_dtype(symbol.dtype) != value.dtype.name:
+            raise subject.fails("shape", f"promises {symbol.dtype} and gives {value.dtype.name}")
+    again = subject.run(subject.layer)
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(values, again, strict=True)):
+        raise subject.fails("shape", "two calls with training=False give different outputs")
+    return 0.0
+
+
+def oracle(subject: Subject, settings: Settings) -> float:
+    """The equations of the paper."""
+    if settings.oracle is None:
+        raise Skipped("no oracle was given")
+    weights = subject.named_weights()
+    inputs = keras.tree.map_structure(widen, subject.inputs)
+    if subject.given is subject.layer:
+        expected = settings.oracle(weights, inputs)
+        expected = list(expected) if isinstance(expected, list | tuple) else [expected]
+    else:
+        initial = subject.given.get_initial_state(batch_size=len(inputs))
+        states = [ops.convert_to_numpy(s).astype("float64") for s in keras.tree.flatten(initial)]
+        rows = []
+        for t in range(subject.steps):
+            row, states = settings.oracle(weights, inputs[:, t], states)
+            rows.append(row)
+        expected = [np.stack(rows, axis=1)]
+    errors = [difference(e, g) for e, g in zip(expected, subject.run(subject.layer), strict=True)]
+    return within(subject, settings, "oracle", errors, "the outputs differ from the equations")
+
+
+def within(subject: Subject, settings: Settings, prop: str, errors: list[float], found: str) -> float:
+    """The largest error, or the failure of the property."""
+    worst = max(errors, default=0.0)
+    if not worst <= settings.tolerance:
+        raise subject.fails(prop, f"{found} by {worst:.3g}, more than {settings.tolerance:g}")
+    return worst
+
+
+def gradient(subject: Subject, settings: Settings) -> float:
+    """Automatic (or hand-written) derivatives against central differences, along two random directions each."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if not jax.config.read("jax_enable_x64"):
+            raise Skipped("JAX has no float64; set JAX_ENABLE_X64=1")
+    layer = subject.copy("float64")
+    inputs = keras.tree.map_structure(widen, subject.inputs)
+    generator = np.random.default_rng(settings.seed)
+    floating = [y for y in subject.run(layer, inputs) if np.issubdtype(y.dtype, np.floating)]
+    if not floating:
+        raise Skipped("no output is differentiable")
+    directions = [generator.standard_normal(y.shape) for y in floating]
+
+    def scalar(outputs: Any) -> Any:
+        values = [y for y in keras.tree.flatten(outputs) if "float" in keras.backend.standardize_dtype(y.dtype)]
+        return sum(ops.sum(y * ops.convert_to_tensor(d)) for y, d in zip(values, directions, strict=True))
+
+    def loss(point: Any = inputs) -> float:
+        return float(ops.convert_to_numpy(scalar(layer(subject.tensors(point), training=False))))
+
+    by_weight, by_input = gradients(layer, inputs, scalar)
+    worst = 0.0
+    for variable, slope in zip(layer.trainable_variables, by_weight, strict=True):
+        value = ops.convert_to_numpy(variable)
+        for _ in range(2):
+            move = generator.standard_normal(value.shape)
+            sides = []
+            for sign in (1, -1):
+                variable.assign(value + sign * STEP * move)
+                sides.append(loss())
+            variable.assign(value)
+            worst = max(worst, _compare(subject, variable.name, sides, float(np.sum(slope * move))))
+    flat = keras.tree.flatten(inputs)
+    places = [i for i, x in enumerate(flat) if np.issubdtype(x.dtype, np.floating)]
+    for place, slope in zip(places, by_input, strict=True):
+        for _ in range(2):
+            move = generator.standard_normal(flat[place].shape)
+            sides = []
+            for sign in (1, -1):
+                moved = [x + sign * STEP * move if i == place else x for i, x in enumerate(flat)]
+                sides.append(loss(keras.tree.pack_sequence_as(inputs, moved)))
+            worst = max(worst, _compare(subject, "the input", sides, float(np.sum(slope * move))))
+    return worst
+
+
+def _compare(subject: Subject, name: str, sides: list[float], analytic: float) -> float:
+    numeric = (sides[0] - sides[1]) / (2 * STEP)
+    error = abs(analytic - numeric) / max(1.0, abs(numeric), abs(sides[0]))
+    if not error <= GRADIENT_TOLERANCE:
+        raise subject.fails(
+            "gradient",
+            f"by {name}, finite differences give {numeric:.6g} along a random direction and the gradient gives "
+            f"{analytic:.6g}, a relative error of {error:.3g}, more than {GRADIENT_TOLERANCE:g}",
+        )
+    return error
+
+
+def config(subject: Subject, settings: Settings) -> float:
+    """get_config -> JSON -> from_config is the same layer."""
+    with subject.scope():
+        first = json.loads(json.dumps(keras.saving.serialize_keras_object(subject.given)))
+        again = keras.saving.deserialize_keras_object(first, safe_mode=True)
+        second = json.loads(json.dumps(keras.saving.serialize_keras_object(again)))
+    lost = [key for key in first["config"] if first["config"][key] != second["config"].get(key)]
+    if lost:
+        key = lost[0]
+        raise subject.fails(
+            "config", f"{key!r} was {first['config'][key]!r} and comes back as {second['config'].get(key)!r}"
+        )
+    errors = _differences(subject.run(subject.layer), subject.run(subject.copy()))
+    return within(subject, settings, "config", errors, "a layer made from the config differs")
+
+
+def saving(subject: Subject, settings: Settings) -> float:
+    """A .keras file keeps architecture and weights."""
+    model = subject.model()
+    inputs = [ops.convert_to_tensor(x) for x in keras.tree.flatten(subject.inputs)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "layer.keras"
+        model.save(path)
+        with subject.scope():
+            again = keras.models.load_model(path, compile=False)
+    outputs = [[ops.convert_to_numpy(y) for y in keras.tree.flatten(m(inputs, training=False))] for m in (model, again)]
+    return within(subject, settings, "saving", _differences(*outputs), "the loaded model differs")
+
+
+def mixed_precision(subject: Subject, settings: Settings) -> float:
+    """Runs in half precision, near float32, with the dtype that its policy says."""
+    expected, worst = subject.run(subject.layer), 0.0
+    for policy, tolerance in MIXED_TOLERANCE.items():
+        layer = subject.copy(policy)
+        outputs = keras.tree.flatten(layer(subject.tensors(subject.inputs), training=False))
+        for value, output in zip(expected, outputs, strict=True):
+            dtype = keras.backend.standardize_dtype(output.dtype)
+            if not np.issubdtype(value.dtype, np.floating):
+                continue
+            if dtype not in (layer.compute_dtype, "float32") or (subject.cell and dtype == "float32"):
+                raise subject.fails("mixed_precision", f"{policy} gives {dtype}, not {layer.compute_dtype}")
+            got = ops.convert_to_numpy(ops.cast(output, "float32"))
+            if not np.all(np.isfinite(got)):
+                raise subject.fails("mixed_precision", f"{policy} gives values that are not finite")
+            error = difference(value, got)
+            if not error <= tolerance:
+                raise subject.fails("mixed_precision", f"{policy} differs from float32 by {error:.3g}")
+            worst = max(worst, error)
+        narrow = [w for w in layer.trainable_variables if w.dtype != "float32"]
+        if narrow:
+            raise subject.fails("mixed_precision", f"{policy} keeps {narrow[0].name} in {narrow[0].dtype}, not float32")
+    return worst
+
+
+def _differences(expected: list[np.ndarray], got: list[np.ndarray]) -> list[float]:
+    return [difference(e, g) for e, g in zip(expected, got, strict=True)]
