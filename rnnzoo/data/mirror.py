@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import importlib.util
 import json
 import os
 import sys
@@ -57,6 +58,10 @@ def load_builder(name: str) -> Any:
     import tensorflow_datasets as tfds
 
     folder, mirror = data_dir(), find_mirror()
+    # A builder of this package is known to TFDS once its module is imported.
+    own = f"rnnzoo.data.builders.{name.split('/')[0]}"
+    if importlib.util.find_spec(own):
+        importlib.import_module(own)
     try:
         builder = tfds.builder(name, data_dir=str(folder))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
@@ -64,14 +69,17 @@ def load_builder(name: str) -> Any:
     if builder.is_prepared():
         return builder
     downloads = folder / "downloads"
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
     listed = mirror is not None and seed_cache(name, mirror, downloads)
+    if mirror and hasattr(builder, "MIRROR"):
+        listed = seed_own(builder, mirror, downloads)
+        config.manual_dir = str(mirror / builder.MIRROR)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:
-        builder.download_and_prepare(
-            download_dir=str(downloads),
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-        )
+        builder.download_and_prepare(download_dir=str(downloads), download_config=config)
+    except DataError:
+        raise
     except Exception as error:
         sought = "no mirror (RNNZOO_DATA_MIRROR is not set)"
         if mirror:
@@ -95,14 +103,39 @@ def seed_cache(name: str, mirror: Path, downloads: Path) -> bool:
     """
     rows = [row for row in _table(mirror) if row["builder"] == name]
     for row in rows:
-        target = downloads / row["cache_file"]
-        if not target.is_file():
-            _write(target, _checked_bytes(mirror / row["file"], row))
-        # TFDS takes a cached file only with this note of its origin beside it.
-        info = target.with_name(target.name + ".INFO")
-        if not info.is_file():
-            _write(info, json.dumps({"urls": [row["url"]]}).encode())
+        _seed(downloads / row["cache_file"], mirror / row["file"], row["url"], row["sha256"], row["prepare"])
     return bool(rows)
+
+
+def seed_own(builder: Any, mirror: Path, downloads: Path) -> bool:
+    """The same for a builder of this package, by its own table of checksums.
+
+    Returns:
+        Whether the mirror has the folder of the data set.
+
+    Raises:
+        DataError: a file is missing, or its bytes are not those that are registered.
+    """
+    from tensorflow_datasets.core.download.resource import get_dl_fname
+
+    folder = mirror / builder.MIRROR
+    if not folder.is_dir():
+        return False
+    registered = builder.url_infos or {}
+    for name, url in builder.FILES.items():
+        if url in registered:
+            checksum = registered[url].checksum
+            _seed(downloads / builder.name / get_dl_fname(url, checksum), folder / name, url, checksum)
+    return True
+
+
+def _seed(target: Path, source: Path, url: str, sha256: str, prepare: str = "as is") -> None:
+    if not target.is_file():
+        _write(target, _checked_bytes(source, sha256, prepare))
+    # TFDS takes a cached file only with this note of its origin beside it.
+    info = target.with_name(target.name + ".INFO")
+    if not info.is_file():
+        _write(info, json.dumps({"urls": [url]}).encode())
 
 
 def _table(mirror: Path) -> Iterator[dict[str, str]]:
@@ -110,17 +143,17 @@ def _table(mirror: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file, delimiter="\t")
 
 
-def _checked_bytes(source: Path, row: dict[str, str]) -> bytes:
+def _checked_bytes(source: Path, sha256: str, prepare: str) -> bytes:
     try:
         data = source.read_bytes()
-        if row["prepare"].startswith("gunzip"):
+        if prepare.startswith("gunzip"):
             data = gzip.decompress(data)
     except (OSError, EOFError) as error:
-        raise DataError(f"{source}, listed in {_TABLE}, cannot be read ({error}). Copy it anew") from error
+        raise DataError(f"{source} of the mirror cannot be read ({error}). Copy it anew") from error
     # The table marks an archive that was packed anew from the same members: its own bytes differ.
     found = hashlib.sha256(data).hexdigest()
-    if found != row["sha256"] and "other archive bytes" not in row["prepare"]:
-        raise DataError(f"{source}: expected SHA-256 {row['sha256']}, found {found}. Copy it anew")
+    if found != sha256 and "other archive bytes" not in prepare:
+        raise DataError(f"{source}: expected SHA-256 {sha256}, found {found}. Copy it anew")
     return data
 
 

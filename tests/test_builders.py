@@ -1,0 +1,44 @@
+"""The builders of the zoo, from the mirror, with every socket closed: counts as published."""
+
+import shutil
+import socket
+
+import pytest
+
+from rnnzoo.data.mirror import find_mirror, load_builder
+from rnnzoo.errors import DataError
+
+pytestmark = pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+
+# Name -> examples of each split.
+COUNTS = {
+    "multi30k": {"train": 29000, "validation": 1014, "test": 1000, "test_2017": 1000},
+    "etth1": {"train": 17420},
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch, tmp_path):
+    def refuse(*_):
+        raise OSError("the test closes every socket")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "tfds"))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_examples_are_as_many_as_published(name):
+    builder = load_builder(name)
+    assert {split: info.num_examples for split, info in builder.info.splits.items()} == COUNTS[name]
+
+
+def test_other_bytes_are_refused_and_nothing_is_prepared(tmp_path, monkeypatch):
+    mirror = tmp_path / "mirror"
+    shutil.copytree(find_mirror() / "etth1", mirror / "etth1", copy_function=shutil.copyfile)
+    (mirror / "TFDS_CACHE.tsv").write_text("builder\n")
+    file = mirror / "etth1" / "ETTh1.csv"
+    file.write_bytes(file.read_bytes().replace(b"5.827", b"5.828"))
+    monkeypatch.setenv("RNNZOO_DATA_MIRROR", str(mirror))
+    with pytest.raises(DataError, match=r"ETTh1\.csv: expected SHA-256 f18de3ad.*Copy it anew"):
+        load_builder("etth1")
+    assert not list((tmp_path / "tfds").rglob("*.csv"))
