@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streaming.errors import InputError, StreamingError
-from streaming.runtime.stream import Arrays, Stream
+from streaming.runtime.outputs import Arrays
+from streaming.runtime.slab import Slab
+from streaming.runtime.stream import Stream
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
@@ -21,25 +23,41 @@ def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Seque
         raise InputError(f"got {len(streams)} streams and {len(inputs)} inputs; give one input for each stream")
     if not streams:
         return []
-    parts = list(_parts(model, len(streams)))
-    slabs = [Stream.common_slab(streams[part]) for part, _ in parts]
-    if len(parts) > 1 or slabs[0] is None or streams[0].model is not model:
+    if Slab.of(streams) is None or streams[0].model is not model:
         _check_streams(model, streams)
     columns = _columns(model, streams, inputs)
     if model.metadata.state == "internal":
         return [stream.step(x) for stream, x in zip(streams, inputs, strict=True)]
-    # Every invoke comes before the first stream moves: one that fails leaves all streams as they were.
-    invoked = [
-        _invoke(model, streams[part], [column[part] for column in columns], batch, slab)
-        for (part, batch), slab in zip(parts, slabs, strict=True)
+    values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), bool)]
+    found = [
+        stream.take(results, row)
+        for members, results in _invoke(model, streams, values, model.chunk)
+        for row, stream in enumerate(members)
     ]
-    found: list[Arrays] = []
-    for (part, _), results in zip(parts, invoked, strict=True):
-        found += Stream.accept(streams[part], results)
     if model.inputs.static:
         for row, stream in enumerate(streams):
             stream.hold([column[row : row + 1] for column in columns])
     return found
+
+
+def advance(
+    model: StreamingModel, streams: Sequence[Stream], values: Sequence[Sequence[np.ndarray]], size: int
+) -> tuple[Sequence[Sequence[np.ndarray]], list[int]]:
+    """Take different streams `size` steps on, each by its inputs and mask (1, ...); where it fails none has moved.
+
+    Returns what the invokes gave to each stream, arrays (1, ...), and the batch of each invoke.
+    """
+    if model.metadata.state == "internal":
+        return [stream.invoke(size, part) for stream, part in zip(streams, values, strict=True)], [1] * len(streams)
+    columns = [np.concatenate(column) for column in zip(*values, strict=True)]
+    invoked = _invoke(model, streams, columns, size)
+    # Copies, so that who keeps the outputs of one stream does not keep those of all.
+    found = [
+        [array[row : row + 1].copy() for array in results[: model.outputs.count]]
+        for members, results in invoked
+        for row in range(len(members))
+    ]
+    return found, [len(results[0]) for _, results in invoked]
 
 
 def _check_streams(model: StreamingModel, streams: Sequence[Stream]) -> None:
@@ -55,12 +73,16 @@ def _check_streams(model: StreamingModel, streams: Sequence[Stream]) -> None:
         raise _named(error, index) from None
 
 
-def _parts(model: StreamingModel, total: int) -> Iterator[tuple[slice, int]]:
-    """Slices of the streams, each with the batch of its invoke: the largest while full, then what fits."""
+def _parts(sizes: Sequence[int], total: int) -> Iterator[tuple[slice, int]]:
+    """Slices of the streams, each with the batch of its invoke: the largest while full, then what fits.
+
+    A batch that is not half full costs more than smaller ones: its unused rows are computed too.
+    """
     begin = 0
     while begin < total:
         left = total - begin
-        batch = next((size for size in model.batch_sizes if size >= left), model.batch_sizes[-1])
+        batch = max(size for size in sizes if size <= 2 * left)
+        batch = next((size for size in sizes if left <= size <= batch), batch)
         yield slice(begin, min(begin + batch, total)), batch
         begin += batch
 
@@ -76,7 +98,7 @@ def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[
     rows: list[list[np.ndarray]] = []
     try:
         for stream, x in zip(streams, inputs, strict=True):
-            rows.append(stream.read_step(x))
+            rows.append(stream.read(x, model.chunk))
     except StreamingError as error:
         raise _named(error, len(rows)) from None
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
@@ -94,19 +116,28 @@ def _named(error: StreamingError, index: int) -> StreamingError:
 
 
 def _invoke(
-    model: StreamingModel,
-    streams: Sequence[Stream],
-    columns: list[np.ndarray],
-    batch: int,
-    slab: Sequence[np.ndarray] | None,
-) -> list[np.ndarray]:
-    unused = batch - len(streams)
-    values = [_filled(column, column[:1], unused) for column in columns]
-    if model.metadata.valid is not None:
-        values.append(np.ones((batch, model.chunk), bool))
-    if slab is None or any(len(array) != batch for array in slab):
-        slab = _gather(model, streams, unused)
-    return model.engines.get().run(batch, model.chunk)([*values, *slab])
+    model: StreamingModel, streams: Sequence[Stream], columns: Sequence[np.ndarray], size: int
+) -> list[tuple[Sequence[Stream], list[np.ndarray]]]:
+    """Run `size` steps of all streams and move their states: the members of each invoke and what it returned."""
+    runs: list[tuple[Sequence[Stream], Slab | None, list[np.ndarray]]] = []
+    for part, batch in _parts(model.batches[size], len(streams)):
+        members = streams[part]
+        slab, unused = Slab.of(members), batch - len(members)
+        if slab is not None and any(len(array) != batch for array in slab.arrays):
+            slab = None
+        states = slab.arrays if slab is not None else _gather(model, members, unused)
+        values = [_filled(column[part], column[:1], unused) for column in columns]
+        runs.append((members, slab, model.engines.get().run(batch, size)([*values, *states])))
+    # Every invoke comes before the first stream moves: one that fails leaves all streams as they were.
+    for members, slab, results in runs:
+        states = results[model.outputs.count :]
+        if slab is not None:
+            slab.arrays = states
+        elif len(members) == 1:
+            members[0].put_states(states)
+        else:
+            Slab(states, members)
+    return [(members, results) for members, _, results in runs]
 
 
 def _gather(model: StreamingModel, streams: Sequence[Stream], unused: int) -> list[np.ndarray]:
@@ -116,28 +147,3 @@ def _gather(model: StreamingModel, streams: Sequence[Stream], unused: int) -> li
 
 def _filled(column: np.ndarray, row: np.ndarray, unused: int) -> np.ndarray:
     return np.concatenate([column, *[row] * unused]) if unused else column
-
-
-def advance(
-    model: StreamingModel, streams: Sequence[Stream], values: Sequence[Sequence[np.ndarray]], size: int
-) -> tuple[list[list[np.ndarray]], list[int]]:
-    """Take different streams `size` steps on, each by its inputs and mask (1, ...).
-
-    Returns what the invokes returned for each stream, arrays (1, ...), and the batch of each invoke.
-    """
-    found: list[list[np.ndarray]] = []
-    batches: list[int] = []
-    count = len(model.recipe.outputs) - sum(1 for pack in model.metadata.packs if pack.output)
-    for part, batch in _parts(model, len(streams)):
-        members = streams[part]
-        unused = batch - len(members)
-        columns = [np.concatenate(column) for column in zip(*values[part], strict=True)]
-        slab = _gather(model, members, unused)
-        run = model.engines.get().run(batch, size)
-        results = run([*(_filled(column, column[:1], unused) for column in columns), *slab])
-        for row, stream in enumerate(members):
-            rows = [array[row : row + 1].copy() for array in results]
-            stream.put_states(rows[count:])
-            found.append(rows)
-        batches.append(batch)
-    return found, batches

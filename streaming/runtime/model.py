@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,10 +13,12 @@ import numpy as np
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime import agreement, artifact, batch
 from streaming.runtime.artifact import Artifact
+from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.inputs import Inputs, SourceReader
 from streaming.runtime.interpreter import Engine, EnginePool, Recipe, resolve
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo
-from streaming.runtime.stream import Arrays, Stream
+from streaming.runtime.outputs import Arrays, Outputs
+from streaming.runtime.stream import Stream
 
 
 def load(path: str | os.PathLike[str], runtime: str = "auto", num_threads: int = 1) -> StreamingModel:
@@ -63,17 +66,34 @@ class StreamingModel:
             encode=(list(agreement.encode_inputs(meta)), [meta.packs[-1].input]) if meta.encode else None,
         )
         self.source = SourceReader(meta.encode) if meta.encode else None
-        self.batch_sizes = sorted(size for size, chunk in self.recipe.signatures if chunk == meta.chunk)
+        sizes = {meta.unit, meta.chunk}
+        self.batches = {n: sorted(batch for batch, size in self.recipe.signatures if size == n) for n in sizes}
+        self._making = threading.Lock()
+        self._batcher: StreamBatcher | None = None
         interpreter = self.recipe.open()
         agreement.check_graph(meta, interpreter)
         self.engines = EnginePool(self.recipe, Engine(self.recipe, interpreter))
         self.inputs = Inputs(meta.inputs, meta.chunk)
+        self.outputs = Outputs(meta)
         self.initial_state = tuple(self._initial(index) for index in range(len(meta.packs)))
 
     @property
     def delay(self) -> int:
         """Input steps between an input and the output of its position."""
         return self.metadata.delay
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """How many streams an invoke of one chunk can take, in rising order."""
+        return self.batches[self.chunk]
+
+    @property
+    def batcher(self) -> StreamBatcher:
+        """What runs the asynchronous calls of this model's streams, made when it is first asked for."""
+        with self._making:
+            if self._batcher is None or not self._batcher.is_here:
+                self._batcher = StreamBatcher(self, max_wait=0, max_pending=2**31)
+            return self._batcher
 
     @property
     def chunk(self) -> int:

@@ -10,14 +10,14 @@ import numpy as np
 
 from streaming.errors import InputError, StateMismatchError, StreamingError
 from streaming.runtime import saved
+from streaming.runtime.asynchronous import AsyncCalls
 from streaming.runtime.interpreter import Engine
+from streaming.runtime.outputs import Arrays
+from streaming.runtime.slab import Slab
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
-# An array where the model has one output, a dict of arrays by name where it has several. Only the model knows
-# which, so a union would make every caller test what it knows already.
-Arrays = Any
 # Yields (steps, inputs and mask of one stream) for each invoke, is sent its results, returns what the call returns.
 Work = Generator[tuple[int, list[np.ndarray]], Sequence[np.ndarray], Arrays]
 
@@ -25,13 +25,16 @@ _CLOSED = ("", "finished", "closed", "without its source")
 _NAN = ("raise", "pass")
 
 
-class Stream:
-    """Carries the state of one sequence. Made by `StreamingModel.create_stream`; not for two threads at once.
+class Stream(AsyncCalls):
+    """Carries the state of one sequence. Made by `StreamingModel.create_stream`.
 
     Inputs are arrays (n, *features) without a batch axis, a dict by name where the model has several; an input
     without a time axis is given whole with each call. Outputs are arrays (m, *features), a dict by name where the
     model has several; m counts the positions that are ready, so it is smaller than n while the delay fills and
     larger in `finish`. A call that fails leaves the stream as it was.
+
+    Any thread may use a stream, one at a time, and different streams of a model may be used at the same time. `astep`,
+    `afeed`, `afinish`, `aencode` and `arun` are the same for asyncio, in their turn where several are awaited at once.
     """
 
     def __init__(self, model: StreamingModel, *, nan: str = "raise") -> None:
@@ -41,19 +44,19 @@ class Stream:
         self.model = model
         self._nan, self._finite = nan, nan == "raise"
         self._inputs, self._single, self._static = model.inputs, model.inputs.single, model.inputs.static
+        self._outputs, self._count = model.outputs, model.outputs.count
+        # The first position with an output, where rows need no other care.
+        self._start = model.outputs.start if model.outputs.plain else None
         self._unit, self._chunk = meta.unit, meta.chunk
-        self._outputs = meta.outputs
-        marks = [out for out in meta.outputs if out.valid]
-        self._marks = [len(meta.outputs) + marks.index(out) if out.valid else 0 for out in meta.outputs]
-        self._count = len(meta.outputs) + len(marks)
-        self._plain = len(meta.outputs) == 1 and not marks
-        self._start = meta.outputs[0].start
         self._ones = {size: self._mask(size, size) for size in (self._unit, self._chunk)}
         self._all_valid = self._ones[self._chunk]
         # The place where the engine is looked up: the calling thread's, or this stream's own.
         self._place: Any = model.engines.local
         if meta.state == "internal":
             self._place = SimpleNamespace(engine=Engine(model.recipe))
+        # States, (1, size) each: the stream's own, or its row in a slab that other streams share.
+        self.slab: Slab | None = None
+        self.row = 0
         self.reset()
 
     @property
@@ -61,13 +64,17 @@ class Stream:
         """Steps taken since the start."""
         return self._position + self._pending
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the state is free of NaN and infinity. Where it is not, only `reset` helps."""
+        return all(bool(np.isfinite(array).all()) for array in self.states())
+
     def reset(self) -> None:
         """Back to the initial state, as a fresh stream; opens a finished or closed one again."""
         if self.model.metadata.state == "internal":
             self._place.engine.reset()
-        # States lie in arrays (B, size), shared by the B streams of an invoke: this stream's row, None for B = 1.
-        self._slab: Sequence[np.ndarray] = self.model.initial_state
-        self._row: int | None = None
+        self.leave()
+        self.own: Sequence[np.ndarray] = self.model.initial_state
         self._position = 0
         self._pending = 0
         self._held: list[np.ndarray] | None = None
@@ -90,7 +97,8 @@ class Stream:
         if self._closed != "without its source":
             raise StreamingError("the stream has its source already; call reset() to give it another")
         context = self._engine().encode(source.read(x, self._finite))
-        self._slab, self._row, self._closed = [*self.states()[:-1], context], None, ""
+        self.put_states([*self.states()[:-1], context])
+        self._closed = ""
 
     def step(self, x: Any) -> Arrays:
         """Take exactly one chunk, (chunk, *features) -> (m, *features); m is 0 while the delay fills.
@@ -99,23 +107,31 @@ class Stream:
             InputError: shape, dtype or values are wrong.
             StreamingError: the stream is finished or closed, or steps of `feed` wait for a whole chunk.
         """
-        values = self.read_step(x)
-        held = values if self._static else None
-        values = [*values, *self._all_valid, *(self._slab if self._row is None else self.states())]
+        if self._closed or self._pending or self.slab is not None:
+            self.check_ready()
+            self.leave()
+        if self._single is not None and type(x) is np.ndarray:
+            values = [self._single.read_chunk(x, self._finite), *self._all_valid, *self.own]
+            held = None
+        else:
+            held = self._inputs.read(x, self._chunk, self._finite)
+            values = [*held, *self._all_valid, *self.own]
         try:
             engine = self._place.engine
         except AttributeError:
             engine = self.model.engines.get()
         results = engine.step(values)
-        outputs = self._take(results)
-        self._slab, self._row = results[self._count :], None
-        if held is not None:
+        outputs = self.take(results)
+        self.own = results[self._count :]
+        if self._static and held is not None:
             self.hold(held)
         return outputs
 
     def feed(self, x: Any) -> Arrays:
         """Take any number of steps, also none: (n, *features) -> (m, *features). Raises as `step`."""
-        return self._drive(self.feeding(self.read_feed(x)))
+        if self._closed:
+            self._refuse()
+        return self._drive(self.feeding(self.read(x)))
 
     def finish(self) -> Arrays:
         """What the delay still holds back; afterwards the stream is closed until `reset`."""
@@ -131,8 +147,8 @@ class Stream:
         """An independent stream that goes on from the same state."""
         self._need_external("fork")
         other = Stream(self.model, nan=self._nan)
-        other._slab, other._row, other._position = self._slab, self._row, self._position
-        other._pending, other._held, other._closed = self._pending, self._held, self._closed
+        self.leave()
+        other.go_back(self.snapshot())
         return other
 
     def save(self) -> bytes:
@@ -164,7 +180,7 @@ class Stream:
         held = model.inputs.zeros(header.waiting) if header.held else []
         arrays = saved.split(data, [*model.initial_state, *held])
         stream._position, stream._pending, stream._closed = header.position, header.waiting, header.closed
-        stream._slab = arrays[: len(model.initial_state)]
+        stream.own = arrays[: len(model.initial_state)]
         stream._held = arrays[len(model.initial_state) :] if header.held else None
         return stream
 
@@ -181,9 +197,19 @@ class Stream:
 
     # What the runs over many streams need of each of theirs.
 
-    def read_feed(self, x: Any) -> list[np.ndarray]:
-        """Check any number of steps, one array (1, n, ...) an input; the stream does not move. Raises InputError."""
-        return self._inputs.read(x, None, self._finite)
+    def check_ready(self) -> None:
+        """Raises StreamingError where `step` is not allowed now."""
+        if self._closed or self._pending:
+            self._refuse()
+
+    def read(self, x: Any, steps: int | None = None) -> list[np.ndarray]:
+        """Check `steps` steps, None for any number, as one array (1, n, ...) an input. Raises InputError."""
+        return self._inputs.read(x, steps, self._finite)
+
+    def stepping(self, arrays: list[np.ndarray]) -> Work:
+        """The invoke of `step`, as those of `feeding`."""
+        self.check_ready()
+        return (yield from self.feeding(arrays))
 
     def feeding(self, arrays: list[np.ndarray]) -> Work:
         """The invokes of `feed`: yields the steps and the values of each, is sent what it returned."""
@@ -196,12 +222,13 @@ class Stream:
         while steps - done >= self._unit:
             size = self._chunk if steps - done >= self._chunk else self._unit
             results = yield size, [*self._inputs.cut(arrays, done, done + size), *self._ones[size]]
-            pieces.append([self._ready(results, i, self._position, None) for i in range(len(self._outputs))])
+            pieces.append(self._outputs.ready(results, self._position, None))
             done, self._position = done + size, self._position + size
         self._pending, self._held = steps - done, None
         if self._pending or self._static:
             self.hold(self._inputs.cut(arrays, done, steps))
-        return self._joined(pieces)
+            self.leave()
+        return self._outputs.joined(pieces)
 
     def finishing(self) -> Work:
         """The invokes of `finish`, as those of `feeding`."""
@@ -213,109 +240,67 @@ class Stream:
         while self._position < end:
             part = self._inputs.padded(self._held, self._position - begin, self._unit)
             results = yield self._unit, [*part, *self._mask(self._unit, total - self._position)]
-            pieces.append([self._ready(results, i, self._position, total) for i in range(len(self._outputs))])
+            pieces.append(self._outputs.ready(results, self._position, total))
             self._position += self._unit
         self._position, self._pending, self._held, self._closed = total, 0, None, "finished"
-        return self._joined(pieces)
+        self.leave()
+        return self._outputs.joined(pieces)
 
-    def snapshot(self) -> tuple[Any, ...]:
-        """All that a call changes, for `go_back`; arrays of states are never written to."""
-        return self._slab, self._row, self._position, self._pending, self._held, self._closed
+    def invoke(self, size: int, values: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Run `size` steps of this stream alone and move its states; what comes back."""
+        results = self._engine().run(1, size)([*values, *self.states()])
+        self.put_states(results[self._count :])
+        return results
 
-    def go_back(self, snapshot: tuple[Any, ...]) -> None:
-        """Undo what was done since."""
-        self._slab, self._row, self._position, self._pending, self._held, self._closed = snapshot
-
-    def put_states(self, states: Sequence[np.ndarray]) -> None:
-        """Take over packed states, (1, size) each."""
-        self._slab, self._row = states, None
-
-    def _drive(self, work: Work) -> Arrays:
-        before = self.snapshot()
-        try:
-            size, values = next(work)
-            while True:
-                results = self._engine().run(1, size)([*values, *self.states()])
-                self._slab, self._row = results[self._count :], None
-                size, values = work.send(results)
-        except StopIteration as end:
-            return end.value
-        except BaseException:
-            self.go_back(before)
-            raise
-
-    def read_step(self, x: Any) -> list[np.ndarray]:
-        """Check one chunk, one array (1, ...) an input; the stream does not move. Raises as `step`."""
-        if self._closed or self._pending:
-            self.check_ready()
-        if self._single is not None and type(x) is np.ndarray:
-            return [self._single.read_chunk(x, self._finite)]
-        return self._inputs.read(x, self._chunk, self._finite)
-
-    def check_ready(self) -> None:
-        """Raises StreamingError where `step` is not allowed now."""
-        if self._closed or self._pending:
-            self._refuse()
-
-    def states(self) -> list[np.ndarray]:
-        """The packed states, (1, size) each."""
-        row = self._row
-        return list(self._slab) if row is None else [array[row : row + 1] for array in self._slab]
-
-    @staticmethod
-    def common_slab(streams: Sequence[Stream]) -> Sequence[np.ndarray] | None:
-        """The arrays (B, size) of an earlier invoke in which the streams still are the first rows, in this order.
-
-        Such streams are different and open and have one model: whatever else happens to a stream gives it
-        another slab.
-        """
-        if [s._row for s in streams] == list(range(len(streams))) and len({id(s._slab) for s in streams}) == 1:
-            return streams[0]._slab
-        return None
-
-    @staticmethod
-    def accept(streams: Sequence[Stream], results: Sequence[np.ndarray]) -> list[Arrays]:
-        """Each stream takes over its row of what an invoke of one chunk returned."""
-        slab, found = results[streams[0]._count :], []
-        for row, stream in enumerate(streams):
-            found.append(stream._take(results, row))
-            stream._slab, stream._row = slab, row
-        return found
+    def take(self, results: Sequence[np.ndarray], row: int = 0) -> Arrays:
+        """Go on by a chunk: the outputs of this stream's row of what its invoke returned."""
+        begin = self._position
+        self._position = begin + self._chunk
+        if self._start is None:
+            return self._outputs.named(self._outputs.ready(results, begin, None, row))
+        rows = results[0][row]
+        return rows if begin >= self._start else rows[self._start - begin :]
 
     def hold(self, arrays: Sequence[np.ndarray]) -> None:
         """Keep a copy of steps that wait, and of the inputs without a time axis, which go on in `finish`."""
         held = arrays if self._pending else self._inputs.cut(arrays, 0, 0)
         self._held = [array.copy() for array in held]
 
-    def _take(self, results: Sequence[np.ndarray], row: int = 0) -> Arrays:
-        begin = self._position
-        self._position = begin + self._chunk
-        if self._plain:
-            rows = results[0][row]
-            return rows if begin >= self._start else rows[self._start - begin :]
-        return self._named([self._ready(results, i, begin, None, row) for i in range(len(self._outputs))])
+    def states(self) -> Sequence[np.ndarray]:
+        """The packed states, (1, size) each; nobody writes to them."""
+        slab = self.slab
+        return self.own if slab is None else slab.rows(self.row)
 
-    def _ready(
-        self, results: Sequence[np.ndarray], index: int, begin: int, total: int | None, row: int = 0
-    ) -> np.ndarray:
-        """The rows of an output that exist, of an invoke from input step `begin` on; `total` is None before the end."""
-        out, rows = self._outputs[index], results[index][row]
-        if out.valid:
-            return rows[results[self._marks[index]][row]]
-        last = len(rows) if total is None else max(0, total + out.end - begin)
-        return rows[max(0, out.start - begin) : last]
+    def put_states(self, states: Sequence[np.ndarray]) -> None:
+        """Take over packed states, (1, size) each."""
+        self.leave()
+        self.own = states
 
-    def _joined(self, pieces: list[list[np.ndarray]]) -> Arrays:
-        if len(pieces) == 1:
-            return self._named(pieces[0])
-        columns = [[piece[i] for piece in pieces] for i in range(len(self._outputs))]
-        empty = [np.zeros((0, *out.shape), out.dtype) for out in self._outputs]
-        return self._named([np.concatenate(c) if c else e for c, e in zip(columns, empty, strict=True)])
+    def leave(self) -> None:
+        """Own the states from here on, rather than share them in a slab."""
+        if self.slab is not None:
+            self.slab.dissolve()
 
-    def _named(self, columns: list[np.ndarray]) -> Arrays:
-        if len(columns) == 1:
-            return columns[0]
-        return {out.name: column for out, column in zip(self._outputs, columns, strict=True)}
+    def snapshot(self) -> tuple[Any, ...]:
+        """All that a call changes, for `go_back`."""
+        return self.states(), self._position, self._pending, self._held, self._closed
+
+    def go_back(self, snapshot: tuple[Any, ...]) -> None:
+        """Undo what was done since; also makes this stream the same as another."""
+        states, self._position, self._pending, self._held, self._closed = snapshot
+        self.put_states([array if array.base is None else array.copy() for array in states])
+
+    def _drive(self, work: Work) -> Arrays:
+        before = self.snapshot()
+        try:
+            size, values = next(work)
+            while True:
+                size, values = work.send(self.invoke(size, values))
+        except StopIteration as end:
+            return end.value
+        except BaseException:
+            self.go_back(before)
+            raise
 
     def _mask(self, size: int, real: int) -> list[np.ndarray]:
         """The `valid` input, (1, size) of which the first `real` exist; nothing where the graph has none."""

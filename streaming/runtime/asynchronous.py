@@ -1,0 +1,62 @@
+"""The calls of a stream for asyncio; none of them blocks the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from streaming.runtime.outputs import Arrays
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class AsyncCalls:
+    """`astep`, `afeed`, `afinish`, `aencode` and `arun` of a stream.
+
+    They run in the thread of `StreamingModel.batcher`: those of one stream in the order in which they were called,
+    those of different streams in shared invokes. What is cancelled before its turn leaves the stream as it was.
+    """
+
+    async def astep(self, x: Any) -> Arrays:
+        """`step` without blocking; raises what it raises."""
+        return await self._turn("step", x)
+
+    async def afeed(self, x: Any) -> Arrays:
+        """`feed` without blocking; raises what it raises."""
+        return await self._turn("submit", x)
+
+    async def afinish(self) -> Arrays:
+        """`finish` without blocking; raises what it raises."""
+        return await self._turn("finish")
+
+    async def aencode(self, x: Any) -> None:
+        """`encode` without blocking; raises what it raises."""
+        await self._turn("call", "encode", x)
+
+    async def arun(self, source: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Arrays]:
+        """`run` for `async for`: feed each item, yield what comes out, the rest after the last; finishes the stream.
+
+        Args:
+            source: an asynchronous iterable, or a plain one whose items are there at once.
+        """
+        if isinstance(source, AsyncIterable):
+            async for item in source:
+                yield await self.afeed(item)
+        else:
+            for item in source:
+                yield await self.afeed(item)
+        yield await self.afinish()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._turn("call", "close")
+
+    async def _turn(self, name: str, *args: Any) -> Any:
+        stream: Any = self
+        if name == "call":
+            args = (getattr(stream, args[0]), *args[1:])
+        return await asyncio.wrap_future(getattr(stream.model.batcher, name)(stream, *args))

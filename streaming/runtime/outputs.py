@@ -1,0 +1,63 @@
+"""Which rows of what the graph returns exist, and under which names they go out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from streaming.runtime.metadata import Metadata
+
+# An array where the model has one output, a dict of arrays by name where it has several. Only the model knows
+# which, so a union would make every caller test what it knows already.
+Arrays = Any
+
+
+class Outputs:
+    """All outputs of a model, in the order in which an invoke returns them: values, masks, states.
+
+    count: how many of them come before the states; plain: there is one, without a mask; start: the first position
+    at which the first output exists.
+    """
+
+    def __init__(self, meta: Metadata) -> None:
+        self._infos = meta.outputs
+        marks = [out for out in meta.outputs if out.valid]
+        self._marks = [len(meta.outputs) + marks.index(out) if out.valid else 0 for out in meta.outputs]
+        self.count = len(meta.outputs) + len(marks)
+        self.plain = len(meta.outputs) == 1 and not marks
+        self.start = meta.outputs[0].start
+
+    def ready(self, results: Sequence[np.ndarray], begin: int, total: int | None, row: int = 0) -> list[np.ndarray]:
+        """The rows that exist, an array an output.
+
+        Args:
+            results: what an invoke returned.
+            begin: the input step from which on it ran.
+            total: the length of the sequence, None before its end.
+            row: the stream's place in the batch.
+        """
+        found = []
+        for index, out in enumerate(self._infos):
+            rows = results[index][row]
+            if out.valid:
+                found.append(rows[results[self._marks[index]][row]])
+            else:
+                last = len(rows) if total is None else max(0, total + out.end - begin)
+                found.append(rows[max(0, out.start - begin) : last])
+        return found
+
+    def joined(self, pieces: list[list[np.ndarray]]) -> Arrays:
+        """What several invokes gave, one after the other; empty arrays where there was none."""
+        if len(pieces) == 1:
+            return self.named(pieces[0])
+        columns = [[piece[i] for piece in pieces] for i in range(len(self._infos))]
+        empty = [np.zeros((0, *out.shape), out.dtype) for out in self._infos]
+        return self.named([np.concatenate(c) if c else e for c, e in zip(columns, empty, strict=True)])
+
+    def named(self, columns: list[np.ndarray]) -> Arrays:
+        """One array alone, several by name."""
+        if len(columns) == 1:
+            return columns[0]
+        return {out.name: column for out, column in zip(self._infos, columns, strict=True)}

@@ -1,0 +1,76 @@
+"""States of streams that step together, side by side, so that gathering them for an invoke costs nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from streaming.runtime.stream import Stream
+
+
+class Slab:
+    """The packed states of streams that one invoke took on, in arrays (B, size): stream i has row i.
+
+    It lasts while just these streams step together. Whatever else happens to one of them, also that nobody needs it
+    any more, gives every stream its own copy of its row: an idle stream never keeps the states of others in memory.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray], streams: Sequence[Stream]) -> None:
+        self.arrays = arrays
+        with _lock:
+            old = {stream.slab for stream in streams}
+            for row, stream in enumerate(streams):
+                stream.slab, stream.row = self, row
+            self._members = [weakref.ref(stream, self._dissolve) for stream in streams]
+            for slab in old:
+                if slab is not None:
+                    slab.dissolve()
+
+    @staticmethod
+    def of(streams: Sequence[Stream]) -> Slab | None:
+        """The slab that has exactly these streams in this order; None where there is none."""
+        slab = streams[0].slab
+        if (
+            slab is None
+            or len(slab._members) != len(streams)
+            or [stream.slab for stream in streams] != [slab] * len(streams)
+            or [stream.row for stream in streams] != list(range(len(streams)))
+        ):
+            return None
+        return slab
+
+    def rows(self, row: int) -> list[np.ndarray]:
+        """One stream's states, (1, size) each, as views."""
+        return [array[row : row + 1] for array in self.arrays]
+
+    def dissolve(self) -> None:
+        """Give each stream that is still here its own states. Streams of other threads may be among them."""
+        with _lock:
+            members, self._members = self._members, []
+            for member in members:
+                stream = member()
+                if stream is not None and stream.slab is self:
+                    stream.own = [array.copy() for array in self.rows(stream.row)]
+                    stream.slab = None
+
+    def _dissolve(self, _: weakref.ref[Stream]) -> None:
+        self.dissolve()
+
+
+# One for all: it is held for moments, when streams change their company. A stream in a slab changes only under it.
+_lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
