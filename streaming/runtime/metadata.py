@@ -154,10 +154,15 @@ class Metadata:
                 f"streaming.json has schema {schema!r}, this version reads 1 to {SCHEMA}; "
                 "update the package or convert the model again"
             )
-        return _build(cls, data, "streaming.json")
+        return build(cls, data, "streaming.json")
 
 
-def _build(kind: type, data: Mapping[str, Any], where: str) -> Any:
+def build(kind: type, data: Mapping[str, Any], where: str) -> Any:
+    """A dataclass from parsed JSON, checked by its annotations; keys that it does not know are left out.
+
+    Raises:
+        ArtifactError: a field is missing or of another type; `where` says which object it is of.
+    """
     hints = typing.get_type_hints(kind)
     values = {}
     for item in dataclasses.fields(kind):
@@ -189,7 +194,9 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
             raise _wrong(where, "an object", value)
-        return _build(typing.cast(type, hint), value, where)
+        return build(typing.cast(type, hint), value, where)
+    if hint is float and type(value) is int:
+        return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise _wrong(where, hint.__name__, value)
     return value
