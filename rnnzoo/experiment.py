@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streaming
 from rnnzoo.building import build_model
-from rnnzoo.config import ExperimentConfig
+from rnnzoo.config import ExperimentConfig, dump_config
 from rnnzoo.export import export_run
 from rnnzoo.quiet import held_stderr
 from rnnzoo.runs import Run, check_free, save_run
@@ -28,9 +28,9 @@ def run_experiment(
 
     Args:
         config: what to train.
-        out: folder of the run; checkpoints are beside it until it is saved.
+        out: folder of the run; snapshots are beside it until it is saved, and an interrupted training goes on there.
         dtype: of the stored weights.
-        overwrite: replace a run that is there.
+        overwrite: replace a run that is there, and start anew.
 
     Returns:
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
@@ -46,7 +46,11 @@ def run_experiment(
     problem = load_problem(config)
     model = build_model(config, problem.encoder)
     checkpoints = out.with_name(f"{out.name}.checkpoints")
-    history = fit(model, problem, config.training, seed=config.seed, run_dir=checkpoints)
+    if overwrite:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    history = fit(
+        model, problem, config.training, seed=config.seed, run_dir=checkpoints, experiment=dump_config(config)
+    )
     # What is measured is what is stored.
     round_weights(model, dtype)
     metrics = {"dev": problem.evaluate(model, "dev"), "parameters": model.count_params(), "history": history}

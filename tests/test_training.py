@@ -51,7 +51,7 @@ def test_training_learns_and_keeps_the_best_epoch(data, tmp_path, capsys):
     best = max(history["val_accuracy"])
     assert best > 0.99
     assert data.evaluate(model, "dev")["accuracy"] == pytest.approx(best, abs=1e-6)
-    assert sorted(os.listdir(tmp_path)) == ["best.safetensors", "last.safetensors"]
+    assert len(list(tmp_path.glob("snapshot-*.safetensors"))) == len(os.listdir(tmp_path)) == 2
     assert len(capsys.readouterr().out.splitlines()) == TRAINING.epochs
     assert history["learning_rate"][-1] < 1e-3 < max(history["learning_rate"])
 
@@ -158,3 +158,10 @@ def test_classifier_score_tells_scope_apart():
         "in_scope_accuracy": 0.5,
         "out_of_scope_recall": 0.5,
     }
+
+
+def test_snapshots_of_another_experiment_are_refused(data, tmp_path):
+    short = dataclasses.replace(TRAINING, epochs=1)
+    fit(build(data), data, short, seed=1, run_dir=tmp_path, experiment="one")
+    with pytest.raises(DataError, match=r"another configuration.*--overwrite"):
+        fit(build(data), data, short, seed=1, run_dir=tmp_path, experiment="other")

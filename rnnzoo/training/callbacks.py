@@ -1,4 +1,4 @@
-"""What happens around an epoch: checkpoints, progress, and a stop when the loss is no number."""
+"""What happens around an epoch: snapshots, progress, and a stop when the loss is no number."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rnnzoo.errors import Diverged
-from rnnzoo.training.checkpoint import write_weights
+from rnnzoo.errors import DataError, Diverged
+from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
 
 Logs = dict[str, float] | None
+# Beginnings of the names of arrays in a snapshot.
+_BEST, _METRIC = "best/", "metric/"
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -36,35 +39,121 @@ class StopOnNaN(keras.callbacks.Callback):
             )
 
 
-class Checkpoints(keras.callbacks.Callback):
-    """Writes `last.safetensors` after each epoch and `best.safetensors` after the best one.
+class Keeper(keras.callbacks.Callback):
+    """Keeps the history and the best weights, and writes snapshots from which the training can go on.
+
+    A snapshot is written at the beginning of an epoch and whenever the last one is older than `seconds`.
 
     Args:
-        folder: where to.
-        monitor: the figure that says which is best.
+        folder: of the snapshots.
+        experiment: what is trained, as text; a snapshot of another experiment is refused.
+        monitor: the figure that says which epoch is best.
         higher_is_better: whether more of it is.
+        seconds: time between snapshots.
+        steps: batches in an epoch.
     """
 
-    def __init__(self, folder: Path, monitor: str = "val_accuracy", higher_is_better: bool = True):
+    def __init__(self, folder: Path, experiment: str, monitor: str, higher_is_better: bool, seconds: float, steps: int):
         super().__init__()
-        self.monitor, self._sign = monitor, 1 if higher_is_better else -1
-        self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
+        self.steps = steps
+        self.folder, self.experiment, self.monitor, self.seconds = folder, experiment, monitor, seconds
+        self._sign = 1 if higher_is_better else -1
         self.history: dict[str, list[float]] = {}
-        self._record = -math.inf
+        self.start = (0, 0)
+        self._record: float | None = None
+        self._best: dict[str, np.ndarray] = {}
+        self._metrics: dict[str, np.ndarray] = {}
+        self._spent, self._written = 0.0, time.perf_counter()
+
+    def restore(self, model: keras.Model) -> bool:
+        """Set a compiled model, its optimizer and this object to the newest snapshot.
+
+        Returns:
+            Whether there is one.
+
+        Raises:
+            DataError: the snapshot is of another experiment.
+        """
+        snapshot = read_snapshot(self.folder)
+        if snapshot is None:
+            return False
+        arrays, progress = snapshot
+        if progress["experiment"] != self.experiment:
+            raise DataError(
+                f"{self.folder} holds an unfinished training of another configuration: go on with that one, choose "
+                "another folder, or start anew with --overwrite"
+            )
+        for name, variable in _state(model).items():
+            variable.assign(arrays[name])
+        self.start = tuple(progress["position"])
+        self.history, self._record, self._spent = progress["history"], progress["record"], progress["seconds"]
+        self._best = {name[len(_BEST) :]: value for name, value in arrays.items() if name.startswith(_BEST)}
+        self._metrics = {name: value for name, value in arrays.items() if name.startswith(_METRIC)}
+        return True
+
+    def take_best(self, model: keras.Model) -> None:
+        """Give the model the weights of the best epoch."""
+        for variable in model.weights:
+            variable.assign(self._best[variable.path])
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._began = time.perf_counter()
+        self._epoch, self._began = epoch, time.perf_counter() - self._spent
+        self._offset = self.start[1] if epoch == self.start[0] else 0
+        # Keras has just set the means of the epoch to nothing.
+        for name, variable in _metrics(self.model).items():
+            if name in self._metrics:
+                variable.assign(self._metrics[name])
+        self._metrics, self._spent = {}, 0.0
+        if not self._offset:
+            self._write(0)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        position = self._offset + batch + 1
+        # Keras counts all epochs as long as each other: it is told where the rest of an interrupted one ends.
+        self.model.stop_training |= bool(self._offset) and position == self.steps
+        # After its last batch an epoch is not over: what comes of it is in the snapshot that begins the next.
+        if position < self.steps and time.perf_counter() - self._written >= self.seconds:
+            self._write(position)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.model.stop_training &= not self._offset
         values = {name: float(value) for name, value in (logs or {}).items()}
         values["learning_rate"] = float(self.model.optimizer.learning_rate)
         values["seconds"] = time.perf_counter() - self._began
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
-        write_weights(self.model, self.last)
-        if (figure := self._sign * values[self.monitor]) > self._record:
-            self._record = figure
-            write_weights(self.model, self.best)
+        figure = self._sign * values[self.monitor]
+        if self._record is None or figure > self._record:
+            self._record, self._best = figure, {v.path: np.asarray(v.numpy()) for v in self.model.weights}
+
+    def _write(self, batch: int) -> None:
+        arrays = {name: np.asarray(variable.numpy()) for name, variable in _state(self.model).items()}
+        if not all(np.isfinite(value).all() for value in arrays.values() if value.dtype.kind == "f"):
+            # The next loss will be no number: the state before it is what is worth keeping.
+            return
+        arrays |= {name: np.asarray(variable.numpy()) for name, variable in _metrics(self.model).items()}
+        arrays |= {_BEST + name: value for name, value in self._best.items()}
+        progress = {
+            "experiment": self.experiment,
+            "position": [self._epoch, batch],
+            "history": self.history,
+            "record": self._record,
+            "seconds": time.perf_counter() - self._began,
+        }
+        write_snapshot(self.folder, Snapshot(arrays, progress))
+        self._written = time.perf_counter()
+
+
+def _state(model: keras.Model) -> dict[str, Any]:
+    """Weights, states, seeds of dropout, and all of the optimizer."""
+    return {f"model/{i}": v for i, v in enumerate(model.variables)} | {
+        f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)
+    }
+
+
+def _metrics(model: keras.Model) -> dict[str, Any]:
+    """The running means of the epoch."""
+    return {f"{_METRIC}{i}": v for i, v in enumerate(model.metrics_variables)}
 
 
 class ProgressLines(keras.callbacks.Callback):

@@ -28,6 +28,7 @@ class TrainingConfig:
         label_smoothing: probability mass spread over all labels.
         ema: momentum of the running average of the weights, which is what is evaluated and kept; None: none.
         jit_compile: compile the training step with XLA.
+        snapshot_seconds: time between the snapshots from which an interrupted training goes on.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -45,6 +46,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     ema: float | None = None
     jit_compile: bool = False
+    snapshot_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         for name, kind in (("optimizer", Optimizer), ("schedule", Schedule)):

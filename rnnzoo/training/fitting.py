@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from rnnzoo.training.callbacks import Checkpoints, ProgressBar, ProgressLines, StopOnNaN
-from rnnzoo.training.checkpoint import read_weights
+from rnnzoo.training.callbacks import Keeper, ProgressBar, ProgressLines, StopOnNaN
 from rnnzoo.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -25,47 +24,57 @@ def fit(
     *,
     seed: int,
     run_dir: Path,
+    experiment: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, list[float]]:
     """Train a model; at the end it holds the weights of the epoch with the best figure on `dev`.
 
-    `last.safetensors` and `best.safetensors` are in `run_dir` after every epoch.
+    Snapshots in `run_dir` hold all of the training: after an interruption the same call goes on from the newest
+    one, to the same weights bit for bit where the operations are deterministic.
 
     Args:
         model: what the problem's topology builds.
         problem: batches, loss, metrics, and which of them picks the epoch.
         config: how to train.
         seed: of the order of the batches and of dropout.
-        run_dir: a folder for the weights; made where missing.
+        run_dir: a folder for the snapshots; made where missing.
+        experiment: says what is trained; a snapshot that says something else is refused.
         callbacks: more Keras callbacks.
 
     Returns:
         For each epoch: `loss`, `val_loss`, the problem's metrics, `learning_rate` at its end, `seconds`.
 
     Raises:
+        DataError: `run_dir` holds another experiment, or cannot be written.
         Diverged: the loss is no longer a number.
     """
     keras.utils.set_random_seed(seed)
-    train = problem.dataset("train", config.batch_size, training=True, seed=seed)
-    steps = int(train.cardinality())
+    steps = problem.steps("train", config.batch_size)
     compile_model(model, problem, config, steps)
-    checkpoints = Checkpoints(run_dir, problem.monitor, problem.higher_is_better)
+    model.optimizer.build(model.trainable_variables)
+    keeper = Keeper(run_dir, experiment, problem.monitor, problem.higher_is_better, config.snapshot_seconds, steps)
+    if keeper.restore(model):
+        # Keras makes the variables of its metrics when it first needs them.
+        inputs, targets, weights = next(iter(problem.dataset("dev", config.batch_size, training=False)))
+        model.test_on_batch(inputs, targets, weights)
     progress = ProgressBar(config.epochs, steps) if ProgressBar.useful() else ProgressLines(config.epochs)
-    # The averages have to be in place before the checkpoints look at the weights.
+    # The averages have to be in place before the best weights are taken.
     average = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema is not None else []
     try:
         model.fit(
-            train,
+            problem.dataset("train", config.batch_size, training=True, seed=seed, start=keeper.start).repeat(),
+            steps_per_epoch=steps,
             validation_data=problem.dataset("dev", config.batch_size, training=False),
             epochs=config.epochs,
+            initial_epoch=keeper.start[0],
             shuffle=False,
             verbose=0,
-            callbacks=[StopOnNaN(), *average, checkpoints, progress, *callbacks],
+            callbacks=[StopOnNaN(), *average, keeper, progress, *callbacks],
         )
     finally:
         progress.close()
-    read_weights(model, checkpoints.best)
-    return checkpoints.history
+    keeper.take_best(model)
+    return keeper.history
 
 
 def compile_model(model: keras.Model, problem: Problem, config: TrainingConfig, steps: int) -> None:

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from rnnzoo.errors import DataError
 
 
-class DownloadedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class DownloadedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A data set whose files can be downloaded as they are; `checksums.tsv` registers size and SHA-256 of each URL.
 
     A subclass has VERSION and:
@@ -27,7 +27,7 @@ class DownloadedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True)
         return {name: Path(path) for name, path in manager.download(dict(self.FILES)).items()}
 
 
-class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A data set that was cut or packed by hand: TFDS reads it from a folder, and cannot download it.
 
     A subclass has VERSION and:

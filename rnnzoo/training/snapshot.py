@@ -1,0 +1,85 @@
+"""All of an unfinished training in one file, so that it goes on to the same weights after any interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from rnnzoo.errors import DataError
+
+_KEPT = 2
+_PATTERN = "snapshot-*.safetensors"
+
+
+class Snapshot(NamedTuple):
+    """What a training needs to go on.
+
+    Args:
+        arrays: variables of model, optimizer and metrics, and the best weights so far, by name.
+        progress: what JSON can hold: position, history, record, the experiment.
+    """
+
+    arrays: dict[str, np.ndarray]
+    progress: dict[str, Any]
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
+    """Write a snapshot as the newest of a folder; the one before it is kept, older ones go.
+
+    A process that dies at any moment leaves the newest snapshot whole: the file gets its name once it is on the disk.
+
+    Raises:
+        DataError: the folder cannot be written; the snapshots that are there stay.
+    """
+    there = _files(folder)
+    number = int(there[-1].stem.partition("-")[2]) + 1 if there else 1
+    path = folder / f"snapshot-{number:08d}.safetensors"
+    part = folder / f".{path.name}.{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".*.part"):
+            left.unlink()
+        with part.open("wb") as file:
+            file.write(save(snapshot.arrays, {"progress": json.dumps(snapshot.progress)}))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync(folder)
+        for old in there[: max(0, len(there) - _KEPT + 1)]:
+            old.unlink()
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise DataError(
+            f"cannot write {path} ({error.strerror}): make room and give the same command to go on from the one before"
+        ) from error
+    return path
+
+
+def read_snapshot(folder: Path) -> Snapshot | None:
+    """The newest whole snapshot of a folder; None where there is none."""
+    for path in reversed(_files(folder)):
+        try:
+            with safe_open(path, "numpy") as stored:
+                progress = json.loads((stored.metadata() or {})["progress"])
+                return Snapshot({name: stored.get_tensor(name) for name in stored.keys()}, progress)  # noqa: SIM118
+        except (OSError, SafetensorError, KeyError, ValueError):
+            continue
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_PATTERN))
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,63 @@
+"""A training that is killed goes on to the very weights that it would have reached."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnzoo.errors import DataError
+from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
+
+PROGRAM = Path(__file__).with_name("killed_training.py")
+
+
+def run(folder, step=0, save=0):
+    command = [sys.executable, str(PROGRAM), str(folder), str(step), str(save)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def result(done):
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-2:]
+
+
+def test_a_killed_training_ends_with_the_same_bits(tmp_path):
+    whole = result(run(tmp_path / "whole"))
+    # In the first epoch; while a snapshot is written (each is synced twice: its bytes, then its name); in the last.
+    for step, save in ((4, 0), (0, 5), (0, 4), (7, 0)):
+        assert run(tmp_path / "killed", step, save).returncode == -9
+    assert result(run(tmp_path / "killed")) == whole
+
+
+def snapshot(value):
+    return Snapshot({"x": np.full(3, value, np.float32)}, {"value": value})
+
+
+def test_two_snapshots_are_kept_and_the_newest_whole_one_is_read(tmp_path):
+    assert read_snapshot(tmp_path) is None
+    paths = [write_snapshot(tmp_path, snapshot(value)) for value in (1, 2, 3)]
+    assert [path.exists() for path in paths] == [False, True, True]
+    assert read_snapshot(tmp_path).progress == {"value": 3}
+    for damaged in (b"", paths[2].read_bytes()[:-1], b"\xff" * 100):
+        paths[2].write_bytes(damaged)
+        found = read_snapshot(tmp_path)
+        assert found.progress == {"value": 2}
+        np.testing.assert_array_equal(found.arrays["x"], [2, 2, 2])
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
+    write_snapshot(tmp_path, snapshot(1))
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"snapshot-00000002.*No space left on device.*make room"):
+        write_snapshot(tmp_path, snapshot(2))
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["snapshot-00000001.safetensors"]
+    assert read_snapshot(tmp_path).progress == {"value": 1}
