@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("step",)
+NAMES = ("step", "batch")
 
 
 def main(names: list[str]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 
 def microseconds(
-    calls: Mapping[str, Callable[[], object]], rounds: int = 15, seconds: float = 0.02
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int = 15,
+    seconds: float = 0.02,
+    of: Callable[[Iterable[float]], float] = statistics.median,
 ) -> dict[str, float]:
-    """Median microseconds of one call of each, over rounds in which each runs for about `seconds`."""
+    """Microseconds of one call of each: `of` all rounds, in which each runs for about `seconds`."""
     counts = {}
     for name, call in calls.items():
         call()
@@ -24,7 +27,7 @@ def microseconds(
             for _ in range(counts[name]):
                 call()
             found[name].append((time.perf_counter() - begin) / counts[name] * 1e6)
-    return {name: statistics.median(times) for name, times in found.items()}
+    return {name: of(times) for name, times in found.items()}
 
 
 def table(title: str, times: Mapping[str, float], unit: str = "us", base: str | None = None) -> str:

@@ -1,0 +1,71 @@
+"""64 streams of LSTM-256 (64 inputs, one thread): together against one by one, and what a step costs above its invoke."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+INPUTS, UNITS, STREAMS = 64, 256, 64
+KINDS = {"float32": None, "int8": "dynamic"}
+
+
+def main() -> None:
+    """Print the tables."""
+    from benchmarks.timing import microseconds, table
+
+    with tempfile.TemporaryDirectory() as folder:
+        models = load(Path(folder))
+    frames = np.random.default_rng(0).normal(size=(STREAMS, 1, INPUTS)).astype("float32")
+    calls: dict[str, Callable[[], Any]] = {}
+    for kind, model in models.items():
+        streams = [[model.create_stream() for _ in range(STREAMS)] for _ in range(2)]
+        calls[f"{kind}, invoke alone"] = bare_invoke(model, "step")
+        calls[f"{kind}, Stream.step"] = functools.partial(model.create_stream().step, frames[0])
+        calls[f"{kind}, {STREAMS} one by one"] = functools.partial(one_by_one, streams[0], list(frames))
+        calls[f"{kind}, {STREAMS} by step_streams"] = functools.partial(model.step_streams, streams[1], list(frames))
+        calls[f"{kind}, invoke of {STREAMS} alone"] = bare_invoke(model, f"step_b{STREAMS}")
+    times = microseconds(calls, of=min)
+    print(table(f"LSTM-{UNITS}, {STREAMS} streams, through Python", times, base=f"float32, {STREAMS} one by one"))
+    for kind in KINDS:
+        together = times[f"{kind}, {STREAMS} by step_streams"]
+        above = times[f"{kind}, Stream.step"] - times[f"{kind}, invoke alone"]
+        print(f"  {kind}: a step takes {above:.1f} us more than its invoke; together", end=" ")
+        print(", ".join(f"{times[f'{k}, {STREAMS} one by one'] / together:.1f} times {k} one by one" for k in KINDS))
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The model with float32 and with int8 weights."""
+    import keras
+
+    import streaming
+
+    x = keras.Input((None, INPUTS))
+    model, found = keras.Model(x, keras.layers.LSTM(UNITS, return_sequences=True)(x)), {}
+    for kind, quantize in KINDS.items():
+        path = folder / f"{kind}.tflite"
+        streaming.convert(model, path, quantize=quantize, batch_sizes=(1, STREAMS))
+        found[kind] = streaming.load(path)
+    return found
+
+
+def one_by_one(streams: list[Any], frames: list[np.ndarray]) -> list[np.ndarray]:
+    """A step of each stream."""
+    return [stream.step(frame) for stream, frame in zip(streams, frames, strict=True)]
+
+
+def bare_invoke(model: Any, signature: str) -> Callable[[], Any]:
+    """The interpreter's run of a signature, without setting and getting tensors."""
+    interpreter = model.recipe.open()
+    runner = interpreter.get_signature_runner(signature)
+    runner(**{name: np.zeros(item["shape"], item["dtype"]) for name, item in runner.get_input_details().items()})
+    # Bound to the runner, so that the interpreter lives as long as the call.
+    return lambda: runner._interpreter_wrapper.Invoke(runner._subgraph_index)
+
+
+if __name__ == "__main__":
+    main()
