@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,17 +23,15 @@ def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Seque
         raise InputError(f"got {len(streams)} streams and {len(inputs)} inputs; give one input for each stream")
     if not streams:
         return []
-    if Slab.of(streams) is None or streams[0].model is not model:
+    runs = _plan(model, streams, model.chunk)
+    if len(runs) > 1 or runs[0].slab is None or streams[0].model is not model:
         _check_streams(model, streams)
     columns = _columns(model, streams, inputs)
     if model.metadata.state == "internal":
         return [stream.step(x) for stream, x in zip(streams, inputs, strict=True)]
     values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), bool)]
-    found = [
-        stream.take(results, row)
-        for members, results in _invoke(model, streams, values, model.chunk)
-        for row, stream in enumerate(members)
-    ]
+    _invoke(model, runs, values, model.chunk)
+    found = [rows for run in runs for rows in Stream.take_all(run.streams, run.results)]
     if model.inputs.static:
         for row, stream in enumerate(streams):
             stream.hold([column[row : row + 1] for column in columns])
@@ -50,14 +48,41 @@ def advance(
     if model.metadata.state == "internal":
         return [stream.invoke(size, part) for stream, part in zip(streams, values, strict=True)], [1] * len(streams)
     columns = [np.concatenate(column) for column in zip(*values, strict=True)]
-    invoked = _invoke(model, streams, columns, size)
+    runs = _plan(model, streams, size)
+    _invoke(model, runs, columns, size)
     # Copies, so that who keeps the outputs of one stream does not keep those of all.
     found = [
-        [array[row : row + 1].copy() for array in results[: model.outputs.count]]
-        for members, results in invoked
-        for row in range(len(members))
+        [array[row : row + 1].copy() for array in run.results[: model.outputs.count]]
+        for run in runs
+        for row in range(len(run.streams))
     ]
-    return found, [len(results[0]) for _, results in invoked]
+    return found, [run.batch for run in runs]
+
+
+class _Run:
+    """One invoke of `batch` rows for the streams at `place` of all, whose states are in `slab` if in one."""
+
+    def __init__(self, streams: Sequence[Stream], place: slice, batch: int) -> None:
+        self.streams, self.place, self.batch = streams[place], place, batch
+        self.slab = Slab.of(self.streams)
+        if self.slab is not None and any(len(array) != batch for array in self.slab.arrays):
+            self.slab = None
+        self.results: list[np.ndarray] = []
+
+
+def _plan(model: StreamingModel, streams: Sequence[Stream], size: int) -> list[_Run]:
+    """The invokes of `size` steps for all streams, each with the largest batch while full, then with what fits.
+
+    A batch that is not half full costs more than smaller ones: its unused rows are computed too.
+    """
+    sizes, begin, runs = model.batches[size], 0, []
+    while begin < len(streams):
+        left = len(streams) - begin
+        batch = max(size for size in sizes if size <= 2 * left)
+        batch = next((size for size in sizes if left <= size <= batch), batch)
+        runs.append(_Run(streams, slice(begin, begin + batch), batch))
+        begin += batch
+    return runs
 
 
 def _check_streams(model: StreamingModel, streams: Sequence[Stream]) -> None:
@@ -73,27 +98,13 @@ def _check_streams(model: StreamingModel, streams: Sequence[Stream]) -> None:
         raise _named(error, index) from None
 
 
-def _parts(sizes: Sequence[int], total: int) -> Iterator[tuple[slice, int]]:
-    """Slices of the streams, each with the batch of its invoke: the largest while full, then what fits.
-
-    A batch that is not half full costs more than smaller ones: its unused rows are computed too.
-    """
-    begin = 0
-    while begin < total:
-        left = total - begin
-        batch = max(size for size in sizes if size <= 2 * left)
-        batch = next((size for size in sizes if left <= size <= batch), batch)
-        yield slice(begin, min(begin + batch, total)), batch
-        begin += batch
-
-
 def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[np.ndarray]:
     """The chunks of all streams, one array (N, ...) an input, checked."""
     reader = model.inputs.single
-    if reader is not None and _are_alike(inputs, reader.chunk_shape, reader.dtype):
-        column = np.concatenate(inputs).reshape(len(inputs), *reader.chunk_shape)
+    if reader is not None:
+        column = _joined(inputs, reader.chunk_shape, reader.dtype)
         # One check for all; where it fails each stream's own policy decides.
-        if reader.is_sound(column):
+        if column is not None and reader.is_sound(column):
             return [column]
     rows: list[list[np.ndarray]] = []
     try:
@@ -104,40 +115,36 @@ def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
-def _are_alike(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+def _joined(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
+    """Inputs of just this shape and dtype as one array; None where any differs."""
     try:
-        return [x.shape for x in inputs] == [shape] * len(inputs) and {x.dtype for x in inputs} == {dtype}
-    except AttributeError:
-        return False
+        if set(map(len, inputs)) == {shape[0]}:
+            return np.concatenate(inputs, dtype=dtype, casting="no").reshape(len(inputs), *shape)
+    except (TypeError, ValueError):
+        pass
+    return None
 
 
 def _named(error: StreamingError, index: int) -> StreamingError:
     return type(error)(f"stream {index} of the batch: {error}")
 
 
-def _invoke(
-    model: StreamingModel, streams: Sequence[Stream], columns: Sequence[np.ndarray], size: int
-) -> list[tuple[Sequence[Stream], list[np.ndarray]]]:
-    """Run `size` steps of all streams and move their states: the members of each invoke and what it returned."""
-    runs: list[tuple[Sequence[Stream], Slab | None, list[np.ndarray]]] = []
-    for part, batch in _parts(model.batches[size], len(streams)):
-        members = streams[part]
-        slab, unused = Slab.of(members), batch - len(members)
-        if slab is not None and any(len(array) != batch for array in slab.arrays):
-            slab = None
-        states = slab.arrays if slab is not None else _gather(model, members, unused)
-        values = [_filled(column[part], column[:1], unused) for column in columns]
-        runs.append((members, slab, model.engines.get().run(batch, size)([*values, *states])))
-    # Every invoke comes before the first stream moves: one that fails leaves all streams as they were.
-    for members, slab, results in runs:
-        states = results[model.outputs.count :]
-        if slab is not None:
-            slab.arrays = states
-        elif len(members) == 1:
-            members[0].put_states(states)
+def _invoke(model: StreamingModel, runs: Sequence[_Run], columns: Sequence[np.ndarray], size: int) -> None:
+    """Take all streams `size` steps on. Every invoke comes before the first stream moves."""
+    engine = model.engines.get()
+    for run in runs:
+        unused = run.batch - len(run.streams)
+        states = _gather(model, run.streams, unused) if run.slab is None else run.slab.arrays
+        values = [_filled(column[run.place], column[:1], unused) for column in columns]
+        run.results = engine.run(run.batch, size)([*values, *states])
+    for run in runs:
+        states = run.results[model.outputs.count :]
+        if run.slab is not None:
+            run.slab.arrays = states
+        elif len(run.streams) == 1:
+            run.streams[0].put_states(states)
         else:
-            Slab(states, members)
-    return [(members, results) for members, _, results in runs]
+            Slab(states, run.streams)
 
 
 def _gather(model: StreamingModel, streams: Sequence[Stream], unused: int) -> list[np.ndarray]:

@@ -261,6 +261,20 @@ class Stream(AsyncCalls):
         rows = results[0][row]
         return rows if begin >= self._start else rows[self._start - begin :]
 
+    @staticmethod
+    def take_all(streams: Sequence[Stream], results: Sequence[np.ndarray]) -> list[Arrays]:
+        """`take` of each stream with a row of its own."""
+        start, chunk = streams[0]._start, streams[0]._chunk
+        if start is None:
+            return [stream.take(results, row) for row, stream in enumerate(streams)]
+        found = list(results[0][: len(streams)])
+        for row, stream in enumerate(streams):
+            begin = stream._position
+            stream._position = begin + chunk
+            if begin < start:
+                found[row] = found[row][start - begin :]
+        return found
+
     def hold(self, arrays: Sequence[np.ndarray]) -> None:
         """Keep a copy of steps that wait, and of the inputs without a time axis, which go on in `finish`."""
         held = arrays if self._pending else self._inputs.cut(arrays, 0, 0)
