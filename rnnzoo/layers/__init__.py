@@ -17,6 +17,7 @@ from rnnzoo.layers.lookahead import LookaheadConv
 from rnnzoo.layers.recurrent import LSTM, SimpleRNN
 
 __all__ = [
+    "LSTM",
     "CharCNN",
     "Check",
     "ElmanCell",
@@ -30,5 +31,6 @@ __all__ = [
     "LayerNormLSTMCell",
     "LookaheadConv",
     "PaddedEmbedding",
+    "SimpleRNN",
     "check",
 ]

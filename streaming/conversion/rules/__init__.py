@@ -25,6 +25,16 @@ def register(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
     return decorate
 
 
+def kind_of(op: Any) -> type:
+    """The class whose rule steps an operation: its own, or the one that its class declares as `stream_as`.
+
+    A subclass whose results are those of its base, computed in another way, says so by this attribute; subclasses
+    of it do not inherit the promise.
+    """
+    found: type = vars(type(op)).get("stream_as", type(op))
+    return found
+
+
 def find_rule(op: Any) -> type[Rule] | None:
     """The rule for an operation: a registered one, else the layer's own stream protocol, None where there is none."""
     from streaming.conversion.rules import (  # noqa: F401 - importing registers
@@ -40,8 +50,8 @@ def find_rule(op: Any) -> type[Rule] | None:
     )
     from streaming.conversion.rules.protocol import ProtocolRule
 
-    if type(op) in _BY_CLASS:
-        return _BY_CLASS[type(op)]
+    if kind_of(op) in _BY_CLASS:
+        return _BY_CLASS[kind_of(op)]
     return ProtocolRule if hasattr(op, "stream_step") and hasattr(op, "stream_spec") else None
 
 

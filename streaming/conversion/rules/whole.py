@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from streaming.conversion.rules import kind_of
 from streaming.conversion.rules.base import Call, Env, Rule, expand_to
 from streaming.conversion.rules.cells import stepper
 from streaming.conversion.signals import Signal, Timeline
@@ -50,10 +51,10 @@ class WholeRule(Rule):
     def _check(self) -> None:
         """Refuse what would let positions behind the end of a source reach real ones."""
         op = self.call.op
-        kind = type(op)
+        kind = kind_of(op)
         if kind in (*_RECURRENT, *_POOLING):
             return
-        if kind is layers.Bidirectional and type(op.forward_layer) in _RECURRENT:
+        if kind is layers.Bidirectional and kind_of(op.forward_layer) in _RECURRENT:
             return
         if kind is layers.Conv1D and op.strides == (1,) and op.padding in ("same", "causal"):
             return
@@ -89,7 +90,7 @@ class WholeRule(Rule):
         if isinstance(first, Static) and isinstance(given, Static):
             first = Static(first.value, exists, given.value)
         mask = first.mask if isinstance(first, Static) else None
-        if type(op) in _RECURRENT:
+        if kind_of(op) in _RECURRENT:
             initial = [item.value for item in values if item is not args[0] and item is not given]
             outputs = _recurrent(op, first.value, first.counted, env, initial)
         elif type(op) is layers.Bidirectional:

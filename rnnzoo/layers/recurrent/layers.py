@@ -1,0 +1,120 @@
+"""Swap-in recurrent layers: same arguments, weights, checkpoints and results as Keras's, faster in training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+class HandDerived(keras.layers.RNN):
+    """Base of a Keras recurrent layer whose loop over time is ours where the options allow, else Keras's.
+
+    The TensorFlow backend gets the hand-derived backward pass; on a GPU, what cuDNN takes stays with Keras, as does
+    everything on the JAX and PyTorch backends.
+    """
+
+    stream_as: type[keras.layers.Layer]
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        self._check(sequences, initial_state, mask)
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+        if not self._is_for_keras(training):
+            from rnnzoo.layers.recurrent import tensorflow_layer
+
+            plan = tensorflow_layer.find_plan(self.cell)
+            if plan is not None:
+                return tensorflow_layer.loop(self, plan, sequences, _flat(initial_state), _first(mask), training)
+        return super().inner_loop(sequences, initial_state, mask, training=training)
+
+    def _is_for_keras(self, training: bool) -> bool:
+        """Whether the loop is Keras's: another backend, a device or a dropout that ours does not serve."""
+        if keras.backend.backend() != "tensorflow":
+            return True
+        cell = self.cell
+        if training and (cell.recurrent_dropout or (cell.dropout and getattr(cell, "implementation", 2) == 1)):
+            return True
+        import tensorflow as tf
+
+        return getattr(self, "use_cudnn", False) is not False and bool(tf.config.list_logical_devices("GPU"))
+
+    def _check(self, sequences: Any, initial_state: Any, mask: Any) -> None:
+        name, shape = type(self).__name__, tuple(sequences.shape)
+        if shape[1] == 0:
+            raise ValueError(f"{name}: expected a sequence (B, T, D) of one step or more. Received: shape {shape}")
+        states = [] if initial_state is None else _flat(initial_state)
+        fits = [len(s.shape) == 2 and s.shape[1] == self.units and _agree(s.shape[0], shape[0]) for s in states]
+        if not all(fits) or len(states) not in (0, len(self.state_size)):
+            raise ValueError(
+                f"{name}: expected {len(self.state_size)} initial states ({shape[0]}, {self.units}), one row for each "
+                f"sequence. Received: shapes {[tuple(s.shape) for s in states]}"
+            )
+        mask = _first(mask)
+        if mask is None:
+            return
+        dtype = keras.backend.standardize_dtype(mask.dtype)
+        if dtype != "bool":
+            raise ValueError(
+                f"{name}: expected a boolean mask, True where a step counts. Received: dtype {dtype}; "
+                "cast it with keras.ops.cast(mask, 'bool')"
+            )
+        if len(mask.shape) != 2 or not all(map(_agree, mask.shape, shape)):
+            raise ValueError(
+                f"{name}: expected a mask (B, T) for a sequence (B, T, D) of shape {shape}. "
+                f"Received: shape {tuple(mask.shape)}"
+            )
+
+
+def _flat(states: Any) -> list[Any]:
+    return list(states) if isinstance(states, (list, tuple)) else [states]
+
+
+def _first(mask: Any) -> Any:
+    """Keras gives a list where the initial states came as inputs of their own."""
+    return mask[0] if isinstance(mask, (list, tuple)) else mask
+
+
+def _agree(one: int | None, other: int | None) -> bool:
+    return one is None or other is None or one == other
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class SimpleRNN(HandDerived, keras.layers.SimpleRNN):
+    """`keras.layers.SimpleRNN` with a hand-derived backward pass (Elman 1990).
+
+        h[t] = act(x[t] W + b + h[t-1] R)
+
+    Arguments, weights, checkpoints and results are Keras's. Options without a derivative of ours (an activation
+    other than tanh, sigmoid, relu and linear, recurrent dropout while training) run Keras's loop.
+
+    Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
+
+    Raises:
+        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        NotImplementedError: a second derivative is asked for.
+    """
+
+    stream_as = keras.layers.SimpleRNN
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class LSTM(HandDerived, keras.layers.LSTM):
+    """`keras.layers.LSTM` with a hand-derived backward pass (Hochreiter & Schmidhuber 1997, Gers et al. 2000).
+
+        i, f, g, o = split(x[t] W + b + h[t-1] R)
+        c[t] = gate(f) c[t-1] + gate(i) act(g),   h[t] = gate(o) act(c[t])
+
+    Arguments, weights, checkpoints and results are Keras's. Options without a derivative of ours (an activation
+    other than tanh, sigmoid, relu and linear, recurrent dropout while training, `implementation=1` with dropout)
+    run Keras's loop; on a GPU, cuDNN stays Keras's choice.
+
+    Input: (B, T, D), a boolean mask (B, T), initial states [h, c] (B, U) each. Output: as Keras's.
+
+    Raises:
+        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        NotImplementedError: a second derivative is asked for.
+    """
+
+    stream_as = keras.layers.LSTM

@@ -1,0 +1,205 @@
+"""The loop over time of a recurrence with a hand-derived backward pass, for the TensorFlow backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+Tensors = tuple[tf.Tensor, ...]
+
+BLOCK = 5  # Steps in one iteration of the loop: the loop's own cost is paid once for all of them.
+
+
+class Recurrence(Protocol):
+    """One step forward, one step back, and the gradients of the weights for all steps at once.
+
+    z (B, n U) is the projection of the input, which the caller computes for all steps before the loop; the first
+    state is the output. `saved` is what the step back needs of the step forward beside the states.
+    """
+
+    def prepare(self, weights: Tensors) -> Tensors:
+        """Weights in the form that the steps forward want, computed once before the loop."""
+
+    def forward(self, z: tf.Tensor, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        """New states and `saved`."""
+
+    def prepare_backward(self, weights: Tensors) -> Tensors:
+        """Weights in the form that the steps back want, computed once before the loop."""
+
+    def backward(
+        self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
+    ) -> tuple[Tensors, tf.Tensor, Tensors]:
+        """Gradients of the states before the step, of z, and further terms that the weights' gradients need."""
+
+    def weight_gradients(
+        self, z: tf.Tensor, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
+    ) -> Tensors:
+        """Gradients of the weights, from the gradients of z (T, B, n U), `terms` and the outputs before each step.
+
+        saved(i) is what the steps forward saved at place i, (T, B, ...).
+        """
+
+
+def run(
+    recurrence: Recurrence, z: tf.Tensor, states: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], mask: Any
+) -> tuple[tf.Tensor, Tensors]:
+    """The outputs (T, B, U) and the last states; where the mask (T, B) is False a step holds all states.
+
+    Differentiable once with respect to z (T, B, n U), the states (B, U) and the weights.
+
+    Raises:
+        NotImplementedError: a second derivative is asked for.
+    """
+    if tf.executing_eagerly():
+        # Eager loops run in Python; a function runs them in the graph's executor.
+        return _run_function(recurrence)(z, tuple(states), tuple(weights), mask)
+    return _run(recurrence, z, tuple(states), tuple(weights), mask)
+
+
+_functions: dict[Recurrence, Callable[..., Any]] = {}
+
+
+def _run_function(recurrence: Recurrence) -> Callable[..., Any]:
+    if recurrence not in _functions:
+        _functions[recurrence] = tf.function(
+            lambda z, states, weights, mask: _run(recurrence, z, states, weights, mask),
+            reduce_retracing=True,
+            autograph=False,
+        )
+    return _functions[recurrence]
+
+
+def _run(
+    recurrence: Recurrence, z: tf.Tensor, states: Tensors, weights: Tensors, mask: tf.Tensor | None
+) -> tuple[tf.Tensor, Tensors]:
+    count = len(states)
+
+    @tf.custom_gradient
+    def core(z: tf.Tensor, *rest: tf.Tensor) -> Any:
+        states, weights = rest[:count], rest[count:]
+        steps = z.shape[0] or tf.shape(z)[0]
+        last, histories, saved = _forward(recurrence, steps, z, states, weights, mask)
+        outputs = histories[0].stack()
+
+        def gradient(*upstream: tf.Tensor) -> Any:
+            def compute(*_: tf.Tensor) -> Tensors:
+                return _backward(recurrence, steps, upstream, histories, saved, outputs, weights, mask)
+
+            return _once(compute)(*upstream, outputs, *weights)
+
+        return (outputs[1:], *last), gradient
+
+    outputs, *last = core(z, *states, *weights)
+    return outputs, tuple(last)
+
+
+def _forward(
+    recurrence: Recurrence, steps: Any, z: tf.Tensor, states: Tensors, weights: Tensors, mask: tf.Tensor | None
+) -> tuple[Tensors, tuple[tf.TensorArray, ...], tuple[tf.TensorArray, ...]]:
+    """The last states, the states before each step and after the last (T + 1), what each step saves (T)."""
+    prepared = recurrence.prepare(weights)
+    # Only the number and the shapes of what a step saves are used; the graph drops the rest.
+    example = recurrence.forward(z[0], states, prepared)[1]
+    histories = tuple(_array(state, steps + 1).write(0, state) for state in states)
+    saved = tuple(_array(item, steps) for item in example)
+
+    def step(t: Any, carry: Any) -> Any:
+        before, histories, saved = carry
+        after, items = recurrence.forward(z[t], before, prepared)
+        if mask is not None:
+            keep = mask[t][:, None]
+            after = tuple(tf.where(keep, new, old) for new, old in zip(after, before, strict=True))
+        histories = tuple(a.write(t + 1, state) for a, state in zip(histories, after, strict=True))
+        saved = tuple(a.write(t, item) for a, item in zip(saved, items, strict=True))
+        return after, histories, saved
+
+    return _repeat(step, (states, histories, saved), steps)
+
+
+def _backward(
+    recurrence: Recurrence,
+    steps: Any,
+    upstream: Tensors,
+    histories: tuple[tf.TensorArray, ...],
+    saved: tuple[tf.TensorArray, ...],
+    outputs: tf.Tensor,
+    weights: Tensors,
+    mask: tf.Tensor | None,
+) -> Tensors:
+    """Gradients of z, of the initial states and of the weights."""
+    d_outputs, *d_states = upstream
+    prepared = recurrence.prepare_backward(weights)
+
+    def back(t: Any, d_after: Tensors) -> tuple[Tensors, tf.Tensor, Tensors]:
+        d_after = (d_after[0] + d_outputs[t], *d_after[1:])
+        items, before = (tuple(a.read(t) for a in arrays) for arrays in (saved, histories))
+        if mask is None:
+            return recurrence.backward(d_after, items, before, prepared)
+        keep = mask[t][:, None]
+        moved = tuple(tf.where(keep, d, tf.zeros_like(d)) for d in d_after)
+        d_before, d_z, terms = recurrence.backward(moved, items, before, prepared)
+        d_before = tuple(d + tf.where(keep, tf.zeros_like(h), h) for d, h in zip(d_before, d_after, strict=True))
+        return d_before, d_z, terms
+
+    def step(t: Any, carry: Any) -> Any:
+        d_states, *arrays = carry
+        d_states, *found = back(t, d_states)
+        found = tf.nest.flatten(found)
+        return d_states, *(a.write(t, item) for a, item in zip(arrays, found, strict=True))
+
+    example = tf.nest.flatten(back(steps - 1, tuple(d_states))[1:])
+    carry = (tuple(d_states), *(_array(item, steps) for item in example))
+    d_states, *arrays = _repeat(step, carry, steps, reverse=True)
+    d_z, *terms = (a.stack() for a in arrays)
+    d_weights = recurrence.weight_gradients(d_z, tuple(terms), lambda i: saved[i].stack(), outputs[:-1], weights)
+    return d_z, *d_states, *d_weights
+
+
+def _array(item: tf.Tensor, size: Any) -> tf.TensorArray:
+    return tf.TensorArray(item.dtype, size, element_shape=item.shape, clear_after_read=False)
+
+
+def _repeat(step: Callable[[Any, Any], Any], carry: Any, steps: Any, reverse: bool = False) -> Any:
+    """carry = step(t, carry) for each t from 0 to steps - 1, or in reverse; `steps` is a number or a scalar tensor."""
+    whole = steps // BLOCK * BLOCK
+    spans = [(0, whole, BLOCK), (whole, steps, 1)]
+    for begin, end, stride in reversed(spans) if reverse else spans:
+        if isinstance(steps, int) and end - begin <= BLOCK:
+            order = range(begin, end)
+            for t in reversed(order) if reverse else order:
+                carry = step(t, carry)
+        else:
+            carry = _span(step, carry, begin, end, stride, reverse)
+    return carry
+
+
+def _span(step: Callable[[Any, Any], Any], carry: Any, begin: Any, end: Any, stride: int, reverse: bool) -> Any:
+    def body(t: tf.Tensor, carry: Any) -> Any:
+        for offset in range(stride):
+            carry = step(t - offset if reverse else t + offset, carry)
+        return (t - stride if reverse else t + stride), carry
+
+    def go_on(t: tf.Tensor, carry: Any) -> tf.Tensor:
+        return t >= begin if reverse else t < end
+
+    first = tf.convert_to_tensor(end - 1 if reverse else begin, tf.int32)
+    # Stated, because XLA sizes the arrays of a loop by it.
+    return tf.while_loop(go_on, body, (first, carry), maximum_iterations=(end - begin) // stride)[1]
+
+
+def _once(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """The function with a derivative that raises: what a hand-derived gradient computes has none of its own."""
+
+    @tf.custom_gradient
+    def guarded(*operands: tf.Tensor) -> Any:
+        def refuse(*_: tf.Tensor) -> Any:
+            raise NotImplementedError(
+                "expected a first derivative of a recurrent layer of rnnzoo, a second one was asked for; "
+                "use the layer of keras.layers of the same name, which has the same weights"
+            )
+
+        return function(*operands), refuse
+
+    return guarded
