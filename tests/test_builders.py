@@ -14,6 +14,16 @@ pytestmark = pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO
 COUNTS = {
     "multi30k": {"train": 29000, "validation": 1014, "test": 1000, "test_2017": 1000},
     "etth1": {"train": 17420},
+    "wnut17": {"train": 3394, "validation": 1009, "test": 1287},
+    "tatoeba_pairs": {"train": 169813},
+    "japanese_vowels": {"train": 270, "test": 370},
+    "mitdb100": {"train": 1},
+    "jsb_chorales": {"train": 229, "validation": 76, "test": 77},
+    "uci_sentiment": {"train": 3000},
+    "nab_known_cause": {"test": 7},
+    "nlvr_captions": {"train": 3282, "test": 556},
+    "noto_emoji_captions": {"train": 2855, "validation": 349, "test": 339},
+    "coco_cc_photos": {"train": 26, "validation": 85},
 }
 
 

@@ -1,0 +1,55 @@
+"""A few photographs of COCO 2017 under free licences, with five captions each (Lin et al. 2014)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from rnnzoo.data.builders.base import ManualBuilder
+from rnnzoo.data.builders.pictures import members
+
+_SPLITS = {"train": "train2017", "validation": "val2017"}
+
+
+class CocoCcPhotos(ManualBuilder):
+    """Photographs of at most 320 pixels a side, scaled down; CC BY and CC BY-SA, `credit` is the URL to give."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    FILES = {
+        "captions.json": "19edf40e484ef2281fe01254a25cff525a39efce995fe0a1f4789658c2dbf4e6",
+        "images.tar.gz": "3435f9c8db2cff562250120c4373432f94d55d5cba8cb5523bfcbedf82a889ff",
+    }
+    MIRROR = "coco_cc_photos"
+
+    def _info(self) -> Any:
+        text = tfds.features.Text()
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                "captions": tfds.features.Sequence(text),
+                "credit": text,
+            }
+        )
+        return self.dataset_info_from_configs(
+            features=features, homepage="https://cocodataset.org", disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: Any) -> Any:
+        paths = self.paths(dl_manager)
+        return {
+            split: self._generate_examples(paths["captions.json"], paths["images.tar.gz"], name)
+            for split, name in _SPLITS.items()
+        }
+
+    def _generate_examples(self, captions: Path, images: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        found, pictures = json.loads(captions.read_text(encoding="utf-8")), members(images)
+        for image in found["images"]:
+            if image["split"] == split:
+                said = [row["caption"] for row in found["annotations"] if row["image_id"] == image["id"]]
+                picture = io.BytesIO(pictures[image["file_name"]])
+                yield image["id"], {"image": picture, "captions": said, "credit": image["flickr_url"]}

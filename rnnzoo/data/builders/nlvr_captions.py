@@ -1,0 +1,50 @@
+"""NLVR: pictures of boxes with coloured shapes, and true sentences about them (Suhr et al. 2017)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from rnnzoo.data.builders.base import ManualBuilder
+from rnnzoo.data.builders.pictures import members
+
+
+class NlvrCaptions(ManualBuilder):
+    """Pictures of 100 x 400 pixels; `scene` is the same for the permutations of one picture; CC BY 4.0."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    FILES = {
+        "dev_captions.tsv": "8e9ece67063d223c1ea37b4519b73296118244533c237ecb158cb8e6dbe7632d",
+        "dev_images.tar.gz": "2a1968a6d268fcb1b471dd70696fcb08807417bbd00d5176c8c247e6f423e6b1",
+        "test_captions.tsv": "488455773e3af91fa3d8c3a0293322a6ea1986b68e1d7440f9be64fb95128940",
+        "test_images.tar.gz": "d84214ac914ebbf49532efa2f61679d7cf12a0b1fb3ad036550d91f66ab87609",
+    }
+    MIRROR = "nlvr_captions"
+
+    def _info(self) -> Any:
+        text = tfds.features.Text()
+        image = tfds.features.Image(shape=(100, 400, 3), encoding_format="png")
+        features = tfds.features.FeaturesDict({"image": image, "caption": text, "scene": text})
+        return self.dataset_info_from_configs(
+            features=features, homepage="https://github.com/lil-lab/nlvr", disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: Any) -> Any:
+        paths = self.paths(dl_manager)
+        parts = {"train": "dev", "test": "test"}
+        return {
+            split: self._generate_examples(paths[f"{part}_captions.tsv"], paths[f"{part}_images.tar.gz"])
+            for split, part in parts.items()
+        }
+
+    def _generate_examples(self, captions: Path, images: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        pictures = members(images)
+        with captions.open(encoding="utf-8", newline="") as file:
+            for i, row in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)):
+                scene = row["image"].rpartition("-")[0]
+                yield i, {"image": io.BytesIO(pictures[row["image"]]), "caption": row["caption"], "scene": scene}

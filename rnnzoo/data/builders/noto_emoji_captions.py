@@ -1,0 +1,48 @@
+"""Noto emoji and their Unicode names."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from rnnzoo.data.builders.base import ManualBuilder
+from rnnzoo.data.builders.pictures import members
+
+_SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+
+class NotoEmojiCaptions(ManualBuilder):
+    """Pictures of 72 x 72 pixels with transparency; pictures Apache 2.0, names under the Unicode licence."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    FILES = {
+        "captions.tsv": "1b659fb06c3be3b1f4771611de8b57cd2394a64a3164cdcfa8c37b8797cd12d2",
+        "png72.tar.gz": "fdcf8b525043acf8a45a03fefedce68ed86b86a1ee021d9cb75270f33b7254a7",
+    }
+    MIRROR = "noto_emoji_captions"
+
+    def _info(self) -> Any:
+        image = tfds.features.Image(shape=(72, 72, 4), encoding_format="png")
+        features = tfds.features.FeaturesDict({"image": image, "caption": tfds.features.Text()})
+        return self.dataset_info_from_configs(
+            features=features, homepage="https://github.com/googlefonts/noto-emoji", disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: Any) -> Any:
+        paths = self.paths(dl_manager)
+        return {
+            split: self._generate_examples(paths["captions.tsv"], paths["png72.tar.gz"], name)
+            for split, name in _SPLITS.items()
+        }
+
+    def _generate_examples(self, captions: Path, images: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        pictures = members(images)
+        with captions.open(encoding="utf-8", newline="") as file:
+            for i, row in enumerate(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)):
+                if row["split"] == split:
+                    yield i, {"image": io.BytesIO(pictures[row["image"]]), "caption": row["caption"]}
