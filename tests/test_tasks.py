@@ -129,6 +129,9 @@ class LateStream:
     def __init__(self, delay):
         self.delay, self.held = delay, []
 
+    def reset(self):
+        self.held = []
+
     def feed(self, ids):
         self.held += list(ids)
         ready, self.held = self.held[: len(self.held) - self.delay], self.held[-self.delay :]
@@ -142,7 +145,7 @@ class LateStream:
 @pytest.fixture
 def stub():
     encoder = WordEncoder.fit([["b", "b"]], ["none", "a", "b"], inputs=("words",), min_count=1)
-    metadata = SimpleNamespace(task={"kind": "tagger"})
+    metadata = SimpleNamespace(task={"kind": "tagger"}, outputs=[SimpleNamespace(shape=(3,))])
     return SimpleNamespace(files=encoder.to_files(), metadata=metadata, create_stream=lambda: LateStream(2), delay=2)
 
 

@@ -159,6 +159,10 @@ class WordEncoder:
         make = {"words": self._word_ids, "chars": self._char_ids, "affixes": self._affix_ids}
         return {name: make[name](words) for name in self.inputs}
 
+    def count_unknown(self, words: Iterable[str]) -> int:
+        """How many of the words the vocabulary lacks."""
+        return sum(word.lower() not in self.words for word in words)
+
     def _word_ids(self, words: Sequence[str]) -> np.ndarray:
         return np.array([self.words.id(word.lower()) for word in words], np.int32)
 

@@ -1,0 +1,97 @@
+"""Raw input in, human output out: what a streaming model means to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from streaming.errors import ArtifactError
+from streaming.runtime.decoding import softmax
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.model import load as load_model
+from streaming.runtime.tasks.base import Prediction, Session, Task
+from streaming.runtime.tasks.sensors import SensorClassifier, SequenceTagger, TaggedRow
+from streaming.runtime.tasks.series import Anomaly, AnomalyDetector, Forecast, Forecaster
+from streaming.runtime.tasks.sound import Keyword, KeywordSpotter, Token, Transcriber, Transcript, Utterance
+from streaming.runtime.tasks.texts import Captioner, Generator, Piece, Text
+from streaming.runtime.tasks.translation import SimultaneousTranslator, TranslatedWord, Translator
+from streaming.runtime.tasks.words import Classifier, TaggedWord, Tagger
+
+__all__ = [
+    "Anomaly",
+    "AnomalyDetector",
+    "Captioner",
+    "Classifier",
+    "Forecast",
+    "Forecaster",
+    "Generator",
+    "Keyword",
+    "KeywordSpotter",
+    "Piece",
+    "Prediction",
+    "SensorClassifier",
+    "SequenceTagger",
+    "Session",
+    "SimultaneousTranslator",
+    "TaggedRow",
+    "TaggedWord",
+    "Tagger",
+    "Task",
+    "Text",
+    "Token",
+    "Transcriber",
+    "Transcript",
+    "TranslatedWord",
+    "Translator",
+    "Utterance",
+    "pipeline",
+    "softmax",
+    "task_for",
+]
+
+_TASKS: Mapping[str, type[Task]] = {
+    "tagger": Tagger,
+    "classifier": Classifier,
+    "sequence_tagger": SequenceTagger,
+    "keyword_spotter": KeywordSpotter,
+    "transcriber": Transcriber,
+    "translator": Translator,
+    "captioner": Captioner,
+    "generator": Generator,
+    "forecaster": Forecaster,
+    "anomaly_detector": AnomalyDetector,
+}
+
+
+def pipeline(path: str | Path, runtime: str = "auto", num_threads: int = 1) -> Any:
+    """The task object that a model's metadata names.
+
+    Args:
+        path: a file that `streaming.convert` wrote with a task in its metadata.
+        runtime: `auto`, `litert`, `tflite_runtime` or `tf`.
+        num_threads: threads of the interpreter.
+
+    Raises:
+        ArtifactError: the file is damaged, or names no task or one this version does not know.
+    """
+    model = load_model(path, runtime=runtime, num_threads=num_threads)
+    return task_for(model)
+
+
+def task_for(model: StreamingModel) -> Any:
+    """The task object of a loaded model.
+
+    Raises:
+        ArtifactError: the model names no task, or one this version does not know.
+    """
+    task = model.metadata.task or {}
+    kind = str(task.get("kind"))
+    if kind not in _TASKS:
+        known = ", ".join(_TASKS)
+        raise ArtifactError(f"expected a task among {known}; this file says {task.get('kind')!r}. Use streaming.load")
+    if kind == "classifier" and task.get("input") == "rows":
+        return SensorClassifier(model)
+    if kind == "translator" and model.metadata.encode is None:
+        return SimultaneousTranslator(model)
+    return _TASKS[kind](model)

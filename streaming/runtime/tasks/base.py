@@ -1,0 +1,222 @@
+"""What all tasks share: a model with a typed description, and sessions that take pieces and give events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.codec import TextCodec
+from streaming.runtime.decoding import Chain, ViterbiStream, sigmoid, softmax
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.tasks.schema import Scaler, read_spec
+from streaming.runtime.text import Vocabulary
+
+
+class Session(Protocol):
+    """One sequence: pieces in, events out as soon as they are decided."""
+
+    def feed(self, piece: Any) -> Iterable[Any]:
+        """Take a piece, of the kind that the task's `takes` names; gives named tuples."""
+
+    def finish(self) -> Iterable[Any]:
+        """What the end of the sequence decides; the next piece begins a new one."""
+
+
+class Task:
+    """A model with what its file says of its task; immutable, and shared by any number of sessions.
+
+    Args:
+        model: its metadata names this task, its files hold what the task needs.
+
+    Raises:
+        ArtifactError: the description or a file is missing, damaged, or does not fit the model.
+    """
+
+    # What a session takes: "words" (a list of strings), "text", "rows" (n, columns), "audio" (n,) or "array".
+    takes: ClassVar[str]
+    spec_type: ClassVar[type]
+
+    def __init__(self, model: StreamingModel):
+        self.model = model
+        self.spec: Any = read_spec(self.spec_type, model.metadata.task or {})
+
+    def session(self) -> Session:
+        """A new session."""
+        raise NotImplementedError
+
+    def run(self, pieces: Iterable[Any]) -> Iterator[Any]:
+        """The events of one sequence of pieces, each as soon as it is decided."""
+        session = self.session()
+        for piece in pieces:
+            yield from session.feed(piece)
+        yield from session.finish()
+
+
+class Prediction(NamedTuple):
+    """The most probable label of a sequence, its probability, and those of all labels in their order.
+
+    `labels` are all labels that hold, where several may.
+    """
+
+    label: str
+    score: float
+    scores: np.ndarray
+    labels: tuple[str, ...] = ()
+
+
+def read_labels(model: StreamingModel, labels: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """The labels of a model's outputs, from `labels.txt` unless given; raises ArtifactError where they do not fit."""
+    if labels is None:
+        labels = Vocabulary.from_bytes(read_file(model, "labels.txt")).entries
+    shape, said = tuple(model.metadata.outputs[0].shape), (model.metadata.task or {}).get("labels")
+    if shape != (len(labels),) or said not in (None, len(labels)):
+        raise ArtifactError(
+            f"the file names {len(labels)} labels, its task {said}, and the model gives {shape}; export the model anew"
+        )
+    return labels
+
+
+def read_file(model: StreamingModel, name: str) -> bytes:
+    """An associated file; raises ArtifactError where it is missing."""
+    if name not in model.files:
+        raise ArtifactError(
+            f"the task needs {name}; the artifact holds {', '.join(sorted(model.files)) or 'no files'}. Export it anew"
+        )
+    return bytes(model.files[name])
+
+
+def read_codec(model: StreamingModel, name: str, size: int | None = None) -> TextCodec:
+    """A text codec; raises ArtifactError where it is missing, damaged, or has not as many entries as `size`."""
+    codec = TextCodec.from_bytes(read_file(model, name))
+    if size is not None and len(codec) != size:
+        raise ArtifactError(f"{name} has {len(codec)} entries, the model {size}; export the model anew")
+    return codec
+
+
+class LabelStream:
+    """Rows of logits to labels with their probabilities: each row's best, or the best path of a chain.
+
+    Args:
+        chain: scores of neighbours, or None.
+        delay: most rows that a path is waited for.
+    """
+
+    def __init__(self, chain: Chain | None, delay: int | None):
+        self._path = ViterbiStream(chain, delay) if chain is not None else None
+        self._waiting: deque[np.ndarray] = deque()
+
+    def feed(self, rows: np.ndarray) -> list[tuple[int, float]]:
+        """The labels that rows (n, labels) decide, in order."""
+        if self._path is None:
+            return [(int(np.argmax(row)), float(row.max())) for row in softmax(rows)]
+        self._waiting.extend(softmax(rows))
+        return self._scored(self._path.feed(rows))
+
+    def finish(self) -> list[tuple[int, float]]:
+        """The rest."""
+        return [] if self._path is None else self._scored(self._path.finish())
+
+    def _scored(self, labels: Sequence[int]) -> list[tuple[int, float]]:
+        return [(label, float(self._waiting.popleft()[label])) for label in labels]
+
+
+def read_chain(model: StreamingModel, size: int) -> Chain | None:
+    """The chain of `transitions.json`, None without that file; a forbidden score is null.
+
+    Raises:
+        ArtifactError: it is damaged or has not as many labels.
+    """
+    import json
+
+    if "transitions.json" not in model.files:
+        return None
+    try:
+        data = json.loads(model.files["transitions.json"])
+        parts = {
+            name: np.array([[_score(x) for x in row] for row in data[name]])
+            if name == "transitions"
+            else np.array([_score(x) for x in data[name]])
+            for name in ("transitions", "start", "end")
+            if name in data
+        }
+        chain = Chain(**parts)
+    except (ValueError, TypeError, InputError, RecursionError) as error:
+        raise ArtifactError(f"transitions.json is damaged ({error}). Export the model anew") from error
+    if len(chain.transitions) != size:
+        raise ArtifactError(f"transitions.json has {len(chain.transitions)} labels, the model {size}; export it anew")
+    return chain
+
+
+def _score(value: Any) -> float:
+    return -np.inf if value is None else float(value)
+
+
+class RowReader:
+    """Rows of numbers as the model takes them: checked, scaled.
+
+    Args:
+        model: takes rows (columns,).
+        columns: their names; empty where they have none.
+        scaler: or None.
+
+    Raises:
+        ArtifactError: these do not fit each other.
+    """
+
+    def __init__(self, model: StreamingModel, columns: tuple[str, ...], scaler: Scaler | None):
+        self.columns, self._scaler = columns, scaler
+        info = model.metadata.inputs[0]
+        self._shape = tuple(info.shape)
+        self.width = int(np.prod(self._shape, dtype=int))
+        sizes = {self.width, len(columns) or self.width, len(scaler.mean) if scaler else self.width}
+        if len(model.metadata.inputs) > 1 or len(sizes) > 1:
+            raise ArtifactError(
+                f"the model takes {len(model.metadata.inputs)} inputs, the first of {self.width} columns; the task "
+                f"names {len(columns)} and scales {len(scaler.mean) if scaler else 0}. Export the model anew"
+            )
+
+    def read(self, rows: Any) -> np.ndarray:
+        """Rows (n, columns), or (n,) of one column, as float64.
+
+        Raises:
+            InputError: they have another width, or are no finite numbers.
+        """
+        array = np.asarray(rows)
+        if array.size and array.dtype.kind not in "fiub":
+            raise InputError(f"rows are {array.dtype}, expected numbers")
+        if array.ndim == 1 and self.width == 1:
+            array = array[:, None]
+        if array.shape == (0,):
+            array = array.reshape(0, self.width)
+        if array.ndim != 2 or array.shape[1] != self.width:
+            named = f" ({', '.join(self.columns)})" if self.columns else ""
+            raise InputError(f"rows have shape {array.shape}, expected (rows, {self.width}){named}")
+        if not np.isfinite(array).all():
+            raise InputError("rows hold NaN or infinity, expected finite numbers; clean or fill them")
+        return array.astype(np.float64)
+
+    def scaled(self, rows: np.ndarray) -> np.ndarray:
+        """What the model takes, of rows that `read` gave."""
+        values = rows.astype(np.float32) if self._scaler is None else self._scaler.apply(rows)
+        return values.reshape(len(rows), *self._shape)
+
+
+class Decision:
+    """Logits to a `Prediction`, of one label or of several that hold together."""
+
+    def __init__(self, labels: tuple[str, ...], multi_label: bool, threshold: float):
+        self._labels, self._several, self._threshold = labels, multi_label, threshold
+
+    def __call__(self, logits: np.ndarray) -> Prediction:
+        """The prediction of a row of logits (labels,)."""
+        scores = sigmoid(logits) if self._several else softmax(logits)
+        best = int(np.argmax(scores))
+        found: Mapping[str, Any] = {"label": self._labels[best], "score": float(scores[best]), "scores": scores}
+        if not self._several:
+            return Prediction(**found)
+        held = [name for name, score in zip(self._labels, scores, strict=True) if score >= self._threshold]
+        return Prediction(**found, labels=tuple(held))

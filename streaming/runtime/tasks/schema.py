@@ -1,0 +1,243 @@
+"""What `metadata.task` says, a typed object for each kind of task; docs/tasks.md explains the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.audio import LogMel
+from streaming.runtime.decoding import Sampling
+from streaming.runtime.metadata import build
+
+_Spec = TypeVar("_Spec")
+
+
+def read_spec(kind: type[_Spec], task: Mapping[str, Any]) -> _Spec:
+    """The typed form of a task.
+
+    Raises:
+        ArtifactError: a field is missing, of another type or out of range.
+    """
+    try:
+        found: _Spec = build(kind, task, f"task {task.get('kind')!r}")
+    except InputError as error:
+        raise ArtifactError(f"task {task.get('kind')!r}: {error}") from error
+    return found
+
+
+def expect(right: bool, message: str) -> None:
+    """Raises InputError with the message unless all is right."""
+    if not right:
+        raise InputError(message)
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """z = (x - mean) / scale, a number for each column."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        right = len(self.mean) == len(self.scale) and bool(np.all(np.array(self.scale) != 0))
+        expect(
+            right, f"scaler has {len(self.mean)} means and {len(self.scale)} scales, expected as many, none of them 0"
+        )
+
+    def apply(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (n, columns) as the model takes them, float32."""
+        return ((rows - np.array(self.mean)) / np.array(self.scale)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TaggerSpec:
+    """Words to tags."""
+
+    labels: int | None = None
+    viterbi_delay: int | None = None
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """Words or rows of numbers to the labels of a whole sequence."""
+
+    labels: int | None = None
+    input: str = "words"
+    multi_label: bool = False
+    threshold: float = 0.5
+    columns: tuple[str, ...] = ()
+    scaler: Scaler | None = None
+
+    def __post_init__(self) -> None:
+        expect(self.input in ("words", "rows"), f"input is {self.input!r}, expected 'words' or 'rows'")
+        expect(0 < self.threshold < 1, f"threshold is {self.threshold}, expected a probability")
+
+
+@dataclass(frozen=True)
+class SequenceTaggerSpec:
+    """Rows of numbers to tags."""
+
+    labels: int | None = None
+    columns: tuple[str, ...] = ()
+    scaler: Scaler | None = None
+    sample_rate: float | None = None
+    viterbi_delay: int | None = None
+
+    def __post_init__(self) -> None:
+        expect(
+            self.sample_rate is None or self.sample_rate > 0, f"sample_rate is {self.sample_rate}, expected more than 0"
+        )
+
+
+@dataclass(frozen=True)
+class EndpointSpec:
+    """An utterance ends after `silence` seconds below `level` dB."""
+
+    silence: float = 0.5
+    level: float = -40.0
+
+    def __post_init__(self) -> None:
+        expect(
+            self.silence > 0 > self.level, f"endpoint is {self.silence} s below {self.level} dB, expected > 0 and < 0"
+        )
+
+
+@dataclass(frozen=True)
+class AudioSpec:
+    """Audio to rows of a model: `features` where they are made outside of the graph."""
+
+    sample_rate: int
+    features: LogMel | None = None
+    endpoint: EndpointSpec | None = None
+
+    def __post_init__(self) -> None:
+        expect(self.sample_rate >= 100, f"sample_rate is {self.sample_rate}, expected 100 samples a second or more")
+        made = self.features
+        expect(
+            made is None or made.sample_rate == self.sample_rate,
+            f"features are of {made and made.sample_rate} samples a second, the task of {self.sample_rate}",
+        )
+
+
+@dataclass(frozen=True)
+class KeywordSpotterSpec(AudioSpec):
+    """Audio to events."""
+
+    labels: int | None = None
+    background: tuple[str, ...] = ()
+    multi_label: bool = False
+    smoothing: float = 0.0
+    threshold: float = 0.5
+    refractory: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect(0 < self.threshold < 1, f"threshold is {self.threshold}, expected a probability")
+        expect(min(self.smoothing, self.refractory) >= 0, "smoothing and refractory are seconds, 0 or more")
+
+
+@dataclass(frozen=True)
+class TranscriberSpec(AudioSpec):
+    """Audio to text by CTC."""
+
+    labels: int | None = None
+    blank: int = 0
+    width: int = 1
+    joiner: str = " "
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect(
+            self.blank >= 0 and self.width >= 1,
+            f"blank is {self.blank}, width {self.width}; expected 0 or more, 1 or more",
+        )
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """How a text is searched for."""
+
+    width: int = 5
+    length_penalty: float = 1.0
+    max_length: int = 100
+
+    def __post_init__(self) -> None:
+        expect(
+            min(self.width, self.max_length) >= 1,
+            f"width is {self.width} and max_length {self.max_length}, expected 1 or more",
+        )
+
+
+@dataclass(frozen=True)
+class TranslatorSpec(SearchSpec):
+    """Text to text."""
+
+    source_end: bool = True
+    wait_k: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect(self.wait_k is None or self.wait_k >= 1, f"wait_k is {self.wait_k}, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class CaptionerSpec(SearchSpec):
+    """An array to text."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """Text to more text."""
+
+    start: bool = True
+    max_length: int = 500
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        expect(self.max_length >= 1, f"max_length is {self.max_length}, expected 1 or more")
+        Sampling(self.temperature, self.top_k, self.top_p)
+
+
+@dataclass(frozen=True)
+class ForecasterSpec:
+    """Rows of numbers to those that follow."""
+
+    columns: tuple[str, ...]
+    horizon: int = 1
+    targets: tuple[str, ...] = ()
+    scaler: Scaler | None = None
+    quantiles: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        strange = [name for name in self.targets if name not in self.columns]
+        expect(
+            not strange and self.horizon >= 1,
+            f"targets {strange} are no columns, or horizon {self.horizon} is no 1 or more",
+        )
+        right = all(0 < q < 1 for q in self.quantiles) and list(self.quantiles) == sorted(set(self.quantiles))
+        expect(right, f"quantiles are {list(self.quantiles)}, expected different numbers between 0 and 1 in order")
+
+
+@dataclass(frozen=True)
+class AnomalyDetectorSpec(ForecasterSpec):
+    """Rows of numbers to how unexpected they are."""
+
+    short_window: int = 10
+    long_window: int = 1000
+    warm_up: int = 100
+    threshold: float = 0.9999
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        right = 1 <= self.short_window < self.long_window and self.warm_up >= 2
+        expect(right, "expected 1 <= short_window < long_window and a warm_up of 2 rows or more")
+        expect(0 < self.threshold < 1, f"threshold is {self.threshold}, expected a probability")

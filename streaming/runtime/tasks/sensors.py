@@ -1,0 +1,161 @@
+"""Rows of numbers in, labels out: sensors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from streaming.errors import InputError
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.tasks.base import (
+    Decision,
+    LabelStream,
+    Prediction,
+    RowReader,
+    Task,
+    read_chain,
+    read_labels,
+)
+from streaming.runtime.tasks.schema import ClassifierSpec, SequenceTaggerSpec
+
+
+class TaggedRow(NamedTuple):
+    """The number of an output row, its label and probability, and its time in seconds where rows have a rate."""
+
+    row: int
+    tag: str
+    score: float
+    time: float | None
+
+
+class _RowTask(Task):
+    takes: ClassVar[str] = "rows"
+
+    def __init__(self, model: StreamingModel):
+        super().__init__(model)
+        self.reader = RowReader(model, self.spec.columns, self.spec.scaler)
+        self.labels = read_labels(model)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, none where they have none."""
+        return self.reader.columns
+
+
+class _RowSession:
+    def __init__(self, task: Any):
+        self._task, self._stream = task, task.model.create_stream()
+        self._fed = False
+
+    def _rows(self, rows: Any) -> np.ndarray:
+        values = self._task.reader.read(rows)
+        found = self._stream.feed(self._task.reader.scaled(values))
+        self._fed = self._fed or bool(len(values))
+        return np.asarray(found)
+
+    def _rest(self) -> np.ndarray | None:
+        if not self._fed:
+            return None
+        rows = np.asarray(self._stream.finish())
+        self._stream.reset()
+        self._fed = False
+        return rows
+
+
+class SensorClassifier(_RowTask):
+    """Labels a whole recording, and says after each row what it would say if that were the last.
+
+    Args:
+        model: takes rows (columns,) and gives logits (labels,); its file holds `labels.txt`.
+    """
+
+    spec_type = ClassifierSpec
+
+    def __init__(self, model: StreamingModel):
+        super().__init__(model)
+        self.decide = Decision(self.labels, self.spec.multi_label, self.spec.threshold)
+
+    def session(self) -> SensorClassifierSession:
+        """Takes arrays (n, columns) of one recording."""
+        return SensorClassifierSession(self)
+
+    def classify(self, rows: Any) -> Prediction:
+        """The prediction for all rows (n, columns).
+
+        Raises:
+            InputError: there is no row, or too few for the model to say anything; or they are of another kind.
+        """
+        found = list(self.run([rows]))
+        if not found:
+            raise InputError(f"a classifier needs more than {len(np.asarray(rows))} rows; give the whole recording")
+        return found[-1]
+
+
+class SensorClassifierSession(_RowSession):
+    """One recording at a time through a `SensorClassifier`."""
+
+    def feed(self, piece: Any) -> list[Prediction]:
+        """A prediction for each output row."""
+        return [self._task.decide(row) for row in self._rows(piece)]
+
+    def finish(self) -> list[Prediction]:
+        """Those that were held back."""
+        rows = self._rest()
+        return [] if rows is None else [self._task.decide(row) for row in rows]
+
+
+class SequenceTagger(_RowTask):
+    """Labels each row of a recording (of each output row, where the model lowers the rate) as soon as it is decided.
+
+    Args:
+        model: takes rows (columns,) and gives logits (labels,); its file holds `labels.txt`, and `transitions.json`
+            where the labels are the best path of a chain.
+    """
+
+    spec_type = SequenceTaggerSpec
+
+    def __init__(self, model: StreamingModel):
+        super().__init__(model)
+        self.chain = read_chain(model, len(self.labels))
+        up, down = model.metadata.outputs[0].rate
+        rate = self.spec.sample_rate
+        self.seconds = None if rate is None else down / up / rate
+
+    def session(self) -> SequenceTaggerSession:
+        """Takes arrays (n, columns) of one recording."""
+        return SequenceTaggerSession(self)
+
+    def tag(self, rows: Any) -> list[TaggedRow]:
+        """All rows (n, columns) of a recording; raises InputError where they are of another kind."""
+        return list(self.run([rows]))
+
+
+class SequenceTaggerSession(_RowSession):
+    """One recording at a time through a `SequenceTagger`."""
+
+    def __init__(self, task: SequenceTagger):
+        super().__init__(task)
+        self._labels = LabelStream(task.chain, task.spec.viterbi_delay)
+        self._count = 0
+
+    def feed(self, piece: Any) -> list[TaggedRow]:
+        """The rows that these decide."""
+        return self._decided(self._labels.feed(self._rows(piece)))
+
+    def finish(self) -> list[TaggedRow]:
+        """The rest of the recording."""
+        rows = self._rest()
+        if rows is None:
+            return []
+        found = self._decided([*self._labels.feed(rows), *self._labels.finish()])
+        self._count = 0
+        return found
+
+    def _decided(self, labels: list[tuple[int, float]]) -> list[TaggedRow]:
+        seconds, found = self._task.seconds, []
+        for label, score in labels:
+            time = None if seconds is None else self._count * seconds
+            found.append(TaggedRow(self._count, self._task.labels[label], score, time))
+            self._count += 1
+        return found

@@ -1,0 +1,195 @@
+"""Rows of numbers as they come: what follows, and what was unexpected."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.tasks.base import RowReader, Task
+from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec
+
+
+class Forecast(NamedTuple):
+    """After `row` (counted from 0): `values` (horizon, targets) of the rows that follow, in the units of the input.
+
+    `quantiles` holds arrays of the same shape by their quantile, where the model gives them; `values` is then the one
+    nearest to the median.
+    """
+
+    row: int
+    values: np.ndarray
+    quantiles: dict[float, np.ndarray]
+
+
+class Anomaly(NamedTuple):
+    """The error of the forecast of row `row`, how unlikely recent errors are (0 to 1), and whether that is an alarm."""
+
+    row: int
+    error: float
+    score: float
+    alarm: bool
+
+
+class Forecaster(Task):
+    """Says after each row what will follow.
+
+    Args:
+        model: takes rows (columns,) and gives (horizon, targets), or these and the quantiles as a last axis, in any
+            shape with as many elements in this order.
+    """
+
+    takes: ClassVar[str] = "rows"
+    spec_type: ClassVar[type] = ForecasterSpec
+
+    def __init__(self, model: StreamingModel):
+        super().__init__(model)
+        spec = self.spec
+        self.reader = RowReader(model, spec.columns, spec.scaler)
+        self.targets: tuple[str, ...] = spec.targets or spec.columns
+        self.places = [spec.columns.index(name) for name in self.targets]
+        self.shape = (spec.horizon, len(self.targets), max(1, len(spec.quantiles)))
+        shape = tuple(model.metadata.outputs[0].shape)
+        if len(model.metadata.outputs) > 1 or math.prod(shape) != math.prod(self.shape):
+            raise ArtifactError(
+                f"the model gives {shape}, its task names {spec.horizon} rows of {len(self.targets)} targets by "
+                f"{self.shape[2]} quantiles; export the model anew"
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return self.reader.columns
+
+    def session(self) -> Any:
+        """Takes arrays (n, columns) of one series."""
+        return ForecasterSession(self)
+
+    def forecast(self, rows: Any) -> Forecast:
+        """What follows all rows (n, columns).
+
+        Raises:
+            InputError: there are too few rows, or they are of another kind.
+        """
+        found = [event for event in self.run([rows]) if isinstance(event, Forecast)]
+        if not found:
+            raise InputError(f"a forecast needs more than {len(np.asarray(rows))} rows; give the series so far")
+        return found[-1]
+
+    def read(self, row: int, output: np.ndarray) -> Forecast:
+        """The forecast that a row of outputs says."""
+        values = output.astype(np.float64).reshape(self.shape)
+        if self.spec.scaler is not None:
+            mean = np.array(self.spec.scaler.mean)[self.places, None]
+            values = values * np.array(self.spec.scaler.scale)[self.places, None] + mean
+        quantiles = self.spec.quantiles
+        middle = min(range(len(quantiles)), key=lambda i: abs(quantiles[i] - 0.5)) if quantiles else 0
+        return Forecast(row, values[..., middle], {q: values[..., i] for i, q in enumerate(quantiles)})
+
+
+class ForecasterSession:
+    """One series at a time through a `Forecaster`."""
+
+    def __init__(self, task: Forecaster):
+        self._task, self._stream, self._row = task, task.model.create_stream(), 0
+
+    def feed(self, piece: Any) -> list[Forecast]:
+        """A forecast after each row."""
+        return self._read(self._stream.feed(self._task.reader.scaled(self._task.reader.read(piece))))
+
+    def finish(self) -> list[Forecast]:
+        """Those that were held back."""
+        found = self._read(self._stream.finish())
+        self._stream.reset()
+        self._row = 0
+        return found
+
+    def _read(self, outputs: np.ndarray) -> list[Forecast]:
+        begin, self._row = self._row, self._row + len(outputs)
+        return [self._task.read(begin + i, output) for i, output in enumerate(outputs)]
+
+
+class AnomalyDetector(Forecaster):
+    """Compares each row with its forecast, online.
+
+    The error is the root mean square over the targets, in units of the scaler. The score is the anomaly likelihood of
+    Ahmad et al. (2017): P(z < (short - long) / s), z normal, with the means of the latest errors over a short and a
+    long window and the standard deviation s of the long one; 0 until there are `warm_up` errors.
+
+    Args:
+        model: a forecaster without delay; of its horizon the first row counts.
+    """
+
+    spec_type = AnomalyDetectorSpec
+
+    def __init__(self, model: StreamingModel):
+        super().__init__(model)
+        if model.delay or model.metadata.outputs[0].rate != (1, 1):
+            raise ArtifactError(
+                "an anomaly detector needs a forecast after each row; the model's come late or less often"
+            )
+
+    def session(self) -> AnomalyDetectorSession:
+        """Takes arrays (n, columns) of one series."""
+        return AnomalyDetectorSession(self)
+
+    def detect(self, rows: Any) -> list[Anomaly]:
+        """All rows (n, columns) of a series."""
+        return list(self.run([rows]))
+
+
+class AnomalyDetectorSession:
+    """One series at a time through an `AnomalyDetector`."""
+
+    _expected: np.ndarray | None
+
+    def __init__(self, task: AnomalyDetector):
+        self._task, self._stream = task, task.model.create_stream()
+        self._anew()
+
+    def feed(self, piece: Any) -> list[Anomaly]:
+        """How unexpected each row is; the first of a series has no forecast, and 0 for an error."""
+        task = self._task
+        rows = task.reader.read(piece)
+        outputs = self._stream.feed(task.reader.scaled(rows))
+        scaler = task.spec.scaler
+        scale = np.array(scaler.scale)[task.places] if scaler else np.ones(len(task.places))
+        found = []
+        for row, output in zip(rows[:, task.places], outputs, strict=True):
+            if self._expected is None:
+                found.append(Anomaly(self._row, 0.0, 0.0, False))
+            else:
+                error = float(np.sqrt(np.mean(((row - self._expected) / scale) ** 2)))
+                score = self._score(error)
+                found.append(Anomaly(self._row, error, score, score >= task.spec.threshold))
+            self._expected = task.read(self._row, output).values[0]
+            self._row += 1
+        return found
+
+    def finish(self) -> list[Anomaly]:
+        """Nothing: each row is judged at once. The next one begins a new series."""
+        self._stream.reset()
+        self._anew()
+        return []
+
+    def _anew(self) -> None:
+        self._row = 0
+        self._expected = None
+        self._errors = np.zeros(self._task.spec.long_window)
+        self._count = 0
+
+    def _score(self, error: float) -> float:
+        spec = self._task.spec
+        self._errors[self._count % spec.long_window] = error
+        self._count += 1
+        if self._count < spec.warm_up:
+            return 0.0
+        known = self._errors[: self._count]
+        last = np.arange(max(0, self._count - spec.short_window), self._count) % spec.long_window
+        # A series that never errs has no spread: the least error is then a surprise, none is not.
+        spread = max(float(known.std()), 1e-12)
+        z = (float(self._errors[last].mean()) - float(known.mean())) / spread
+        return 0.5 * math.erfc(-z / math.sqrt(2))

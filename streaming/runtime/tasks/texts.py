@@ -1,0 +1,233 @@
+"""Text out: from a prompt, or from an array."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.codec import END, PAD, START, UNKNOWN, TextCodec
+from streaming.runtime.decoding import Hypothesis, Sampling, beam_searches, generate
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.stream import Stream
+from streaming.runtime.tasks.base import Task, read_codec
+from streaming.runtime.tasks.schema import CaptionerSpec, GeneratorSpec, SearchSpec
+
+# A text never holds these.
+BANNED = (PAD, UNKNOWN, START)
+
+
+class Text(NamedTuple):
+    """A text and its score: the log probability, by the length penalty that the search was given."""
+
+    text: str
+    score: float
+
+
+class Piece(NamedTuple):
+    """The next part of a text, its spaces included, and its log probability."""
+
+    text: str
+    score: float
+
+
+class Generator(Task):
+    """Goes on writing from a prompt.
+
+    Args:
+        model: takes a number a step and gives the logits of the next; its file holds `target.json`.
+    """
+
+    takes: ClassVar[str] = "text"
+    spec_type = GeneratorSpec
+
+    def __init__(self, model: StreamingModel):
+        super().__init__(model)
+        self.codec = read_codec(model, "target.json", _tokens(model))
+
+    def session(self) -> GeneratorSession:
+        """Takes prompts, each by itself; gives pieces."""
+        return GeneratorSession(self)
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        max_length: int | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+    ) -> Iterator[Piece]:
+        """The pieces that follow a prompt, until the model ends the text or `max_length` pieces.
+
+        Args:
+            prompt: what the text begins with; may be empty where texts begin with a start token.
+            max_length: most pieces.
+            temperature, top_k, top_p: as `decoding.Sampling` takes them; those of the file where None.
+            seed: the same seed gives the same text.
+
+        Raises:
+            InputError: an argument is out of range, or the prompt is empty and the model needs one.
+        """
+        spec = self.spec
+        chosen = Sampling(
+            spec.temperature if temperature is None else temperature,
+            spec.top_k if top_k is None else top_k,
+            spec.top_p if top_p is None else top_p,
+            BANNED if spec.start else (*BANNED, END),
+        )
+        most = spec.max_length if max_length is None else max_length
+        if most < 1:
+            raise InputError(f"max_length is {most}, expected 1 piece or more")
+        ids = [*([START] if spec.start else []), *map(int, self.codec.encode(prompt))]
+        if not ids:
+            raise InputError("the prompt is empty; this model goes on from at least one piece of text")
+        return self._pieces(ids, chosen, most, seed)
+
+    def generate(self, prompt: str = "", **options: Any) -> str:
+        """The text that follows a prompt; takes and raises what `stream` does."""
+        return "".join(piece.text for piece in self.stream(prompt, **options))
+
+    def _pieces(self, ids: list[int], chosen: Sampling, most: int, seed: int) -> Iterator[Piece]:
+        stream = self.model.create_stream()
+        dtype = self.model.metadata.inputs[0].dtype
+        stream.feed(np.array(ids[:-1], dtype))
+        for token, score in itertools.islice(generate(stream, ids[-1], chosen, seed), most):
+            if token == END:
+                return
+            yield Piece(self.codec.text([token]), score)
+
+
+class GeneratorSession:
+    """Prompts through a `Generator`; `options` are those of `Generator.stream`."""
+
+    def __init__(self, task: Generator, **options: Any):
+        self._task, self._options = task, options
+        self.words = self.unknown = 0
+
+    def feed(self, piece: str) -> Iterator[Piece]:
+        """The pieces that follow a prompt."""
+        self.words, self.unknown = _counted(self, self._task.codec, piece)
+        return self._task.stream(piece, **self._options)
+
+    def finish(self) -> list[Piece]:
+        """Nothing: each prompt is answered at once."""
+        return []
+
+
+class Searcher(Task):
+    """A model that reads a whole input, and whose text is searched for in a beam."""
+
+    spec: SearchSpec
+
+    def __init__(self, model: StreamingModel):
+        super().__init__(model)
+        if model.metadata.encode is None or len(model.metadata.encode.inputs) != 1:
+            raise ArtifactError(
+                "the task needs a model that is given one whole input first; convert it with encode=[...]"
+            )
+        self.codec = read_codec(model, "target.json", _tokens(model))
+
+    def search(
+        self,
+        sources: Sequence[np.ndarray],
+        *,
+        width: int | None = None,
+        length_penalty: float | None = None,
+        max_length: int | None = None,
+        n_best: int = 1,
+    ) -> list[list[Text]]:
+        """The best texts of each source, best first.
+
+        Args:
+            sources: as `Stream.encode` takes them.
+            width, length_penalty, max_length: as `decoding.beam_search` takes them; those of the file where None.
+            n_best: how many texts of each.
+
+        Raises:
+            InputError: a source or an argument is wrong.
+        """
+        spec = self.spec
+        penalty = spec.length_penalty if length_penalty is None else length_penalty
+        most = spec.max_length if max_length is None else max_length
+        found: list[list[Hypothesis]] = []
+        for begin in range(0, len(sources), 64):
+            streams = [self._encoded(source) for source in sources[begin : begin + 64]]
+            options = {"length_penalty": penalty, "n_best": n_best, "banned": BANNED}
+            beam = max(spec.width, n_best) if width is None else width
+            found += beam_searches(streams, START, END, most, width=beam, **options)  # type: ignore[arg-type]
+        return [[Text(self.codec.decode(h.tokens), h.score(penalty)) for h in best] for best in found]
+
+    def _encoded(self, source: np.ndarray) -> Stream:
+        stream = self.model.create_stream()
+        stream.encode(source)
+        return stream
+
+
+class Captioner(Searcher):
+    """Says what an array shows.
+
+    Args:
+        model: is given an image or features whole, then takes a number a step and gives the logits of the next; its
+            file holds `target.json`.
+    """
+
+    takes: ClassVar[str] = "array"
+    spec_type = CaptionerSpec
+    spec: CaptionerSpec
+
+    def session(self) -> CaptionerSession:
+        """Takes arrays, each by itself."""
+        return CaptionerSession(self)
+
+    def caption(self, array: Any, **options: Any) -> str:
+        """The best text for an array; takes and raises what `captions` does."""
+        return self.captions([array], **options)[0][0].text
+
+    def captions(self, arrays: Sequence[Any], **options: Any) -> list[list[Text]]:
+        """The best texts for each array.
+
+        Args:
+            arrays: images (height, width, channels) or features (positions, features), as the model was trained on
+                before the scale and offset that its file names.
+            options: as for `search`.
+
+        Raises:
+            InputError: an array has another shape, or holds no finite numbers.
+        """
+        return self.search([self._read(array) for array in arrays], **options)
+
+    def _read(self, array: Any) -> np.ndarray:
+        found = np.asarray(array)
+        if found.dtype.kind not in "fiub":
+            raise InputError(f"the array is of {found.dtype}, expected numbers")
+        return (found * self.spec.scale + self.spec.offset).astype(np.float32)
+
+
+class CaptionerSession:
+    """Arrays through a `Captioner`; `options` are those of `Captioner.captions`."""
+
+    def __init__(self, task: Captioner, **options: Any):
+        self._task, self._options = task, options
+
+    def feed(self, piece: Any) -> list[Text]:
+        """The best text for an array."""
+        return self._task.captions([piece], **self._options)[0]
+
+    def finish(self) -> list[Text]:
+        """Nothing: each array is answered at once."""
+        return []
+
+
+def _counted(session: Any, codec: TextCodec, text: str) -> tuple[int, int]:
+    ids = codec.encode(text)
+    return session.words + len(ids), session.unknown + int((ids == UNKNOWN).sum())
+
+
+def _tokens(model: StreamingModel) -> int | None:
+    shape = model.metadata.outputs[0].shape
+    return shape[0] if len(shape) == 1 else None
