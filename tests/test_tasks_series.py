@@ -1,0 +1,209 @@
+"""Tasks over rows of numbers, against the offline Keras model and plain NumPy."""
+
+import itertools
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from task_models import COLUMNS, LABELS, SCALER, labels_file, loud, save, tagger_of_rows
+
+import streaming
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.decoding import sigmoid, softmax
+from streaming.runtime.tasks import AnomalyDetector, Forecaster, SensorClassifier, SequenceTagger
+
+ROWS = {"columns": list(COLUMNS), "scaler": SCALER}
+FILES = {"labels.txt": labels_file()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("series")
+
+
+@pytest.fixture(scope="module")
+def tagging():
+    return tagger_of_rows(2, 3)
+
+
+@pytest.fixture(scope="module")
+def classifying():
+    return tagger_of_rows(2, 3, running=True)
+
+
+def forecaster_model(outputs):
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((None, 2), name="rows")
+    return loud(keras.Model(inputs, layers.Dense(outputs)(layers.GRU(6, return_sequences=True)(inputs))), 2.0)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return forecaster_model(2)
+
+
+def data(count, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, 2)) * [2.0, 4.0] + [1.0, -2.0]
+
+
+def scaled(rows):
+    return ((rows - [1.0, -2.0]) / [2.0, 4.0]).astype("float32")[None]
+
+
+def pieces(rows, *sizes):
+    return np.split(rows, np.cumsum(sizes))
+
+
+def test_rows_are_tagged_as_by_the_offline_model(tagging, folder):
+    task = {"kind": "sequence_tagger", **ROWS, "sample_rate": 4.0, "labels": 3}
+    tagger = streaming.pipeline(save(tagging, folder, task, FILES))
+    assert isinstance(tagger, SequenceTagger)
+    rows = data(40)
+    scores = softmax(np.asarray(tagging(scaled(rows)))[0])
+    session = tagger.session()
+    for _ in range(2):
+        found = [event for piece in pieces(rows, 0, 7, 1, 20) for event in session.feed(piece)]
+        assert len(found) == 39  # the model is one row late
+        found += session.finish()
+        assert [event.tag for event in found] == [LABELS[k] for k in scores.argmax(axis=1)]
+        np.testing.assert_allclose([event.score for event in found], scores.max(axis=1), rtol=1e-4)
+        assert [(event.row, event.time) for event in found] == [(t, t / 4) for t in range(40)]
+    assert tagger.tag(np.zeros((0, 2))) == []
+
+
+def test_a_chain_forbids_what_it_forbids(tagging, folder):
+    forbidden = [[0, 0, None], [0, 0, 0], [0, None, 0]]
+    files = {**FILES, "transitions.json": json.dumps({"transitions": forbidden, "start": [0, 0, None]}).encode()}
+    rows = data(9, 1)
+    logits = np.asarray(tagging(scaled(rows)))[0]
+    matrix = np.array([[-np.inf if x is None else x for x in row] for row in forbidden])
+    best = max(
+        (p for p in itertools.product(range(3), repeat=9) if p[0] != 2),
+        key=lambda p: logits[range(9), p].sum() + sum(matrix[a, b] for a, b in itertools.pairwise(p)),
+    )
+    assert best != tuple(logits.argmax(axis=1))
+    tagger = streaming.pipeline(save(tagging, folder, {"kind": "sequence_tagger", **ROWS}, files))
+    found = tagger.tag(rows)
+    assert [event.tag for event in found] == [LABELS[k] for k in best]
+    np.testing.assert_allclose([e.score for e in found], softmax(logits)[range(9), best], rtol=1e-4)
+    task = {"kind": "sequence_tagger", **ROWS, "viterbi_delay": 2}
+    session = streaming.pipeline(save(tagging, folder, task, files)).session()
+    counts = [len(session.feed(row[None])) for row in data(30, 2)]
+    assert sum(counts) >= 30 - 1 - 2
+    for wrong in (b"{", b"[]", b'{"transitions": [[0]]}', b'{"transitions": [["a", 0], [0, 0]]}', b'{"start": [0]}'):
+        with pytest.raises(ArtifactError, match=r"transitions\.json"):
+            streaming.pipeline(save(tagging, folder, task, {**FILES, "transitions.json": wrong}))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_recordings_are_classified_as_by_the_offline_model(several, classifying, folder):
+    task = {"kind": "classifier", "input": "rows", "multi_label": several, "threshold": 0.4, **ROWS}
+    classifier = streaming.pipeline(save(classifying, folder, task, FILES))
+    assert isinstance(classifier, SensorClassifier)
+    rows = data(12, 3)
+    expected = np.stack([np.asarray(classifying(scaled(rows[: n + 1])))[0] for n in range(12)])
+    expected = sigmoid(expected) if several else softmax(expected)
+    found = list(classifier.run(pieces(rows, 5, 1)))
+    np.testing.assert_allclose([event.scores for event in found], expected, rtol=1e-4)
+    last = classifier.classify(rows)
+    assert last.label == LABELS[expected[-1].argmax()]
+    held = tuple(label for label, score in zip(LABELS, expected[-1], strict=True) if score >= 0.4)
+    assert last.labels == (held if several else ())
+    with pytest.raises(InputError, match="more than 0 rows"):
+        classifier.classify([])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.zeros((3, 3)), r"shape \(3, 3\), expected \(rows, 2\) \(heat, load\)"),
+        (np.zeros(2), r"shape \(2,\)"),
+        (np.array([[0.0, np.inf]]), "NaN or infinity"),
+        (np.array([["a", "b"]]), "expected numbers"),
+    ],
+)
+def test_wrong_rows_change_nothing(rows, message, tagging, folder):
+    session = streaming.pipeline(save(tagging, folder, {"kind": "sequence_tagger", **ROWS}, FILES)).session()
+    found = session.feed(data(5))
+    with pytest.raises(InputError, match=message):
+        session.feed(rows)
+    found += session.feed(data(9)[5:]) + session.finish()
+    expected = softmax(np.asarray(tagging(scaled(np.concatenate([data(5), data(9)[5:]]))))[0]).max(axis=1)
+    np.testing.assert_allclose([event.score for event in found], expected, rtol=1e-4)
+
+
+def test_forecasts_are_those_of_the_offline_model_in_its_units(folder):
+    model = forecaster_model(6)
+    task = {"kind": "forecaster", "horizon": 3, **ROWS}
+    forecaster = streaming.pipeline(save(model, folder, task, {}))
+    assert isinstance(forecaster, Forecaster)
+    rows = data(20, 4)
+    expected = np.asarray(model(scaled(rows)))[0].reshape(20, 3, 2) * [2.0, 4.0] + [1.0, -2.0]
+    found = list(forecaster.run(pieces(rows, 3, 0, 9)))
+    assert [event.row for event in found] == list(range(20))
+    np.testing.assert_allclose([event.values for event in found], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(forecaster.forecast(rows).values, expected[-1], rtol=1e-4, atol=1e-4)
+    assert found[0].quantiles == {}
+    with pytest.raises(InputError, match="more than 0 rows"):
+        forecaster.forecast(np.zeros((0, 2)))
+    # One target of two, with three quantiles.
+    task = {"kind": "forecaster", "horizon": 2, "targets": ["load"], "quantiles": [0.1, 0.4, 0.9], **ROWS}
+    event = streaming.pipeline(save(model, folder, task, {})).forecast(rows)
+    values = np.asarray(model(scaled(rows)))[0, -1].reshape(2, 1, 3) * 4.0 - 2.0
+    np.testing.assert_allclose(event.values, values[..., 1], rtol=1e-4, atol=1e-4)
+    for index, quantile in enumerate((0.1, 0.4, 0.9)):
+        np.testing.assert_allclose(event.quantiles[quantile], values[..., index], rtol=1e-4, atol=1e-4)
+
+
+def test_anomalies_follow_the_likelihood_of_the_errors(pairs, folder):
+    model = pairs
+    task = {"kind": "anomaly_detector", "short_window": 3, "long_window": 30, "warm_up": 10, "threshold": 0.99, **ROWS}
+    detector = streaming.pipeline(save(model, folder, task, {}))
+    assert isinstance(detector, AnomalyDetector)
+    rows = data(100, 5)
+    rows[70:73] += 40.0
+    z = scaled(rows)[0]
+    errors = np.sqrt(np.mean((z[1:] - np.asarray(model(z[None]))[0, :-1]) ** 2, axis=1))
+    expected = [0.0]
+    for n in range(1, 100):
+        long, short = errors[max(0, n - 30) : n], errors[max(0, n - 3) : n]
+        z_score = (short.mean() - long.mean()) / long.std() if n >= 10 else -np.inf
+        expected.append(1 - 0.5 * math.erfc(z_score / math.sqrt(2)))
+    session = detector.session()
+    for _ in range(2):
+        found = [event for piece in pieces(rows, 1, 13, 0, 50) for event in session.feed(piece)] + session.finish()
+        np.testing.assert_allclose([event.error for event in found], [0, *errors], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose([event.score for event in found], expected, atol=1e-3)
+        alarms = [event.row for event in found if event.alarm]
+        assert alarms
+        assert set(alarms) <= set(range(70, 76))
+    assert [event.row for event in detector.detect(rows)] == list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": None}, "columns"),
+        ({"columns": ["heat"]}, "names 1 and scales 2"),
+        ({"scaler": {"mean": [0, 0], "scale": [1, 0]}}, "none of them 0"),
+        ({"scaler": {"mean": [0], "scale": [1, 1]}}, "1 means and 2 scales"),
+        ({"targets": ["cold"]}, "'cold'"),
+        ({"horizon": 4}, "4 rows of 2 targets"),
+        ({"quantiles": [0.9, 0.1]}, "in order"),
+        ({"quantiles": [0.5, 1.0]}, "between 0 and 1"),
+        ({"kind": "anomaly_detector", "long_window": 5}, "short_window < long_window"),
+        ({"kind": "anomaly_detector", "threshold": 1.5}, "a probability"),
+    ],
+)
+def test_wrong_descriptions_are_refused(change, message, pairs, folder):
+    with pytest.raises(ArtifactError, match=message):
+        streaming.pipeline(save(pairs, folder, {"kind": "forecaster", **ROWS, **change}, {}))
+
+
+def test_a_late_model_detects_no_anomalies(tagging, folder):
+    task = {"kind": "anomaly_detector", "columns": ["a", "b"], "targets": ["a"], "horizon": 3}
+    with pytest.raises(ArtifactError, match="come late"):
+        streaming.pipeline(save(tagging, folder, task, {}))
