@@ -14,9 +14,12 @@ from rnnzoo.layers.characters import CharCNN
 from rnnzoo.layers.checking import Check, LayerCheckError, check
 from rnnzoo.layers.embedding import PaddedEmbedding
 from rnnzoo.layers.lookahead import LookaheadConv
-from rnnzoo.layers.recurrent import LSTM, SimpleRNN
+from rnnzoo.layers.recurrent import GRU, LSTM, LayerNormLSTM, SimpleRNN
+from rnnzoo.layers.wrappers import HighwayCell, ResidualCell
+from rnnzoo.layers.wrappers_noise import VariationalDropoutCell, WeightDropoutCell, ZoneoutCell
 
 __all__ = [
+    "GRU",
     "LSTM",
     "CharCNN",
     "Check",
@@ -24,13 +27,19 @@ __all__ = [
     "FastGRNNCell",
     "FastRNNCell",
     "GRUCell",
+    "HighwayCell",
     "IndRNNCell",
     "LSTMCell",
     "LayerCheckError",
     "LayerNormGRUCell",
+    "LayerNormLSTM",
     "LayerNormLSTMCell",
     "LookaheadConv",
     "PaddedEmbedding",
+    "ResidualCell",
     "SimpleRNN",
+    "VariationalDropoutCell",
+    "WeightDropoutCell",
+    "ZoneoutCell",
     "check",
 ]
