@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from streaming.cli import commands
+from streaming.cli import commands, serve
 
 
 class UsageError(ValueError):
@@ -52,6 +52,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _inspect(command("inspect", commands.inspect, "Show what a streaming model is, takes, gives and costs."))
     _run(command("run", commands.run, "Stream steps or text through a model, outputs as JSON lines."))
     _bench(command("bench", commands.bench, "Measure the time of a step, throughput and memory."))
+    _serve(command("serve", serve.run, "Serve a model over WebSocket, with a page, health and metrics."))
     return parser, list(found.choices)
 
 
@@ -93,6 +94,12 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     parser.add_argument("--steps", type=_positive, default=2000, metavar="N", help="steps to measure (2000)")
     parser.add_argument("--json", action="store_true", help="the figures, for programs")
+    _runtime(parser)
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    _model(parser)
+    serve.add_arguments(parser)
     _runtime(parser)
 
 

@@ -1,0 +1,143 @@
+"""The HTTP side: page, health, metrics, handshakes, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mimetypes
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import resources
+
+from aiohttp import web
+
+from streaming.errors import StreamingError
+from streaming.runtime.model import StreamingModel
+from streaming.server import origins
+from streaming.server.connection import Connection, Socket
+from streaming.server.hub import Hub
+from streaming.server.metrics import CONTENT_TYPE
+from streaming.server.settings import Settings
+
+HUB = web.AppKey("hub", Hub)
+_HEARTBEAT_SECONDS = 30.0
+_UNAVAILABLE = 503
+# Everything the page needs comes from this server; nobody may frame it.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+def create_app(model: StreamingModel, settings: Settings, name: str = "model") -> web.Application:
+    """The server as an aiohttp application: `/` the page, `/stream`, `/healthz` and `/metrics`.
+
+    Raises:
+        ArtifactError: the key file is unfit.
+        InputError: a setting does not fit the model.
+    """
+    app = web.Application()
+    app[HUB] = Hub(model, settings, name)
+    app.add_routes([web.get("/stream", _stream), web.get("/healthz", _health), web.get("/metrics", _metrics)])
+    folder = resources.files("streaming.server") / "page"
+    for item in folder.iterdir():
+        app.router.add_get("/" if item.name == "index.html" else f"/{item.name}", _file(item.name, item.read_bytes()))
+    app.cleanup_ctx.append(_watched)
+    app.on_shutdown.append(lambda app: app[HUB].stop())
+    return app
+
+
+def serve(app: web.Application) -> None:
+    """Serve what `create_app` made until SIGTERM or SIGINT; prints the address on standard error once it listens.
+
+    Raises:
+        StreamingError: the address is taken or not this machine's.
+    """
+    asyncio.run(_serve(app, app[HUB].settings))
+
+
+async def _serve(app: web.Application, settings: Settings) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run by itself
+            loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=settings.grace)
+        try:
+            await site.start()
+        except OSError as error:
+            raise StreamingError(
+                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); give another host or port"
+            ) from error
+        _announce(runner, settings)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _announce(runner: web.AppRunner, settings: Settings) -> None:
+    port = runner.addresses[0][1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"streaming: listening on http://{host}:{port}", file=sys.stderr, flush=True)
+    if not settings.is_local:
+        print(
+            "streaming: warning: everyone who reaches this address can use the model; "
+            "put a proxy with TLS and authentication in front",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+async def _watched(app: web.Application) -> AsyncIterator[None]:
+    task = asyncio.create_task(app[HUB].watch())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _stream(request: web.Request) -> web.StreamResponse:
+    hub = request.app[HUB]
+    reason = origins.refusal(request.headers, hub.settings)
+    if reason:
+        hub.metrics.refused.labels("origin").inc()
+        raise web.HTTPForbidden(text=f"{reason}\n")
+    reason = hub.refusal()
+    if reason:
+        hub.metrics.refused.labels("limit").inc()
+        raise web.HTTPServiceUnavailable(text=f"{reason}\n", headers={"Retry-After": "5"})
+    binary = request.query.get("format") == "binary"
+    if binary and not hub.has_one_float_output:
+        raise web.HTTPBadRequest(text="binary outputs are for models with one output of floats; connect without\n")
+    # No compression: it costs some hundred kilobytes a connection, and steps are small.
+    socket = Socket(max_msg_size=hub.max_message, heartbeat=_HEARTBEAT_SECONDS, compress=False, timeout=2.0)
+    connection = Connection(hub, request, socket, binary)
+    with hub.admitted(connection):
+        await connection.run()
+    return socket
+
+
+async def _health(request: web.Request) -> web.Response:
+    hub = request.app[HUB]
+    reason = hub.refusal()
+    body = {"status": reason or "ok", "connections": len(hub.connections), "fingerprint": hub.model.fingerprint}
+    return web.json_response(body, status=_UNAVAILABLE if reason else 200)
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(body=request.app[HUB].metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _file(name: str, content: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=content, content_type=kind, charset="utf-8", headers=_HEADERS)
+
+    return answer

@@ -1,0 +1,42 @@
+"""A model whose streams share invokes, for code that knows nothing of batchers: the sessions of tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streaming.runtime.batcher import StreamBatcher
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.outputs import Arrays
+from streaming.runtime.stream import Stream
+
+
+class BatchedStream(Stream):
+    """A stream that waits for its turn in a batcher; each needs a thread of its own to share invokes with others."""
+
+    def __init__(self, batcher: StreamBatcher, *, nan: str = "raise") -> None:
+        super().__init__(batcher.model, nan=nan)
+        self._batcher = batcher
+
+    def step(self, x: Any) -> Arrays:
+        """As `Stream.step`, shared."""
+        return self._batcher.step(self, x).result()
+
+    def feed(self, x: Any) -> Arrays:
+        """As `Stream.feed`, shared."""
+        return self._batcher.submit(self, x).result()
+
+    def finish(self) -> Arrays:
+        """As `Stream.finish`, shared."""
+        return self._batcher.finish(self).result()
+
+
+class BatchedModel(StreamingModel):
+    """A loaded model as it is, but for the streams it makes."""
+
+    def __init__(self, batcher: StreamBatcher) -> None:
+        self.__dict__.update(batcher.model.__dict__)
+        self._shared = batcher
+
+    def create_stream(self, *, nan: str = "raise") -> Stream:
+        """A stream of the batcher's model."""
+        return BatchedStream(self._shared, nan=nan)

@@ -1,0 +1,177 @@
+"""One connection, one stream: takes messages in order and answers each before it reads the next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+
+from streaming.errors import InputError, StreamingError
+from streaming.server.protocol import Request, parse
+from streaming.server.sessions import Answer
+
+if TYPE_CHECKING:
+    from streaming.server.hub import Hub
+
+# Characters of a message that is large.
+_LARGE = 1 << 14
+
+
+class Socket(web.WebSocketResponse):
+    """A WebSocket that says why it closes where the library would not."""
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        """As the library's; a message that is too large is named."""
+        if code == WSCloseCode.MESSAGE_TOO_BIG and not message:
+            message = f"a message has more than {self._max_msg_size} bytes; send smaller ones".encode()
+        return await super().close(code=code, message=message, drain=drain)
+
+
+class Connection:
+    """A client and its stream.
+
+    Memory is bounded: the next message is read when the last one is answered, and a piece of an answer is computed
+    when the piece before it is on its way.
+
+    Args:
+        hub: what all connections share.
+        request: the handshake.
+        socket: not yet prepared.
+        binary: whether outputs go out as float32.
+    """
+
+    def __init__(self, hub: Hub, request: web.Request, socket: Socket, binary: bool) -> None:
+        self._hub, self._request, self._socket, self._binary = hub, request, socket, binary
+        self._session = hub.make_session(binary)
+        self._lock = asyncio.Lock()
+        self._began = 0.0
+        self._answers = {
+            "feed": self._feed,
+            "finish": self._finish,
+            "reset": self._reset,
+            "encode": self._encode,
+            "save": self._save,
+            "resume": self._resume,
+        }
+        # When the last message came, and since when the client has not read what is sent; `time.monotonic`.
+        self.last_message = time.monotonic()
+        self.sending_since: float | None = None
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        with contextlib.suppress(ConnectionError):  # the client has gone, and its stream with it
+            async with self._lock:
+                await self._socket.prepare(self._request)
+                await self._send({"type": "ready", **self._hub.description})
+            async for message in self._socket:
+                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                    break
+                async with self._lock:
+                    await self._serve(message)
+                self.last_message = time.monotonic()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next message is to come from the client."""
+        return not self._lock.locked()
+
+    async def dismiss(self, code: int, reason: str) -> None:
+        """Close between two messages, with a token to go on from where there can be one."""
+        async with self._lock:
+            with contextlib.suppress(ConnectionError, StreamingError):
+                await self._save({})
+            await self._socket.close(code=code, message=reason.encode())
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    async def _serve(self, message: WSMessage) -> None:
+        self._began = time.perf_counter()
+        kind = "unknown"
+        try:
+            request = await self._read(message)
+            kind = request.kind
+            await self._answers[kind](request.body)
+        except StreamingError as error:
+            self._hub.metrics.errors.labels(type(error).__name__).inc()
+            line = " ".join(str(error).split())
+            await self._send({"type": "error", "message": line, "position": self._session.position})
+        self._hub.metrics.messages.labels(kind).inc()
+        self._hub.metrics.seconds.observe(time.perf_counter() - self._began)
+
+    async def _read(self, message: WSMessage) -> Request:
+        if message.type is WSMsgType.BINARY:
+            return Request("feed", {"pieces": self._session.read_binary(message.data)})
+        # A large message is read by a thread, so that nobody else waits for it.
+        large = len(message.data) >= _LARGE
+        return await asyncio.to_thread(self._parsed, message.data) if large else self._parsed(message.data)
+
+    def _parsed(self, text: str) -> Request:
+        request = parse(text)
+        if request.kind != "feed":
+            return request
+        if not set(request.body) <= set(self._session.fields):
+            came, wanted = next(iter(request.body)), " or ".join(map(repr, self._session.fields))
+            raise InputError(f"this model is fed {wanted}, got {came!r}")
+        return Request("feed", {"pieces": self._session.read(request.body)})
+
+    async def _feed(self, body: dict[str, Any]) -> None:
+        before = self._session.position
+        await self._output(self._session.feed(body["pieces"]))
+        self._hub.metrics.steps.inc(max(0, self._session.position - before))
+
+    async def _finish(self, body: dict[str, Any]) -> None:
+        await self._output(self._session.finish())
+
+    async def _reset(self, body: dict[str, Any]) -> None:
+        self._session = self._hub.make_session(self._binary)
+        await self._send({"type": "reset", "position": 0})
+
+    async def _encode(self, body: dict[str, Any]) -> None:
+        await self._session.encode(body["x"])
+        await self._send({"type": "encoded", "position": 0})
+
+    async def _save(self, body: dict[str, Any]) -> None:
+        token = self._hub.signer.sign(*await self._session.save())
+        answer = {"type": "saved", "token": token, "lifetime": self._hub.signer.lifetime}
+        await self._send({**answer, "position": self._session.position})
+
+    async def _resume(self, body: dict[str, Any]) -> None:
+        saved = self._hub.signer.read(body["token"])
+        session = self._hub.make_session(self._binary)
+        session.restore(*saved)
+        self._session = session
+        await self._send({"type": "resumed", "position": session.position})
+
+    async def _output(self, answers: AsyncIterator[Answer]) -> None:
+        async for fields, last in answers:
+            if binary := fields.pop("binary", None):
+                await self._send(binary)
+            milliseconds = round((time.perf_counter() - self._began) * 1e3, 3)
+            status = {"type": "output", "position": self._session.position, "ms": milliseconds, "done": last}
+            await self._send({**status, **fields})
+
+    async def _send(self, message: dict[str, Any] | bytes) -> None:
+        """Send, and wait while the client has too much unread; `Hub.watch` ends it where that takes too long."""
+        self.sending_since = time.monotonic()
+        try:
+            if isinstance(message, bytes):
+                await self._socket.send_bytes(message)
+            else:
+                await self._socket.send_str(_dumped(message))
+        finally:
+            self.sending_since = None
+
+
+def _dumped(message: dict[str, Any]) -> str:
+    try:
+        return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        raise InputError("the outputs hold NaN or infinity; send a 'reset' to start anew") from None

@@ -1,0 +1,69 @@
+"""Messages of clients, checked; docs/server.md describes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from streaming.errors import InputError
+
+# What each type of message carries besides its type; of several names exactly one.
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "feed": ("x", "text", "words"),
+    "finish": (),
+    "reset": (),
+    "encode": ("x",),
+    "save": (),
+    "resume": ("token",),
+}
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Request:
+    """One message: its type and its fields."""
+
+    kind: str
+    body: dict[str, Any]
+
+
+def parse(text: str) -> Request:
+    """Read a text message.
+
+    Raises:
+        InputError: it is not JSON, or no message of the protocol.
+    """
+    try:
+        found = json.loads(text, parse_constant=_refuse_constant)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"expected a JSON object with a 'type', got {_short(text)}: {_reason(error)}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"expected a JSON object with a 'type', got {_short(text)}")
+    kind = found.pop("type", None)
+    if not isinstance(kind, str) or kind not in _FIELDS:
+        raise InputError(
+            f"expected a 'type' among {', '.join(_FIELDS)}, got {_short(kind) if isinstance(kind, str) else json.dumps(kind)[:_SHOWN]}"
+        )
+    fields = _FIELDS[kind]
+    if (set(found) - set(fields)) or len(found) != min(1, len(fields)):
+        wanted = f"one field, {' or '.join(fields)}" if fields else "no fields"
+        came = ", ".join(map(_short, sorted(found))) or "none"
+        raise InputError(f"a {kind!r} message has {wanted}; got {came}")
+    return Request(kind, found)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InputError(f"JSON has no {name}; give finite numbers")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return " ".join(str(error).split())

@@ -1,0 +1,270 @@
+"""What a client's messages do to a stream: arrays for any model, what a task takes where the model has one."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, Protocol
+
+import numpy as np
+
+from streaming.errors import InputError
+from streaming.runtime.batcher import StreamBatcher
+from streaming.runtime.metadata import Metadata
+from streaming.runtime.tasks import Session as TaskSession
+from streaming.runtime.tasks import Task
+from streaming.runtime.tokenization import tokenize
+from streaming.server import state
+
+# Outputs are sent in pieces of about this size, so that a slow reader holds back the computing, not the memory.
+_PIECE_BYTES, _PIECE_STEPS = 1 << 16, 1024
+# Events of one answer that are gathered, and for how long.
+_EVENTS, _EVENT_SECONDS = 64, 0.05
+
+# Fields that a task takes its steps in; others take arrays.
+_FIELDS: dict[str, tuple[str, ...]] = {"words": ("text", "words"), "text": ("text",)}
+
+# Fields of an output message, and whether it is the last of its answer.
+Answer = tuple[dict[str, Any], bool]
+
+
+class Session(Protocol):
+    """One sequence of one client. A call that fails leaves it as it was.
+
+    Attributes:
+        fields: of a `feed` message, in which it takes steps.
+        position: how many steps (words, samples, rows) it has taken.
+    """
+
+    fields: tuple[str, ...]
+
+    @property
+    def position(self) -> int: ...
+
+    def read(self, body: dict[str, Any]) -> Iterator[Any]:
+        """The pieces of a `feed` message, all checked before the first is taken; raises InputError."""
+
+    def read_binary(self, data: bytes) -> Iterator[Any]:
+        """The same for a binary message, float32 in little-endian."""
+
+    def feed(self, pieces: Iterator[Any]) -> AsyncIterator[Answer]:
+        """Take pieces, one after the other."""
+
+    def finish(self) -> AsyncIterator[Answer]:
+        """End the sequence."""
+
+    async def encode(self, x: Any) -> None:
+        """Take the whole input that comes before the first step."""
+
+    async def save(self) -> tuple[dict[str, Any], list[bytes]]:
+        """All that `restore` needs: JSON, and bytes."""
+
+    def restore(self, context: dict[str, Any], blobs: list[bytes]) -> None:
+        """Make a fresh session go on where another was saved."""
+
+
+class ArraySession:
+    """Arrays in, arrays out.
+
+    Args:
+        batcher: of the model.
+        binary: whether outputs go out as float32.
+    """
+
+    fields: tuple[str, ...] = ("x",)
+
+    def __init__(self, batcher: StreamBatcher, binary: bool) -> None:
+        self._batcher, self._binary = batcher, binary
+        self._stream = batcher.model.create_stream()
+        self._inputs = batcher.model.metadata.inputs
+        self._steps = piece_steps(batcher.model.metadata)
+
+    @property
+    def position(self) -> int:
+        return self._stream.position
+
+    def read(self, body: dict[str, Any]) -> Iterator[Any]:
+        arrays = [array[0] for array in self._batcher.model.inputs.read(body["x"], None, True)]
+        total = next(len(array) for array, info in zip(arrays, self._inputs, strict=True) if info.time)
+        return self._pieces(arrays, total)
+
+    def read_binary(self, data: bytes) -> Iterator[Any]:
+        info = self._inputs[0]
+        size = math.prod(info.shape)
+        if len(self._inputs) > 1 or not info.dtype.startswith("float"):
+            raise InputError("binary messages are for models with one input of floats; send JSON")
+        if len(data) % (4 * size):
+            raise InputError(f"got {len(data)} bytes, expected steps of {size} float32 ({4 * size} bytes) each")
+        return self.read({"x": np.frombuffer(data, "<f4").reshape(-1, *info.shape)})
+
+    async def feed(self, pieces: Iterator[Any]) -> AsyncIterator[Answer]:
+        piece = next(pieces)
+        while piece is not None:
+            rows = await _done(self._batcher.submit(self._stream, piece))
+            piece = next(pieces, None)
+            yield self._answer(rows), piece is None
+
+    async def finish(self) -> AsyncIterator[Answer]:
+        yield self._answer(await _done(self._batcher.finish(self._stream))), True
+
+    async def encode(self, x: Any) -> None:
+        await _done(self._batcher.call(self._stream, self._stream.encode, x))
+
+    async def save(self) -> tuple[dict[str, Any], list[bytes]]:
+        return {}, [await _done(self._batcher.call(self._stream, self._stream.save))]
+
+    def restore(self, context: dict[str, Any], blobs: list[bytes]) -> None:
+        self._stream = self._batcher.model.restore(blobs[0])
+
+    def _answer(self, rows: Any) -> dict[str, Any]:
+        if self._binary:
+            return {"rows": len(rows), "binary": np.ascontiguousarray(rows, "<f4").tobytes()}
+        if isinstance(rows, dict):
+            return {"y": {name: values.tolist() for name, values in rows.items()}}
+        return {"y": rows.tolist()}
+
+    def _pieces(self, arrays: list[np.ndarray], total: int) -> Iterator[Any]:
+        # A message without steps is one piece as well: it gets an answer.
+        for begin in range(0, max(total, 1), self._steps):
+            end = begin + self._steps
+            parts = {
+                info.name: array[begin:end] if info.time else array
+                for array, info in zip(arrays, self._inputs, strict=True)
+            }
+            yield parts if len(parts) > 1 else next(iter(parts.values()))
+
+
+class EventSession:
+    """What a task takes in, its events out. The task's code runs in threads, where it waits for its invokes.
+
+    Args:
+        task: of a `BatchedModel`.
+        executor: has a thread for each connection.
+    """
+
+    def __init__(self, task: Task, executor: Executor) -> None:
+        self._task, self._executor = task, executor
+        self._session: TaskSession = task.session()
+        self._position = 0
+        self.fields: tuple[str, ...] = _FIELDS.get(task.takes, ("x",))
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def read(self, body: dict[str, Any]) -> Iterator[Any]:
+        if self._task.takes in ("words", "text"):
+            return self._texts(body)
+        try:
+            array = np.atleast_1d(np.asarray(body["x"]))
+        except ValueError:
+            raise InputError("'x' is no array: its rows have different lengths; give them equal ones") from None
+        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError("'x' holds something else than finite numbers; give an array of these")
+        return iter([array]) if self._task.takes == "array" else _cut(array)
+
+    def read_binary(self, data: bytes) -> Iterator[Any]:
+        if self._task.takes != "audio":
+            raise InputError(f"binary messages are for audio, this model takes {self._task.takes}; send JSON")
+        if len(data) % 4:
+            raise InputError(f"got {len(data)} bytes, expected samples of float32, 4 bytes each")
+        return self.read({"x": np.frombuffer(data, "<f4")})
+
+    async def feed(self, pieces: Iterator[Any]) -> AsyncIterator[Answer]:
+        # A message without steps gets an answer as well.
+        piece: Any = next(pieces, [])
+        while piece is not None:
+            following = next(pieces, None)
+            size = len(piece) if self._task.takes in ("words", "rows", "audio") else 1
+            async for answer in self._answers(following is None, size, self._session.feed, piece):
+                yield answer
+            piece = following
+
+    async def finish(self) -> AsyncIterator[Answer]:
+        async for answer in self._answers(True, -self._position, self._session.finish):
+            yield answer
+
+    async def encode(self, x: Any) -> None:
+        raise InputError(f"a {self._task.takes} task has no 'encode' message; send a 'feed'")
+
+    async def save(self) -> tuple[dict[str, Any], list[bytes]]:
+        context, blobs = await self._threaded(state.capture, self._session)
+        return {"position": self._position, "session": context}, blobs
+
+    def restore(self, context: dict[str, Any], blobs: list[bytes]) -> None:
+        state.restore(self._session, context["session"], blobs)
+        self._position = context["position"]
+
+    async def _answers(
+        self, last: bool, steps: int, call: Callable[..., Iterable[Any]], *args: Any
+    ) -> AsyncIterator[Answer]:
+        """The events of a call that takes so many steps, as they come: a task may take its time from one to the next.
+
+        `last`: no call comes after it in this message.
+        """
+        found = await self._threaded(call, *args)
+        if isinstance(found, list):
+            self._position += steps
+            yield self._fields([_plain(event) for event in found]), last
+            return
+        events = iter(found)
+        while some := await self._threaded(_gathered, events):
+            yield self._fields(some), False
+        self._position += steps
+        yield self._fields([]), last
+
+    def _fields(self, events: list[dict[str, Any]]) -> dict[str, Any]:
+        """With how many words the vocabulary lacked so far, where there is one."""
+        unknown = getattr(self._session, "unknown", None)
+        return {"events": events} if unknown is None else {"events": events, "unknown": unknown}
+
+    async def _threaded(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+
+    def _texts(self, body: dict[str, Any]) -> Iterator[Any]:
+        name, given = next(iter(body.items()))
+        if name == "text":
+            if not isinstance(given, str):
+                raise InputError(f"'text' is {type(given).__name__}, expected a string")
+            if self._task.takes == "text":
+                return iter([given])
+            given = tokenize(given)
+        if not isinstance(given, list) or not all(isinstance(word, str) and word for word in given):
+            raise InputError("'words' is no list of strings that are not empty; give the words of a sentence in order")
+        return _cut(given)
+
+
+def piece_steps(meta: Metadata) -> int:
+    """Steps whose outputs make about one piece: whole chunks, at least one."""
+    rows = [(out.rate, math.prod(out.shape) * np.dtype(out.dtype).itemsize) for out in meta.outputs]
+    size = sum(max(1, math.ceil(width * up / down)) for (up, down), width in rows)
+    steps = min(_PIECE_STEPS, _PIECE_BYTES // size)
+    return max(meta.chunk, steps // meta.chunk * meta.chunk)
+
+
+def _cut(steps: Any) -> Iterator[Any]:
+    return (steps[begin : begin + _PIECE_STEPS] for begin in range(0, len(steps), _PIECE_STEPS))
+
+
+def _gathered(events: Iterator[Any]) -> list[dict[str, Any]]:
+    """The next events: as many as come in a moment, at least one unless there are no more."""
+    until = time.monotonic() + _EVENT_SECONDS
+    found: list[dict[str, Any]] = []
+    for event in itertools.islice(events, _EVENTS):
+        found.append(_plain(event))
+        if time.monotonic() >= until:
+            break
+    return found
+
+
+def _plain(event: Any) -> dict[str, Any]:
+    values = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in event._asdict().items()}
+    return {"event": type(event).__name__, **values}
+
+
+async def _done(future: Future[Any]) -> Any:
+    return await asyncio.wrap_future(future)
