@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from rnnzoo.layers.cells import LayerNormLSTMCell
+
 
 class HandDerived(keras.layers.RNN):
     """Base of a Keras recurrent layer whose loop over time is ours where the options allow, else Keras's.
@@ -41,14 +43,14 @@ class HandDerived(keras.layers.RNN):
         return getattr(self, "use_cudnn", False) is not False and bool(tf.config.list_logical_devices("GPU"))
 
     def _check(self, sequences: Any, initial_state: Any, mask: Any) -> None:
-        name, shape = type(self).__name__, tuple(sequences.shape)
+        name, shape, units = type(self).__name__, tuple(sequences.shape), self.cell.units
         if shape[1] == 0:
             raise ValueError(f"{name}: expected a sequence (B, T, D) of one step or more. Received: shape {shape}")
         states = [] if initial_state is None else _flat(initial_state)
-        fits = [len(s.shape) == 2 and s.shape[1] == self.units and _agree(s.shape[0], shape[0]) for s in states]
+        fits = [len(s.shape) == 2 and s.shape[1] == units and _agree(s.shape[0], shape[0]) for s in states]
         if not all(fits) or len(states) not in (0, len(self.state_size)):
             raise ValueError(
-                f"{name}: expected {len(self.state_size)} initial states ({shape[0]}, {self.units}), one row for each "
+                f"{name}: expected {len(self.state_size)} initial states ({shape[0]}, {units}), one row for each "
                 f"sequence. Received: shapes {[tuple(s.shape) for s in states]}"
             )
         mask = _first(mask)
@@ -118,3 +120,93 @@ class LSTM(HandDerived, keras.layers.LSTM):
     """
 
     stream_as = keras.layers.LSTM
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class GRU(HandDerived, keras.layers.GRU):
+    """`keras.layers.GRU` with a hand-derived backward pass (Cho et al. 2014).
+
+        z, r = gate(split(x[t] W_zr + b_zr + h[t-1] R_zr)),   h[t] = z h[t-1] + (1 - z) n
+        reset_after:  n = act(x[t] W_n + b_n + r (h[t-1] R_n + d_n))
+        else:         n = act(x[t] W_n + b_n + (r h[t-1]) R_n)
+
+    Arguments, weights, checkpoints and results are Keras's; what falls back to Keras's loop is as in `LSTM`.
+
+    Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
+
+    Raises:
+        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        NotImplementedError: a second derivative is asked for.
+    """
+
+    stream_as = keras.layers.GRU
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class LayerNormLSTM(HandDerived, keras.layers.RNN):
+    """The layer-normalized LSTM with a hand-derived backward pass (Ba, Kiros & Hinton 2016, equations 20 to 22).
+
+        i, f, g, o = split(LN(x[t] W; a_x) + LN(h[t-1] R; a_h) + b)
+        c[t] = gate(f) c[t-1] + gate(i) act(g),   h[t] = gate(o) act(LN(c[t]; a_c) + b_c)
+
+    It is `keras.layers.RNN` over a `LayerNormLSTMCell`, with the same weights; what falls back to Keras's loop is as
+    in `LSTM`.
+
+    Args:
+        units: U.
+        return_sequences, return_state, go_backwards, stateful, unroll, zero_output_for_mask: as in
+            `keras.layers.RNN`.
+        options: those of `LayerNormLSTMCell` by name, and `name`, `dtype`, `trainable`, `activity_regularizer`.
+
+    Input: (B, T, D), a boolean mask (B, T), initial states [h, c] (B, U) each. Output: as that of `keras.layers.LSTM`.
+
+    Raises:
+        ValueError: no units, an option that does not exist, a sequence of no steps, a state or a mask that does not
+            fit, a mask that is not boolean.
+        NotImplementedError: a second derivative is asked for.
+    """
+
+    stream_as = keras.layers.RNN
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        activity_regularizer: Any = None,
+        name: str | None = None,
+        **options: Any,
+    ):
+        shared = {key: options[key] for key in ("dtype", "trainable") if key in options}
+        super().__init__(
+            LayerNormLSTMCell(units, **options),
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            unroll=unroll,
+            zero_output_for_mask=zero_output_for_mask,
+            activity_regularizer=activity_regularizer,
+            name=name,
+            **shared,
+        )
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+
+    @property
+    def units(self) -> int:
+        """U."""
+        return int(self.cell.units)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        regularizer = keras.regularizers.serialize(self.activity_regularizer)
+        return {**config.pop("cell")["config"], **config, "activity_regularizer": regularizer}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LayerNormLSTM:
+        return cls(**config)

@@ -2,58 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from rnnzoo.layers.cells import LayerNormLSTMCell
+from rnnzoo.layers.recurrent.tensorflow_gru import GRUSteps, ResetBeforeSteps
 from rnnzoo.layers.recurrent.tensorflow_loop import Recurrence, run
-from rnnzoo.layers.recurrent.tensorflow_steps import LSTMSteps, SimpleSteps, find_activation
+from rnnzoo.layers.recurrent.tensorflow_normalized import LayerNormLSTMSteps, standardize
+from rnnzoo.layers.recurrent.tensorflow_steps import Activation, LSTMSteps, SimpleSteps, find_activation
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the loop runs a cell: z = x W + b for all steps, then the recurrence over z with weights of its own."""
+    """How the loop runs a cell: the recurrence over what `read` (T B, D) -> (T B, n U) makes of all inputs at once."""
 
     recurrence: Recurrence
     weights: list[tf.Tensor]
-    kernel: tf.Tensor
-    bias: tf.Tensor | None
+    read: Callable[[tf.Tensor], tf.Tensor]
 
     def project(self, x: tf.Tensor) -> tf.Tensor:
         """z (T, B, n U) of the inputs (T, B, D)."""
-        z = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), self.kernel)
-        z = z if self.bias is None else z + self.bias
+        z = self.read(tf.reshape(x, (-1, x.shape[-1])))
         return tf.reshape(z, (-1, x.shape[1] or tf.shape(x)[1], z.shape[-1]))
 
 
 def find_plan(cell: Any) -> Plan | None:
     """The plan of a cell; None where its class or its activations have none."""
+    names = ("activation", "recurrent_activation") if hasattr(cell, "recurrent_activation") else ("activation",)
+    activations = [find_activation(getattr(cell, name)) for name in names]
     planner = _PLANNERS.get(type(cell))
-    return None if planner is None else planner(cell)
-
-
-def _weight(variable: Any) -> tf.Tensor | None:
-    return None if variable is None else tf.convert_to_tensor(variable)
-
-
-def _plan_simple(cell: Any) -> Plan | None:
-    activation = find_activation(cell.activation)
-    if activation is None:
+    if planner is None or None in activations:
         return None
-    return Plan(SimpleSteps(activation), [_weight(cell.recurrent_kernel)], _weight(cell.kernel), _weight(cell.bias))
+    return planner(cell, *activations)
 
 
-def _plan_lstm(cell: Any) -> Plan | None:
-    activation, gate = find_activation(cell.activation), find_activation(cell.recurrent_activation)
-    if activation is None or gate is None:
-        return None
-    recurrence = LSTMSteps(activation, gate)
-    return Plan(recurrence, [_weight(cell.recurrent_kernel)], _weight(cell.kernel), _weight(cell.bias))
+def _plan_simple(cell: Any, activation: Activation) -> Plan:
+    return Plan(SimpleSteps(activation), [_weight(cell.recurrent_kernel)], _affine(cell, cell.bias))
 
 
-_PLANNERS = {keras.layers.SimpleRNNCell: _plan_simple, keras.layers.LSTMCell: _plan_lstm}
+def _plan_lstm(cell: Any, activation: Activation, gate: Activation) -> Plan:
+    return Plan(LSTMSteps(activation, gate), [_weight(cell.recurrent_kernel)], _affine(cell, cell.bias))
+
+
+def _plan_gru(cell: Any, activation: Activation, gate: Activation) -> Plan:
+    weights = [_weight(cell.recurrent_kernel)]
+    if not cell.reset_after:
+        return Plan(ResetBeforeSteps(activation, gate), weights, _affine(cell, cell.bias))
+    bias = None
+    if cell.bias is not None:
+        # The biases of the gates add up; only the candidate's second one stays inside of the reset.
+        first, second = tf.unstack(_weight(cell.bias))
+        gates, candidate = tf.split(second, [2 * cell.units, cell.units])
+        bias = first + tf.pad(gates, [[0, cell.units]])
+        weights.append(candidate)
+    return Plan(GRUSteps(activation, gate), weights, _affine(cell, bias))
+
+
+def _plan_normalized(cell: Any, activation: Activation, gate: Activation) -> Plan:
+    names = ("recurrent_kernel", "recurrent_gain", "state_gain", "state_offset")
+    gain, bias = _weight(cell.kernel_gain), cell.bias
+
+    def read(x: tf.Tensor) -> tf.Tensor:
+        product = tf.matmul(x, _weight(cell.kernel))
+        z = tf.cast(standardize(product, cell.epsilon)[0], product.dtype) * gain
+        return z if bias is None else z + _weight(bias)
+
+    recurrence = LayerNormLSTMSteps(activation, gate, cell.epsilon)
+    return Plan(recurrence, [_weight(getattr(cell, name)) for name in names], read)
+
+
+def _affine(cell: Any, bias: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    def read(x: tf.Tensor) -> tf.Tensor:
+        z = tf.matmul(x, _weight(cell.kernel))
+        return z if bias is None else z + _weight(bias)
+
+    return read
+
+
+def _weight(variable: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(variable)
+
+
+_PLANNERS: dict[type, Callable[..., Plan]] = {
+    keras.layers.SimpleRNNCell: _plan_simple,
+    keras.layers.LSTMCell: _plan_lstm,
+    keras.layers.GRUCell: _plan_gru,
+    LayerNormLSTMCell: _plan_normalized,
+}
 
 
 def loop(

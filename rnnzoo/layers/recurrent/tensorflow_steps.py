@@ -81,10 +81,20 @@ class LSTMSteps:
     def prepare_backward(self, weights: Tensors) -> Tensors:
         return (tf.transpose(weights[0]),)
 
+    def activate(self, z: tf.Tensor) -> Tensors:
+        """i, f, g, o of their sums (B, 4 U)."""
+        i, f, g, o = tf.split(z, 4, axis=1)
+        return self.gate.value(i), self.gate.value(f), self.activation.value(g), self.gate.value(o)
+
+    def gates_gradient(self, d_c: tf.Tensor, d_o: tf.Tensor, saved: Tensors, c: tf.Tensor) -> tf.Tensor:
+        """The gradient of z, from those of c' and of o's part of z; c is the state before the step."""
+        i, f, g = saved
+        d_i, d_f = self.gate.gradient(i, d_c * g), self.gate.gradient(f, d_c * c)
+        return tf.concat([d_i, d_f, self.activation.gradient(g, d_c * i), d_o], axis=1)
+
     def forward(self, z: tf.Tensor, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         h, c = states
-        i, f, g, o = tf.split(z + tf.matmul(h, weights[0]), 4, axis=1)
-        i, f, g, o = self.gate.value(i), self.gate.value(f), self.activation.value(g), self.gate.value(o)
+        i, f, g, o = self.activate(z + tf.matmul(h, weights[0]))
         c = f * c + i * g
         squashed = self.activation.value(c)
         return (o * squashed, c), (i, f, g, o, squashed)
@@ -95,9 +105,7 @@ class LSTMSteps:
         d_h, d_c = gradients
         i, f, g, o, squashed = saved
         d_c += self.activation.gradient(squashed, d_h * o)
-        d_i, d_f = self.gate.gradient(i, d_c * g), self.gate.gradient(f, d_c * before[1])
-        d_g, d_o = self.activation.gradient(g, d_c * i), self.gate.gradient(o, d_h * squashed)
-        d_z = tf.concat([d_i, d_f, d_g, d_o], axis=1)
+        d_z = self.gates_gradient(d_c, self.gate.gradient(o, d_h * squashed), (i, f, g), before[1])
         return (tf.matmul(d_z, weights[0]), d_c * f), d_z, ()
 
     def weight_gradients(
