@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import keras
 
+from rnnzoo.layers import GRU, LSTM
 from rnnzoo.models.config import Cell
 
-_CELLS: dict[Cell, type[keras.layers.Layer]] = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+_CELLS: dict[Cell, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU}
 
 
 def recurrent_layer(
