@@ -1,0 +1,137 @@
+"""Every data set that is registered, read from the mirror: what its examples are, and that no split leaks."""
+
+import numpy as np
+import pytest
+
+from rnnzoo.data import DataConfig, read_source
+from rnnzoo.data.builders import mitdb100
+from rnnzoo.data.datasets.digits import recordings
+from rnnzoo.data.mirror import find_mirror
+from rnnzoo.errors import DataError
+
+real = pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prepared(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNZOO_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
+        yield
+
+
+def read(name):
+    return read_source(DataConfig(dataset=name))
+
+
+def sizes(source):
+    return {split: len(rows) for split, rows in source.splits.items()}
+
+
+@real
+def test_words_have_a_tag_each():
+    source = read("wnut17")
+    words = sum(len(words) for words, _ in source.splits["train"])
+    assert words == 62730
+    tags = [tag for _, tags in source.splits["test"] for tag in tags]
+    assert sum(tag.startswith("B-") for tag in tags) == 1079
+    assert all(len(words) == len(tags) for rows in source.splits.values() for words, tags in rows)
+
+
+@real
+def test_official_splits_of_digits():
+    source = read("spoken_digit")
+    assert sizes(source) == {"train": 2050, "dev": 200, "test": 250}
+    samples, digit = source.splits["test"][0]
+    assert samples.dtype == np.float32
+    assert 0.05 < np.abs(samples).max() <= 1
+    assert digit == "0"
+    held = read("spoken_digit/without/theo")
+    assert sizes(held) == {"train": 1840, "dev": 160, "test": 500}
+    assert {who for _, who, _ in recordings()} == {"george", "jackson", "nicolas", "theo", "yweweler"}
+    with pytest.raises(DataError, match="no speaker 'bob'; known: george"):
+        read("spoken_digit/without/bob")
+
+
+@real
+def test_beats_are_those_of_the_record():
+    source = read("mitdb100")
+    symbols = [symbol for rows in source.splits.values() for _, events in rows for _, symbol in events]
+    # PhysioNet's table of the record: 2239 normal beats, 33 atrial and 1 ventricular premature one.
+    assert {symbol: symbols.count(symbol) for symbol in set(symbols)} == {"N": 2239, "A": 33, "V": 1}
+    signal, beats = source.splits["test"][0]
+    assert signal.shape == (5 * 60 * 360, 2)
+    # The R wave of a beat is the largest value around it.
+    found = [signal[max(0, at - 40) : at + 40, 0].argmax() - min(at, 40) for at, symbol in beats if symbol == "N"]
+    assert np.median(np.abs(found)) <= 1
+
+
+def test_format_212_is_two_samples_in_three_bytes():
+    pairs = np.array([[0, -1], [2047, -2048], [5, 1000]])
+    data = bytearray()
+    for a, b in pairs & 0xFFF:
+        data += bytes([a & 0xFF, (a >> 8) | (b >> 8) << 4, b & 0xFF])
+    np.testing.assert_array_equal(mitdb100.read_format_212(bytes(data)), pairs)
+
+
+@real
+def test_forecasts_begin_where_the_literature_begins():
+    splits = read("etth1").splits
+    assert [(values.shape, begin) for values, begin in (splits[name][0] for name in ("train", "dev", "test"))] == [
+        ((8640, 7), 0),
+        ((11520, 7), 8640),
+        ((14400, 7), 11520),
+    ]
+
+
+@real
+def test_anomaly_windows_lie_in_their_series():
+    for values, about in read("nab_known_cause").splits["test"]:
+        assert len(values) == len(about["timestamps"])
+        assert (np.diff(about["windows"], axis=1) > 0).all()
+        assert about["windows"].max() < len(values)
+        assert about["probation"] == min(int(0.15 * len(values)), 750)
+
+
+@real
+def test_scenes_of_pictures_are_whole():
+    splits = read("nlvr_captions").splits
+    assert sum(sizes(read("nlvr_captions")).values()) == 3282 + 556
+    train, dev = ({image.tobytes() for image, _ in splits[name]} for name in ("train", "dev"))
+    assert not train & dev
+    assert len(splits["dev"]) % 6 == 0
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "kind", "count"),
+    [
+        ("multi30k/de-en", "text-text", 32014 - 1000),
+        ("scan/simple", "text-text", 20910),
+        pytest.param("goemotions", "text-labels", 54263, marks=pytest.mark.slow),
+        ("uci_sentiment", "text-label", 3000),
+        ("japanese_vowels", "rows-label", 640),
+        ("jsb_chorales", "rolls", 382),
+        ("noto_emoji_captions", "image-captions", 3543),
+        ("tiny_shakespeare", "text", 3),
+    ],
+)
+def test_all_examples_are_read(name, kind, count):
+    source = read(name)
+    assert (source.kind, sum(sizes(source).values())) == (kind, count)
+
+
+@real
+@pytest.mark.slow
+def test_translations_of_a_sentence_are_in_one_split():
+    splits = read("tatoeba_pairs/en-de").splits
+    assert sum(map(len, splits.values())) == 169813
+    english = {name: {source for source, _ in rows} for name, rows in splits.items()}
+    assert not english["train"] & english["dev"]
+    assert not english["train"] & english["test"]
+    assert not english["dev"] & english["test"]
+
+
+@real
+def test_an_unknown_pair_of_languages_is_named():
+    with pytest.raises(DataError, match="known: multi30k/en-de, multi30k/de-en"):
+        read("multi30k/en-fr")
