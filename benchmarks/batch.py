@@ -29,7 +29,7 @@ def main() -> None:
         calls[f"{kind}, {STREAMS} one by one"] = functools.partial(one_by_one, streams[0], list(frames))
         calls[f"{kind}, {STREAMS} by step_streams"] = functools.partial(model.step_streams, streams[1], list(frames))
         calls[f"{kind}, invoke of {STREAMS} alone"] = bare_invoke(model, f"step_b{STREAMS}")
-    times = microseconds(calls, of=min)
+    times = microseconds(calls, rounds=60, seconds=0.01, of=min)
     print(table(f"LSTM-{UNITS}, {STREAMS} streams, through Python", times, base=f"float32, {STREAMS} one by one"))
     for kind in KINDS:
         together = times[f"{kind}, {STREAMS} by step_streams"]

@@ -118,9 +118,10 @@ def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[
 def _joined(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
     """Inputs of just this shape and dtype as one array; None where any differs."""
     try:
-        if set(map(len, inputs)) == {shape[0]}:
-            return np.concatenate(inputs, dtype=dtype, casting="no").reshape(len(inputs), *shape)
-    except (TypeError, ValueError):
+        if {x.dtype for x in inputs} == {dtype} and [x.shape for x in inputs] == [shape] * len(inputs):
+            # The fastest way to join many small arrays; it takes contiguous ones alone.
+            return np.frombuffer(b"".join(inputs), dtype).reshape(len(inputs), *shape)
+    except (AttributeError, TypeError, ValueError, BufferError):
         pass
     return None
 

@@ -134,7 +134,7 @@ class StreamingModel:
             inputs: one input for each, as for `Stream.step`.
 
         Returns:
-            For each stream what its `step` would have returned.
+            For each stream what its `step` would have returned; arrays of one call may share memory.
 
         Raises:
             InputError: an input is wrong.

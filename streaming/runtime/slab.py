@@ -27,6 +27,7 @@ class Slab:
             old = {stream.slab for stream in streams}
             for row, stream in enumerate(streams):
                 stream.slab, stream.row = self, row
+            self._ids = list(map(id, streams))
             self._members = [weakref.ref(stream, self._dissolve) for stream in streams]
             for slab in old:
                 if slab is not None:
@@ -36,14 +37,7 @@ class Slab:
     def of(streams: Sequence[Stream]) -> Slab | None:
         """The slab that has exactly these streams in this order; None where there is none."""
         slab = streams[0].slab
-        if (
-            slab is None
-            or len(slab._members) != len(streams)
-            or [stream.slab for stream in streams] != [slab] * len(streams)
-            or [stream.row for stream in streams] != list(range(len(streams)))
-        ):
-            return None
-        return slab
+        return slab if slab is not None and slab._ids == list(map(id, streams)) else None
 
     def rows(self, row: int) -> list[np.ndarray]:
         """One stream's states, (1, size) each, as views."""
@@ -52,7 +46,7 @@ class Slab:
     def dissolve(self) -> None:
         """Give each stream that is still here its own states. Streams of other threads may be among them."""
         with _lock:
-            members, self._members = self._members, []
+            members, self._members, self._ids = self._members, [], []
             for member in members:
                 stream = member()
                 if stream is not None and stream.slab is self:
