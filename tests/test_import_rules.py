@@ -14,6 +14,7 @@ HEAVY = {"tensorflow", "keras"}
 # Longest prefix wins. Third parties that a package may import anywhere in its files.
 THIRD_PARTIES = {
     "streaming.conversion.drawing": {"numpy", "matplotlib"},
+    "streaming.cli.microphone": {"numpy", "sounddevice"},
     "streaming": {"numpy"},
     "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
     "streaming.conversion": {"numpy", "keras", "tensorflow", "ai_edge_litert"},

@@ -381,8 +381,10 @@ def test_run_names_the_line_that_is_no_step(text, message, converted, capsys, mo
     assert len(err) < 400
 
 
-def test_run_of_nothing_gives_nothing(converted, capsys, monkeypatch):
-    assert stream_lines(capsys, monkeypatch, converted, "\n\n") == (0, "", "")
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_run_of_nothing_says_so(text, converted, capsys, monkeypatch):
+    message = "streaming: error: the input holds no steps; give a line of numbers or more\n"
+    assert stream_lines(capsys, monkeypatch, converted, text) == (2, "", message)
 
 
 @pytest.mark.parametrize(("kind", "key"), [("tagger", "tag"), ("classifier", "label")])

@@ -75,7 +75,7 @@ def test_rows_are_tagged_as_by_the_offline_model(tagging, folder):
 
 
 def test_a_chain_forbids_what_it_forbids(tagging, folder):
-    forbidden = [[0, 0, None], [0, 0, 0], [0, None, 0]]
+    forbidden = [[0, None, 0], [None, 0, 0], [0, 0, 0]]
     files = {**FILES, "transitions.json": json.dumps({"transitions": forbidden, "start": [0, 0, None]}).encode()}
     rows = data(9, 1)
     logits = np.asarray(tagging(scaled(rows)))[0]

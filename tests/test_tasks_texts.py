@@ -42,7 +42,7 @@ def translator(folder):
 
 
 def offline(call):
-    """A decoder over an offline model, that runs the whole sequence anew for each token; states are the tokens so far."""
+    """A decoder over an offline model, that runs all tokens so far, which are its states."""
 
     def step(states, tokens):
         states = [(*state, int(token)) for state, token in zip(states, tokens, strict=True)]
@@ -164,8 +164,8 @@ def test_words_are_written_while_one_speaks(translator, k):
     found += session.finish()
     assert " ".join(event.word for event in found) == " ".join(target.decode(written).split())
     # A word is whole when the next one begins.
-    begins = [i for i, token in enumerate(written) if target.begins_word(token)]
-    expected = [read[i] for i in begins[1:]] + [read[-1] if len(written) > len(ids) - k + 1 else len(ids)]
+    begins = [i for i, token in enumerate(written) if not i or target.begins_word(token)]
+    expected = [read[i] for i in begins[1:]] + [len(ids)]
     assert [event.read for event in found] == expected
     assert seen == [event.read for event in found[: len(seen)]]
     assert list(session.finish()) == []

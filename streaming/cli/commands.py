@@ -59,16 +59,32 @@ def inspect(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """`streaming run`."""
-    from streaming.cli.feeding import run_lines
+    from streaming.cli.feeding import Options, display_for, run_input
     from streaming.runtime.model import load
 
     with quiet(not _debug(arguments)):
         model = load(arguments.model, arguments.runtime, arguments.threads)
-    if arguments.input == "-":
-        run_lines(model, sys.stdin.buffer, sys.stdout)
+    display = display_for(sys.stdout, arguments.json)
+    names = ("temperature", "top_k", "top_p", "seed", "max_length", "width", "length_penalty", "n_best")
+    search = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    options = Options(arguments.mono, arguments.resample, arguments.wait_k, search)
+    if arguments.microphone:
+        _listen(model, display)
         return
-    with open(arguments.input, "rb") as lines:
-        run_lines(model, lines, sys.stdout)
+    for note in run_input(model, arguments.input, sys.stdin.buffer, display, options):
+        print(f"streaming: note: {note}", file=sys.stderr)
+
+
+def _listen(model: Any, display: Any) -> None:
+    from streaming.cli import microphone
+    from streaming.cli.feeding import run_audio
+    from streaming.errors import InputError
+    from streaming.runtime.tasks import task_for
+
+    task = task_for(model)
+    if task.takes != "audio":
+        raise InputError(f"the model takes {task.takes}, a microphone gives audio; give it a file of lines")
+    run_audio(task, microphone.blocks(task.spec.sample_rate, task.spec.sample_rate // 20), display)
 
 
 def bench(arguments: argparse.Namespace) -> None:

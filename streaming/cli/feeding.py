@@ -1,166 +1,220 @@
-"""`streaming run`: lines in, JSON lines out as soon as outputs are ready."""
+"""`streaming run`: a file, a pipe or a microphone in, events out as soon as they are decided."""
 
 from __future__ import annotations
 
-import json
-import math
+import contextlib
+import io
+import os
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO
+from dataclasses import dataclass, field
+from typing import IO, Any
 
 import numpy as np
 
-from streaming.errors import InputError
-from streaming.runtime.metadata import InputInfo
+from streaming.cli.display import JsonLines, Live
+from streaming.cli.lines import ColumnReader, StepReader, texts
+from streaming.errors import InputError, StreamingError
+from streaming.runtime.audio import WavReader, at_rate
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks import Classifier, Tagger, task_for
+from streaming.runtime.tasks import Classifier, SimultaneousTranslator, Task, Translator, task_for
 from streaming.runtime.tokenization import tokenize
 
-_TASKS = ("tagger", "classifier")
+# A twentieth of a second: short enough for eyes, long enough to be worth a call.
+_BLOCKS = 20
 
 
-def run_lines(model: StreamingModel, lines: Iterable[bytes], out: TextIO) -> None:
-    """Stream the lines through the model.
+@dataclass(frozen=True)
+class Options:
+    """What the command line says besides the model and the input.
 
     Args:
-        model: of a word task, whose lines are texts; or any other, whose lines are steps: JSON or numbers with commas.
-        lines: UTF-8; also from a pipe that goes on.
-        out: gets one JSON object a line, flushed at once.
+        mono: mix channels down.
+        resample: change the rate of audio that has another.
+        wait_k: translate word by word, so many pieces behind.
+        search: for sessions of generators, translators and captioners.
+    """
+
+    mono: bool = False
+    resample: bool = False
+    wait_k: int | None = None
+    search: dict[str, Any] = field(default_factory=dict)
+
+
+def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, options: Options) -> list[str]:
+    """Stream an input through the model, as its task reads it.
+
+    Args:
+        model: with a task, or none: then lines are steps.
+        name: path of a file, or `-` for the pipe.
+        pipe: standard input.
+        display: gets the events.
+        options: how to read and search.
+
+    Returns:
+        Notes on the input, a line each.
 
     Raises:
-        InputError: a line is no step of this model; it is named by its number.
+        InputError: the input is not what the model takes; lines are named by their numbers.
+        OSError: the file cannot be read.
     """
-    task = (model.metadata.task or {}).get("kind")
-    found = _tag(task_for(model), lines) if task in _TASKS else _steps(model, lines)
-    for item in found:
-        print(json.dumps(item, ensure_ascii=False, allow_nan=False), file=out, flush=True)
+    kind = (model.metadata.task or {}).get("kind")
+    task: Task | None = task_for(model) if kind is not None else None
+    takes = task.takes if task is not None else "steps"
+    if name.lower().endswith(".wav") and takes != "audio":
+        raise InputError(f"{name} is audio, the model takes {takes}; give it a file of lines")
+    _check_options(task, options)
+    with contextlib.ExitStack() as stack:
+        source = pipe if name == "-" else stack.enter_context(open(name, "rb"))
+        if takes == "audio":
+            called = "the input" if name == "-" else name
+            reader = stack.enter_context(WavReader(source, mono=options.mono, name=called))
+            rate = int(task.spec.sample_rate)  # type: ignore[union-attr]
+            size = max(1, reader.sample_rate // _BLOCKS)
+            run_audio(task, at_rate(reader, rate, options.resample, size), display)
+        elif takes == "array":
+            _arrays(task, source, name, display, options)
+        elif task is None:
+            _steps(model, source, display)
+        elif takes == "rows":
+            _rows(task, source, display)
+        else:
+            return _texts(task, source, display, options)
+    return []
 
 
-def _tag(task: Tagger | Classifier, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        words = tokenize(_text(line, number))
-        if isinstance(task, Tagger):
-            for item in task.stream(words):
-                yield {"line": number, "word": item.word, "tag": item.tag, "score": round(item.score, 6)}
-            continue
-        for word, prediction in zip(words, task.stream(words), strict=False):
-            yield {"line": number, "word": word, "label": prediction.label, "score": round(prediction.score, 6)}
+def run_audio(task: Any, blocks: Iterable[np.ndarray], display: Any) -> None:
+    """Stream blocks of samples through a task that takes audio; raises InputError where there are none."""
+    session, fed = task.session(), False
+    for block in blocks:
+        fed = fed or bool(len(block))
+        for event in session.feed(block):
+            display.show(event, {})
+        if hasattr(session, "scores"):
+            display.status(session.scores)
+    if not fed:
+        raise InputError("the input holds no samples; record something")
+    for event in session.finish():
+        display.show(event, {})
+    display.end()
 
 
-def _steps(model: StreamingModel, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+def display_for(out: Any, json_lines: bool) -> JsonLines | Live:
+    """Text that grows where the output is a terminal, else JSON lines."""
+    return Live(out) if not json_lines and out.isatty() else JsonLines(out)
+
+
+def _check_options(task: Any, options: Options) -> None:
+    search = ["width", "length_penalty", "n_best", "max_length"]
+    draw = ["temperature", "top_k", "top_p", "seed", "max_length"]
+    takes = {"generator": draw, "translator": search, "captioner": search}
+    kind = (task.model.metadata.task or {}).get("kind") if task is not None else None
+    wrong = [name for name in options.search if name not in takes.get(kind or "", [])]
+    if wrong or (options.wait_k and not isinstance(task, Translator)):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in wrong) or "--wait-k"
+        raise InputError(f"{named} does not go with this model, whose task is {kind or 'none'}; leave it out")
+
+
+def _texts(task: Any, source: IO[bytes], display: Any, options: Options) -> list[str]:
+    word_by_word = options.wait_k is not None or isinstance(task, SimultaneousTranslator)
+    if options.wait_k is not None:
+        session = task.simultaneous(options.wait_k)
+    else:
+        session = type(task.session())(task, **options.search) if options.search else task.session()
+    empty = True
+    for number, text in texts(source):
+        pieces = [[word] for word in tokenize(text)] if task.takes == "words" else [text] if text.strip() else []
+        if word_by_word:
+            pieces = text.split()
+        empty = empty and not pieces
+        try:
+            for event, word in _events(session, pieces, isinstance(task, Classifier)):
+                display.show(event, {"line": number} | ({"word": word} if word else {}))
+        except InputError as error:
+            raise InputError(f"line {number}: {error}") from error
+        display.end()
+    if empty:
+        raise InputError("the input holds no text; give a line or more")
+    unknown = f"{session.unknown} of {session.words} pieces of the input are unknown to the model"
+    return [unknown] if session.unknown else []
+
+
+def _events(session: Any, pieces: list[Any], with_words: bool) -> Iterator[tuple[Any, str]]:
+    """The events of one sequence; with the word that each judges, where words are judged one by one."""
+    waiting = [piece[0] for piece in pieces] if with_words else []
+    taken = 0
+    for part in (*(session.feed(piece) for piece in pieces), *([session.finish()] if pieces else [])):
+        for event in part:
+            yield event, waiting[taken] if with_words else ""
+            taken += 1
+
+
+def _rows(task: Any, source: IO[bytes], display: Any) -> None:
+    session, sequence, fed = task.session(), 0, False
+    reader = ColumnReader(task.columns, task.reader.width)
+
+    def show(events: Iterable[Any]) -> None:
+        for event in events:
+            display.show(event, {"sequence": sequence})
+
+    for number, text in texts(source):
+        if text.strip():
+            row = reader.read(text, number)
+            if row is None:
+                continue
+            try:
+                show(session.feed(row[None]))
+            except InputError as error:
+                raise InputError(f"line {number}: {error}") from error
+            fed = True
+        elif fed:
+            show(session.finish())
+            sequence, fed = sequence + 1, False
+    if fed:
+        show(session.finish())
+    if not (fed or sequence):
+        raise InputError("the input holds no rows; give a line of numbers or more")
+
+
+def _steps(model: StreamingModel, source: IO[bytes], display: Any) -> None:
     stream, sequence, fed = model.create_stream(), 0, False
     rows: dict[str, int] = {}
-    reader = _Reader(model)
+    reader, infos = StepReader(model.metadata.inputs), model.metadata.outputs
 
-    def ready(outputs: Any) -> Iterator[dict[str, Any]]:
-        infos = model.metadata.outputs
+    def show(outputs: Any) -> None:
         for info in infos:
             for row in outputs[info.name] if len(infos) > 1 else outputs:
                 index = rows[info.name] = rows.get(info.name, -1) + 1
-                yield {"sequence": sequence, "output": info.name, "index": index, "value": _plain(row)}
+                display.show({"output": info.name, "index": index, "value": row}, {"sequence": sequence})
 
-    for number, line in enumerate(lines, 1):
-        text = _text(line, number).strip()
+    for number, line in texts(source):
+        text = line.strip()
         if text:
             values = reader.read(text, number)
             if values is None:
                 continue
             try:
                 outputs = stream.feed(values)
-            except InputError as error:
-                raise InputError(f"line {number}: {error}") from error
+            except StreamingError as error:
+                raise type(error)(f"line {number}: {error}") from error
             fed = True
-            yield from ready(outputs)
+            show(outputs)
         elif fed:
-            yield from ready(stream.finish())
+            show(stream.finish())
             stream.reset()
             rows.clear()
             sequence, fed = sequence + 1, False
     if fed:
-        yield from ready(stream.finish())
+        show(stream.finish())
+    if not (fed or sequence):
+        raise InputError("the input holds no steps; give a line of numbers or more")
 
 
-class _Reader:
-    """Lines to steps: each is JSON, or numbers with commas; a first line without any number is a header."""
-
-    def __init__(self, model: StreamingModel) -> None:
-        self._inputs = model.metadata.inputs
-
-    def read(self, text: str, number: int) -> Any:
-        """A step as `Stream.feed` takes it, None for a header."""
-        if text[0] in "[{" or len(self._inputs) > 1:
-            return self._json(text, number)
-        cells = [cell.strip() for cell in text.split(",")]
-        try:
-            values = [float(cell) for cell in cells]
-        except ValueError:
-            if number == 1 and not any(map(_is_number, cells)):
-                return None
-            raise self._wrong(text, number) from None
-        info = self._inputs[0]
-        if len(values) != math.prod(info.shape):
-            raise self._wrong(text, number)
-        array = np.array(values).reshape((1, *info.shape))
-        return _whole(array) if np.dtype(info.dtype).kind in "iub" else array
-
-    def _json(self, text: str, number: int) -> Any:
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            raise self._wrong(text, number) from None
-        names = [info.name for info in self._inputs]
-        if isinstance(found, dict):
-            if set(found) != set(names):
-                raise InputError(f"line {number} has {sorted(found)}, expected the inputs {sorted(names)}")
-            values = {info.name: self._array(found[info.name], info, text, number) for info in self._inputs}
-            return values if len(names) > 1 else values[names[0]]
-        if len(names) > 1:
-            raise self._wrong(text, number)
-        return self._array(found, self._inputs[0], text, number)
-
-    def _array(self, value: Any, info: InputInfo, text: str, number: int) -> np.ndarray:
-        try:
-            array = np.array(value)
-        except ValueError:
-            raise self._wrong(text, number) from None
-        if array.dtype.kind not in "fiub" or array.shape != tuple(info.shape):
-            raise self._wrong(text, number)
-        return array[None] if info.time else array
-
-    def _wrong(self, text: str, number: int) -> InputError:
-        shown = text if len(text) <= 60 else text[:57] + "..."
-        if len(self._inputs) > 1:
-            shapes = ", ".join(f"{info.name} {list(info.shape)}" for info in self._inputs)
-            return InputError(f"line {number} is {shown!r}, expected a JSON object with {shapes}")
-        shape = list(self._inputs[0].shape)
-        return InputError(
-            f"line {number} is {shown!r}, expected one step: a JSON array of shape {shape}, or its "
-            f"{math.prod(shape)} numbers with commas"
-        )
-
-
-def _text(line: bytes, number: int) -> str:
+def _arrays(task: Any, source: IO[bytes], name: str, display: Any, options: Options) -> None:
     try:
-        return line.decode("utf-8-sig" if number == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"line {number} is not UTF-8 ({error.reason}); convert the file to UTF-8") from error
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _whole(array: np.ndarray) -> np.ndarray:
-    """Integers where all values are whole; else as they are, for the stream to refuse."""
-    return array.astype("int64") if np.array_equal(array, np.round(array)) and np.isfinite(array).all() else array
-
-
-def _plain(value: np.ndarray) -> Any:
-    """Numbers and lists of them; what JSON has no number for is null."""
-    if value.ndim:
-        return [_plain(item) for item in value]
-    item = value.item()
-    return None if isinstance(item, float) and not math.isfinite(item) else item
+        array = np.load(io.BytesIO(source.read()), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{os.path.basename(name)} is no array; save one with numpy.save") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{os.path.basename(name)} holds several arrays; save one with numpy.save")
+    for text in task.captions([array], **options.search)[0]:
+        display.show(text, {})

@@ -50,7 +50,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     _convert(command("convert", commands.convert, "Turn a .keras model into a streaming .tflite, verified."))
     _inspect(command("inspect", commands.inspect, "Show what a streaming model is, takes, gives and costs."))
-    _run(command("run", commands.run, "Stream steps or text through a model, outputs as JSON lines."))
+    _run(command("run", commands.run, "Stream text, rows, audio or steps through a model."))
     _bench(command("bench", commands.bench, "Measure the time of a step, throughput and memory."))
     _serve(command("serve", serve.run, "Serve a model over WebSocket, with a page, health and metrics."))
     return parser, list(found.choices)
@@ -82,11 +82,25 @@ def _inspect(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     parser.description = (
-        f"{parser.description} A step a line: a JSON array of its features (an object by input name where there are "
-        "several inputs), or comma-separated numbers. A blank line ends the sequence. Taggers and classifiers take a "
-        "text a line."
+        f"{parser.description} What the input holds follows from the task of the model: lines of text; rows of numbers "
+        "(CSV with or without a header, or JSON), a blank line ends a sequence; a WAV file; an array (.npy). Without a "
+        "task each line is a step. A terminal shows outputs as they come, a pipe gets a JSON object a line."
     )
-    parser.add_argument("input", nargs="?", default="-", metavar="FILE", help="- is standard input (-)")
+    add = parser.add_argument
+    add("input", nargs="?", default="-", metavar="FILE", help="- is standard input (-)")
+    add("--microphone", action="store_true", help="listen to the microphone (extra `microphone`)")
+    add("--mono", action="store_true", help="mix the channels of audio down")
+    add("--resample", action="store_true", help="change the sample rate of audio to the model's")
+    add("--json", action="store_true", help="JSON lines on a terminal too")
+    add("--wait-k", type=_positive, metavar="K", help="translate word by word, K pieces behind")
+    add("--width", type=_positive, metavar="N", help="beam of a translator or captioner")
+    add("--length-penalty", type=_number, metavar="X", help="0 prefers short texts, 1 does not")
+    add("--n-best", type=_positive, metavar="N", help="texts for each input")
+    add("--max-length", type=_positive, metavar="N", help="pieces of a text at most")
+    add("--temperature", type=_number, metavar="X", help="of a generator; 0 takes the most probable piece")
+    add("--top-k", type=_positive, metavar="K", help="draw among the K most probable pieces")
+    add("--top-p", type=_number, metavar="P", help="draw among the fewest pieces that reach P together")
+    add("--seed", type=_positive, metavar="N", help="the same seed gives the same text (0)")
     _runtime(parser)
 
 
@@ -116,6 +130,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, got {text!r}")
     return int(text)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}") from None
 
 
 def _numbers(text: str) -> tuple[int, ...]:
