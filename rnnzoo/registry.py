@@ -41,6 +41,12 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.classifier:build_classifier",
         problem="rnnzoo.problems.classifier:ClassifierProblem",
     ),
+    "language_model": _Topology(
+        data="rnnzoo.data.config:TextConfig",
+        model="rnnzoo.models.config:LanguageModelConfig",
+        builder="rnnzoo.models.language_model:build_language_model",
+        problem="rnnzoo.problems.language_model:LanguageModelProblem",
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 def train(arguments: argparse.Namespace) -> None:
     """`rnnzoo train`."""
+    from rnnzoo.cli.show import figure
     from rnnzoo.config import load_config
     from rnnzoo.experiment import run_experiment
     from rnnzoo.registry import find_config
@@ -18,7 +19,8 @@ def train(arguments: argparse.Namespace) -> None:
     config = load_config(path, arguments.overrides)
     out = arguments.out or Path("runs") / config.name
     metrics = run_experiment(config, out, dtype=arguments.dtype, overwrite=arguments.overwrite)
-    print(f"saved {out}: dev accuracy {metrics['dev']['accuracy']:.2%}, {metrics['parameters']:,} parameters")
+    name, value = next(iter(metrics["dev"].items()))
+    print(f"saved {out}: dev {name} {figure(name, value)}, {metrics['parameters']:,} parameters")
     print(f"next: rnnzoo evaluate {out}")
 
 

@@ -13,6 +13,8 @@ from rnnzoo.registry import bundle_paths, find_config, list_models
 
 _LABELS = {"offline": "offline (Keras)", "float32": "streamed float32", "int8": "streamed int8"}
 _COUNTS = ("count",)
+# Ends of the names of figures that are shares.
+_SHARES = ("accuracy", "recall", "precision", "f1")
 _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
@@ -27,14 +29,17 @@ def print_evaluation(found: dict[str, Any]) -> None:
         table.add_column(name.replace("_", " "), justify="right")
     for key, label in _LABELS.items():
         if row := found.get(key):
-            table.add_row(label, *(_percent(row[name]) for name in metrics), *_file_figures(row))
+            table.add_row(label, *(figure(name, row[name]) for name in metrics), *_file_figures(row))
     Console(highlight=False).print(table)
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
 
 
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{share:.2%}"
+def figure(name: str, value: float) -> str:
+    """A figure as people write it: shares in per cent, others with four digits."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2%}" if name.endswith(_SHARES) else f"{value:.4g}"
 
 
 def _file_figures(row: dict[str, Any]) -> tuple[str, str, str]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rnnzoo.errors import ConfigError
+
+TextLevel = Literal["characters", "words", "subwords"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +38,31 @@ class WordsConfig(DataConfig):
     min_count: int = 2
     affix_min_count: int = 3
     max_word_length: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(DataConfig):
+    """Running text.
+
+    Args:
+        level: what a step is: `characters`, `words` or `subwords`.
+        vocabulary: most entries of the vocabulary; None: all that are frequent enough.
+        min_count: entries seen less often in the training split become the unknown one.
+        lower: lower-case all text.
+        window: steps of a training window, through which gradients flow; the state is carried from window to window.
+
+    Raises:
+        ConfigError: the level is unknown, or the window has no step.
+    """
+
+    level: TextLevel = "characters"
+    vocabulary: int | None = None
+    min_count: int = 1
+    lower: bool = False
+    window: int = 128
+
+    def __post_init__(self) -> None:
+        if self.level not in get_args(TextLevel):
+            raise ConfigError(f"data.level is one of {', '.join(get_args(TextLevel))}; received {self.level!r}")
+        if self.window < 1:
+            raise ConfigError(f"data.window is at least 1 step; received {self.window}")

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from rnnzoo.errors import ConfigError
 
-Cell = Literal["lstm", "gru"]
+Cell = Literal["lstm", "gru", "simple_rnn"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,33 @@ class ClassifierConfig:
     layers: int = 1
     dropout: float = 0.4
     word_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_cell(self.cell)
+        if self.layers < 1:
+            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """A synchronized many-to-many model that says which token comes next, and so a one-to-many one when it generates.
+
+    Args:
+        token_size: width of the token embedding.
+        cell: the recurrent cell.
+        units: width of each recurrent layer.
+        layers: recurrent layers, each after the first with a residual connection.
+        dropout: rate before, between and after the recurrent layers, in training.
+
+    Raises:
+        ConfigError: the cell is unknown, or there is no layer.
+    """
+
+    token_size: int = 64
+    cell: Cell = "lstm"
+    units: int = 512
+    layers: int = 1
+    dropout: float = 0.4
 
     def __post_init__(self) -> None:
         _check_cell(self.cell)

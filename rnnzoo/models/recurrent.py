@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import keras
 
-from rnnzoo.layers import GRU, LSTM
+from rnnzoo.layers import GRU, LSTM, SimpleRNN
 from rnnzoo.models.config import Cell
 
-_CELLS: dict[Cell, type[keras.layers.Layer]] = {"lstm": LSTM, "gru": GRU}
+_CELLS: dict[Cell, type[keras.layers.Layer]] = {
+    "lstm": LSTM,
+    "gru": GRU,
+    "simple_rnn": SimpleRNN,
+}
 
 
 def recurrent_layer(

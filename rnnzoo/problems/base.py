@@ -169,6 +169,14 @@ class Problem(abc.ABC):
             made = made.apply(tf.data.experimental.assert_cardinality(self.steps(split, batch_size)))
         return made.prefetch(4)
 
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Callbacks that training it needs."""
+        return []
+
+    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
+        """What is trained in the model's place, with weights of the same names; usually the model itself."""
+        return model
+
     def steps(self, split: str, batch_size: int) -> int:
         """Batches in one pass."""
         return len(self._chosen(split, batch_size, None))

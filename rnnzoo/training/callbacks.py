@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rnnzoo.errors import DataError, Diverged
+from rnnzoo.models.carried import reset_states, states
 from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
 
 Logs = dict[str, float] | None
@@ -39,6 +40,16 @@ class StopOnNaN(keras.callbacks.Callback):
             )
 
 
+class FreshStates(keras.callbacks.Callback):
+    """Carried states begin at zero with every pass over a split."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        reset_states(self.model)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        reset_states(self.model)
+
+
 class Keeper(keras.callbacks.Callback):
     """Keeps the history and the best weights, and writes snapshots from which the training can go on.
 
@@ -62,7 +73,7 @@ class Keeper(keras.callbacks.Callback):
         self.start = (0, 0)
         self._record: float | None = None
         self._best: dict[str, np.ndarray] = {}
-        self._metrics: dict[str, np.ndarray] = {}
+        self._restored: dict[str, np.ndarray] = {}
         self._spent, self._written = 0.0, time.perf_counter()
 
     def restore(self, model: keras.Model) -> bool:
@@ -85,10 +96,10 @@ class Keeper(keras.callbacks.Callback):
             )
         for name, variable in _state(model).items():
             variable.assign(arrays[name])
+        self._restored = arrays
         self.start = tuple(progress["position"])
         self.history, self._record, self._spent = progress["history"], progress["record"], progress["seconds"]
         self._best = {name[len(_BEST) :]: value for name, value in arrays.items() if name.startswith(_BEST)}
-        self._metrics = {name: value for name, value in arrays.items() if name.startswith(_METRIC)}
         return True
 
     def take_best(self, model: keras.Model) -> None:
@@ -99,13 +110,13 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch, self._began = epoch, time.perf_counter() - self._spent
         self._offset = self.start[1] if epoch == self.start[0] else 0
-        # Keras has just set the means of the epoch to nothing.
-        for name, variable in _metrics(self.model).items():
-            if name in self._metrics:
-                variable.assign(self._metrics[name])
-        self._metrics, self._spent = {}, 0.0
-        if not self._offset:
+        if self._offset:
+            # The means of the epoch, and states that are carried, have just been set to nothing.
+            for name, variable in (_state(self.model) | _metrics(self.model)).items():
+                variable.assign(self._restored[name])
+        else:
             self._write(0)
+        self._restored, self._spent = {}, 0.0
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         position = self._offset + batch + 1
@@ -146,9 +157,8 @@ class Keeper(keras.callbacks.Callback):
 
 def _state(model: keras.Model) -> dict[str, Any]:
     """Weights, states, seeds of dropout, and all of the optimizer."""
-    return {f"model/{i}": v for i, v in enumerate(model.variables)} | {
-        f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)
-    }
+    parts = {"model": model.variables, "carried": states(model), "optimizer": model.optimizer.variables}
+    return {f"{part}/{i}": v for part, variables in parts.items() for i, v in enumerate(variables)}
 
 
 def _metrics(model: keras.Model) -> dict[str, Any]:

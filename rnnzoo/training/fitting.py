@@ -49,6 +49,7 @@ def fit(
         Diverged: the loss is no longer a number.
     """
     keras.utils.set_random_seed(seed)
+    kept, model = model, problem.training_model(model, config.batch_size)
     steps = problem.steps("train", config.batch_size)
     compile_model(model, problem, config, steps)
     model.optimizer.build(model.trainable_variables)
@@ -69,11 +70,11 @@ def fit(
             initial_epoch=keeper.start[0],
             shuffle=False,
             verbose=0,
-            callbacks=[StopOnNaN(), *average, keeper, progress, *callbacks],
+            callbacks=[StopOnNaN(), *average, *problem.callbacks(), keeper, progress, *callbacks],
         )
     finally:
         progress.close()
-    keeper.take_best(model)
+    keeper.take_best(kept)
     return keeper.history
 
 

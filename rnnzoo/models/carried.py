@@ -1,0 +1,48 @@
+"""Models whose recurrent layers go on from the state in which the batch before has left them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+def carried_twin(model: keras.Model, batch_size: int) -> keras.Model:
+    """A copy of a functional model whose recurrent layers are stateful; weights are copied and have the same paths.
+
+    Args:
+        model: inputs (B, T, ...).
+        batch_size: B of every batch that the copy will see: row b of a batch goes on where row b of the last ended.
+
+    Returns:
+        The copy. `reset_states` sets its states to zero.
+    """
+    inputs = {
+        tensor.name: keras.Input(batch_shape=(batch_size, *tensor.shape[1:]), dtype=tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    }
+    twin = keras.models.clone_model(model, input_tensors=inputs, clone_function=_stateful)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def states(model: keras.Model) -> list[keras.Variable]:
+    """The variables that carry the state from batch to batch, in the order of the layers."""
+    return [variable for layer in _recurrent(model) for variable in keras.tree.flatten(layer.states)]
+
+
+def reset_states(model: keras.Model) -> None:
+    """Set the states of stateful recurrent layers to zero."""
+    for layer in _recurrent(model):
+        layer.reset_state()
+
+
+def _stateful(layer: keras.layers.Layer) -> keras.layers.Layer:
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.RNN):
+        config["stateful"] = True
+    return type(layer).from_config(config)
+
+
+def _recurrent(model: keras.Model) -> list[Any]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.RNN) and layer.stateful]

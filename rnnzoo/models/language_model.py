@@ -1,0 +1,30 @@
+"""The next token of a text."""
+
+from __future__ import annotations
+
+import keras
+
+from rnnzoo.data.text import TextEncoder
+from rnnzoo.models.config import LanguageModelConfig
+from rnnzoo.models.recurrent import recurrent_layer
+
+
+def build_language_model(config: LanguageModelConfig, encoder: TextEncoder) -> keras.Model:
+    """Token vectors, recurrent layers, logits of the next token (Mikolov et al. 2010; Zaremba et al. 2014).
+
+    Args:
+        config: sizes.
+        encoder: vocabulary of V entries.
+
+    Returns:
+        A functional model; input `tokens` (B, T) of int32, output logits (B, T, V).
+    """
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(len(encoder.labels), config.token_size, name="token_embedding")(tokens)
+    x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(x)
+    for i in range(config.layers):
+        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
+        x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
+    logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
+    return keras.Model({"tokens": tokens}, logits, name="language_model")
