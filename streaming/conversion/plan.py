@@ -19,7 +19,6 @@ from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.whole import WholeRule, whole_signal
-from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.unfold import can_unfold, unfold, unfold_model
 from streaming.errors import InputError, NotStreamableError
@@ -253,13 +252,13 @@ class _Planner:
         outputs = rule.plan()
         (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
         origin = call.signals[0].origin if call.signals else None
-        if origin and isinstance(getattr(op, "input_dim", None), int):
+        if origin and isinstance(getattr(op, "input_dim", None), int) and not call.kwargs.get("reverse"):
             limits = self.plan.id_limits
             limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
         return keras.tree.flatten(outputs)
 
     def _after_start(self, op: Any, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """Delay sequences that begin with zeros before the stream does, except under a window that reaches so far."""
+        """Delay sequences that begin with zeros before the stream does, unless the rule takes them as they are."""
 
         def delay(item: Any) -> Any:
             if not isinstance(item, Signal) or item.timeline is None or item.timeline.first >= 0:
@@ -270,8 +269,7 @@ class _Planner:
         if all(_timeline(signal).first >= 0 for signal in moving):
             return args, kwargs
         rule = find_rule(op)
-        call = Call(op, name, args, kwargs, [])
-        if rule is not None and issubclass(rule, WindowRule) and rule(call).reaches_before_start():
+        if rule is not None and rule(Call(op, name, args, kwargs, [])).starts_early():
             return args, kwargs
         return keras.tree.map_structure(delay, (args, kwargs))
 

@@ -62,7 +62,9 @@ def unfold(op: keras.Layer, name: str, args: tuple[Any, ...], kwargs: dict[str, 
 
 
 def can_unfold(op: Any) -> bool:
-    """Whether an operation is a layer of the user's own, so that its `call` may be followed."""
+    """Whether the `call` of an operation may be followed: a layer of the user's own, or one that wraps others."""
+    if type(op) in (keras.layers.Pipeline, keras.layers.SpectralNormalization):
+        return True
     return isinstance(op, keras.Layer) and not type(op).__module__.startswith("keras.")
 
 

@@ -151,7 +151,7 @@ def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
     batched = [keras.ops.convert_to_tensor(np.repeat(inputs[name][None], batch, axis=0)) for name in plan.names]
     for layer in stateful:
         layer.reset_state()
-    outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched))
+    outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
     for layer, values in zip(stateful, kept, strict=True):
         for variable, value in zip(keras.tree.flatten(layer.states), values, strict=True):
             variable.assign(value)

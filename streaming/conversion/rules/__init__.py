@@ -41,9 +41,12 @@ def find_rule(op: Any) -> type[Rule] | None:
         attention,
         bounded,
         convolution,
+        edges,
         embedding,
         operations,
         pointwise,
+        pooling,
+        preprocessing,
         recurrent,
         reduction,
         shaping,
@@ -66,16 +69,10 @@ def rule_for(call: Call) -> Rule:
 
 def explain(op: Any) -> tuple[str, str]:
     """Why an operation without a rule cannot be streamed, and what to do about it."""
-    known = {
-        "Lambda": ("holds code that cannot be inspected", "write it as a layer of its own or with keras.ops"),
-    }
-    for name in ("GroupQueryAttention", "GroupedQueryAttention"):
-        known[name] = (
-            "attends to the whole sequence, so its state grows without bound",
-            "use MultiHeadAttention with use_causal_mask=True and attention_window, or a recurrent layer",
-        )
+    from streaming.conversion.rules.refusals import REFUSALS
+
     default = (
         "has no streaming rule",
         "give it stream_spec and stream_step, or register a rule for it with streaming.conversion.rules.register",
     )
-    return known.get(type(op).__name__, default)
+    return REFUSALS.get(type(op), default)

@@ -220,6 +220,27 @@ class Rule:
             self.refuse("works along time and its input is no sequence of the stream", "give it one input (B, T, ...)")
         return signals[0]
 
+    def refuse_channels_first(self) -> None:
+        """Refuse a layer whose time axis would not be axis 1."""
+        if getattr(self.call.op, "data_format", "channels_last") != "channels_last":
+            self.refuse("has its channels before time", "build it with data_format='channels_last'")
+
+    def starts_early(self) -> bool:
+        """Whether the call takes an input that begins with zeros before the stream does, without waiting for them."""
+        return False
+
+    def hold(self, state: str, steps: int, signal: Signal) -> None:
+        """Plan a state that holds a signal back by some steps."""
+        dtype = signal.dtype if signal.dtype.startswith("int") else "float32"
+        self.states[state] = StateSpec((steps, *signal.shape), dtype)  # type: ignore[arg-type]
+
+    def held_back(self, env: Env, state: str, value: tf.Tensor) -> tf.Tensor:
+        """What (B, T, ...) was as many steps ago as the state holds."""
+        stored, steps = env.read(self.key(state)), value.shape[1]
+        line = tf.concat([stored, tf.cast(value, stored.dtype)], axis=1)
+        env.write(self.key(state), line[:, steps:])
+        return tf.cast(line[:, :steps], value.dtype)
+
     def zeroed(self, env: Env, chunk: Chunk, signal: Signal) -> tf.Tensor:
         """The full form with zeros wherever the position does not exist, for timelines in `valid_of`."""
         if signal.timeline not in self.valid_of:

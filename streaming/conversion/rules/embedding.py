@@ -10,6 +10,7 @@ from keras import layers
 
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, Rule
+from streaming.conversion.rules.pointwise import DenseRule
 from streaming.conversion.signals import Signal
 from streaming.conversion.values import Chunk, Static
 
@@ -36,3 +37,20 @@ class EmbeddingRule(Rule):
         if self.call.op.mask_zero and self.call.signals[0].sequence:
             mask = tf.not_equal(ids.full, tf.zeros((), ids.full.dtype))
         return Chunk(ids.batch, ids.steps, flat=tf.gather(table, flat), mask=mask)
+
+
+@register(layers.ReversibleEmbedding)
+class ReversibleEmbeddingRule(Rule):
+    """A table look-up, or in reverse the scores of all its rows."""
+
+    def plan(self) -> Signal:
+        reverse = [*self.call.args[1:], self.call.kwargs.get("reverse", False)][0]
+        self._rule: Rule = _Scores(self.call) if reverse else EmbeddingRule(self.call)
+        return self._rule.plan()
+
+    def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
+        return self._rule.step(env, *args, **kwargs)
+
+
+class _Scores(DenseRule):
+    flat_sequences = True

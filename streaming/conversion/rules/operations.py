@@ -11,6 +11,7 @@ from keras.src.ops import numpy as knp
 
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, axes_of
+from streaming.conversion.rules.edges import SlicingRule
 from streaming.conversion.rules.pointwise import PerStep
 from streaming.conversion.rules.reduction import RunningReduction, running_reduction
 from streaming.conversion.signals import Signal
@@ -61,9 +62,9 @@ def _is_array(item: Any) -> bool:
     return isinstance(item, Signal) or hasattr(item, "shape")
 
 
-@register(*_classes(nn, ["Softmax", "LogSoftmax"]))
+@register(*_classes(nn, ["Softmax", "LogSoftmax", "Glu"]))
 class AxisOperation(PerStep):
-    """Softmax along feature axes."""
+    """Softmax and gated linear units along feature axes."""
 
     def check(self) -> None:
         self.refuse_time_axis(axes_of(self.call.op))
@@ -137,7 +138,9 @@ class MatmulOperation(PerStep):
 
 @register(knp.GetItem)
 class GetItemOperation(PerStep):
-    """x[:, :, ...] selects features; x[:, -1] is the value after the last step."""
+    """x[:, :, ...] selects features; x[:, a:-b:s] crops and strides; x[:, -1] is the value after the last step."""
+
+    _slicing: SlicingRule | None = None
 
     def check(self) -> None:
         signal, key = self.call.signals[0], self._key()
@@ -152,7 +155,7 @@ class GetItemOperation(PerStep):
         elif Ellipsis in key[1:2]:
             key = (key[0], slice(None))
         if key[0] != slice(None) or (len(key) > 1 and key[1] != slice(None) and not self._last()):
-            self.refuse(f"selects positions in time ({self._key()})", "use x[:, :, ...] or the last step, x[:, -1]")
+            self.refuse(f"selects positions in time ({self._key()})", "use x[:, :, ...], x[:, a:-b:s] or x[:, -1]")
 
     def _key(self) -> tuple[Any, ...]:
         key = self.call.args[1] if len(self.call.args) > 1 else self.call.kwargs["key"]
@@ -162,7 +165,20 @@ class GetItemOperation(PerStep):
         key = self._key()
         return self.call.signals[0].sequence and len(key) > 1 and isinstance(key[1], int) and key[1] == -1
 
+    def _slices(self) -> bool:
+        key = self._key()
+        moving = self.call.signals[0].sequence and len(key) > 1 and key[0] == slice(None)
+        return moving and key[1] != slice(None) and SlicingRule.takes(key[1])
+
+    def starts_early(self) -> bool:
+        return self._slices() and SlicingRule(self.call).starts_early()
+
     def plan(self) -> Any:
+        if self._slices():
+            self._slicing = SlicingRule(self.call)
+            outputs = self._slicing.plan()
+            self.states = self._slicing.states
+            return outputs
         if not self._last():
             return super().plan()
         self.check()
@@ -171,6 +187,8 @@ class GetItemOperation(PerStep):
         return Signal(self.call.name, shape, signal.dtype, signal.timeline, running=True)
 
     def step(self, env: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._slicing is not None:
+            return self._slicing.step(env, *args, **kwargs)
         if not self._last():
             return super().step(env, *args, **kwargs)
         rest = self._key()[2:]

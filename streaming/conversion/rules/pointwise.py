@@ -137,6 +137,7 @@ class Elementwise(PerStep):
     layers.Dropout,
     layers.SpatialDropout1D,
     layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
     layers.GaussianDropout,
     layers.GaussianNoise,
     layers.AlphaDropout,
@@ -184,7 +185,10 @@ class ActivationRule(PerStep):
         if isinstance(layer, layers.Softmax):
             self.refuse_time_axis(axes_of(layer))
         elif getattr(layer.activation, "__name__", "") == "glu":
-            self.refuse("halves the width, which Keras does not know of an activation", "use ops.split and a product")
+            self.refuse(
+                "halves the width, which Keras does not know of an activation",
+                "call keras.activations.glu on the tensor itself",
+            )
         elif getattr(layer.activation, "__name__", "") in self._along_axis and not signal.shape:
             self.refuse("works along the time axis", "give its input a feature axis, (B, T, D)")
 

@@ -16,7 +16,9 @@ from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk, Static
 
 
-@register(layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN, layers.ConvLSTM1D, layers.ConvLSTM2D)
+@register(
+    layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN, layers.ConvLSTM1D, layers.ConvLSTM2D, layers.ConvLSTM3D
+)
 class RecurrentRule(Rule):
     """SimpleRNN, LSTM, GRU, and RNN over any cell or stack of cells.
 

@@ -24,8 +24,7 @@ class RunningReduction(Rule):
         signal = self.sequence()
         line = signal.timeline
         assert line is not None
-        if getattr(self.call.op, "data_format", "channels_last") != "channels_last":
-            self.refuse("has its channels before time", "build it with data_format='channels_last'")
+        self.refuse_channels_first()
         if getattr(self.call.op, "keepdims", False):
             self.refuse("keeps a time axis of size 1 for a value that is known only at the end", "use keepdims=False")
         start = {"maximum": LOWEST, "minimum": -LOWEST}.get(self.kind, 0.0)

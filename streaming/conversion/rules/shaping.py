@@ -1,4 +1,4 @@
-"""Layers that rearrange or mark each step by itself: TimeDistributed, reshaping, masking, preprocessing."""
+"""Layers that rearrange or mark each step by itself: TimeDistributed, reshaping, masking."""
 
 from __future__ import annotations
 
@@ -79,17 +79,3 @@ class MaskingRule(Rule):
         mask = tf.reduce_any(tf.not_equal(inputs.full, value), axis=-1)
         full = tf.where(mask[:, :, None], inputs.full, tf.zeros_like(inputs.full))
         return Chunk(inputs.batch, inputs.steps, full=full, mask=mask)
-
-
-@register(layers.Normalization, layers.CategoryEncoding, layers.Discretization)
-class PreprocessingRule(PerStep):
-    """Preprocessing of each step by itself, with what was adapted frozen in."""
-
-    def check(self) -> None:
-        signal = self.call.signals[0]
-        if isinstance(self.call.op, layers.Normalization) and signal.sequence:
-            self.refuse_time_axis(list(self.call.op.axis) if self.call.op.axis else [-1])
-        if isinstance(self.call.op, layers.CategoryEncoding) and signal.sequence and not signal.shape:
-            self.refuse("encodes along time where a sequence has one step", "give its ids a feature axis, (B, T, 1)")
-        if isinstance(self.call.op, layers.CategoryEncoding) and self.call.op.output_mode != "one_hot":
-            self.refuse(f"counts over an axis (output_mode={self.call.op.output_mode!r})", "use output_mode='one_hot'")

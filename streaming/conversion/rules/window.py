@@ -22,8 +22,8 @@ class WindowRule(Rule):
 
     padding_value = 0.0
 
-    def reaches_before_start(self) -> bool:
-        """Whether all windows end at or after the first step, over an input that begins with zeros before it."""
+    def starts_early(self) -> bool:
+        """All windows must end at or after the first step."""
         size, _, padding = self.geometry
         return padding == "valid" and self.padding_value == 0.0 and self.sequence().timeline.first >= 1 - size  # type: ignore[union-attr]
 
@@ -38,8 +38,7 @@ class WindowRule(Rule):
 
     def plan(self) -> Signal:
         signal = self.sequence()
-        if getattr(self.call.op, "data_format", "channels_last") != "channels_last":
-            self.refuse("has its channels before time", "build it with data_format='channels_last'")
+        self.refuse_channels_first()
         size, stride, padding = self.geometry
         line = self._line(signal)
         if size > 1:
