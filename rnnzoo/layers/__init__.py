@@ -1,5 +1,7 @@
 """Keras layers that train as usual and say how they stream."""
 
+from rnnzoo.layers.attention import BahdanauAttention, LuongAttention
+from rnnzoo.layers.attention_decoder import AttentionCell, AttentionDecoder
 from rnnzoo.layers.cells import (
     ElmanCell,
     FastGRNNCell,
@@ -21,6 +23,9 @@ from rnnzoo.layers.wrappers_noise import VariationalDropoutCell, WeightDropoutCe
 __all__ = [
     "GRU",
     "LSTM",
+    "AttentionCell",
+    "AttentionDecoder",
+    "BahdanauAttention",
     "CharCNN",
     "Check",
     "ElmanCell",
@@ -35,6 +40,7 @@ __all__ = [
     "LayerNormLSTM",
     "LayerNormLSTMCell",
     "LookaheadConv",
+    "LuongAttention",
     "PaddedEmbedding",
     "ResidualCell",
     "SimpleRNN",

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
-from streaming.conversion.values import Chunk
+from streaming.conversion.values import Chunk, Static
 
 
 class ProtocolRule(Rule):
     """Calls `layer.stream_step(x, valid, states)` with x (B, T, *shape), zeroed where it does not exist.
 
-    A layer whose `stream_spec` says `identity` does nothing at inference and is left out.
+    Other tensors of the call, sequences beside x or a source that was given whole, follow by name. A layer whose `stream_spec` says `identity` does nothing at inference and is left out.
     """
 
     identity = False
 
     def plan(self) -> Signal:
         layer, signals = self.call.op, self.call.signals
-        if len(signals) != 1 or not signals[0].sequence:
-            self.refuse("needs exactly one sequence as input to stream by stream_step", "call it on one (B, T, ...)")
+        if not signals or not signals[0].sequence or any(s.running for s in signals):
+            self.refuse("needs a sequence as first input to stream by stream_step", "call it on one (B, T, ...)")
+        others = set(self._others(self.call.args, self.call.kwargs))
+        unknown = sorted(others - set(inspect.signature(layer.stream_step).parameters))
+        if unknown or len(self.call.results) > 1:
+            what = f"the argument {unknown[0]!r}" if unknown else "several outputs"
+            self.refuse(f"has {what}, which its stream_step has not", "call it on one sequence, for one output")
         signal = signals[0]
         spec = layer.stream_spec(signal.offline_shape)
         unknown = sorted(set(spec) - {"states", "delay", "rate", "identity"})
@@ -49,13 +56,43 @@ class ProtocolRule(Rule):
             self.refuse("delays a masked sequence", "put it before the mask, or pass no mask")
         return self.result(timeline=timeline, masked=signal.masked and self.call.op.supports_masking)
 
-    def step(self, env: Env, inputs: Chunk, **kwargs: Any) -> Chunk:
+    def _others(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        """Arguments beside the first that hold tensors, by name; the Keras mask of the first is not one of them."""
+        bound = inspect.signature(self.call.op.call).bind(*args, **kwargs).arguments
+        tensors = (Signal, Chunk, Static)
+        return {
+            name: value
+            for name, value in list(bound.items())[1:]
+            if name != "mask" and any(isinstance(item, tensors) for item in keras.tree.flatten(value))
+        }
+
+    def _named(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        """The same as tensors; of a source that may be shorter, `<name>_mask` says which positions are real."""
+        parameters = inspect.signature(self.call.op.stream_step).parameters
+        found: dict[str, Any] = {}
+        for name, value in self._others(args, kwargs).items():
+            found[name] = keras.tree.map_structure(lambda item: item.full if isinstance(item, Chunk) else item, value)
+        first = next(iter(inspect.signature(self.call.op.call).parameters))
+        if args[0].mask is not None and f"{first}_mask" in parameters:
+            found.setdefault(f"{first}_mask", args[0].mask)
+        for name, value in list(found.items()):
+            mask = f"{name}_mask"
+            if isinstance(value, Static) and value.exists is not None and mask in parameters:
+                given = found.get(mask, value)
+                counted = (
+                    given.counted if given is value else tf.logical_and(value.counted, tf.cast(given.value, tf.bool))
+                )
+                found[mask] = Static(counted)
+        return keras.tree.map_structure(lambda item: item.value if isinstance(item, Static) else item, found)
+
+    def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Chunk:
         if self.identity:
             return inputs
         signal = self.call.signals[0]
+        named = self._named((inputs, *args), kwargs)
         valid = env.valid(self.valid_of[0]) if self.valid_of else None
         states = {name: env.read(self.key(name)) for name in self.states}
-        output, _, new = self.call.op.stream_step(self.zeroed(env, inputs, signal), valid, states)
+        output, _, new = self.call.op.stream_step(self.zeroed(env, inputs, signal), valid, states, **named)
         if set(new) != set(states):
             self.refuse(
                 f"returned the states {sorted(new)} from stream_step, not the {sorted(states)} of stream_spec",
@@ -78,8 +115,7 @@ class DelayRule(Rule):
     def plan(self) -> Signal:
         signal, steps = self.call.signals[0], self.call.kwargs["steps"]
         assert signal.timeline is not None
-        dtype = signal.dtype if signal.dtype.startswith("int") else "float32"
-        self.states["held"] = StateSpec((steps, *signal.shape), dtype)  # type: ignore[arg-type]
+        self.hold("held", steps, signal)
         if signal.masked:
             self.states["held_mask"] = StateSpec((steps,))
         return Signal(
@@ -93,12 +129,6 @@ class DelayRule(Rule):
         )
 
     def step(self, env: Env, inputs: Chunk, *, steps: int) -> Chunk:
-        def delay(value: tf.Tensor, name: str) -> tf.Tensor:
-            stored = env.read(self.key(name))
-            line = tf.concat([stored, tf.cast(value, stored.dtype)], axis=1)
-            env.write(self.key(name), line[:, inputs.steps :])
-            return line[:, : inputs.steps]
-
-        full = tf.cast(delay(inputs.full, "held"), inputs.full.dtype)
-        mask = None if inputs.mask is None else delay(inputs.mask, "held_mask") > 0.5
+        full = self.held_back(env, "held", inputs.full)
+        mask = None if inputs.mask is None else self.held_back(env, "held_mask", inputs.mask)
         return Chunk(inputs.batch, inputs.steps, full=full, mask=mask)
