@@ -9,7 +9,7 @@ import pytest
 from streaming.cli import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-GUIDES = ("streaming-guide.md", "custom-layers.md")
+GUIDES = ("streaming-guide.md", "custom-layers.md", "tasks.md")
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -17,6 +17,7 @@ BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def test_every_block_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("steps.csv").write_text("\n".join([",".join(["0.5"] * 20)] * 4))
+    Path("rows.csv").write_text("load,heat\n380,21\n395,21.5\n")
     text = (DOCS / name).read_text(encoding="utf-8")
     namespace = {"__name__": "guide"}
     blocks = list(BLOCK.finditer(text))
