@@ -1,4 +1,4 @@
-"""64 streams of LSTM-256 (64 inputs, one thread): together against one by one, and what a step costs above its invoke."""
+"""64 streams of LSTM-256 (64 inputs, one thread): together or one by one, and what a step costs above its invoke."""
 
 from __future__ import annotations
 
