@@ -32,7 +32,7 @@ def build_model(config: ExperimentConfig, encoder: Any) -> keras.Model:
 
 def _encoder(name: str, config: ExperimentConfig) -> Any:
     if name in bundle_paths():
-        return read_encoder(bundle_paths()[name], config.topology)
+        return read_encoder(bundle_paths()[name], config)
     from rnnzoo.problems import load_problem
 
     return load_problem(config).encoder

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, Union
 import yaml
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry import data_config, model_config, topologies
+from rnnzoo.registry import data_config, data_inputs, model_config, topologies
 from rnnzoo.suggest import suggest
 
 if typing.TYPE_CHECKING:
@@ -90,8 +90,12 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
         raise ConfigError(
             f"{reader.place('topology')}: expected one of {', '.join(topologies())}; received {topology!r}"
         )
-    kinds = {"data": data_config(topology), "model": model_config(topology), "training": TrainingConfig}
     found = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
+    kinds = {
+        "data": data_config(topology, _data_input(reader, topology, found["data"])),
+        "model": model_config(topology),
+        "training": TrainingConfig,
+    }
     sections: dict[str, Any] = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
     return ExperimentConfig(
         name=name,
@@ -99,6 +103,14 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
         seed=reader.value(int, tree.get("seed", 0), "seed"),
         **sections,
     )
+
+
+def _data_input(reader: _Reader, topology: str, data: Any) -> str:
+    known = data_inputs(topology)
+    kind = data.get("input", known[0]) if isinstance(data, Mapping) else known[0]
+    if kind not in known:
+        raise ConfigError(f"{reader.place('data.input')}: expected one of {', '.join(known)}; received {kind!r}")
+    return kind
 
 
 def dump_config(config: ExperimentConfig) -> str:

@@ -22,7 +22,8 @@ _CONFIGS, _BUNDLES = "zoo_configs", "pretrained"
 class _Topology(NamedTuple):
     """Where the parts of a topology are: named, so that nothing is imported early."""
 
-    data: str
+    # By what `data.input` says; the first is the default.
+    data: dict[str, str]
     model: str
     builder: str
     problem: str
@@ -30,19 +31,19 @@ class _Topology(NamedTuple):
 
 _TOPOLOGIES = {
     "tagger": _Topology(
-        data="rnnzoo.data.config:WordsConfig",
+        data={"words": "rnnzoo.data.config:WordsConfig"},
         model="rnnzoo.models.config:TaggerConfig",
         builder="rnnzoo.models.tagger:build_tagger",
         problem="rnnzoo.problems.tagger:TaggerProblem",
     ),
     "classifier": _Topology(
-        data="rnnzoo.data.config:WordsConfig",
+        data={"words": "rnnzoo.data.config:WordsConfig", "rows": "rnnzoo.data.config:RowsConfig"},
         model="rnnzoo.models.config:ClassifierConfig",
         builder="rnnzoo.models.classifier:build_classifier",
         problem="rnnzoo.problems.classifier:ClassifierProblem",
     ),
     "language_model": _Topology(
-        data="rnnzoo.data.config:TextConfig",
+        data={"text": "rnnzoo.data.config:TextConfig"},
         model="rnnzoo.models.config:LanguageModelConfig",
         builder="rnnzoo.models.language_model:build_language_model",
         problem="rnnzoo.problems.language_model:LanguageModelProblem",
@@ -55,9 +56,14 @@ def topologies() -> tuple[str, ...]:
     return tuple(_TOPOLOGIES)
 
 
-def data_config(topology: str) -> type[DataConfig]:
-    """The class of the `data` section of a topology."""
-    return _resolve(_TOPOLOGIES[topology].data)
+def data_inputs(topology: str) -> tuple[str, ...]:
+    """What `data.input` may say in a topology, the default first."""
+    return tuple(_TOPOLOGIES[topology].data)
+
+
+def data_config(topology: str, kind: str) -> type[DataConfig]:
+    """The class of the `data` section of a topology, by what `data.input` says."""
+    return _resolve(_TOPOLOGIES[topology].data[kind])
 
 
 def model_config(topology: str) -> type:

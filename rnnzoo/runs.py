@@ -111,7 +111,7 @@ def load_run(path: str | Path) -> Run:
     path = Path(path)
     check_run(path)
     config = load_config(path / CONFIG_FILE)
-    encoder = read_encoder(path, config.topology)
+    encoder = read_encoder(path, config)
     model = model_builder(config.topology)(config.model, encoder)
     _check_tables(model, encoder, path)
     read_weights(model, path / WEIGHTS_FILE)
@@ -195,10 +195,10 @@ def _check_unique(model: keras.Model) -> None:
         raise ConfigError(f"two weights are called {twice!r}; give each layer of the model a name of its own")
 
 
-def read_encoder(path: Path, topology: str) -> Any:
+def read_encoder(path: Path, config: ExperimentConfig) -> Any:
     """The encoder of a run; raises DataError where its files are missing or damaged."""
     try:
-        return problem_class(topology).read_encoder(read_files(path))
+        return problem_class(config.topology).read_encoder(read_files(path), config.data)
     except StreamingError as error:
         raise DataError(f"{path}: {error}") from error
 

@@ -1,6 +1,15 @@
 """Data sets, through TensorFlow Datasets where it knows them, and their batches."""
 
-from rnnzoo.data.config import DataConfig, WordsConfig
+from rnnzoo.data.config import DataConfig, RowsConfig, TextConfig, WordsConfig
 from rnnzoo.data.datasets import Source, known_datasets, read_source, register_dataset
 
-__all__ = ["DataConfig", "Source", "WordsConfig", "known_datasets", "read_source", "register_dataset"]
+__all__ = [
+    "DataConfig",
+    "RowsConfig",
+    "Source",
+    "TextConfig",
+    "WordsConfig",
+    "known_datasets",
+    "read_source",
+    "register_dataset",
+]

@@ -12,7 +12,7 @@ TextLevel = Literal["characters", "words", "subwords"]
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which data a model is trained on.
+    """Which data a model is trained on; subclasses also say what its `input` is.
 
     Args:
         dataset: a name that `rnnzoo.data.known_datasets()` lists, such as `universal_dependencies/en_ewt`.
@@ -28,16 +28,53 @@ class WordsConfig(DataConfig):
     """Texts, word by word.
 
     Args:
+        input: `words`.
         inputs: which arrays the encoder makes: any of `words`, `chars`, `affixes`.
         min_count: words seen less often in the training split become the unknown word.
         affix_min_count: the same for prefixes, suffixes and word shapes.
         max_word_length: characters of a word that the model sees; the middle of a longer one is left out.
+        multi_label: for a classifier: a text may have any number of labels.
+        threshold: the probability from which on one of several labels holds.
+
+    Raises:
+        ConfigError: the threshold is no probability.
     """
 
+    input: Literal["words"] = "words"
     inputs: tuple[str, ...] = ("words", "chars", "affixes")
     min_count: int = 2
     affix_min_count: int = 3
     max_word_length: int = 20
+    multi_label: bool = False
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.threshold)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsConfig(DataConfig):
+    """Rows of numbers, one a step.
+
+    Args:
+        input: `rows`.
+        columns: names of the columns; none: they have no names.
+        scale: bring each column to mean 0 and deviation 1, by the training split.
+        multi_label: for a classifier: a sequence may have any number of labels.
+        threshold: the probability from which on one of several labels holds.
+
+    Raises:
+        ConfigError: the threshold is no probability.
+    """
+
+    input: Literal["rows"] = "rows"
+    columns: tuple[str, ...] = ()
+    scale: bool = True
+    multi_label: bool = False
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_threshold(self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +82,7 @@ class TextConfig(DataConfig):
     """Running text.
 
     Args:
+        input: `text`.
         level: what a step is: `characters`, `words` or `subwords`.
         vocabulary: most entries of the vocabulary; None: all that are frequent enough.
         min_count: entries seen less often in the training split become the unknown one.
@@ -55,6 +93,7 @@ class TextConfig(DataConfig):
         ConfigError: the level is unknown, or the window has no step.
     """
 
+    input: Literal["text"] = "text"
     level: TextLevel = "characters"
     vocabulary: int | None = None
     min_count: int = 1
@@ -66,3 +105,8 @@ class TextConfig(DataConfig):
             raise ConfigError(f"data.level is one of {', '.join(get_args(TextLevel))}; received {self.level!r}")
         if self.window < 1:
             raise ConfigError(f"data.window is at least 1 step; received {self.window}")
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 < threshold < 1:
+        raise ConfigError(f"data.threshold is a probability between 0 and 1; received {threshold}")

@@ -52,7 +52,7 @@ class Problem(abc.ABC):
     # What targets (and inputs, by name) are padded with; a target of -1 weighs nothing.
     padding: ClassVar[Mapping[str, float]] = {_TARGETS: -1}
 
-    def __init__(self, config: DataConfig, encoder: Any, splits: dict[str, list[Example]], seed: int = 0):
+    def __init__(self, config: Any, encoder: Any, splits: dict[str, list[Example]], seed: int = 0):
         self.config, self.encoder, self.splits, self.seed = config, encoder, splits, seed
         self._encoded: dict[str, list[Arrays]] = {}
 
@@ -79,7 +79,7 @@ class Problem(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def read_encoder(cls, files: Mapping[str, bytes]) -> Any:
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> Any:
         """The encoder from the files that its `to_files()` gave; raises StreamingError where they are damaged."""
 
     @classmethod

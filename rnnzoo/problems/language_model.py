@@ -37,11 +37,11 @@ class LanguageModelProblem(Problem):
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: TextConfig) -> TextEncoder:
         texts = [text for text, _ in train]
-        options = {"size": config.vocabulary, "min_count": config.min_count, "lower": config.lower}
-        return TextEncoder(TextCodec.fit(texts, config.level, **options))
+        size, least = config.vocabulary, config.min_count
+        return TextEncoder(TextCodec.fit(texts, config.level, size=size, min_count=least, lower=config.lower))
 
     @classmethod
-    def read_encoder(cls, files: Mapping[str, bytes]) -> TextEncoder:
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> TextEncoder:
         return TextEncoder.from_files(files)
 
     @classmethod

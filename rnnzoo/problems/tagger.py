@@ -34,7 +34,7 @@ class TaggerProblem(LabelProblem):
         return fit_words([words for words, _ in train], {tag for _, tags in train for tag in tags}, config)
 
     @classmethod
-    def read_encoder(cls, files: Mapping[str, bytes]) -> WordEncoder:
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> WordEncoder:
         return WordEncoder.from_files(files)
 
     def encode(self, example: Example) -> Arrays:
