@@ -414,6 +414,8 @@ def test_bench_measures(converted, capsys):
     assert 0 < found["bare_invoke_us"]["p50"] <= found["step_us"]["p50"]
     assert [row["streams"] for row in found["throughput"]] == [1, 3]
     assert found["peak_bytes"] > 1e7
+    assert 0 <= found["model_bytes"] < found["peak_bytes"]
+    assert found["state_bytes"] == sum(row["bytes"] for row in describe(converted)["states"])
     assert json.loads(run(capsys, "bench", converted, "--steps", "30", "--json")[1])["chunk"] == 4
 
 

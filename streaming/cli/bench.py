@@ -20,10 +20,15 @@ _WARM_UP = 20
 
 
 def measure(path: str | os.PathLike[str], steps: int = 2000, runtime: str = "auto", threads: int = 1) -> dict[str, Any]:
-    """Times of `Stream.step` and of the bare invoke in microseconds, steps a second by batch, peak memory in bytes."""
-    began = time.perf_counter()
+    """Times of `Stream.step` and of the bare invoke in microseconds, steps a second by batch, memory in bytes.
+
+    `model_bytes` is what loading added, interpreter and library included; `state_bytes` what a stream carries;
+    `peak_bytes` the most that the whole process has used.
+    """
+    before, began = resident_bytes(), time.perf_counter()
     model = load(path, runtime, threads)
     loaded = time.perf_counter() - began
+    model_bytes = max(0, resident_bytes() - before)
     generator = np.random.default_rng(0)
     x = random_chunk(model, generator)
     stream = _stream(model, generator)
@@ -39,6 +44,8 @@ def measure(path: str | os.PathLike[str], steps: int = 2000, runtime: str = "aut
         "step_us": _quantiles(step),
         "bare_invoke_us": _quantiles(bare),
         "throughput": [_throughput(model, size, generator, steps) for size in _sizes(model)],
+        "model_bytes": model_bytes,
+        "state_bytes": model.metadata.state_bytes,
         "peak_bytes": peak_bytes(),
     }
 
@@ -113,6 +120,13 @@ def _times(call: Callable[[], Any], count: int) -> np.ndarray:
 def _quantiles(times: np.ndarray) -> dict[str, float]:
     values = np.percentile(times, (50, 99, 99.9))
     return {**dict(zip(("p50", "p99", "p99.9"), map(float, values), strict=True)), "mean": float(times.mean())}
+
+
+def resident_bytes() -> int:
+    """The memory that this process has in use now; 0 where the system does not say (Linux does)."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 if found else 0
 
 
 def peak_bytes() -> int:

@@ -47,8 +47,9 @@ class Live:
         if text is None:
             self.end()
             fields = event if isinstance(event, dict) else event._asdict()
-            parts = (f"{name} {_shown(value)}" for name, value in fields.items() if name not in ("scores", "labels"))
-            self._write(_clear("  ".join(parts)) + "\n")
+            parts = [f"{name} {_shown(value)}" for name, value in fields.items() if name not in ("scores", "labels")]
+            kind = [f"{place['event']:<10}"] if "event" in place else []
+            self._write(_clear("  ".join([*kind, *parts])) + "\n")
         else:
             self._write(text)
             self._open = True

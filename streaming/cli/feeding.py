@@ -88,14 +88,19 @@ def run_audio(task: Any, blocks: Iterable[np.ndarray], display: Any) -> None:
     for block in blocks:
         fed = fed or bool(len(block))
         for event in session.feed(block):
-            display.show(event, {})
+            display.show(event, _named(event))
         if hasattr(session, "scores"):
             display.status(session.scores)
     if not fed:
         raise InputError("the input holds no samples; record something")
     for event in session.finish():
-        display.show(event, {})
+        display.show(event, _named(event))
     display.end()
+
+
+def _named(event: Any) -> dict[str, Any]:
+    """A session of audio gives events of several kinds."""
+    return {"event": type(event).__name__.lower()}
 
 
 def display_for(out: Any, json_lines: bool) -> JsonLines | Live:

@@ -193,6 +193,7 @@ def show_bench(found: dict[str, Any]) -> str:
             table(("microseconds", "p50", "p99", "p99.9"), rows),
             f"  checks, tensors and state cost {over:.1f} us a step",
             table(("streams", "steps", "p50 us", "steps a second"), batches),
-            f"  loaded in {found['load_ms']:.1f} ms, peak memory {found['peak_bytes'] / 1e6:.1f} MB",
+            f"  loaded in {found['load_ms']:.1f} ms; memory: {size(found['model_bytes'])} for model and runtime, "
+            f"{size(found['state_bytes'])} a stream, {size(found['peak_bytes'])} at most for the process",
         ]
     )
