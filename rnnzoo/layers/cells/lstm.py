@@ -109,10 +109,10 @@ class LSTMCell(RecurrentCell):
         """(h, c) from what the gates read, (B, 4 U), and the last cell."""
         gate = self.recurrent_activation
         # Peepholes in the order of the gates: i and f, or f alone, then o.
-        see = iter(()) if self.peephole is None else iter(ops.unstack(self.peephole, self.peephole.shape[0]))
+        see = iter(range(3))
 
         def look(pre: Any, cell: Any) -> Any:
-            return pre if self.peephole is None else pre + next(see) * cell
+            return pre if self.peephole is None else pre + self.peephole[next(see)] * cell
 
         if self.coupled:
             f, g, o = ops.split(gates, 3, axis=-1)

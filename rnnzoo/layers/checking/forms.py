@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from rnnzoo.layers.checking.settings import Settings, Skipped
-from rnnzoo.layers.checking.subject import Subject, difference
+from rnnzoo.layers.checking.subject import Subject, difference, initial_states
 from rnnzoo.layers.checking.values import within
 
 Arrays = list[np.ndarray]
@@ -47,8 +47,7 @@ _UNROLLED: dict[str, Any] = {"return_sequences": True, "return_state": True, "un
 
 def by_hand(cell: Any, x: np.ndarray, states: Any = None) -> tuple[np.ndarray, Any]:
     """Outputs (B, T, U) and last states of a cell called on one step after another."""
-    states = cell.get_initial_state(batch_size=len(x)) if states is None else states
-    states = states if isinstance(states, list | tuple) else [states]
+    states = initial_states(cell, len(x)) if states is None else states
     rows = []
     for t in range(x.shape[1]):
         row, states = cell(ops.convert_to_tensor(x[:, t]), states, training=False)

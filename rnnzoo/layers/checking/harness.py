@@ -47,7 +47,8 @@ def check(
 
     - `shape`: the symbolic output has the shape and dtype of the real one; without training nothing is random;
     - `oracle`: the outputs equal the paper's equations, written again in NumPy;
-    - `gradient`: by finite differences in float64, for all weights and inputs;
+    - `gradient`: by finite differences, for all weights and inputs, in float64 (on JAX and PyTorch, where
+      Keras has none, by those of the oracle);
     - `loop`: a loop over the cell, by hand, from any state, equals `keras.layers.RNN`, unrolled or not, and the
       layer's own scan;
     - `mask`: what is masked at the end, or in the middle of a recurrent layer, is as if it were not there;

@@ -70,14 +70,14 @@ class Subject:
         """T of the example."""
         return keras.tree.flatten(self.inputs)[0].shape[1]
 
-    def named_weights(self) -> dict[str, np.ndarray]:
-        """Name -> float64 array; the path below the layer where two weights have one name."""
+    def named(self, values: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Values of the weights by name; by the path below the layer where two weights have one name."""
         names = [weight.name for weight in self.layer.weights]
         keys = [
             weight.path.split(f"{self.given.name}/", 1)[-1] if names.count(weight.name) > 1 else weight.name
             for weight in self.layer.weights
         ]
-        return {key: value.astype("float64") for key, value in zip(keys, self.weights, strict=True)}
+        return dict(zip(keys, values, strict=True))
 
     def fails(self, prop: str, found: str) -> LayerCheckError:
         """The error to raise."""
@@ -124,6 +124,14 @@ class Subject:
             for i, x in enumerate(keras.tree.flatten(self.inputs))
         ]
         return keras.Model(flat, self.layer(keras.tree.pack_sequence_as(self.inputs, flat)))
+
+
+def initial_states(cell: Any, batch: int) -> list[Any]:
+    """The states that a cell starts from: its own, or zeros, as `keras.layers.RNN` has it."""
+    if hasattr(cell, "get_initial_state"):
+        states = cell.get_initial_state(batch_size=batch)
+        return list(states) if isinstance(states, list | tuple) else [states]
+    return [ops.zeros((batch, size), cell.compute_dtype) for size in keras.tree.flatten(cell.state_size)]
 
 
 def widen(x: np.ndarray) -> np.ndarray:
