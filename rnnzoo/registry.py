@@ -30,6 +30,12 @@ class _Topology(NamedTuple):
 
 
 _TOPOLOGIES = {
+    "one_to_one": _Topology(
+        data={"words": "rnnzoo.data.config:WordsConfig"},
+        model="rnnzoo.models.config:FeedForwardConfig",
+        builder="rnnzoo.models.one_to_one:build_one_to_one",
+        problem="rnnzoo.problems.tagger:OneToOneProblem",
+    ),
     "tagger": _Topology(
         data={"words": "rnnzoo.data.config:WordsConfig"},
         model="rnnzoo.models.config:TaggerConfig",

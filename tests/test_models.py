@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.models import ClassifierConfig, TaggerConfig, build_classifier, build_tagger
+from rnnzoo.models import (
+    ClassifierConfig,
+    FeedForwardConfig,
+    TaggerConfig,
+    build_classifier,
+    build_one_to_one,
+    build_tagger,
+)
 from streaming.runtime.text import WordEncoder
 
 SENTENCES = [["The", "dog", "barks", "."], ["A", "cat", "sleeps"]]
@@ -76,3 +83,11 @@ def test_classifier_gives_one_row(cell, encoder):
 def test_contradictions_name_their_keys(kind, values, said):
     with pytest.raises(ConfigError, match=said):
         kind(**values)
+
+
+def test_a_feed_forward_model_sees_one_word_at_a_time(encoder):
+    model = build_one_to_one(FeedForwardConfig(units=8, char_filters=4), encoder)
+    words = ["the", "dog", "barks"]
+    alone = [model.predict_on_batch({k: v[None] for k, v in encoder.encode([word]).items()})[0, 0] for word in words]
+    together = model.predict_on_batch({k: v[None] for k, v in encoder.encode(words).items()})[0]
+    np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)

@@ -65,6 +65,30 @@ class TaggerConfig:
 
 
 @dataclass(frozen=True)
+class FeedForwardConfig:
+    """A one-to-one model: one label for each word, from that word alone; what recurrence has to beat.
+
+    Args:
+        word_size, char_size, char_filters, char_widths, affix_size: as in `TaggerConfig`.
+        units: width of each hidden layer.
+        layers: hidden layers.
+        dropout, input_dropout, word_dropout, affix_dropout: as in `TaggerConfig`.
+    """
+
+    word_size: int = 128
+    char_size: int = 32
+    char_filters: int = 64
+    char_widths: tuple[int, ...] = (3, 4)
+    affix_size: int = 32
+    units: int = 256
+    layers: int = 1
+    dropout: float = 0.4
+    input_dropout: float = 0.4
+    word_dropout: float = 0.1
+    affix_dropout: float = 0.0
+
+
+@dataclass(frozen=True)
 class ClassifierConfig:
     """A many-to-one model: one label for a whole sequence, with a score after every step.
 

@@ -37,6 +37,10 @@ class TaggerProblem(LabelProblem):
     def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> WordEncoder:
         return WordEncoder.from_files(files)
 
+    @classmethod
+    def task(cls, config: Any, encoder: WordEncoder) -> dict[str, Any]:
+        return {**super().task(config, encoder), "kind": "tagger"}
+
     def encode(self, example: Example) -> Arrays:
         words, tags = example
         return {**self.encoder.encode(words), "targets": np.array([self.number(tag) for tag in tags], np.int32)}
@@ -65,3 +69,9 @@ class TaggerProblem(LabelProblem):
         ]
         seen, right = np.array(flat, bool).T
         return {"accuracy": mean(right), "unseen_accuracy": mean(right[~seen]), "count": float(len(right))}
+
+
+class OneToOneProblem(TaggerProblem):
+    """The same task for a model that sees one word at a time."""
+
+    topology = "one_to_one"
