@@ -2,6 +2,7 @@
 
 from rnnzoo.layers.attention import BahdanauAttention, LuongAttention
 from rnnzoo.layers.attention_decoder import AttentionCell, AttentionDecoder
+from rnnzoo.layers.bidirectional import Bidirectional
 from rnnzoo.layers.cells import (
     ElmanCell,
     FastGRNNCell,
@@ -12,21 +13,35 @@ from rnnzoo.layers.cells import (
     LayerNormLSTMCell,
     LSTMCell,
 )
+from rnnzoo.layers.char_rnn import CharRNN
 from rnnzoo.layers.characters import CharCNN
 from rnnzoo.layers.checking import Check, LayerCheckError, check
+from rnnzoo.layers.crf import CRF, CRFLoss
+from rnnzoo.layers.ctc import CTCLoss, ctc_greedy_decode
 from rnnzoo.layers.embedding import PaddedEmbedding
+from rnnzoo.layers.logmel import LogMel
 from rnnzoo.layers.lookahead import LookaheadConv
+from rnnzoo.layers.pooling import AttentionPooling
 from rnnzoo.layers.recurrent import GRU, LSTM, LayerNormLSTM, SimpleRNN
+from rnnzoo.layers.sampled import AdaptiveSoftmax, MeanOutput, SampledSoftmax
+from rnnzoo.layers.tied import TiedEmbedding
 from rnnzoo.layers.wrappers import HighwayCell, ResidualCell
 from rnnzoo.layers.wrappers_noise import VariationalDropoutCell, WeightDropoutCell, ZoneoutCell
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
+    "AdaptiveSoftmax",
     "AttentionCell",
     "AttentionDecoder",
+    "AttentionPooling",
     "BahdanauAttention",
+    "Bidirectional",
+    "CRFLoss",
+    "CTCLoss",
     "CharCNN",
+    "CharRNN",
     "Check",
     "ElmanCell",
     "FastGRNNCell",
@@ -39,13 +54,18 @@ __all__ = [
     "LayerNormGRUCell",
     "LayerNormLSTM",
     "LayerNormLSTMCell",
+    "LogMel",
     "LookaheadConv",
     "LuongAttention",
+    "MeanOutput",
     "PaddedEmbedding",
     "ResidualCell",
+    "SampledSoftmax",
     "SimpleRNN",
+    "TiedEmbedding",
     "VariationalDropoutCell",
     "WeightDropoutCell",
     "ZoneoutCell",
     "check",
+    "ctc_greedy_decode",
 ]

@@ -306,7 +306,7 @@ class AttentionLoop(keras.layers.Layer):
             for mask in masks:
                 here = ops.cast(mask[:, t : t + 1], "bool")
                 keep = here if keep is None else ops.logical_and(keep, here)
-            y, weights, current = self.advance(x[:, t], keep, current, keys, memory, memory_mask)
+            y, _, current = self.advance(x[:, t], keep, current, keys, memory, memory_mask)
             rows.append(y)
         new = {f"state{index}": value for index, value in enumerate(current)}
         return ops.stack(rows, axis=1), valid, {"started": ops.ones_like(started), **new}

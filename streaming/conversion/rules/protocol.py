@@ -16,7 +16,8 @@ from streaming.conversion.values import Chunk, Static
 class ProtocolRule(Rule):
     """Calls `layer.stream_step(x, valid, states)` with x (B, T, *shape), zeroed where it does not exist.
 
-    Other tensors of the call, sequences beside x or a source that was given whole, follow by name. A layer whose `stream_spec` says `identity` does nothing at inference and is left out.
+    Other tensors of the call, sequences beside x or a source that was given whole, follow by name. A layer whose
+    `stream_spec` says `identity` does nothing at inference and is left out.
     """
 
     identity = False
@@ -69,7 +70,9 @@ class ProtocolRule(Rule):
     def _named(self, args: Any, kwargs: Any) -> dict[str, Any]:
         """The same as tensors; of a source that may be shorter, `<name>_mask` says which positions are real."""
         parameters = inspect.signature(self.call.op.stream_step).parameters
-        found: dict[str, Any] = {}
+        bound = inspect.signature(self.call.op.call).bind(*args, **kwargs).arguments
+        # Plain arguments that the step knows too; which of them are tensors is decided below.
+        found = {name: value for name, value in list(bound.items())[1:] if name in parameters}
         for name, value in self._others(args, kwargs).items():
             found[name] = keras.tree.map_structure(lambda item: item.full if isinstance(item, Chunk) else item, value)
         first = next(iter(inspect.signature(self.call.op.call).parameters))
