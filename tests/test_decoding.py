@@ -129,6 +129,22 @@ def test_banned_tokens_never_come():
         assert 2 not in sample(network.decoder(seed), START, END, 50, seed=seed, banned=[2]).tokens
 
 
+@pytest.mark.parametrize(("tokens", "width"), [(3000, 4), (70, 1), (500, 8)])
+def test_the_best_of_a_large_vocabulary_are_kept(tokens, width):
+    table = np.random.default_rng(0).integers(0, 40, (tokens, tokens)).astype(float)  # with many ties
+    table[:, END] = -1e9
+    decoder = Decoder(lambda states, chosen: (table[chosen], states), None)
+    scores = log_softmax(table)
+    beam = [((), 0.0)]
+    for _ in range(3):
+        longer = [(h, t) for h in beam for t in range(tokens) if t != END]
+        totals = [h[1] + scores[h[0][-1] if h[0] else START, t] for h, t in longer]
+        order = sorted(range(len(longer)), key=lambda i: -totals[i])[:width]
+        beam = [((*longer[i][0][0], longer[i][1]), totals[i]) for i in order]
+    found = beam_search(decoder, START, END, 3, width=width, n_best=width, length_penalty=0.0)
+    assert [h.tokens for h in found] == [tokens for tokens, _ in beam]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

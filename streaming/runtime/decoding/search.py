@@ -158,10 +158,11 @@ class _Beam:
 
 def _largest(totals: np.ndarray, count: int) -> list[int]:
     """Places of the largest finite totals, the largest first, ties in order."""
-    flat = totals.ravel()
-    if count < len(flat):
-        places = np.sort(np.argpartition(-flat, count)[: count + 1])
-    else:
-        places = np.arange(len(flat))
+    flat, width = totals.ravel(), 64
+    places = np.arange(len(flat))
+    if len(flat) >= count * width:
+        # The count-th largest of the maxima of some blocks is a bound that few exceed: much faster than a partition.
+        maxima = flat[: len(flat) // width * width].reshape(-1, width).max(axis=1)
+        places = np.flatnonzero(flat >= np.partition(maxima, -count)[-count])
     places = places[np.argsort(-flat[places], kind="stable")][:count]
     return [int(place) for place in places if flat[place] > -np.inf]
