@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("step", "batch")
+NAMES = ("step", "batch", "train")
 
 
 def main(names: list[str]) -> None:
