@@ -17,13 +17,15 @@ THIRD_PARTIES = {
     "streaming.cli.microphone": {"numpy", "sounddevice"},
     "streaming": {"numpy"},
     "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
+    "streaming.server": {"numpy", "aiohttp", "prometheus_client"},
+    "streaming.beam": {"numpy", "apache_beam"},
     "streaming.conversion": {"numpy", "keras", "tensorflow", "ai_edge_litert"},
     "rnnzoo.hub": {"numpy", "yaml", "safetensors", "rich"},
 }
 # Packages that must not be imported from one.
 FORBIDDEN = {
     "streaming": {"rnnzoo"},
-    "streaming.runtime": {"rnnzoo", "streaming.conversion"},
+    "streaming.runtime": {"rnnzoo", "streaming.conversion", "streaming.server", "streaming.beam"},
     "rnnzoo.layers": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.cli", "rnnzoo.data", "rnnzoo.hub"},
     "rnnzoo.models": {"rnnzoo.training", "rnnzoo.problems", "rnnzoo.cli"},
     "rnnzoo.training": {"rnnzoo.problems", "rnnzoo.cli"},

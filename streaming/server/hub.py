@@ -41,7 +41,9 @@ class Hub:
 
     def __init__(self, model: StreamingModel, settings: Settings, name: str) -> None:
         self.model, self.settings = model, settings
-        self.signer = TokenSigner(load_key(settings.key_file), settings.token_lifetime)
+        kind = (model.metadata.task or {}).get("kind")
+        scope = f"{model.fingerprint} {kind}"
+        self.signer = TokenSigner(load_key(settings.key_file), settings.token_lifetime, scope)
         pending = max(_MIN_PENDING, settings.max_connections)
         self.batcher = StreamBatcher(model, settings.max_batch, settings.max_wait, pending)
         # Threads come as they are needed: one waits for each stream of a task that computes.

@@ -37,10 +37,11 @@ class TokenSigner:
     Args:
         key: the secret.
         lifetime: seconds for which a token can be read.
+        model: what tells the model and its task from others.
     """
 
-    def __init__(self, key: bytes, lifetime: float) -> None:
-        self._key = key
+    def __init__(self, key: bytes, lifetime: float, model: str) -> None:
+        self._key, self._model = key, model
         self.lifetime = lifetime
 
     def sign(self, context: dict[str, Any], blobs: Sequence[bytes]) -> str:
@@ -51,7 +52,7 @@ class TokenSigner:
             blobs: the bytes that it refers to.
         """
         sizes = [len(blob) for blob in blobs]
-        text = json.dumps({"context": context, "sizes": sizes}, separators=(",", ":")).encode()
+        text = json.dumps({"model": self._model, "context": context, "sizes": sizes}, separators=(",", ":")).encode()
         content = b"".join([_START.pack(_MAGIC, _VERSION, time.time(), len(text)), text, *blobs])
         return base64.urlsafe_b64encode(content + self._mac(content)).decode().rstrip("=")
 
@@ -65,6 +66,8 @@ class TokenSigner:
             raise StateMismatchError(f"the token is older than {self.lifetime:g} seconds; start a new stream")
         begin = _START.size + size
         header = json.loads(content[_START.size : begin])
+        if header["model"] != self._model:
+            raise StateMismatchError("the token is of another model; start a new stream")
         ends = list(itertools.accumulate(header["sizes"], initial=begin))
         return header["context"], [content[low:high] for low, high in itertools.pairwise(ends)]
 
