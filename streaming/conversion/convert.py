@@ -120,6 +120,7 @@ def convert(
         _steps("max_length", max_length, 1) or 0,
     )
     planned = plan(model, options)
+    _refuse_nan(planned)
     if (chunk or planned.unit) % planned.unit:
         raise InputError(
             f"chunk is {chunk}, but the model changes its rate so that only multiples of {planned.unit} are whole; "
@@ -168,6 +169,14 @@ def convert(
         costs=measure(job.flatbuffer).signatures,
         notes=tuple(planned.notes),
     )
+
+
+def _refuse_nan(planned: Plan) -> None:
+    for weight in planned.model.weights:
+        value = keras.ops.convert_to_numpy(weight)
+        if np.issubdtype(value.dtype, np.floating) and np.isnan(value).any():
+            count = np.count_nonzero(np.isnan(value))
+            raise InputError(f"weight {weight.path!r} holds {count} NaN, expected finite numbers; train it again")
 
 
 def _random(planned: Plan) -> list[dict[str, np.ndarray]]:
