@@ -4,6 +4,7 @@ from rnnzoo.layers.attention import BahdanauAttention, LuongAttention
 from rnnzoo.layers.attention_decoder import AttentionCell, AttentionDecoder
 from rnnzoo.layers.bidirectional import Bidirectional
 from rnnzoo.layers.cells import (
+    RNN,
     ElmanCell,
     FastGRNNCell,
     FastRNNCell,
@@ -32,6 +33,7 @@ __all__ = [
     "CRF",
     "GRU",
     "LSTM",
+    "RNN",
     "AdaptiveSoftmax",
     "AttentionCell",
     "AttentionDecoder",

@@ -6,6 +6,7 @@ import numpy as np
 
 from layer_cases import OPTION, Case
 from rnnzoo.layers import (
+    RNN,
     ElmanCell,
     FastGRNNCell,
     FastRNNCell,
@@ -114,7 +115,16 @@ def fast_grnn(w, x, states):
     return h, [h]
 
 
+def elman_over_time(w, x):
+    rows, states = [], [np.zeros((len(x), U))]
+    for t in range(x.shape[1]):
+        row, states = elman(w, x[:, t], states)
+        rows.append(row)
+    return np.stack(rows, axis=1)
+
+
 CASES = {
+    "rnn": Case(lambda: RNN(ElmanCell(U), return_sequences=True), elman_over_time),
     "elman": Case(lambda: ElmanCell(U), elman),
     "elman-no-bias": Case(lambda: ElmanCell(U, use_bias=False), elman, OPTION),
     "irnn": Case(

@@ -6,8 +6,10 @@ from rnnzoo.layers.cells.gru import GRUCell
 from rnnzoo.layers.cells.indrnn import IndRNNCell
 from rnnzoo.layers.cells.lstm import LSTMCell
 from rnnzoo.layers.cells.normalized import LayerNormGRUCell, LayerNormLSTMCell
+from rnnzoo.layers.cells.rnn import RNN
 
 __all__ = [
+    "RNN",
     "ElmanCell",
     "FastGRNNCell",
     "FastRNNCell",

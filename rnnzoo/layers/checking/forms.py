@@ -79,7 +79,8 @@ def mask(subject: Subject, settings: Settings) -> float:
         outputs = subject.run(layer, hidden, mask=ops.convert_to_tensor(keep))
         for row, here in enumerate(keep):
             alone = subject.run(layer, x[row : row + 1, here])
-            got = [y[row : row + 1, here] if s else y[row : row + 1] for y, s in zip(outputs, sequences, strict=True)]
+            shown = here[::-1] if getattr(layer, "go_backwards", False) else here
+            got = [y[row : row + 1, shown] if s else y[row : row + 1] for y, s in zip(outputs, sequences, strict=True)]
             errors = [difference(e, g) for e, g in zip(alone, got, strict=True)]
             worst = max(worst, within(subject, settings, "mask", errors, f"{kind} changes the outputs"))
     return worst
