@@ -129,7 +129,9 @@ def convert(
     if state == "internal" and planned.encoded:
         raise InputError("internal state does not go with encode; convert with state='external'")
     if quantize == "int8" and planned.encoded:
-        raise InputError("quantize='int8' does not go with encode; use quantize='dynamic'")
+        raise InputError(
+            "quantize='int8' does not go with encode, whose zero states have no range to calibrate; use 'dynamic'"
+        )
     data = read_sequences(planned, calibration) if calibration is not None else None
     job = Job(planned, chunk or planned.unit, sorted({1, *batch_sizes}), metadata or {}, state=state, quantize=quantize)
     exact = job.exact() if quantize else None
@@ -146,7 +148,7 @@ def convert(
         proof = check(planned, candidate, limit, data if quantize == "int8" else None)
         if planned.approximate:
             measured = approximation(planned, candidate, data)
-        if exact is not None and not planned.encoded:
+        if exact is not None:
             drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
     facts = {**(proof.to_json() if proof else {}), "notes": planned.notes}
     facts |= {name: item.to_json() for name, item in (("approximation", measured), ("drift", drift)) if item}

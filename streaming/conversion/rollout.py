@@ -143,7 +143,8 @@ def measure_drift(
     long = {name: _repeated([s[name] for s in sequences]) for name in names if plan.inputs[name].timeline}
     rest = {name: sequences[0][name] for name in names if name not in long}
     # Outputs may come at different rates and delays, so each has its own first and last tenth.
-    expected, found = (_outputs(model.create_stream().feed({**long, **rest})) for model in (exact, quantized))
+    source = {name: sequences[0][name] for name in plan.encoded}
+    expected, found = (_roll(model, source, {**long, **rest}) for model in (exact, quantized))
     errors = [np.abs(a - b) for a, b in zip(expected, found, strict=True)]
     tenths = [max(1, len(error) // 10) for error in errors]
     return Drift(
@@ -154,6 +155,13 @@ def measure_drift(
         end=_rms([error[-n:] for error, n in zip(errors, tenths, strict=True)]),
         scale=max(float(np.abs(rows).max()) for rows in expected),
     )
+
+
+def _roll(model: StreamingModel, source: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    stream = model.create_stream()
+    if source:
+        stream.encode(source)
+    return _outputs(stream.feed(inputs))
 
 
 def _length(plan: Plan, sequence: dict[str, np.ndarray]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.python.convert import mlir_quantize
 
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
@@ -32,6 +33,11 @@ ALLOWED = frozenset(
 )
 _BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 
+
+# What "int8" leaves in float32.
+ARITHMETIC = (
+    "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE SUM MEAN SELECT SELECT_V2 LOGISTIC TANH EXP RSQRT SQRT".split()
+)
 
 # What internal state needs besides.
 VARIABLES = frozenset("ASSIGN_VARIABLE CALL_ONCE READ_VARIABLE VAR_HANDLE".split())
@@ -58,11 +64,10 @@ def convert(
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True
         if quantize == "int8":
             converter.representative_dataset = samples
-            converter.target_spec.supported_ops.insert(0, tf.lite.OpsSet.TFLITE_BUILTINS_INT8)
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
-            flatbuffer = converter.convert()
+            flatbuffer = converter.convert() if quantize != "int8" else _quantize_products(converter)
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:300]
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
@@ -76,6 +81,18 @@ def convert(
             "replace the layers that make them"
         )
     return flatbuffer
+
+
+def _quantize_products(converter: Any) -> bytes:
+    """Convert with products of matrices in int8 and arithmetic in float32.
+
+    The arithmetic of a cell decides how long it remembers: a state rounded to a 256th of its range at every step is
+    lost where a step adds less than that, as in running means and LSTMs whose forget gates stay open. It costs next
+    to nothing beside the products.
+    """
+    converter._experimental_calibrate_only = True
+    calibrated = converter.convert()
+    return mlir_quantize(calibrated, denylisted_ops=ARITHMETIC, disable_per_channel_for_dense_layers=True)
 
 
 def _check_scales(flatbuffer: bytes) -> None:
