@@ -20,6 +20,7 @@ from rnnzoo.layers.checking import Check, LayerCheckError, check
 from rnnzoo.layers.crf import CRF, CRFLoss
 from rnnzoo.layers.ctc import CTCLoss, ctc_greedy_decode
 from rnnzoo.layers.embedding import PaddedEmbedding
+from rnnzoo.layers.linear import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell, linear_scan
 from rnnzoo.layers.logmel import LogMel
 from rnnzoo.layers.lookahead import LookaheadConv
 from rnnzoo.layers.pooling import AttentionPooling
@@ -60,6 +61,10 @@ __all__ = [
     "LookaheadConv",
     "LuongAttention",
     "MeanOutput",
+    "MinGRU",
+    "MinGRUCell",
+    "MinLSTM",
+    "MinLSTMCell",
     "PaddedEmbedding",
     "ResidualCell",
     "SampledSoftmax",
@@ -70,4 +75,5 @@ __all__ = [
     "ZoneoutCell",
     "check",
     "ctc_greedy_decode",
+    "linear_scan",
 ]
