@@ -101,7 +101,7 @@ def test_truncated_anywhere() -> None:
 def test_any_bit_flipped() -> None:
     generator = np.random.default_rng(1)
     tail = len(FLATBUFFER)
-    places = [*generator.integers(0, len(CONTENT), 1000), *generator.integers(tail, len(CONTENT), 2000)]
+    places = [*generator.integers(0, len(CONTENT), 6000), *generator.integers(tail, len(CONTENT), 4000)]
     for place in places:
         damaged = bytearray(CONTENT)
         damaged[place] ^= 1 << generator.integers(8)
@@ -238,12 +238,10 @@ def test_a_damaged_file_does_not_reach_the_interpreter(tmp_path: Path) -> None:
         streaming.load(path)
 
 
-@pytest.mark.parametrize("runtime", ["litert", "tf"])
 def test_a_forged_file_that_is_no_model(tmp_path: Path, runtime: str) -> None:
-    # tflite-runtime 2.14 does not verify a flatbuffer before it uses it, and would crash.
     path = tmp_path / "model.tflite"
     path.write_bytes(CONTENT)
-    with pytest.raises(ArtifactError, match="refused the model"):
+    with pytest.raises(ArtifactError, match="TFLite model is damaged"):
         streaming.load(path, runtime=runtime)
 
 

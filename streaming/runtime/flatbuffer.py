@@ -82,66 +82,66 @@ def read(content: bytes) -> Flatbuffer:
     """Read a flatbuffer; raises ArtifactError where it is not one, or contradicts itself."""
     try:
         return _read(content)
-    except (_DamagedError, struct.error, UnicodeDecodeError) as error:
+    except (DamagedError, struct.error, UnicodeDecodeError) as error:
         raise ArtifactError(f"the TFLite model is damaged ({error}); copy or convert it again") from error
 
 
 def _read(content: bytes) -> Flatbuffer:
-    _check(content[4:8] == b"TFL3", "it has no TFL3 mark")
-    source = _Source(content)
-    model = _Table(source, source.follow(0))
+    check(content[4:8] == b"TFL3", "it has no TFL3 mark")
+    source = Source(content)
+    model = Table(source, source.follow(0))
     codes = [_operation_code(code) for code in model.tables(1)]
     sizes = [_buffer_bytes(buffer) for buffer in model.tables(4)]
     graphs = tuple(_graph(graph, codes, sizes) for graph in model.tables(2))
     signatures = {table.text(2): table.integer(4, "<I") for table in model.tables(7)}
     for name, number in signatures.items():
-        _check(number < len(graphs), f"signature {name!r} has graph {number} of {len(graphs)}")
+        check(number < len(graphs), f"signature {name!r} has graph {number} of {len(graphs)}")
     return Flatbuffer(graphs, signatures)
 
 
-def _operation_code(code: _Table) -> tuple[str, int]:
+def _operation_code(code: Table) -> tuple[str, int]:
     # Old converters write the deprecated 8-bit field alone; the larger of the two is the operation.
     number = max(code.integer(0, "<b"), code.integer(3, "<i"))
-    _check(number >= 0, f"operation {number}")
+    check(number >= 0, f"operation {number}")
     name = BUILTIN_NAMES[number] if number < len(BUILTIN_NAMES) else f"operation {number}"
     return (code.text(1) or name) if number == _CUSTOM else name, code.integer(2, "<i", 1)
 
 
-def _buffer_bytes(buffer: _Table) -> int:
+def _buffer_bytes(buffer: Table) -> int:
     _, count = buffer.vector(0, 1)
     return count or buffer.integer(2, "<Q")
 
 
-def _graph(graph: _Table, codes: list[tuple[str, int]], sizes: list[int]) -> Graph:
+def _graph(graph: Table, codes: list[tuple[str, int]], sizes: list[int]) -> Graph:
     tensors = []
     for tensor in graph.tables(0):
         number = tensor.integer(2, "<I")
-        _check(number < len(sizes), f"a tensor has buffer {number} of {len(sizes)}")
+        check(number < len(sizes), f"a tensor has buffer {number} of {len(sizes)}")
         tensors.append(Tensor(tensor.integers(0), sizes[number], number))
     operations = []
     for table in graph.tables(3):
         number = table.integer(0, "<I")
-        _check(number < len(codes), f"an operation has code {number} of {len(codes)}")
+        check(number < len(codes), f"an operation has code {number} of {len(codes)}")
         name, version = codes[number]
         inputs, outputs = table.integers(1), table.integers(2)
         for index in (*inputs, *outputs):
-            _check(-1 <= index < len(tensors), f"{name} takes tensor {index} of {len(tensors)}")
+            check(-1 <= index < len(tensors), f"{name} takes tensor {index} of {len(tensors)}")
         options = table.table(4) if name == "BATCH_MATMUL" else None
         transposed = options is not None and bool(options.integer(0, "<B"))
         operations.append(Operation(name, version, inputs, outputs, transposed))
     return Graph(tuple(tensors), tuple(operations))
 
 
-class _DamagedError(Exception):
+class DamagedError(Exception):
     pass
 
 
-def _check(holds: bool, problem: str) -> None:
+def check(holds: bool, problem: str) -> None:
     if not holds:
-        raise _DamagedError(problem)
+        raise DamagedError(problem)
 
 
-class _Source:
+class Source:
     """The bytes, and how many of them may still be read."""
 
     def __init__(self, content: bytes) -> None:
@@ -149,9 +149,9 @@ class _Source:
 
     def claim(self, begin: int, count: int) -> None:
         """Check a range before it is read."""
-        _check(begin >= 0 and begin + count <= len(self.content), f"offset {begin} is outside")
+        check(begin >= 0 and begin + count <= len(self.content), f"offset {begin} is outside")
         self._left -= count
-        _check(self._left >= 0, "its parts overlap")
+        check(self._left >= 0, "its parts overlap")
 
     def number(self, position: int, kind: str) -> int:
         self.claim(position, struct.calcsize(kind))
@@ -162,14 +162,23 @@ class _Source:
         return position + self.number(position, "<I")
 
 
-class _Table:
+class Table:
     """A table: fields by number, found through its vtable; an absent field has its default."""
 
-    def __init__(self, source: _Source, position: int) -> None:
+    def __init__(self, source: Source, position: int) -> None:
         self._source, self._position = source, position
         self._vtable = position - source.number(position, "<i")
         self._size = source.number(self._vtable, "<H")
-        _check(self._size >= 4, f"a table at {position} has no fields")
+        check(self._size >= 4, f"a table at {position} has no fields")
+
+    def check_fields(self) -> None:
+        """Every field lies within the table, and the table within the bytes."""
+        length = self._source.number(self._vtable + 2, "<H")
+        check(self._size % 2 == 0, f"the fields of the table at {self._position} are damaged")
+        self._source.claim(self._position, length)
+        for entry in range(4, self._size, 2):
+            offset = self._source.number(self._vtable + entry, "<H")
+            check(not offset or 4 <= offset < length, f"a field of the table at {self._position} is outside")
 
     def _field(self, number: int) -> int | None:
         entry = 4 + 2 * number
@@ -189,7 +198,7 @@ class _Table:
             return 0, 0
         begin = self._source.follow(position)
         count = self._source.number(begin, "<I")
-        _check(begin + 4 + item * count <= len(self._source.content), f"a vector of {count} at {begin} is outside")
+        check(begin + 4 + item * count <= len(self._source.content), f"a vector of {count} at {begin} is outside")
         return begin + 4, count
 
     def integers(self, number: int) -> tuple[int, ...]:
@@ -202,10 +211,10 @@ class _Table:
         self._source.claim(begin, count)
         return self._source.content[begin : begin + count].decode()
 
-    def table(self, number: int) -> _Table | None:
+    def table(self, number: int) -> Table | None:
         position = self._field(number)
-        return None if position is None else _Table(self._source, self._source.follow(position))
+        return None if position is None else Table(self._source, self._source.follow(position))
 
-    def tables(self, number: int) -> list[_Table]:
+    def tables(self, number: int) -> list[Table]:
         begin, count = self.vector(number, 4)
-        return [_Table(self._source, self._source.follow(begin + 4 * index)) for index in range(count)]
+        return [Table(self._source, self._source.follow(begin + 4 * index)) for index in range(count)]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
-from streaming.runtime import agreement, artifact, batch
+from streaming.runtime import agreement, artifact, batch, verifier
 from streaming.runtime.artifact import Artifact
 from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.inputs import Inputs, SourceReader
@@ -55,6 +55,7 @@ class StreamingModel:
         self.runtime, factory = resolve(runtime)
         meta = self.metadata
         agreement.check_metadata(meta)
+        verifier.verify(content.flatbuffer)
         self.recipe = Recipe(
             factory=factory,
             flatbuffer=content.flatbuffer,
