@@ -41,7 +41,7 @@ def _jax(forward: Forward, backward: Backward, operands: Tensors) -> Tensors:
         return results, (operands, results)
 
     function = jax.custom_vjp(forward)
-    function.defvjp(keep, lambda kept, upstream: tuple(backward(*kept, upstream)))
+    function.defvjp(keep, lambda kept, upstream: tuple(backward(*kept, upstream)))  # type: ignore[call-arg]
     return tuple(function(*operands))
 
 

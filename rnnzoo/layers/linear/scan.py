@@ -44,11 +44,9 @@ def linear_scan(a: Any, b: Any, initial: Any = None, *, mask: Any = None, revers
     """
     pair = isinstance(a, list | tuple)
     a, b = (tuple(_wide(x) for x in (value if pair else (value,))) for value in (a, b))
-    if initial is None:
-        start = tuple(ops.zeros_like(x[:, 0]) for x in b)
-    else:
-        start = tuple(_wide(x) for x in (initial if pair else (initial,)))
-    _check(a, b, start, mask)
+    start = None if initial is None else tuple(_wide(x) for x in (initial if pair else (initial,)))
+    _check(a, b, start or (), mask)
+    start = start or tuple(ops.zeros_like(x[:, 0]) for x in b)
     if mask is not None:
         keep = ops.reshape(mask, (*ops.shape(mask), *[1] * (len(b[0].shape) - 2)))
         a = tuple(ops.where(keep, x, unit) for x, unit in zip(a, _units(a), strict=True))
