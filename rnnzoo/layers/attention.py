@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from rnnzoo.layers.precision import widened
+
 HIDDEN = -1e9
 
 
@@ -181,19 +183,20 @@ class Attend(keras.layers.Layer):
         return_attention_scores: bool = False,
     ) -> Any:
         """steps: the numbers of the queries, (B, T), for monotonic local attention; None: counted from 0."""
-        scores = ops.cast(self._scores(query, keys), "float32")
+        scores = widened(self._scores(query, keys))
         if memory_mask is not None:
-            memory_mask = ops.cast(memory_mask, "float32")[:, None, :]
+            memory_mask = ops.cast(memory_mask, scores.dtype)[:, None, :]
         seen, nearness = memory_mask, None
         if self.window is not None:
             distance = self._distance(query, keys, memory_mask, steps)
-            near = ops.cast(ops.abs(distance) <= self.window, "float32")
+            near = ops.cast(ops.abs(distance) <= self.window, scores.dtype)
             seen = near if seen is None else seen * near
             if self.predictive:
                 nearness = ops.exp(-2.0 * ops.square(distance / self.window))
         if seen is not None:
             scores = scores * seen + HIDDEN * (1.0 - seen)
-        weights = ops.softmax(scores, axis=-1)
+        # keras.ops warns of a softmax over one position, which a short source is.
+        weights = keras.activations.softmax(scores, axis=-1)
         # Where all is hidden, the softmax is uniform: no weight may reach what is not there.
         for factor in (seen, nearness):
             weights = weights if factor is None else weights * factor
@@ -209,13 +212,14 @@ class Attend(keras.layers.Layer):
 
     def _distance(self, query: Any, keys: Any, mask: Any, steps: Any) -> Any:
         """How far each position of the source is from the centre of the window, (B, T, S) or (1, T, S)."""
-        positions = ops.cast(ops.arange(ops.shape(keys)[1]), "float32")
+        dtype = widened(query).dtype
+        positions = ops.cast(ops.arange(ops.shape(keys)[1]), dtype)
         if not self.predictive:
             steps = ops.arange(ops.shape(query)[1])[None] if steps is None else steps
-            return positions - ops.expand_dims(ops.cast(steps, "float32"), -1)
+            return positions - ops.expand_dims(ops.cast(steps, dtype), -1)
         hidden = ops.tanh(ops.matmul(query, self.position_kernel))
-        part = ops.cast(ops.sigmoid(ops.matmul(hidden, self.position_score)), "float32")
-        length = ops.cast(ops.shape(keys)[1], "float32") if mask is None else ops.sum(mask, axis=-1, keepdims=True)
+        part = ops.cast(ops.sigmoid(ops.matmul(hidden, self.position_score)), dtype)
+        length = ops.cast(ops.shape(keys)[1], dtype) if mask is None else ops.sum(mask, axis=-1, keepdims=True)
         return positions - length * part
 
     def stream_spec(self, input_shape: tuple[Any, ...]) -> dict[str, Any]:

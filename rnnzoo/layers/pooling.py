@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from rnnzoo.layers.precision import widened
+
 # Scores beyond this overflow exp in float32; a weight of e^-60 is nothing.
 LARGEST = 30.0
 
@@ -45,12 +47,12 @@ class AttentionPooling(keras.layers.Layer):
         return None
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        scores = ops.cast(self.score(self.hidden(x)), "float32")
+        scores = widened(self.score(self.hidden(x)))
         weights = ops.exp(ops.minimum(ops.maximum(scores, -LARGEST), LARGEST))
         if mask is not None:
-            weights = weights * ops.cast(mask, "float32")[:, :, None]
+            weights = weights * ops.cast(mask, weights.dtype)[:, :, None]
         total = ops.sum(weights, axis=1)
-        pooled = ops.sum(weights * ops.cast(x, "float32"), axis=1) / ops.maximum(total, 1e-30)
+        pooled = ops.sum(weights * widened(x), axis=1) / ops.maximum(total, 1e-30)
         return ops.cast(pooled, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

@@ -58,8 +58,8 @@ class SampledSoftmax(LargeSoftmax):
         self.samples, self.seed = samples, seed
         self._random = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape: Any, targets_shape: Any = None) -> None:
-        self.kernel = self.add_weight((self.vocabulary, input_shape[-1]), name="kernel")
+    def build(self, x_shape: Any, targets_shape: Any = None) -> None:
+        self.kernel = self.add_weight((self.vocabulary, x_shape[-1]), name="kernel")
         self.bias = self.add_weight((self.vocabulary,), name="bias", initializer="zeros")
         self.built = True
 
@@ -125,8 +125,8 @@ class AdaptiveSoftmax(LargeSoftmax):
                 f"Received: cutoffs={self.cutoffs}, factor={factor}"
             )
 
-    def build(self, input_shape: Any, targets_shape: Any = None) -> None:
-        width, clusters = input_shape[-1], len(self.cutoffs)
+    def build(self, x_shape: Any, targets_shape: Any = None) -> None:
+        width, clusters = x_shape[-1], len(self.cutoffs)
         self.head = self.add_weight((width, self.cutoffs[0] + clusters), name="head")
         self.tails = []
         for index, (begin, end) in enumerate(self._spans()):

@@ -35,10 +35,20 @@ class TiedEmbedding(PaddedEmbedding):
         super().build(input_shape)
         self.bias = self.add_weight((self.input_dim,), name="bias", initializer="zeros") if self.use_bias else None
 
+    def save_own_variables(self, store: Any) -> None:
+        store["0"] = self._embeddings
+        if self.bias is not None:
+            store["1"] = self.bias
+
+    def load_own_variables(self, store: Any) -> None:
+        self._embeddings.assign(store["0"])
+        if self.bias is not None:
+            self.bias.assign(store["1"])
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...], reverse: bool = False) -> tuple[Any, ...]:
         return (*input_shape[:-1], self.input_dim) if reverse else super().compute_output_shape(input_shape)
 
-    def compute_output_spec(self, ids: Any, reverse: bool = False, training: bool | None = None) -> keras.KerasTensor:
+    def compute_output_spec(self, ids: Any, training: bool | None = None, reverse: bool = False) -> keras.KerasTensor:
         if reverse and ids.shape[-1] != self.output_dim:
             raise ValueError(
                 f"TiedEmbedding: expected vectors of width {self.output_dim} with reverse=True. "
@@ -46,7 +56,7 @@ class TiedEmbedding(PaddedEmbedding):
             )
         return keras.KerasTensor(self.compute_output_shape(ids.shape, reverse), dtype=self.compute_dtype)
 
-    def call(self, ids: Any, reverse: bool = False, training: bool | None = None) -> Any:
+    def call(self, ids: Any, training: bool | None = None, reverse: bool = False) -> Any:
         if not reverse:
             return super().call(ids, training=training)
         scores = ops.matmul(ids, ops.transpose(ops.convert_to_tensor(self.embeddings)))

@@ -15,13 +15,15 @@ from typing import Any
 class Case:
     """A layer's factory, its oracle as `rnnzoo.layers.check` takes it, and what else to tell `check`.
 
-    properties: those to examine, None for all; settings: other arguments of `check`.
+    properties: those to examine, None for all; settings: other arguments of `check`; proves: classes that are examined
+    as the main part of this one.
     """
 
     make: Callable[[], Any]
     oracle: Callable[..., Any] | None = None
     properties: Iterable[str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    proves: tuple[type, ...] = ()
 
 
 # What an option of a cell can break: its equation, its derivative, and the stream.

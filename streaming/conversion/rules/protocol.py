@@ -32,6 +32,13 @@ class ProtocolRule(Rule):
             what = f"the argument {unknown[0]!r}" if unknown else "several outputs"
             self.refuse(f"has {what}, which its stream_step has not", "call it on one sequence, for one output")
         signal = signals[0]
+        mask = f"{next(iter(inspect.signature(layer.call).parameters))}_mask"
+        for name, value in self._others(self.call.args, self.call.kwargs).items():
+            items = [item for item in keras.tree.flatten(value) if isinstance(item, Signal)]
+            if name != mask and any(item.timeline is not None for item in items):
+                self.refuse(
+                    f"reads {name!r} as a whole at each step", "name the input that it comes from in encode=..."
+                )
         spec = layer.stream_spec(signal.offline_shape)
         unknown = sorted(set(spec) - {"states", "delay", "rate", "identity"})
         if unknown:
@@ -81,11 +88,9 @@ class ProtocolRule(Rule):
         for name, value in list(found.items()):
             mask = f"{name}_mask"
             if isinstance(value, Static) and value.exists is not None and mask in parameters:
-                given = found.get(mask, value)
-                counted = (
-                    given.counted if given is value else tf.logical_and(value.counted, tf.cast(given.value, tf.bool))
-                )
-                found[mask] = Static(counted)
+                given = found.get(mask)
+                real = value.counted
+                found[mask] = tf.logical_and(real, tf.cast(given.value, tf.bool)) if given is not None else real
         return keras.tree.map_structure(lambda item: item.value if isinstance(item, Static) else item, found)
 
     def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Chunk:

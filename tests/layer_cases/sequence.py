@@ -1,0 +1,254 @@
+"""Layers over whole sequences: attention, chains, pools, embeddings, word encoders, features, softmaxes."""
+
+import keras
+import numpy as np
+
+from layer_cases import OPTION, Case
+from layer_cases.cells import gru, sigmoid
+from rnnzoo.layers import (
+    CRF,
+    AdaptiveSoftmax,
+    AttentionCell,
+    AttentionDecoder,
+    AttentionPooling,
+    BahdanauAttention,
+    Bidirectional,
+    CharCNN,
+    CharRNN,
+    LogMel,
+    LookaheadConv,
+    LuongAttention,
+    PaddedEmbedding,
+    SampledSoftmax,
+    TiedEmbedding,
+)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OnBoth(keras.layers.Layer):
+    """Gives a layer of two arguments its pair of inputs."""
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def build(self, shapes):
+        if not self.layer.built:
+            self.layer.build(*shapes)
+
+    def call(self, pair, training=False):
+        return self.layer(*pair)
+
+    def get_config(self):
+        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})
+
+
+def named(w, end):
+    """The weight of that path, or of that name where no other has it."""
+    found = [value for name, value in w.items() if name.endswith(end)] or [w[end.split("/")[-1]]]
+    if len(found) != 1:
+        raise KeyError(f"{end} among {sorted(w)}")
+    return found[0]
+
+
+def bahdanau(w, pair):
+    query, memory = pair
+    keys = [v for n, v in w.items() if n.endswith("kernel") and "query" not in n and "score" not in n]
+    (keys,) = keys
+    rows = []
+    for t in range(query.shape[1]):
+        hidden = (query[:, t] @ w["query_kernel"])[:, None] + memory @ keys
+        a = softmax((np.tanh(hidden) @ w["score_kernel"])[..., 0])
+        rows.append(np.einsum("bs,bsd->bd", a, memory))
+    return np.stack(rows, axis=1)
+
+
+def luong(w, pair, window=None, predictive=False, scores=None):
+    query, memory = pair
+    length, rows = memory.shape[1], []
+    for t in range(query.shape[1]):
+        e = scores(w, query[:, t], memory) if scores else np.einsum("bd,bsd->bs", query[:, t], memory @ w["kernel"])
+        factor = 1.0
+        if window:
+            centre = np.full((len(query), 1), float(t))
+            if predictive:
+                centre = length * sigmoid(np.tanh(query[:, t] @ w["position_kernel"]) @ w["position_score"])
+            distance = np.arange(length) - centre
+            e = np.where(abs(distance) <= window, e, -np.inf)
+            # Where the window is past the end of the source, there is nothing to attend to.
+            empty = ~np.isfinite(e).any(-1, keepdims=True)
+            e = np.where(empty, 0.0, e)
+            factor = np.where(empty, 0.0, np.exp(-(distance**2) / (2 * (window / 2) ** 2)) if predictive else 1.0)
+        rows.append(np.einsum("bs,bsd->bd", softmax(e) * factor, memory))
+    return np.stack(rows, axis=1)
+
+
+def dot(w, query, memory):
+    return np.einsum("bd,bsd->bs", query, memory)
+
+
+def concat(w, query, memory):
+    return (np.tanh((query @ w["query_kernel"])[:, None] + memory @ w["kernel"]) @ w["score_kernel"])[..., 0]
+
+
+def decoder_before(w, pair):
+    x, memory = pair
+    cell = {name: named(w, f"gru_cell/{name}") for name in ("kernel", "recurrent_kernel", "bias")}
+    keys, h, rows = named(w, "keys/kernel"), np.zeros((len(x), 4)), []
+    for t in range(x.shape[1]):
+        hidden = (h @ named(w, "query_kernel"))[:, None] + memory @ keys
+        context = np.einsum("bs,bsd->bd", softmax((np.tanh(hidden) @ named(w, "score_kernel"))[..., 0]), memory)
+        h, _ = gru(cell, np.concatenate([x[:, t], context], -1), [h])
+        rows.append(np.concatenate([h, context], -1))
+    return np.stack(rows, axis=1)
+
+
+def decoder_after(w, pair):
+    x, memory = pair
+    cell = {name: named(w, f"gru_cell/{name}") for name in ("kernel", "recurrent_kernel", "bias")}
+    keys, h, y, rows = named(w, "keys/kernel"), np.zeros((len(x), 4)), np.zeros((len(x), 4)), []
+    for t in range(x.shape[1]):
+        h, _ = gru(cell, np.concatenate([x[:, t], y], -1), [h])
+        context = np.einsum("bs,bsd->bd", softmax(np.einsum("bd,bsd->bs", h, memory @ keys)), memory)
+        y = np.tanh(np.concatenate([context, h], -1) @ named(w, "output_kernel"))
+        rows.append(y)
+    return np.stack(rows, axis=1)
+
+
+def pooling(w, x):
+    e = np.tanh(x @ named(w, "hidden/kernel") + named(w, "bias")) @ named(w, "score/kernel")
+    a = np.exp(e - e.max(1, keepdims=True))
+    return (a * x).sum(1) / a.sum(1)
+
+
+def embedded(w, ids):
+    return w["embeddings"][ids] * (ids != 0)[..., None]
+
+
+def char_cnn(w, x):
+    chars = x.reshape(*x.shape[:2], -1, 3)
+    padded = np.pad(chars, [(0, 0), (0, 0), (1, 1), (0, 0)])
+    windows = np.stack([padded[:, :, k : k + chars.shape[2]] for k in range(3)], axis=-2)
+    found = np.einsum("btcke,kef->btcf", windows, w["kernel_3"]).max(2)
+    return np.maximum(found - w["thresholds"], 0)
+
+
+def char_rnn(w, x):
+    chars = x.reshape(-1, x.shape[2] // 3, 3)
+    ends = []
+    for name, line in (("ahead", chars), ("back", chars[:, ::-1])):
+        weights = {key: named(w, f"{name}/gru_cell/{key}") for key in ("kernel", "recurrent_kernel", "bias")}
+        h = np.zeros((len(chars), 4))
+        for c in range(line.shape[1]):
+            new, _ = gru(weights, line[:, c], [h])
+            h = np.where(np.any(line[:, c] != 0, -1, keepdims=True), new, h)
+        ends.append(h)
+    return np.concatenate(ends, -1).reshape(*x.shape[:2], 8)
+
+
+def both_ways(w, x):
+    runs = []
+    for name, line in (("forward_gru", x), ("backward_gru", x[:, ::-1])):
+        weights = {key: named(w, f"{name}/gru_cell/{key}") for key in ("kernel", "recurrent_kernel", "bias")}
+        h, rows = np.zeros((len(x), 4)), []
+        for t in range(x.shape[1]):
+            h, _ = gru(weights, line[:, t], [h])
+            rows.append(h)
+        runs.append(np.stack(rows, axis=1))
+    return np.concatenate([runs[0], runs[1][:, ::-1]], -1)
+
+
+def lookahead(w, x):
+    padded = np.pad(x, [(0, 0), (1, 2), (0, 0)])
+    windows = np.concatenate([padded[:, k : k + x.shape[1]] for k in range(4)], -1)
+    return windows @ w["kernel"] + w["bias"]
+
+
+def log_mel(w, x):
+    """By the definition, frame by frame, with the Fourier sum and the triangles written out."""
+    rate, length, step, size, bands, low, high = 1000, 16, 5, 32, 6, 20.0, 500.0
+    mel = np.linspace(2595 * np.log10(1 + low / 700), 2595 * np.log10(1 + high / 700), bands + 2)
+    edges = 700 * (10 ** (mel / 2595) - 1)
+    bins = np.arange(size // 2 + 1) * rate / size
+    frames = []
+    for start in range(0, x.shape[1] - length + 1, step):
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+        energy = abs(np.fft.rfft(x[:, start : start + length, 0] * window, size)) ** 2
+        row = []
+        for a, b, c in zip(edges, edges[1:], edges[2:], strict=False):
+            weight = np.clip(np.minimum((bins - a) / (b - a), (c - bins) / (c - b)), 0, None)
+            row.append(energy @ weight)
+        frames.append(np.log(np.maximum(np.stack(row, -1), 1e-6)))
+    return np.stack(frames, axis=1)
+
+
+def full_softmax(w, x):
+    return np.log(softmax(x @ w["kernel"].T + w["bias"]))
+
+
+def adaptive(w, x):
+    head = np.log(softmax(x @ w["head"]))
+    parts = [head[..., :3]]
+    for i in range(2):
+        parts.append(head[..., 3 + i : 4 + i] + np.log(softmax(x @ w[f"down_{i}"] @ w[f"up_{i}"])))
+    return np.concatenate(parts, -1)
+
+
+IDS = np.random.default_rng(0).integers(0, 9, (3, 7)).astype("int32")
+PAIR = {"inputs": [normal(3, 7, 5), normal(3, 4, 5, seed=1)], "streams": False, "skip": {"chunked": "by encode"}}
+LETTERS = normal(3, 7, 12) * np.repeat(np.random.default_rng(2).random((3, 7, 4)) < 0.7, 3, axis=-1)
+
+
+def pair(layer, oracle, properties=None, proves=()):
+    return Case(lambda: OnBoth(layer()), oracle, properties, PAIR, proves=proves)
+
+
+def decoding(attention, attend):
+    return lambda: AttentionDecoder(AttentionCell(keras.layers.GRUCell(4, name="gru_cell"), attention(), attend=attend))
+
+
+CASES = {
+    "bahdanau": pair(lambda: BahdanauAttention(6), bahdanau, proves=(BahdanauAttention,)),
+    "luong-general": pair(LuongAttention, luong, proves=(LuongAttention,)),
+    "luong-dot": pair(lambda: LuongAttention("dot"), lambda w, p: luong(w, p, scores=dot), OPTION),
+    "luong-concat": pair(lambda: LuongAttention("concat", 6), lambda w, p: luong(w, p, scores=concat), OPTION),
+    "luong-local-m": pair(lambda: LuongAttention(window=2), lambda w, p: luong(w, p, 2), OPTION),
+    "luong-local-p": pair(lambda: LuongAttention(window=2, predictive=True), lambda w, p: luong(w, p, 2, True), OPTION),
+    "decoder-before": pair(
+        decoding(lambda: BahdanauAttention(6), "before"), decoder_before, proves=(AttentionCell, AttentionDecoder)
+    ),
+    "decoder-after": pair(decoding(LuongAttention, "after"), decoder_after, OPTION),
+    "crf": Case(lambda: CRF(("O", "B-X", "I-X", "B-Y", "I-Y")), lambda w, x: x),
+    "bidirectional": Case(
+        lambda: Bidirectional(keras.layers.GRU(4, return_sequences=True)), both_ways, settings={"streams": False}
+    ),
+    "attention-pooling": Case(lambda: AttentionPooling(6), pooling),
+    "padded-embedding": Case(lambda: PaddedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
+    "tied-embedding": Case(lambda: TiedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
+    "lookahead": Case(lambda: LookaheadConv(4, lookahead=2, context=1), lookahead),
+    # A padded character is where a derivative does not exist.
+    "char-cnn": Case(lambda: CharCNN(3, 4), char_cnn, settings={"inputs": normal(3, 7, 12)}),
+    "char-cnn-padded": Case(lambda: CharCNN(3, 4), char_cnn, ("oracle", "streaming"), {"inputs": LETTERS}),
+    "char-rnn": Case(lambda: CharRNN(3, 4), char_rnn, settings={"inputs": normal(3, 7, 12)}),
+    "char-rnn-padded": Case(lambda: CharRNN(3, 4), char_rnn, ("oracle", "streaming"), {"inputs": LETTERS}),
+    "logmel": Case(
+        lambda: LogMel(1000, 16, 5, 32, 6),
+        log_mel,
+        settings={"inputs": normal(2, 61, 1), "tolerance": 1e-4, "skip": {"mixed_precision": "energies need float32"}},
+    ),
+    "sampled-softmax": Case(lambda: SampledSoftmax(11, 4), full_softmax),
+    "adaptive-softmax": Case(lambda: AdaptiveSoftmax(11, (3, 7), factor=2), adaptive),
+}
