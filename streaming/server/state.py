@@ -86,6 +86,6 @@ def _read(item: Any, blobs: list[bytes]) -> Any:
         return flat.reshape(item["shape"]).copy()
     if "dict" in item:
         return {_read(key, blobs): _read(value, blobs) for key, value in item["dict"]}
-    name = next(name for name in _LISTS if name in item)
-    values = [_read(value, blobs) for value in item[name]]
-    return deque(values, item["maxlen"]) if name == "deque" else _LISTS[name](values)
+    name = next(iter(item))
+    kind, values = _LISTS[name], [_read(value, blobs) for value in item[name]]
+    return deque(values, item["maxlen"]) if name == "deque" else kind(values)
