@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import keras
 
-from rnnzoo.layers import GRU, LSTM, SimpleRNN
+from rnnzoo.layers import GRU, LSTM, MinGRU, MinLSTM, SimpleRNN
 from rnnzoo.models.config import Cell
 
 _CELLS: dict[Cell, type[keras.layers.Layer]] = {
     "lstm": LSTM,
     "gru": GRU,
     "simple_rnn": SimpleRNN,
+    "min_gru": MinGRU,
+    "min_lstm": MinLSTM,
 }
 
 

@@ -38,6 +38,10 @@ class ClassifierProblem(LabelProblem):
     kinds = ("text-label", "text-labels", "rows-label")
     exact_lengths = True
 
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        return "val_macro_f1" if self.config.multi_label else "val_accuracy"
+
     @classmethod
     def from_source(
         cls, source: Source, config: WordsConfig | RowsConfig, *, encoder: Any = None, seed: int = 0
@@ -89,10 +93,9 @@ class ClassifierProblem(LabelProblem):
     def metrics(self) -> list[keras.metrics.Metric]:
         if not self.config.multi_label:
             return super().metrics()
-        import keras
+        from rnnzoo.training.losses import MacroF1
 
-        # Under another name than the figure of evaluation: its threshold belongs to logits.
-        return [keras.metrics.F1Score("macro", _logit(self.config.threshold), name="accuracy")]
+        return [MacroF1(self.config.threshold)]
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         if not self.config.multi_label:

@@ -42,3 +42,23 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "smoothing": self.smoothing}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class MacroF1(keras.metrics.F1Score):
+    """The mean over labels of F1 = 2 TP / (2 TP + FP + FN), of logits (B, L) against zeros and ones.
+
+    Args:
+        threshold: the probability from which on a label holds.
+    """
+
+    def __init__(self, threshold: float = 0.5, name: str = "macro_f1", **kwargs: Any):
+        super().__init__("macro", threshold, name=name, **kwargs)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        super().update_state(y_true, ops.sigmoid(y_pred), sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("average")
+        return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import keras
@@ -110,7 +111,8 @@ class ScanRNN(keras.layers.RNN):
         of_layer = {name: kwargs.pop(name) for name in _OF_LAYER if name in kwargs}
         shared = {name: of_layer[name] for name in ("dtype", "trainable") if name in of_layer}
         super().__init__(
-            self.cell_class(units, **kwargs, **shared),
+            # A name that does not depend on how many cells the process has made: weights are stored by it.
+            self.cell_class(units, name=_snake_case(self.cell_class.__name__), **kwargs, **shared),
             return_sequences=return_sequences,
             return_state=return_state,
             go_backwards=go_backwards,
@@ -183,3 +185,7 @@ _OF_LAYER = ("name", "dtype", "trainable", "autocast", "activity_regularizer", "
 def _first(mask: Any) -> Any:
     """Keras gives a list where the initial states came as inputs of their own."""
     return mask[0] if isinstance(mask, list | tuple) else mask
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
