@@ -12,6 +12,15 @@ from rnnzoo.layers.cells.base import probability
 from rnnzoo.layers.wrappers import CellWrapper
 
 
+def _counts_steps() -> bool:
+    # A seed generator cannot move on inside of JAX's loop: what differs from step to step must be a state of it.
+    return keras.backend.backend() == "jax"
+
+
+# Beyond these a number and the next are one.
+_LAST_WHOLE = {"bfloat16": 256, "float16": 2048, "float32": 2**24, "float64": 2**24}
+
+
 class _Noise(CellWrapper):
     def __init__(self, cell: Any, seed: int | None = None, **kwargs: Any):
         super().__init__(cell, **kwargs)
@@ -36,7 +45,8 @@ class ZoneoutCell(_Noise):
         rate: of all states, or one for each; the paper takes 0.05 for h and 0.5 for c of an LSTM.
         seed: of the noise.
 
-    State: the cell's. Cost of a step: the cell's and 2 multiply-adds a state value. Parallel form: none.
+    State: the cell's; on JAX also the step number, (B, 1). Cost of a step: the cell's and 2 multiply-adds a state
+    value. Parallel form: none.
 
     Raises:
         ValueError: it is no cell, a rate is outside of [0, 1), or there are not as many rates as states.
@@ -51,20 +61,56 @@ class ZoneoutCell(_Noise):
             raise ValueError(f"ZoneoutCell: expected one rate, or {count}, one for each state. Received: rate={rate}")
         for each in self.rates:
             probability(self, rate=each)
+        self._key: Any = None
+
+    @property
+    def state_size(self) -> Any:
+        """That of the cell; on JAX and the step number, 1."""
+        size = self.cell.state_size
+        return [*keras.tree.flatten(size), 1] if _counts_steps() else size
+
+    def get_initial_state(self, batch_size: Any = None) -> Any:
+        """That of the cell; on JAX and the step number, 0."""
+        states = super().get_initial_state(batch_size)
+        if not _counts_steps():
+            return states
+        return [*keras.tree.flatten(states), ops.zeros((batch_size, 1), self.compute_dtype)]
+
+    def get_dropout_mask(self, step_input: Any) -> Any:
+        super().get_dropout_mask(step_input)
+        if self._key is None and _counts_steps():
+            self._key = self.seed_generator.next()
+        return self._key
+
+    def reset_dropout_mask(self) -> None:
+        super().reset_dropout_mask()
+        self._key = None
 
     def call(self, inputs: Any, states: Any, training: bool | None = False) -> tuple[Any, Any]:
-        y, new = self.advance(inputs, states, training)
-        last, fresh = keras.tree.flatten(states), keras.tree.flatten(new)
-        mixed = [self._mix(*pair, training) for pair in zip(last, fresh, self.rates, strict=True)]
-        return mixed[0] if y is fresh[0] else y, keras.tree.pack_sequence_as(new, mixed)
+        last = keras.tree.flatten(states)
+        counts = [last.pop()] if _counts_steps() else []
+        inner = keras.tree.pack_sequence_as(self.cell.state_size, last) if counts else states
+        y, new = self.advance(inputs, inner if keras.tree.is_nested(inner) else [inner], training)
+        fresh, mixed = keras.tree.flatten(new), []
+        for number, pair in enumerate(zip(last, fresh, self.rates, strict=True)):
+            mixed.append(self._mix(*pair, self._noise(pair[1], number, counts) if training else None))
+        y = mixed[0] if y is fresh[0] else y
+        return y, [*mixed, (counts[0] + 1) % _LAST_WHOLE[y.dtype.name]] if counts else keras.tree.pack_sequence_as(
+            new, mixed
+        )
 
-    def _mix(self, last: Any, new: Any, rate: float, training: bool | None) -> Any:
-        if not rate:
-            return new
-        if not training:
-            return new + rate * (last - new)
-        keep = keras.random.uniform(ops.shape(new), seed=self.seed_generator) < rate
-        return ops.where(keep, last, new)
+    def _mix(self, last: Any, new: Any, rate: float, noise: Any) -> Any:
+        return new + rate * (last - new) if noise is None else ops.where(noise < rate, last, new)
+
+    def _noise(self, like: Any, number: int, counts: list[Any]) -> Any:
+        """Uniform in [0, 1), other at each step and for each state."""
+        if not counts:
+            return keras.random.uniform(ops.shape(like), seed=self.seed_generator)
+        import jax
+
+        step = len(self.rates) * ops.cast(counts[0][0, 0], "int32") + number
+        key = jax.random.fold_in(jax.random.wrap_key_data(self.get_dropout_mask(like)), step)
+        return jax.random.uniform(key, like.shape)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rate": self.rate}

@@ -27,9 +27,10 @@ def highway(w, x, states):
 
 
 def zoneout(w, x, states):
-    _, new = lstm(w, x, states)
-    h, c = (rate * old + (1 - rate) * s for rate, old, s in zip((0.05, 0.5), states, new, strict=True))
-    return h, [h, c]
+    h, c, *step = states  # on JAX the wrapper counts its steps
+    _, new = lstm(w, x, [h, c])
+    h, c = 0.05 * h + 0.95 * new[0], 0.5 * c + 0.5 * new[1]
+    return h, [h, c, *step]
 
 
 SQUARE = {"input_shape": (3, 7, 4)}

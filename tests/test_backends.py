@@ -1,0 +1,40 @@
+"""The cells and wrappers on Keras's other backends, each in a process of its own."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+# Some properties of some cells; what is slow examines the rest of them.
+QUICK = "test_case and (lstm-all or gru-reset-before or wrappers-nested)"
+WHOLE = "test_case and (elman or irnn or lstm or gru or indrnn or fast or residual or highway or zoneout or dropout)"
+
+
+@pytest.fixture(params=["jax", "torch"])
+def other(request):
+    """Runs Python under another backend; skips where it is not installed."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed: pip install 'rnnzoo[backends]'")
+
+    def run(*arguments):
+        environment = {**os.environ, "KERAS_BACKEND": request.param}
+        done = subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=HERE.parent
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return run
+
+
+def test_noisy_cells_train_and_infer_exactly(other):
+    assert " -> " in other(HERE / "layer_training.py")
+
+
+@pytest.mark.parametrize("which", [QUICK, pytest.param(WHOLE, marks=pytest.mark.slow)], ids=["quick", "whole"])
+def test_cases_hold(other, which):
+    assert " passed" in other("-m", "pytest", "-k", which, HERE / "test_layer_cases.py")
