@@ -178,9 +178,12 @@ class Engine:
 
     def reset(self) -> None:
         """Run the signature that gives internal state its initial values."""
-        if self._reset is None:
-            self._reset = self.interpreter.get_signature_runner("reset")
-        self._reset()
+        try:
+            if self._reset is None:
+                self._reset = self.interpreter.get_signature_runner("reset")
+            self._reset()
+        except (ValueError, RuntimeError) as error:
+            raise _failed(error) from error
 
 
 class EnginePool:
