@@ -56,6 +56,8 @@ class MacroF1(keras.metrics.F1Score):
         super().__init__("macro", threshold, name=name, **kwargs)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        # A data pipeline may not say how many labels there are.
+        y_true = ops.reshape(y_true, (-1, y_pred.shape[-1]))
         super().update_state(y_true, ops.sigmoid(y_pred), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
