@@ -195,8 +195,8 @@ class Attend(keras.layers.Layer):
                 nearness = ops.exp(-2.0 * ops.square(distance / self.window))
         if seen is not None:
             scores = scores * seen + HIDDEN * (1.0 - seen)
-        # keras.ops warns of a softmax over one position, which a short source is.
-        weights = keras.activations.softmax(scores, axis=-1)
+        # Keras warns of a softmax over one position, which a short source is.
+        weights = ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)
         # Where all is hidden, the softmax is uniform: no weight may reach what is not there.
         for factor in (seen, nearness):
             weights = weights if factor is None else weights * factor

@@ -93,7 +93,7 @@ class WholeRule(Rule):
         if kind_of(op) in _RECURRENT:
             initial = [item.value for item in values if item is not args[0] and item is not given]
             outputs = _recurrent(op, first.value, first.counted, env, initial)
-        elif type(op) is layers.Bidirectional:
+        elif kind_of(op) is layers.Bidirectional:
             outputs = _bidirectional(op, first.value, first.counted, env)
         elif type(op) in _POOLING:
             outputs = _pool(op, first.value, exists, first.counted)
