@@ -145,7 +145,7 @@ def _plan(found: dict[str, Any]) -> list[list[Any]]:
     rows = []
     for row in found["plan"]:
         states = ", ".join(f"{name} {_cell(shape)}" for name, shape in row["states"].items())
-        kind = "alignment" if row["kind"] == "NoneType" else row["kind"]
+        kind = row["kind"]
         rows.append([row["name"], kind, row["shape"], row["rate"], row["delay"], states])
     return rows
 

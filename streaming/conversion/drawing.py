@@ -89,7 +89,7 @@ def _graph(found: dict[str, Any]) -> dict[str, _Node]:
         nodes["in:" + info["name"]] = _Node("input", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", form))
     rows = {row["name"]: row for row in found["plan"]}
     for name, row in rows.items():
-        kind = "delay" if row["kind"] == "NoneType" else "state" if row["states"] else "plain"
+        kind = "delay" if row["kind"] == "Alignment" else "state" if row["states"] else "plain"
         nodes[name] = _Node(kind, _lines(row))
     for name, row in rows.items():
         for source in row.get("inputs", []):
@@ -110,16 +110,15 @@ def _graph(found: dict[str, Any]) -> dict[str, _Node]:
 
 
 def _ends(nodes: dict[str, _Node], rows: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> list[str]:
-    """The layers that make the outputs: Keras names an output as its layer; else the layers that feed no other."""
+    """The layers that make the outputs; in files that do not say so, the layers that feed no other."""
     last = [name for name in rows if not nodes[name].after]
-    named = [next((n for n in rows if n == o["name"] or n.endswith("/" + o["name"])), "") for o in outputs]
+    named = [next((n for n, row in rows.items() if o["name"] in row.get("outputs", [])), "") for o in outputs]
     if all(named):
         return named
     return last if len(last) >= len(outputs) else list(rows)[-len(outputs) :]
 
 
 def _lines(row: dict[str, Any]) -> tuple[str, str, str]:
-    kind = "alignment" if row["kind"] == "NoneType" else row["kind"]
     text = "whole" if row["rate"] == "static" else f"rate {row['rate']}"
     if row["running"]:
         text += " · running"
@@ -128,7 +127,7 @@ def _lines(row: dict[str, Any]) -> tuple[str, str, str]:
     if row["states"]:
         values = sum(math.prod(shape) for shape in row["states"].values())
         text += f" · state {values:,}"
-    return row["name"], f"{kind}  {_shape(row['shape'])}", text
+    return row["name"], f"{row['kind']}  {_shape(row['shape'])}", text
 
 
 def _shape(shape: Sequence[int]) -> str:

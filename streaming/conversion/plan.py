@@ -113,7 +113,8 @@ class Plan:
     def table(self) -> list[dict[str, Any]]:
         """One row a call, for `streaming inspect`: name, kind, inputs, shape, delay, and the sizes of its states.
 
-        `inputs` are the names of the calls and of the inputs of the model that it takes.
+        `inputs` are the names of the calls and of the inputs of the model that it takes, `outputs` those of the
+        outputs of the model that it makes.
         """
         made = {id(signal): name for name, signal in [*self.inputs.items(), *self.encoded.items()]}
         for step in (*self.whole, *self.steps):
@@ -125,7 +126,8 @@ class Plan:
             for signal in keras.tree.flatten(step.outputs)[:1]:
                 delay = signal.timeline.first if signal.timeline else 0
                 states = {name: list(spec.shape) for name, spec in step.rule.states.items()}
-                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "inputs": inputs}
+                ends = [name for name, end in self.outputs.items() if end in keras.tree.flatten(step.outputs)]
+                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "inputs": inputs, "outputs": ends}
                 rate = str(signal.timeline.rate) if signal.timeline else "static"
                 rows.append(
                     {
