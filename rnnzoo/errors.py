@@ -15,3 +15,7 @@ class DataError(RnnzooError, ValueError):
 
 class Diverged(RnnzooError, ValueError):
     """Training stopped because the loss is no longer a number."""
+
+
+class HubError(RnnzooError, ValueError):
+    """A pretrained model cannot be had, or what came is not what was announced."""

@@ -1,0 +1,22 @@
+"""Pretrained models: a manifest that says what there is, and downloads that end whole or not at all.
+
+Neither TensorFlow nor Keras is imported here. Nothing that is downloaded can run code: configurations are typed YAML,
+weights are safetensors, encoders text and JSON, and streaming models TFLite.
+"""
+
+from rnnzoo.hub.cache import Cache, cache_root
+from rnnzoo.hub.download import download, download_all, read_manifest
+from rnnzoo.hub.manifest import BundleInfo, FileInfo, Manifest, dump_manifest, parse_manifest
+
+__all__ = [
+    "BundleInfo",
+    "Cache",
+    "FileInfo",
+    "Manifest",
+    "cache_root",
+    "download",
+    "download_all",
+    "dump_manifest",
+    "parse_manifest",
+    "read_manifest",
+]

@@ -1,0 +1,244 @@
+"""The cache: revisions of bundles in folders that are absent or right.
+
+    manifest.yaml                        the last manifest that was accepted, for work without a network
+    bundles/NAME/REVISION/               the files of a bundle, put there by one rename
+    bundles/NAME/REVISION.yaml           what they have to be; the revision is a hash of it
+    bundles/NAME/.REVISION.*.part/       a download in progress, or one that was interrupted
+
+No process writes into a folder that another one may read or write, so that nothing depends on locks. Those only keep
+processes that want the same bundle from downloading it more than once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rnnzoo.errors import HubError
+from rnnzoo.hub.manifest import BundleInfo, Manifest, dump_manifest, hash_file, parse_manifest
+from rnnzoo.runs import publish
+
+_LOCK_SECONDS = 120.0
+_LOCK_POLL = 0.05
+_REVISION = re.compile(r"[0-9a-f]{16}")
+
+
+def cache_root() -> Path:
+    """RNNZOO_CACHE, else `rnnzoo` in XDG_CACHE_HOME, else `~/.cache/rnnzoo`."""
+    if own := os.environ.get("RNNZOO_CACHE"):
+        return Path(own).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "rnnzoo"
+
+
+class Cache:
+    """The bundles in a folder. `root`: None takes `cache_root()`."""
+
+    def __init__(self, root: Path | None = None):
+        self.root = cache_root() if root is None else root
+
+    @property
+    def manifest_path(self) -> Path:
+        """The last manifest that was accepted."""
+        return self.root / "manifest.yaml"
+
+    def folder(self, bundle: BundleInfo) -> Path:
+        """Where a bundle is or would be."""
+        return self._place(bundle.name) / bundle.revision
+
+    def problem(self, bundle: BundleInfo) -> str | None:
+        """What is wrong with a cached bundle, by the hash of every file; None where nothing is."""
+        return wrong_with(self.folder(bundle), bundle)
+
+    def entries(self) -> list[BundleInfo]:
+        """The bundles that say they are here, the newest first of each name."""
+        found = []
+        for path in self._entry_files():
+            with contextlib.suppress(HubError, OSError):
+                (bundle,) = parse_manifest(path.read_bytes(), str(path)).bundles.values()
+                if path == self._entry(bundle) and self.folder(bundle).is_dir():
+                    found.append(bundle)
+        return sorted(found, key=lambda bundle: (bundle.name, -self.folder(bundle).stat().st_mtime_ns))
+
+    @contextlib.contextmanager
+    def staging(self, bundle: BundleInfo) -> Iterator[Path]:
+        """A folder of this process alone, with what earlier attempts have left; removed where nothing is worth keeping.
+
+        It has `files`, the content, and `tags`, what servers have said of it.
+        """
+        place = self._place(bundle.name)
+        place.mkdir(parents=True, exist_ok=True)
+        if not place.resolve().is_relative_to(self.root.resolve()):
+            raise HubError(f"{place} leads out of the cache; remove that link")
+        with _turn(place / f".{bundle.revision}.lock"):
+            part = Path(tempfile.mkdtemp(dir=place, prefix=self._prefix(bundle), suffix=".part"))
+            for name in ("files", "tags"):
+                (part / name).mkdir()
+            self._adopt(bundle, part)
+            try:
+                yield part
+            except OSError:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+
+    def publish(self, bundle: BundleInfo, part: Path) -> Path:
+        """Put the content of a staging folder in its place, if it is what it has to be.
+
+        Raises:
+            HubError: it is not.
+        """
+        folder, files = self.folder(bundle), part / "files"
+        if wrong := wrong_with(files, bundle):
+            raise HubError(f"{bundle.name}: {wrong} after the download; try again")
+        self.write(self._entry(bundle), dump_manifest(Manifest(0, {bundle.name: bundle})).encode())
+        if wrong_with(folder, bundle):
+            publish(files, folder)
+        self._sweep(bundle)
+        return folder
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a small file whole or not at all, on the disk before it has its name."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def prune(self, keep: Iterator[BundleInfo] | list[BundleInfo]) -> int:
+        """Remove all bundles but some, and whatever interrupted downloads have left; returns the bytes freed."""
+        kept = {path for bundle in keep for path in (self.folder(bundle), self._entry(bundle))}
+        freed = 0
+        for place in self._places():
+            for path in sorted(place.iterdir()):
+                if path not in kept:
+                    freed += _size(path)
+                    _remove(path)
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        return freed
+
+    def _place(self, name: str) -> Path:
+        return self.root / "bundles" / name
+
+    def _places(self) -> list[Path]:
+        base = self.root / "bundles"
+        return [path for path in sorted(base.iterdir()) if _is_folder(path)] if _is_folder(base) else []
+
+    def _entry(self, bundle: BundleInfo) -> Path:
+        return self._place(bundle.name) / f"{bundle.revision}.yaml"
+
+    def _entry_files(self) -> list[Path]:
+        files = [path for place in self._places() for path in sorted(place.glob("*.yaml"))]
+        return [path for path in files if _REVISION.fullmatch(path.stem)]
+
+    def _prefix(self, bundle: BundleInfo) -> str:
+        return f".{bundle.revision}.{os.getpid()}."
+
+    def _parts(self, bundle: BundleInfo) -> list[Path]:
+        return sorted(self._place(bundle.name).glob(f".{bundle.revision}.*.part"))
+
+    def _adopt(self, bundle: BundleInfo, part: Path) -> None:
+        """Copy what other attempts have; their own folders are theirs, unless nobody is left to use them."""
+        for other in self._parts(bundle):
+            if other == part or not _is_folder(other):
+                continue
+            for kind in ("files", "tags"):
+                for file in bundle.files:
+                    with contextlib.suppress(OSError):
+                        _copy_longer(other / kind / file.name, part / kind / file.name)
+            if not _alive(other):
+                shutil.rmtree(other, ignore_errors=True)
+
+    def _sweep(self, bundle: BundleInfo) -> None:
+        for path in self._parts(bundle):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def wrong_with(folder: Path, bundle: BundleInfo) -> str | None:
+    """The first difference between a folder and what a bundle has to be; None where there is none."""
+    if not _is_folder(folder):
+        return "it is not there"
+    try:
+        if surplus := {path.name for path in folder.iterdir()} - {file.name for file in bundle.files}:
+            return f"{min(surplus)} does not belong to it"
+        for file in bundle.files:
+            path = folder / file.name
+            # A link has the size of its target's name: whatever it leads to, it is none of the files.
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
+                return f"{file.name} is no file of {file.size} bytes"
+            if hash_file(path) != file.sha256:
+                return f"{file.name} has another SHA-256"
+    except OSError as error:
+        return f"{Path(error.filename or folder).name} cannot be read ({error.strerror})"
+    return None
+
+
+@contextlib.contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """Wait while another process downloads the same; not for ever, and not where locks do nothing."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with path.open("wb") as file:
+        end = time.monotonic() + _LOCK_SECONDS
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_LOCK_POLL)
+            except OSError:
+                break
+            else:
+                break
+        yield
+
+
+def _copy_longer(source: Path, target: Path) -> None:
+    if source.is_file() and not source.is_symlink():
+        have = target.stat().st_size if target.exists() else 0
+        if source.stat().st_size > have:
+            shutil.copyfile(source, target)
+
+
+def _alive(part: Path) -> bool:
+    try:
+        os.kill(int(part.name.split(".")[2]), 0)
+    except (ValueError, IndexError, ProcessLookupError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _size(path: Path) -> int:
+    if not _is_folder(path):
+        return path.lstat().st_size
+    return sum(item.lstat().st_size for item in path.rglob("*") if not item.is_dir())
+
+
+def _remove(path: Path) -> None:
+    if _is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink()

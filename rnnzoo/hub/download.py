@@ -1,0 +1,248 @@
+"""From a name to a folder in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnzoo.errors import HubError
+from rnnzoo.hub import signing
+from rnnzoo.hub.cache import Cache
+from rnnzoo.hub.manifest import FORMAT, MAX_MANIFEST_BYTES, BundleInfo, FileInfo, Manifest, parse_manifest
+from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, base_urls, is_local, join
+from rnnzoo.hub.transfer import fetch_file, fetch_small
+
+_WORKERS = 8
+_PINNED = re.compile(r"(?P<name>[^@]+)@(?P<revision>[0-9a-f]{4,16})")
+_NO = ("", "0", "false", "no")
+
+# (file of a bundle, bytes that are there)
+Watcher = Callable[[BundleInfo, FileInfo, int], None]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A manifest, and the addresses below which the bundles are; none: only the cache may be read."""
+
+    manifest: Manifest
+    bases: tuple[str, ...]
+
+
+def is_offline() -> bool:
+    """Whether RNNZOO_OFFLINE forbids to open a socket."""
+    return os.environ.get("RNNZOO_OFFLINE", "").lower() not in _NO
+
+
+def download(name: str) -> Path:
+    """The folder of a pretrained model, downloaded where it is not cached yet, and verified in any case.
+
+    Args:
+        name: such as `tagger-en-ewt-stream`; `NAME@REVISION` takes that revision and no other.
+
+    Raises:
+        HubError: the name or revision is unknown, no source can be reached, what came is not what the manifest
+            says, or the cache cannot be written.
+    """
+    pinned = _PINNED.fullmatch(name)
+    if pinned and (found := _cached(Cache(), pinned["name"], pinned["revision"])):
+        return found
+    (folder,) = download_all(name, progress=False) if "*" not in name else [None]
+    if folder is None:
+        raise HubError(f"expected the name of one model; received {name!r}: use `rnnzoo download {name!r}`")
+    return folder
+
+
+def download_all(pattern: str, *, progress: bool = True, cache: Cache | None = None) -> list[Path]:
+    """The folders of all models that a name or a pattern means; `progress` draws a bar on a terminal.
+
+    Raises:
+        HubError: as `download`.
+    """
+    cache = Cache() if cache is None else cache
+    catalogue = read_catalogue(cache)
+    bundles = [_checked(bundle) for bundle in _chosen(catalogue, cache, pattern)]
+    wanted = [bundle for bundle in bundles if cache.problem(bundle)]
+    if wanted and not catalogue.bases:
+        raise HubError(
+            f"{wanted[0].name} is not in the cache {cache.root}, and RNNZOO_OFFLINE allows no download: unset it once, "
+            "or set RNNZOO_URL to a folder (file:///...)"
+        )
+    with _bar(wanted if progress else []) as watch:
+        for bundle in wanted:
+            _bring(bundle, catalogue.bases, cache, watch)
+    return [cache.folder(bundle) for bundle in bundles]
+
+
+def read_manifest(cache: Cache | None = None) -> Manifest:
+    """What the configured source offers; without a network, what it offered last."""
+    return read_catalogue(Cache() if cache is None else cache).manifest
+
+
+def read_catalogue(cache: Cache) -> Catalogue:
+    """The manifest of the first source that has an acceptable one, and where its bundles are.
+
+    Raises:
+        HubError: no source has one; the error lists what each did.
+    """
+    urls = base_urls()
+    offline = is_offline()
+    usable = [url for url in urls if is_local(url) or not offline]
+    if not usable:
+        return Catalogue(_last_manifest(cache), ())
+    tried, found = [], []
+    manifest = None
+    for base in usable:
+        try:
+            data, where, folder = _fetch_manifest(base)
+            read = _accept(cache, base, data, where)
+        except (Unavailable, HubError) as error:
+            tried.append(f"{base} ({error})" if isinstance(error, Unavailable) else str(error))
+            continue
+        manifest = read if manifest is None else manifest
+        found.append(folder)
+    if manifest is None:
+        has = f"has {len(cache.entries())} bundles" if cache.manifest_path.is_file() else "holds no manifest yet"
+        raise HubError(
+            f"no list of models: tried {'; '.join(tried)}. Check RNNZOO_URL and the network; RNNZOO_OFFLINE=1 works "
+            f"from the cache {cache.root}, which {has}"
+        )
+    return Catalogue(manifest, tuple(found))
+
+
+def _fetch_manifest(base: str) -> tuple[bytes, str, str]:
+    """The manifest, its address and that of the bundles; raises Unavailable."""
+    for path, bundles in LAYOUTS:
+        url = join(base, path)
+        with contextlib.suppress(Missing):
+            return fetch_small(url, MAX_MANIFEST_BYTES), url, join(base, bundles)
+    raise Unavailable("has no manifest")
+
+
+def _accept(cache: Cache, base: str, data: bytes, where: str) -> Manifest:
+    """Check a manifest's signature and age, and keep it; raises HubError or Unavailable."""
+    key, signature = signing.public_key(), b""
+    if key:
+        try:
+            signature = fetch_small(where + signing.SUFFIX, 200)
+        except Missing:
+            raise HubError(f"{where} is not signed, and a public key is configured; take another mirror") from None
+        signing.verify(data, signature, key, where)
+    manifest = parse_manifest(data, where)
+    seen_path = cache.root / "seen.json"
+    seen, origin = _read_seen(seen_path), f"key {key}" if key else base
+    # A folder is under its user's hand: who goes back there means to.
+    if (key or not is_local(base)) and manifest.serial < seen.get(origin, 0):
+        raise HubError(
+            f"{where} went back from serial {seen[origin]} to {manifest.serial}: the server is behind or was tampered "
+            f"with. Take another mirror; to accept it, remove {seen_path}"
+        )
+    # A full or read-only disk matters where something has to be downloaded, and is an error there.
+    with contextlib.suppress(OSError):
+        if not cache.manifest_path.is_file() or cache.manifest_path.read_bytes() != data:
+            cache.write(cache.manifest_path, data)
+        if key:
+            cache.write(cache.manifest_path.with_name("manifest.yaml.sig"), signature)
+        if seen.get(origin) != manifest.serial:
+            cache.write(seen_path, json.dumps(seen | {origin: manifest.serial}, indent=1).encode())
+    return manifest
+
+
+def _read_seen(path: Path) -> dict[str, int]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in found.items() if type(value) is int} if isinstance(found, dict) else {}
+
+
+def _last_manifest(cache: Cache) -> Manifest:
+    path = cache.manifest_path
+    try:
+        data = path.read_bytes()
+        if key := signing.public_key():
+            signing.verify(data, path.with_name("manifest.yaml.sig").read_bytes(), key, str(path))
+    except OSError as error:
+        raise HubError(
+            f"RNNZOO_OFFLINE is set, and the cache {cache.root} holds no manifest yet ({error.strerror}): run "
+            "`rnnzoo download` once with a network, or set RNNZOO_URL to a folder (file:///...)"
+        ) from None
+    return parse_manifest(data, str(path))
+
+
+def _chosen(catalogue: Catalogue, cache: Cache, pattern: str) -> list[BundleInfo]:
+    pinned = _PINNED.fullmatch(pattern)
+    if not pinned:
+        return catalogue.manifest.match(pattern)
+    (bundle,) = catalogue.manifest.match(pinned["name"])
+    if bundle.revision.startswith(pinned["revision"]):
+        return [bundle]
+    kept = [one.revision for one in cache.entries() if one.name == bundle.name]
+    raise HubError(
+        f"revision {pinned['revision']} of {bundle.name} is gone: the source has {bundle.revision}, the cache "
+        f"{', '.join(kept) or 'none'}. Use `rnnzoo download {bundle.name}`, or RNNZOO_URL with a mirror that kept it"
+    )
+
+
+def _cached(cache: Cache, name: str, revision: str) -> Path | None:
+    found = [one for one in cache.entries() if one.name == name and one.revision.startswith(revision)]
+    return cache.folder(_checked(found[0])) if found and cache.problem(found[0]) is None else None
+
+
+def _checked(bundle: BundleInfo) -> BundleInfo:
+    if bundle.format > FORMAT:
+        raise HubError(
+            f"{bundle.name} is a bundle of format {bundle.format}, made by a newer version; this one reads up to "
+            f"{FORMAT}: pip install --upgrade rnnzoo"
+        )
+    return bundle
+
+
+def _bring(bundle: BundleInfo, bases: tuple[str, ...], cache: Cache, watch: Watcher) -> None:
+    try:
+        with cache.staging(bundle) as part:
+            if cache.problem(bundle) is None:  # another process has been here while this one waited
+                return
+
+            def fetch(file: FileInfo) -> None:
+                urls = [join(base, f"{bundle.name}/{file.name}") for base in bases]
+                target = part / "files" / file.name
+                fetch_file(urls, file, target, part / "tags" / file.name, lambda done: watch(bundle, file, done))
+
+            with ThreadPoolExecutor(_WORKERS) as pool:
+                list(pool.map(fetch, bundle.files))
+            cache.publish(bundle, part)
+    except OSError as error:
+        # Who finishes first removes what others have of the same; then there is nothing left to do.
+        if cache.problem(bundle):
+            raise HubError(
+                f"cannot write the cache {cache.root} ({error.strerror}); free or allow {bundle.size / 1e6:.1f} MB "
+                "there, or set RNNZOO_CACHE to another folder"
+            ) from error
+
+
+@contextlib.contextmanager
+def _bar(bundles: list[BundleInfo]) -> Iterator[Watcher]:
+    if not bundles or not sys.stderr.isatty():
+        yield lambda bundle, file, done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        tasks = {bundle.name: shown.add_task(bundle.name, total=bundle.size) for bundle in bundles}
+        there: dict[tuple[str, str], int] = {}
+
+        def watch(bundle: BundleInfo, file: FileInfo, done: int) -> None:
+            there[bundle.name, file.name] = done
+            total = sum(count for (name, _), count in list(there.items()) if name == bundle.name)
+            shown.update(tasks[bundle.name], completed=total)
+
+        yield watch
