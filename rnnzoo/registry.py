@@ -48,6 +48,12 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.classifier:build_classifier",
         problem="rnnzoo.problems.classifier:ClassifierProblem",
     ),
+    "keyword_spotter": _Topology(
+        data={"audio": "rnnzoo.data.config:AudioConfig"},
+        model="rnnzoo.models.config:AudioModelConfig",
+        builder="rnnzoo.models.keyword_spotter:build_keyword_spotter",
+        problem="rnnzoo.problems.keyword_spotter:KeywordSpotterProblem",
+    ),
     "language_model": _Topology(
         data={"text": "rnnzoo.data.config:TextConfig"},
         model="rnnzoo.models.config:LanguageModelConfig",

@@ -107,6 +107,48 @@ class TextConfig(DataConfig):
             raise ConfigError(f"data.window is at least 1 step; received {self.window}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AudioConfig(DataConfig):
+    """Recordings, as log-mel features.
+
+    Args:
+        input: `audio`.
+        sample_rate: samples a second of the recordings.
+        frame_length, frame_step, fft_length: in samples.
+        num_mels: features of a frame.
+        low_hz, high_hz: range of the features.
+        window: frames of a training window; the state is carried from window to window.
+        pause: longest silence between two recordings of a training stream, in seconds.
+        speed: recordings are played faster or slower by up to this share, in training.
+        noise: deviation of the loudest noise that is added in training; samples lie in -1 .. 1.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    input: Literal["audio"] = "audio"
+    sample_rate: int = 8000
+    frame_length: int = 256
+    frame_step: int = 128
+    fft_length: int = 256
+    num_mels: int = 40
+    low_hz: float = 60.0
+    high_hz: float = 3800.0
+    window: int = 128
+    pause: float = 0.5
+    speed: float = 0.15
+    noise: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ConfigError(f"data.window is at least 1 frame; received {self.window}")
+        if not (self.pause >= 0 and 0 <= self.speed < 1 and self.noise >= 0):
+            raise ConfigError(
+                "data.pause and data.noise are at least 0, data.speed is at least 0 and below 1; received "
+                f"pause={self.pause}, speed={self.speed}, noise={self.noise}"
+            )
+
+
 def _check_threshold(threshold: float) -> None:
     if not 0 < threshold < 1:
         raise ConfigError(f"data.threshold is a probability between 0 and 1; received {threshold}")

@@ -144,6 +144,35 @@ class LanguageModelConfig:
             raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
 
+@dataclass(frozen=True)
+class AudioModelConfig:
+    """A model over log-mel features that says something after every frame.
+
+    Args:
+        conv_units: outputs of the first, causal convolution.
+        conv_width: frames that it sees.
+        cell: the recurrent cell.
+        units: width of each recurrent layer.
+        layers: recurrent layers.
+        dropout: rate after each layer, in training.
+
+    Raises:
+        ConfigError: the cell is unknown, or there is no layer.
+    """
+
+    conv_units: int = 96
+    conv_width: int = 5
+    cell: Cell = "gru"
+    units: int = 128
+    layers: int = 2
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check_cell(self.cell)
+        if self.layers < 1:
+            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
+
+
 def _check_cell(cell: str) -> None:
     if cell not in get_args(Cell):
         raise ConfigError(f"model.cell is one of {', '.join(get_args(Cell))}; received {cell!r}")

@@ -1,0 +1,121 @@
+"""Recordings as log-mel features, and streams of recordings with pauses and noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from rnnzoo.data.config import AudioConfig
+from rnnzoo.errors import DataError
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.audio import LogMel
+from streaming.runtime.text import Vocabulary
+
+_FILE, _LABELS = "audio.json", "labels.txt"
+# Recordings that tell the mean and deviation of the features.
+_MEASURED = 500
+
+
+@dataclass(frozen=True)
+class AudioEncoder:
+    """Samples (N,) to `features` (T, M), and names for the outputs.
+
+    Args:
+        definition: what a feature is; the device makes the same.
+        mean, scale: of each feature in the training split; the model brings them to 0 and 1.
+        labels: what the model's outputs are called, in their order.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("features",)
+    definition: LogMel
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    labels: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, train: Sequence[np.ndarray], config: AudioConfig, labels: Iterable[str]) -> AudioEncoder:
+        """By the recordings of the training split.
+
+        Raises:
+            DataError: the configuration describes no features.
+        """
+        names = ("sample_rate", "frame_length", "frame_step", "fft_length", "num_mels", "low_hz", "high_hz")
+        try:
+            definition = LogMel(**{name: getattr(config, name) for name in names})
+        except InputError as error:
+            raise DataError(f"the data section describes no features: {error}") from error
+        rows = np.concatenate([definition(samples) for samples in train[:: max(1, len(train) // _MEASURED)]])
+        mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+        return cls(definition, tuple(mean.tolist()), tuple(scale.tolist()), tuple(labels))
+
+    @property
+    def task(self) -> dict[str, Any]:
+        """The part of a task's description that tells a device what a feature is."""
+        return {"sample_rate": self.definition.sample_rate, "features": asdict(self.definition)}
+
+    def encode(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+        """`features` (T, M) of float32."""
+        return {"features": self.definition(samples)}
+
+    def to_files(self) -> dict[str, bytes]:
+        """The encoder as named files, for a saved run or an artifact."""
+        settings = {"definition": asdict(self.definition), "mean": self.mean, "scale": self.scale}
+        return {_FILE: json.dumps(settings).encode(), _LABELS: Vocabulary(self.labels).to_bytes()}
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> AudioEncoder:
+        """Read what `to_files` wrote; raises ArtifactError where it is missing or damaged."""
+        try:
+            found = json.loads(files[_FILE])
+            mean, scale = (tuple(map(float, found[name])) for name in ("mean", "scale"))
+            labels = Vocabulary.from_bytes(files[_LABELS]).entries
+            return cls(LogMel(**found["definition"]), mean, scale, labels)
+        except (ValueError, KeyError, TypeError, InputError) as error:
+            raise ArtifactError(
+                f"{_FILE} or {_LABELS} is missing or damaged ({error}); take both of one run"
+            ) from error
+
+
+class Segment(NamedTuple):
+    """Where a recording lies in a stream, in samples, and which it is."""
+
+    begin: int
+    end: int
+    number: int
+
+
+def compose(
+    clips: Sequence[np.ndarray], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Segment]]:
+    """One signal of recordings with pauses between them, played at other speeds and loudnesses, in noise.
+
+    Args:
+        clips: recordings of float32 samples.
+        order: numbers of those to take.
+        config: pauses, speeds, noise.
+        rng: chance.
+
+    Returns:
+        The signal (N,) of float32, and where each recording lies in it.
+    """
+    parts: list[np.ndarray] = []
+    segments, at = [], 0
+    for number in order:
+        pause = np.zeros(int(rng.uniform(0, config.pause) * config.sample_rate), np.float32)
+        clip = stretched(clips[number], 1 + rng.uniform(-config.speed, config.speed)) * rng.uniform(0.5, 1.5)
+        segments.append(Segment(at + len(pause), at + len(pause) + len(clip), int(number)))
+        at += len(pause) + len(clip)
+        parts += [pause, clip]
+    signal = np.concatenate(parts)
+    noise = rng.uniform(0, config.noise) * rng.standard_normal(len(signal), np.float32)
+    return (signal + noise).astype(np.float32), segments
+
+
+def stretched(samples: np.ndarray, factor: float) -> np.ndarray:
+    """Samples played `factor` times as fast, by linear interpolation: pitch changes too, as between speakers."""
+    count = max(1, round(len(samples) / factor))
+    return np.interp(np.arange(count) * factor, np.arange(len(samples)), samples).astype(np.float32)

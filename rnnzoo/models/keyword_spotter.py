@@ -1,0 +1,31 @@
+"""Which keyword is heard, after every frame of a signal."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from rnnzoo.data.audio import AudioEncoder
+from rnnzoo.models.config import AudioModelConfig
+from rnnzoo.models.recurrent import recurrent_layer
+
+
+def build_keyword_spotter(config: AudioModelConfig, encoder: AudioEncoder) -> keras.Model:
+    """Normalized log-mel features, a causal convolution, recurrent layers, logits after every frame.
+
+    Args:
+        config: sizes.
+        encoder: what a feature is, its mean and scale, labels L.
+
+    Returns:
+        A functional model; input `features` (B, T, M), output logits (B, T, L).
+    """
+    features = keras.Input((None, encoder.definition.num_mels), name="features")
+    x = keras.layers.Normalization(mean=encoder.mean, variance=np.square(encoder.scale), name="normalized")(features)
+    x = keras.layers.Conv1D(config.conv_units, config.conv_width, padding="causal", activation="relu", name="conv")(x)
+    x = keras.layers.Dropout(config.dropout, name="conv_dropout")(x)
+    for i in range(config.layers):
+        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
+    return keras.Model({"features": features}, logits, name="keyword_spotter")

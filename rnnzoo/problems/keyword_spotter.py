@@ -1,0 +1,176 @@
+"""Keywords in a signal that never ends: trained on streams, with a state that is carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.data.audio import AudioEncoder, Segment, compose
+from rnnzoo.data.batching import collate
+from rnnzoo.data.config import AudioConfig
+from rnnzoo.data.datasets import Example
+from rnnzoo.errors import DataError
+from rnnzoo.problems.base import Batch, mean
+from rnnzoo.problems.labels import LabelProblem
+from streaming.runtime.decoding import softmax
+from streaming.runtime.tasks import KeywordSpotter, task_for
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.data.batching import Arrays
+    from streaming.runtime.model import StreamingModel
+
+BACKGROUND = "_background_"
+# A keyword is known from this share of it on, and still said for some seconds after it.
+_KNOWN, _AFTER = 0.5, 0.2
+# Silence after a recording before the decision on it, in seconds; and what a decision is smoothed over.
+_TAIL, _SMOOTHING = 0.3, 0.1
+
+
+class KeywordSpotterProblem(LabelProblem):
+    """Samples in, after each frame the logits of keywords and of the background out."""
+
+    topology = "keyword_spotter"
+    kinds = ("audio-label",)
+
+    @classmethod
+    def fit_encoder(cls, train: Sequence[Example], config: AudioConfig) -> AudioEncoder:
+        labels = sorted({label for _, label in train})
+        return AudioEncoder.fit([samples for samples, _ in train], config, (BACKGROUND, *labels))
+
+    @classmethod
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> AudioEncoder:
+        return AudioEncoder.from_files(files)
+
+    @classmethod
+    def task(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
+        return {
+            "kind": "keyword_spotter",
+            "labels": len(encoder.labels),
+            "background": [BACKGROUND],
+            "smoothing": _SMOOTHING,
+            "threshold": 0.6,
+            "refractory": 0.3,
+            **encoder.task,
+        }
+
+    def encode(self, example: Example) -> Arrays:
+        """Features of a recording and of the silence after it; the target is its label's number."""
+        samples, label = example
+        tail = np.zeros(int(_TAIL * self.config.sample_rate), np.float32)
+        features = self.encoder.encode(np.concatenate([samples, tail]))
+        return {**features, "targets": np.array(self.number(label), np.int32)}
+
+    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
+        from rnnzoo.models.carried import carried_twin
+
+        return carried_twin(model, batch_size)
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        from rnnzoo.training.callbacks import FreshStates
+
+        return [FreshStates()]
+
+    def steps(self, split: str, batch_size: int) -> int:
+        """Windows of one pass: each recording comes about once, with a pause of mean length before it."""
+        clips = self.examples(split)
+        seconds = (
+            sum(len(samples) for samples, _ in clips) / self.config.sample_rate + len(clips) * self.config.pause / 2
+        )
+        frames = seconds * self.config.sample_rate / self.config.frame_step
+        return max(1, int(frames / (batch_size * self.config.window)))
+
+    def batches(
+        self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
+        steps, window = self.steps(split, batch_size), self.config.window
+        rng = np.random.default_rng(self.seed) if rng is None else rng
+        rows = [self._stream(split, steps * window, rng) for _ in range(batch_size)]
+        features, targets, weights = (np.stack(part) for part in zip(*rows, strict=True))
+        for i in range(skip, steps):
+            at = slice(i * window, (i + 1) * window)
+            yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
+
+    def _stream(self, split: str, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features (T, M), targets (T,) and weights (T,) of a stream of T frames."""
+        examples, config = self.examples(split), self.config
+        clips = [samples for samples, _ in examples]
+        samples = frames * config.frame_step + config.frame_length
+        # With the shortest pauses and the highest speed there is still enough to hear.
+        count = int(np.ceil(samples * (1 + config.speed) / np.mean([len(clip) for clip in clips]) * 1.2)) + 1
+        order = np.concatenate([rng.permutation(len(clips)) for _ in range(-(-count // len(clips)))])[:count]
+        signal, segments = compose(clips, order, config, rng)
+        signal = np.pad(signal, (0, max(0, samples - len(signal))))[:samples]
+        targets, weights = self._aligned([(s, self.number(examples[s.number][1])) for s in segments], frames)
+        return self.encoder.encode(signal)["features"][:frames], targets, weights
+
+    def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """The label of each frame, by the sample at its end; a frame in the first part of a keyword weighs nothing."""
+        config = self.config
+        ends = np.arange(frames) * config.frame_step + config.frame_length
+        targets, weights = np.zeros(frames, np.int32), np.ones(frames, np.float32)
+        for segment, label in segments:
+            known = segment.begin + _KNOWN * (segment.end - segment.begin)
+            weights[(ends > segment.begin) & (ends <= known)] = 0
+            targets[ends > segment.begin] = 0
+            targets[(ends > known) & (ends <= segment.end + _AFTER * config.sample_rate)] = label
+        return targets, weights
+
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        rows = self.arrays(split)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]["features"]))
+        logits: list[Any] = [None] * len(rows)
+        for begin in range(0, len(order), batch_size):
+            chosen = order[begin : begin + batch_size]
+            # Padding comes after all that the model has to hear.
+            batch = collate([rows[i] for i in chosen], {})["features"]
+            for i, row in zip(chosen, model.predict_on_batch({"features": batch}), strict=True):
+                logits[i] = row[: len(rows[i]["features"])]
+        whole = model.predict_on_batch({"features": np.concatenate([row["features"] for row in rows])[None]})[0]
+        return self._score(split, logits, whole)
+
+    def evaluate_stream(self, model: StreamingModel, split: str) -> dict[str, float]:
+        task: Any = task_for(model)
+        if not isinstance(task, KeywordSpotter):
+            other = type(task).__name__.lower()
+            raise DataError(f"data set {self.config.dataset!r} needs a keyword spotter; the model is a {other}")
+        rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
+        logits = []
+        for row in rows:
+            stream.reset()
+            logits.append(np.asarray(stream.feed(row)))
+        stream.reset()
+        return self._score(split, logits, np.concatenate([np.asarray(stream.feed(row)) for row in rows]))
+
+    def _score(self, split: str, logits: Sequence[np.ndarray], whole: np.ndarray) -> dict[str, float]:
+        """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.
+
+        Returns:
+            `accuracy`, `never_reset_accuracy`, and the `count` of recordings.
+        """
+        lengths = [len(row) for row in logits]
+        parts = np.split(whole, np.cumsum(lengths)[:-1])
+        true = [self.number(label) for _, label in self.examples(split)]
+        right = [[self._heard(row) == label for row, label in zip(rows, true, strict=True)] for rows in (logits, parts)]
+        return {"accuracy": mean(right[0]), "never_reset_accuracy": mean(right[1]), "count": float(len(true))}
+
+    def _heard(self, logits: np.ndarray) -> int:
+        """The keyword with the highest smoothed probability in a recording, logits (T, L)."""
+        width = max(1, round(_SMOOTHING * self.config.sample_rate / self.config.frame_step))
+        sums = np.cumsum(np.pad(softmax(logits), ((width, 0), (0, 0))), axis=0)
+        smooth = sums[width:] - sums[:-width]
+        return int(np.argmax(smooth[:, 1:].max(axis=0))) + 1
+
+    def _signature(self, split: str) -> Any:
+        import tensorflow as tf
+
+        features = tf.TensorSpec((None, None, self.config.num_mels), tf.float32)
+        return (
+            {"features": features},
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None, None), tf.float32),
+        )
