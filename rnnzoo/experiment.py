@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import streaming
 from rnnzoo.building import build_model
 from rnnzoo.config import ExperimentConfig, dump_config
 from rnnzoo.export import export_run
+from rnnzoo.provenance import commit, train_command
 from rnnzoo.quiet import held_stderr
 from rnnzoo.runs import Run, check_free, save_run
 
@@ -53,18 +56,27 @@ def run_experiment(
     )
     # What is measured is what is stored.
     round_weights(model, dtype)
-    metrics = {"dev": problem.evaluate(model, "dev"), "parameters": model.count_params(), "history": history}
+    metrics = {
+        "dev": problem.evaluate(model, "dev"),
+        "parameters": model.count_params(),
+        "made": {"command": train_command(config, dtype), "commit": commit()},
+        "history": history,
+    }
     save_run(out, model, config, problem.encoder.to_files(), metrics, dtype)
     shutil.rmtree(checkpoints)
     return metrics
 
 
-def evaluate_run(run: Run, split: str = "test") -> dict[str, Any]:
+def evaluate_run(
+    run: Run, split: str = "test", *, files: Mapping[str, Path] | None = None, limit: int | None = None
+) -> dict[str, Any]:
     """The figures of a run: offline by Keras, and streamed through the converted files, float32 and int8.
 
     Args:
         run: what `load_run` returned.
         split: `train`, `dev` or `test`.
+        files: its converted files by `float32` and `int8`; None converts it for the time of the call.
+        limit: measure on the first so many examples only.
 
     Returns:
         `name`, `dataset`, `split`, `parameters`, `offline` (metrics), and for each of `float32` and `int8` its
@@ -77,7 +89,8 @@ def evaluate_run(run: Run, split: str = "test") -> dict[str, Any]:
     from rnnzoo.problems import load_problem
 
     # The run's own vocabularies: the data may have been prepared anew since.
-    problem = load_problem(run.config, run.encoder)
+    data = run.config.data if limit is None else dataclasses.replace(run.config.data, limit=limit)
+    problem = load_problem(dataclasses.replace(run.config, data=data), run.encoder)
     problem.examples(split)
     found: dict[str, Any] = {
         "name": run.config.name,
@@ -87,23 +100,23 @@ def evaluate_run(run: Run, split: str = "test") -> dict[str, Any]:
         "offline": problem.evaluate(run.model, split),
     }
     try:
-        for name, quantize in STREAMED.items():
-            found[name] = _evaluate_streamed(run, problem, split, quantize)
+        with tempfile.TemporaryDirectory() as folder:
+            for name in STREAMED if files is None else files:
+                path = Path(folder) / "model.tflite" if files is None else files[name]
+                if files is None:
+                    export_run(run, path, STREAMED[name])
+                found[name] = _evaluate_streamed(problem, split, path)
     except streaming.NotStreamableError as error:
         found["not_streamable"] = str(error)
     return found
 
 
-def _evaluate_streamed(run: Run, problem: Problem, split: str, quantize: str | None) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.tflite"
-        report = export_run(run, path, quantize)
-        with held_stderr():
-            model = streaming.load(path)
-        metrics = problem.evaluate_stream(model, split)
+def _evaluate_streamed(problem: Problem, split: str, path: Path) -> dict[str, Any]:
+    with held_stderr():
+        model = streaming.load(path)
     return {
-        **metrics,
-        "size_bytes": report.size_bytes,
-        "delay": report.delay,
-        "max_abs_error": report.max_abs_error,
+        **problem.evaluate_stream(model, split),
+        "size_bytes": path.stat().st_size,
+        "delay": model.delay,
+        "max_abs_error": model.metadata.verification.get("max_abs_error"),
     }

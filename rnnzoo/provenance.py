@@ -1,0 +1,41 @@
+"""Where a run comes from: the command and the commit that made it."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import yaml
+
+from rnnzoo.config import ExperimentConfig, dump_config, load_config
+from rnnzoo.registry import config_paths, root
+
+
+def commit() -> str | None:
+    """The commit of the clone that this code runs from; None where there is none."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root(), capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def train_command(config: ExperimentConfig, dtype: str) -> str:
+    """The command that trains a configuration anew: the zoo's own file, and what differs from it."""
+    path = config_paths().get(config.name)
+    if path is None:
+        return f"rnnzoo train config.yaml --dtype {dtype}"
+    own, zoo = (_flat(yaml.safe_load(dump_config(one))) for one in (config, load_config(path)))
+    changed = [f" {key}={_inline(value)}" for key, value in own.items() if zoo.get(key, _inline) != value]
+    return f"rnnzoo train {path.relative_to(root()).as_posix()} --dtype {dtype}{''.join(changed)}"
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _inline(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).split("\n")[0]

@@ -1,0 +1,123 @@
+"""Inputs with the Keras model's outputs, shipped with a bundle: they prove a stream where there is no Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.errors import DataError
+from streaming.errors import StreamingError
+
+if TYPE_CHECKING:
+    import keras
+
+    from streaming.runtime.model import StreamingModel
+
+REFERENCE_FILE = "reference.safetensors"
+_LENGTHS = (1, 2, 7, 19, 40)
+_PIECES = 3
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was compared, and the largest difference: absolute, and relative to the largest value (at least 1)."""
+
+    sequences: int
+    steps: int
+    max_abs_error: float
+    max_relative_error: float
+
+
+def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) -> bytes | None:
+    """Random sequences and the outputs of a Keras model for them, as a safetensors file.
+
+    Args:
+        model: the offline model.
+        stream: the same one converted; it says what inputs look like.
+        seed: of the random inputs.
+
+    Returns:
+        None for a model that is given a whole input before its first step.
+    """
+    from safetensors.numpy import save
+
+    if stream.metadata.encode is not None:
+        return None
+    rng = np.random.default_rng(seed)
+    arrays: dict[str, np.ndarray] = {}
+    names = list(stream.output_spec)
+    for number, length in enumerate(_LENGTHS):
+        given = {name: _random(info, length, rng) for name, info in stream.input_spec.items()}
+        found = model.predict_on_batch({name: array[None] for name, array in given.items()})
+        outputs = found if isinstance(found, dict) else dict(zip(names, _listed(found), strict=True))
+        arrays |= {f"{number}/in/{name}": array for name, array in given.items()}
+        arrays |= {f"{number}/out/{name}": np.asarray(array)[0] for name, array in outputs.items()}
+    return save(arrays)
+
+
+def prove(model: StreamingModel, path: Path, seed: int = 0) -> Proof:
+    """Stream the inputs of a reference, cut at random, and compare with what the Keras model gave.
+
+    Raises:
+        DataError: the file is damaged, or belongs to another model.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(path.read_bytes())
+        count = 1 + max(int(name.split("/")[0]) for name in arrays)
+        rng, worst, relative, steps = np.random.default_rng(seed), 0.0, 0.0, 0
+        for number in range(count):
+            given = {name: arrays[f"{number}/in/{name}"] for name in model.input_spec}
+            streamed = _stream(model, given, rng)
+            steps += len(next(iter(given.values())))
+            for name, info in model.output_spec.items():
+                expected = arrays[f"{number}/out/{name}"]
+                got = streamed[name][-1] if info.running else streamed[name]
+                if got.shape != expected.shape:
+                    raise ValueError(f"{name} has shape {got.shape} where the Keras model has {expected.shape}")
+                error = float(np.abs(got - expected).max(initial=0.0))
+                scale = max(1.0, float(np.abs(expected).max(initial=0.0)))
+                worst, relative = max(worst, error), max(relative, error / scale)
+    except (OSError, SafetensorError, KeyError, ValueError, IndexError, StreamingError) as error:
+        raise DataError(f"{path} is no reference of this model ({error}); take both from one bundle") from error
+    return Proof(count, steps, worst, relative)
+
+
+def _stream(model: StreamingModel, given: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {name: [] for name in model.output_spec}
+    stream = model.create_stream()
+    for piece in _pieces(given, rng):
+        _keep(found, stream.feed(piece if len(piece) > 1 else next(iter(piece.values()))))
+    _keep(found, stream.finish())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _keep(found: dict[str, list[np.ndarray]], outputs: Any) -> None:
+    outputs = outputs if isinstance(outputs, dict) else {next(iter(found)): outputs}
+    for name, value in outputs.items():
+        found[name].append(value)
+
+
+def _pieces(given: dict[str, np.ndarray], rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
+    length = len(next(iter(given.values())))
+    cuts = np.sort(rng.integers(0, length + 1, _PIECES))
+    for begin, end in zip([0, *cuts], [*cuts, length], strict=True):
+        if end > begin:
+            yield {name: array[begin:end] for name, array in given.items()}
+
+
+def _random(info: Any, length: int, rng: np.random.Generator) -> np.ndarray:
+    shape = (length, *info.shape) if info.time else tuple(info.shape)
+    if np.issubdtype(np.dtype(info.dtype), np.floating):
+        return rng.standard_normal(shape).astype(info.dtype)
+    return rng.integers(info.low or 0, 2 if info.high is None else info.high, shape).astype(info.dtype)
+
+
+def _listed(found: Any) -> list[Any]:
+    return list(found) if isinstance(found, list | tuple) else [found]
