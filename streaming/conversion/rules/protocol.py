@@ -79,7 +79,7 @@ class ProtocolRule(Rule):
         parameters = inspect.signature(self.call.op.stream_step).parameters
         bound = inspect.signature(self.call.op.call).bind(*args, **kwargs).arguments
         # Plain arguments that the step knows too; which of them are tensors is decided below.
-        found = {name: value for name, value in list(bound.items())[1:] if name in parameters}
+        found = {name: v for name, v in list(bound.items())[1:] if name in parameters and v is not None}
         for name, value in self._others(args, kwargs).items():
             found[name] = keras.tree.map_structure(lambda item: item.full if isinstance(item, Chunk) else item, value)
         first = next(iter(inspect.signature(self.call.op.call).parameters))
