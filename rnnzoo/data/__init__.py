@@ -1,9 +1,10 @@
 """Data sets, through TensorFlow Datasets where it knows them, and their batches."""
 
-from rnnzoo.data.config import DataConfig, RowsConfig, TextConfig, WordsConfig
+from rnnzoo.data.config import AudioConfig, DataConfig, RowsConfig, TextConfig, WordsConfig
 from rnnzoo.data.datasets import Source, known_datasets, read_source, register_dataset
 
 __all__ = [
+    "AudioConfig",
     "DataConfig",
     "RowsConfig",
     "Source",
