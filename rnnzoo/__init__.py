@@ -5,16 +5,27 @@ Importing it imports neither TensorFlow nor Keras; building a model does.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnzoo.errors import ConfigError, DataError, Diverged, RnnzooError
+from rnnzoo.errors import ConfigError, DataError, Diverged, HubError, RnnzooError
 from rnnzoo.registry import list_models
 
 if TYPE_CHECKING:
     import keras
 
 __version__ = "0.1.0"
-__all__ = ["ConfigError", "DataError", "Diverged", "RnnzooError", "create", "list_models", "load"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "Diverged",
+    "HubError",
+    "RnnzooError",
+    "create",
+    "download",
+    "list_models",
+    "load",
+]
 
 
 def create(name: str, **overrides: Any) -> keras.Model:
@@ -37,17 +48,32 @@ def create(name: str, **overrides: Any) -> keras.Model:
     return create_model(name, overrides)
 
 
-def load(name: str) -> keras.Model:
-    """A model with its trained weights, ready for `predict` and `fit`.
+def download(name: str) -> Path:
+    """The folder of a pretrained model in the cache, downloaded where it is not there, and verified; needs no Keras.
+
+    `streaming.pipeline(rnnzoo.download(name))` runs it.
 
     Args:
-        name: one of `list_models(pretrained=True)`.
+        name: such as `tagger-en-ewt-stream`; `NAME@REVISION` for a certain revision.
 
     Raises:
-        ConfigError: no bundle has this name.
-        DataError: the bundle is damaged.
+        HubError: the model is unknown, cannot be had, or is not what the manifest says.
     """
-    from rnnzoo.registry import find_bundle
+    from rnnzoo.hub import download
+
+    return download(name)
+
+
+def load(name: str) -> keras.Model:
+    """A model with its trained weights, ready for `predict` and `fit`; downloaded and verified as `download` does.
+
+    Args:
+        name: as for `download`.
+
+    Raises:
+        HubError: as `download`.
+        ConfigError, DataError: the bundle is damaged, or made by a newer version.
+    """
     from rnnzoo.runs import load_run
 
-    return load_run(find_bundle(name)).model
+    return load_run(download(name)).model

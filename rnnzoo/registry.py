@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.yaml"
 _CONFIGS, _BUNDLES = "zoo_configs", "pretrained"
+# What this version makes; a bundle of a later format is refused by name.
+BUNDLE_FORMAT = 1
+MANIFEST = f"{_CONFIGS}/manifest.yaml"
 
 
 class _Topology(NamedTuple):
@@ -108,9 +111,14 @@ def config_paths() -> dict[str, Path]:
     return {path.stem: path for path in sorted((root() / _CONFIGS).glob("*/*.yaml"))}
 
 
+def bundles_folder() -> Path:
+    """The folder of all bundles of the repository."""
+    return root() / _BUNDLES
+
+
 def bundle_paths() -> dict[str, Path]:
     """Name -> folder of every bundle in `pretrained/`; empty where the package is installed without it."""
-    return {path.parent.name: path.parent for path in sorted((root() / _BUNDLES).glob(f"*/{CONFIG_FILE}"))}
+    return {path.parent.name: path.parent for path in sorted(bundles_folder().glob(f"*/{CONFIG_FILE}"))}
 
 
 def list_models(pattern: str = "*", pretrained: bool | None = None) -> list[str]:
@@ -126,15 +134,20 @@ def list_models(pattern: str = "*", pretrained: bool | None = None) -> list[str]
 
 
 def find_bundle(name: str) -> Path:
-    """The folder of a bundle in `pretrained/`.
+    """The folder of a bundle: in `pretrained/`, else downloaded.
 
     Raises:
-        ConfigError: there is none of this name; the nearest is named.
+        ConfigError: `pretrained/` has others, and none of this name; the nearest is named.
+        HubError: there is no `pretrained/`, and it cannot be downloaded.
     """
     bundles = bundle_paths()
     if name in bundles:
         return bundles[name]
-    raise ConfigError(f"no pretrained model is called {name!r}; {_known(name, bundles)}")
+    if bundles:
+        raise ConfigError(f"no pretrained model is called {name!r}; {suggest(name, bundles)}")
+    from rnnzoo.hub import download
+
+    return download(name)
 
 
 def find_config(name: str) -> Path:

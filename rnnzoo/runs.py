@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnzoo.config import ExperimentConfig, dump_config, load_config
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.registry import CONFIG_FILE, model_builder, problem_class
+from rnnzoo.registry import BUNDLE_FORMAT, CONFIG_FILE, model_builder, problem_class
 from streaming.errors import StreamingError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.json"
 _DTYPES = ("float32", "float16")
+# Sizes that need no weight to vouch for them.
+_SMALL = 4096
 _OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE)
 # An embedding's rows are the entries of one of the encoder's vocabularies.
 _TABLES = {"word_embedding": "words", "char_embedding": "chars", "affix_embedding": "affixes"}
@@ -103,19 +106,21 @@ def load_run(path: str | Path) -> Run:
     """Build the model that a run's configuration describes, and give it the run's weights.
 
     Raises:
-        ConfigError: the folder is no run, or its configuration says something unknown.
+        ConfigError: the folder is no run, its configuration says something unknown, or a newer version made it.
         DataError: the encoder or the weights are missing, damaged, or do not fit.
     """
     from rnnzoo.training.checkpoint import read_weights
 
     path = Path(path)
     check_run(path)
+    metrics = _metrics(path / METRICS_FILE)
     config = load_config(path / CONFIG_FILE)
+    _check_sizes(config, path)
     encoder = read_encoder(path, config)
     model = model_builder(config.topology)(config.model, encoder)
     _check_tables(model, encoder, path)
     read_weights(model, path / WEIGHTS_FILE)
-    return Run(path, config, model, encoder, _metrics(path / METRICS_FILE))
+    return Run(path, config, model, encoder, metrics)
 
 
 def read_files(path: Path) -> dict[str, bytes]:
@@ -127,6 +132,15 @@ def read_files(path: Path) -> dict[str, bytes]:
 def count_parameters(path: Path) -> int:
     """Numbers in the weights of a run, from the head of the file."""
     return sum(math.prod(shape) for shape in _shapes(path).values())
+
+
+def weights_dtype(path: Path) -> str:
+    """`float32` or `float16`: how the weights of a run are stored."""
+    from safetensors.numpy import load
+
+    # Counters and the like stay what they are.
+    kinds = {str(array.dtype) for array in load((path / WEIGHTS_FILE).read_bytes()).values()}
+    return next((dtype for dtype in _DTYPES if dtype in kinds), _DTYPES[0])
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -203,6 +217,18 @@ def read_encoder(path: Path, config: ExperimentConfig) -> Any:
         raise DataError(f"{path}: {error}") from error
 
 
+def _check_sizes(config: ExperimentConfig, path: Path) -> None:
+    """Refuse a model that no weights of the file could fill, before memory is taken for it."""
+    largest = max([_SMALL, *(size for shape in _shapes(path).values() for size in shape)])
+    for key, value in dataclasses.asdict(config.model).items():
+        for number in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(number, int) and number > largest:
+                raise DataError(
+                    f"{path}: model.{key} is {number}, and no weight in {WEIGHTS_FILE} is larger than {largest}; "
+                    "take both from one run"
+                )
+
+
 def _check_tables(model: keras.Model, encoder: Any, path: Path) -> None:
     """Name the vocabulary where reading the weights would only name a shape."""
     found = _shapes(path)
@@ -253,4 +279,9 @@ def _metrics(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is no JSON ({error}); restore or remove it") from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: expected an object with metrics; received {type(found).__name__}")
+    if (made := found.get("format", BUNDLE_FORMAT)) != BUNDLE_FORMAT:
+        raise ConfigError(
+            f"{path.parent} is a bundle of format {made}, made by a newer version; this one reads {BUNDLE_FORMAT}: "
+            "pip install --upgrade rnnzoo"
+        )
     return found

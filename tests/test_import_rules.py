@@ -21,6 +21,7 @@ THIRD_PARTIES = {
     "streaming.beam": {"numpy", "apache_beam"},
     "streaming.conversion": {"numpy", "keras", "tensorflow", "ai_edge_litert"},
     "rnnzoo.hub": {"numpy", "yaml", "safetensors", "rich"},
+    "rnnzoo.hub.signing": {"cryptography"},
 }
 # Packages that must not be imported from one.
 FORBIDDEN = {

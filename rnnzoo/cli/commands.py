@@ -47,6 +47,32 @@ def export(arguments: argparse.Namespace) -> None:
     print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize))
 
 
+def bundle(arguments: argparse.Namespace) -> None:
+    """`rnnzoo bundle`."""
+    from rnnzoo.bundles import make_bundle, read_figures, write_manifest
+    from rnnzoo.registry import bundles_folder
+
+    to = arguments.to or bundles_folder()
+    test = read_figures(arguments.test) if arguments.test else None
+    made = make_bundle(run_path(arguments.source), to, test=test, made=arguments.commit)
+    size = sum(path.stat().st_size for path in made.iterdir())
+    print(f"made {made}: {size / 1e6:.2f} MB")
+    if to.resolve() == bundles_folder():
+        print(f"wrote {write_manifest()}")
+
+
+def download(arguments: argparse.Namespace) -> None:
+    """`rnnzoo download`."""
+    for name, value in {"RNNZOO_URL": arguments.url, "RNNZOO_CACHE": arguments.cache}.items():
+        if value is not None:
+            os.environ[name] = value
+    if arguments.offline:
+        os.environ["RNNZOO_OFFLINE"] = "1"
+    from rnnzoo.hub.commands import download_models
+
+    download_models(arguments.names, listed=arguments.list, verified=arguments.verify, pruned=arguments.prune)
+
+
 def demo(arguments: argparse.Namespace) -> None:
     """`rnnzoo demo`."""
     from rnnzoo.cli.parser import UsageError

@@ -66,6 +66,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         )
     )
     _export(command("export", commands.export, "Convert a run to a streaming .tflite file, verified."))
+    _bundle(command("bundle", commands.bundle, "Make a bundle of a run: ready files, figures, card, manifest."))
+    _download(command("download", commands.download, "Download pretrained models to the cache, verified."))
     _demo(command("demo", commands.demo, "Tag text word by word with the pretrained streaming tagger."))
     _list(command("list", commands.list_models, "List the models of the zoo."))
     _info(command("info", commands.info, "Show what a model of the zoo is made of."))
@@ -113,6 +115,26 @@ def _export(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="float16; dynamic: int8 weights; int8: activations too, calibrated on the training split (none)",
     )
+
+
+def _bundle(parser: argparse.ArgumentParser) -> None:
+    _run(parser)
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="the folder of all bundles (pretrained)")
+    parser.add_argument(
+        "--test", type=Path, metavar="FILE", help="figures that `rnnzoo evaluate --json` wrote (measured anew)"
+    )
+    parser.add_argument("--commit", metavar="HASH", help="that trained it, where the run does not say")
+
+
+def _download(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="a name, a pattern such as 'tagger*', or NAME@REVISION")
+    add("--list", action="store_true", help="show what there is and what is cached")
+    add("--verify", action="store_true", help="check every cached file, without a network")
+    add("--prune", action="store_true", help="remove all but the current revisions, without a network")
+    add("--offline", action="store_true", help="open no socket (RNNZOO_OFFLINE=1)")
+    add("--url", metavar="URL", help="where from: https, http or file; several by spaces (RNNZOO_URL)")
+    add("--cache", metavar="FOLDER", help="where to (RNNZOO_CACHE, else rnnzoo in the user's cache)")
 
 
 def _demo(parser: argparse.ArgumentParser) -> None:

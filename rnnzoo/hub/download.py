@@ -15,9 +15,10 @@ from pathlib import Path
 from rnnzoo.errors import HubError
 from rnnzoo.hub import signing
 from rnnzoo.hub.cache import Cache
-from rnnzoo.hub.manifest import FORMAT, MAX_MANIFEST_BYTES, BundleInfo, FileInfo, Manifest, parse_manifest
+from rnnzoo.hub.manifest import MAX_MANIFEST_BYTES, BundleInfo, FileInfo, Manifest, parse_manifest
 from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, base_urls, is_local, join
 from rnnzoo.hub.transfer import fetch_file, fetch_small
+from rnnzoo.registry import BUNDLE_FORMAT
 
 _WORKERS = 8
 _PINNED = re.compile(r"(?P<name>[^@]+)@(?P<revision>[0-9a-f]{4,16})")
@@ -53,10 +54,9 @@ def download(name: str) -> Path:
     pinned = _PINNED.fullmatch(name)
     if pinned and (found := _cached(Cache(), pinned["name"], pinned["revision"])):
         return found
-    (folder,) = download_all(name, progress=False) if "*" not in name else [None]
-    if folder is None:
+    if set(name) & set("*?["):
         raise HubError(f"expected the name of one model; received {name!r}: use `rnnzoo download {name!r}`")
-    return folder
+    return download_all(name, progress=False)[0]
 
 
 def download_all(pattern: str, *, progress: bool = True, cache: Cache | None = None) -> list[Path]:
@@ -114,6 +114,21 @@ def read_catalogue(cache: Cache) -> Catalogue:
             f"from the cache {cache.root}, which {has}"
         )
     return Catalogue(manifest, tuple(found))
+
+
+def cached_revisions(cache: Cache) -> list[BundleInfo]:
+    """The cached bundle of each name that is current: as the last manifest says, else the newest."""
+    try:
+        current = _last_manifest(cache).bundles
+    except HubError:
+        current = {}
+    found: dict[str, BundleInfo] = {}
+    for bundle in cache.entries():
+        listed = current.get(bundle.name)
+        if listed is not None and listed.revision == bundle.revision:
+            found[bundle.name] = bundle
+        found.setdefault(bundle.name, bundle)
+    return list(found.values())
 
 
 def _fetch_manifest(base: str) -> tuple[bytes, str, str]:
@@ -196,10 +211,10 @@ def _cached(cache: Cache, name: str, revision: str) -> Path | None:
 
 
 def _checked(bundle: BundleInfo) -> BundleInfo:
-    if bundle.format > FORMAT:
+    if bundle.format > BUNDLE_FORMAT:
         raise HubError(
             f"{bundle.name} is a bundle of format {bundle.format}, made by a newer version; this one reads up to "
-            f"{FORMAT}: pip install --upgrade rnnzoo"
+            f"{BUNDLE_FORMAT}: pip install --upgrade rnnzoo"
         )
     return bundle
 

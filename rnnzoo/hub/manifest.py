@@ -13,10 +13,9 @@ from typing import Any
 import yaml
 
 from rnnzoo.errors import HubError
+from rnnzoo.registry import BUNDLE_FORMAT
 from rnnzoo.suggest import suggest
 
-# A bundle of a later format is refused by name: its reader is a later version of this package.
-FORMAT = 1
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -82,7 +81,7 @@ def describe_bundle(folder: Path, *, licence: str, data_licence: str) -> BundleI
     for path in sorted(folder.iterdir()):
         check_file_name(path.name, str(folder))
         files.append(FileInfo(path.name, path.stat().st_size, hash_file(path)))
-    return BundleInfo(folder.name, FORMAT, licence, data_licence, tuple(files))
+    return BundleInfo(folder.name, BUNDLE_FORMAT, licence, data_licence, tuple(files))
 
 
 def hash_file(path: Path) -> str:

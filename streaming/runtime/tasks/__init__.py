@@ -50,6 +50,8 @@ __all__ = [
     "task_for",
 ]
 
+BUNDLED = "float32.tflite"
+
 _TASKS: Mapping[str, type[Task]] = {
     "tagger": Tagger,
     "classifier": Classifier,
@@ -68,14 +70,16 @@ def pipeline(path: str | Path, runtime: str = "auto", num_threads: int = 1) -> A
     """The task object that a model's metadata names.
 
     Args:
-        path: a file that `streaming.convert` wrote with a task in its metadata.
+        path: a file that `streaming.convert` wrote with a task in its metadata, or a folder that holds it as
+            `float32.tflite` (a bundle of the zoo).
         runtime: `auto`, `litert`, `tflite_runtime` or `tf`.
         num_threads: threads of the interpreter.
 
     Raises:
         ArtifactError: the file is damaged, or names no task or one this version does not know.
     """
-    model = load_model(path, runtime=runtime, num_threads=num_threads)
+    path = Path(path)
+    model = load_model(path / BUNDLED if path.is_dir() else path, runtime=runtime, num_threads=num_threads)
     return task_for(model)
 
 

@@ -1,0 +1,68 @@
+"""What `rnnzoo download` and `tools/download_zoo.py` do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rnnzoo.errors import HubError
+from rnnzoo.hub.cache import Cache
+from rnnzoo.hub.download import cached_revisions, download_all, read_manifest
+
+
+def download_models(names: Sequence[str], *, listed: bool, verified: bool, pruned: bool) -> None:
+    """Download models and print their folders, or do what an option says.
+
+    Args:
+        names: names, patterns, or `NAME@REVISION`.
+        listed: print what there is instead.
+        verified: check the cache instead.
+        pruned: remove what is not current instead.
+
+    Raises:
+        HubError: as `download_all`; or nothing, or two things were asked for, or a cached file is damaged.
+    """
+    if listed + verified + pruned + (bool(names) and (verified or pruned)) > 1:
+        raise HubError("expected one of names, --list, --verify and --prune; received several")
+    cache = Cache()
+    if listed:
+        _print_list(cache, names or ["*"])
+    elif verified:
+        _verify(cache)
+    elif pruned:
+        freed = cache.prune(cached_revisions(cache))
+        print(f"freed {freed / 1e6:.2f} MB in {cache.root}")
+    elif names:
+        for name in names:
+            for folder in download_all(name, cache=cache):
+                print(folder)
+    else:
+        raise HubError("expected names of models, such as 'tagger*', or --list, --verify, --prune")
+
+
+def _print_list(cache: Cache, names: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    manifest = read_manifest(cache)
+    here = {(bundle.name, bundle.revision) for bundle in cache.entries()}
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "revision", "MB", "data", "cached"):
+        table.add_column(title, justify="right" if title == "MB" else "left")
+    for bundle in {one.name: one for name in names for one in manifest.match(name)}.values():
+        key = (bundle.name, bundle.revision)
+        cached = "yes" if key in here else "older" if bundle.name in {name for name, _ in here} else "no"
+        table.add_row(bundle.name, bundle.revision, f"{bundle.size / 1e6:.2f}", bundle.data_licence, cached)
+    Console(highlight=False).print(table)
+
+
+def _verify(cache: Cache) -> None:
+    damaged = []
+    for bundle in cache.entries():
+        problem = cache.problem(bundle)
+        print(f"{bundle.name}@{bundle.revision}  {f'damaged: {problem}' if problem else 'right'}")
+        if problem:
+            damaged.append(bundle.name)
+    sys.stdout.flush()
+    if damaged:
+        raise HubError(f"damaged in {cache.root}: {', '.join(damaged)}; run rnnzoo download {' '.join(damaged)}")
