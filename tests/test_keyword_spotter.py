@@ -112,7 +112,10 @@ def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     assert problem.evaluate_stream(streaming.load(path), "dev") == problem.evaluate(model, "dev")
     spotter = streaming.pipeline(path)
     samples = problem.examples("dev")[0][0]
-    session, logits = spotter.session(), model.predict(problem.encoder.encode(samples)["features"][None], verbose=0)[0]
+    session, logits = (
+        spotter.session(),
+        model.predict_on_batch({"features": problem.encoder.encode(samples)["features"][None]})[0],
+    )
     for block in np.array_split(samples, 7):
         session.feed(block)
     scores = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
