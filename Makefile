@@ -17,7 +17,7 @@ demo: $(READY)
 	@$(BIN)/rnnzoo demo $(ARGS) </dev/null
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow $(ARGS)
