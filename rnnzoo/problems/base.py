@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -49,6 +49,12 @@ class Problem(abc.ABC):
     higher_is_better: ClassVar[bool] = True
     # Whether a batch may only hold examples of one length, because the model reads padding as data.
     exact_lengths: ClassVar[bool] = False
+    # Whether `evaluate_stream` can go over a whole split without a reset.
+    endless: ClassVar[bool] = False
+    # Whether an example is a text that is cut into windows, of any length.
+    windowed: ClassVar[bool] = False
+    # Whether whole-number targets are classes, each with an output of the model.
+    class_targets: ClassVar[bool] = False
     # What targets (and inputs, by name) are padded with; a target of -1 weighs nothing.
     padding: ClassVar[Mapping[str, float]] = {_TARGETS: -1}
 
@@ -104,8 +110,14 @@ class Problem(abc.ABC):
         """Figures of a Keras model on a split; `count` says of how many decisions."""
 
     @abc.abstractmethod
-    def evaluate_stream(self, model: StreamingModel, split: str) -> dict[str, float]:
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """The same figures of a converted model, streamed by the task object that its users get.
+
+        Args:
+            model: what `streaming.load` gave.
+            split: `train`, `dev` or `test`.
+            reset: begin each example with a fresh state; otherwise one stream runs over the whole split. Only
+                where `endless` holds.
 
         Raises:
             DataError: the model is for another task.
@@ -137,7 +149,13 @@ class Problem(abc.ABC):
         return row
 
     def dataset(
-        self, split: str, batch_size: int, training: bool, seed: int | None = None, start: tuple[int, int] = (0, 0)
+        self,
+        split: str,
+        batch_size: int,
+        training: bool,
+        seed: int | None = None,
+        start: tuple[int, int] = (0, 0),
+        parts: Callable[[Batch], Sequence[Batch]] | None = None,
     ) -> tf.data.Dataset:
         """Batches of sequences of like length, padded at the end.
 
@@ -147,6 +165,7 @@ class Problem(abc.ABC):
             training: shuffle sequences and batches anew at each pass, by `seed` and the number of the pass.
             seed: None: the seed of the problem.
             start: number of the first pass, and of the batch that it begins with: where an earlier run stopped.
+            parts: cuts each batch into the elements that take its place, for training on several devices.
 
         Returns:
             Elements (inputs by name (B, T, ...), targets (B, T) or (B,), weights of the same shape: 0 at
@@ -161,17 +180,25 @@ class Problem(abc.ABC):
             chosen = (self.seed if seed is None else seed, number)
             rng = np.random.default_rng(chosen) if training else None
             skip = start[1] if number == start[0] else 0
-            return (batch for _, batch in self.batches(split, batch_size, rng, skip))
+            whole = (batch for _, batch in self.batches(split, batch_size, rng, skip))
+            return whole if parts is None else (part for batch in whole for part in parts(batch))
 
         made = tf.data.Dataset.from_generator(generate, output_signature=self._signature(split))
         # Passes of one length have a known one; the first pass of a run that goes on is shorter.
-        if not start[1]:
+        if not start[1] and parts is None:
             made = made.apply(tf.data.experimental.assert_cardinality(self.steps(split, batch_size)))
         return made.prefetch(4)
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Callbacks that training it needs."""
         return []
+
+    def sampling_rate(self, model: keras.Model) -> keras.Variable | None:
+        """The variable from which a decoder reads the share of its inputs that are its own guesses, a number.
+
+        Training sets it step by step where `training.scheduled_sampling` asks for it; None: there is no decoder.
+        """
+        return None
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         """What is trained in the model's place, with weights of the same names; usually the model itself."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class LabelProblem(Problem):
     """A problem whose model gives logits over the encoder's labels."""
 
+    class_targets = True
+
     @property
     def labels(self) -> tuple[str, ...]:
         """What the model's outputs are called, in their order."""

@@ -33,6 +33,7 @@ class LanguageModelProblem(Problem):
     kinds = ("text",)
     monitor = "val_loss"
     higher_is_better = False
+    windowed = True
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: TextConfig) -> TextEncoder:

@@ -1,4 +1,4 @@
-"""What happens around an epoch: snapshots, progress, and a stop when the loss is no number."""
+"""What happens around an epoch: snapshots, an early end, and a stop when the loss is no number."""
 
 from __future__ import annotations
 
@@ -9,35 +9,43 @@ from typing import Any
 
 import keras
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rnnzoo.errors import DataError, Diverged
 from rnnzoo.models.carried import reset_states, states
+from rnnzoo.training.config import TrainingConfig
+from rnnzoo.training.optimization import epochs_in_vain, plateau_rate
 from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
 
 Logs = dict[str, float] | None
 # Beginnings of the names of arrays in a snapshot.
 _BEST, _METRIC = "best/", "metric/"
+# Where the inverse sigmoid of scheduled sampling bends: at half of the training.
+_BEND = math.exp(6)
 
 
 class StopOnNaN(keras.callbacks.Callback):
     """Stops at the first batch whose running loss is no number.
 
+    Args:
+        start: number of the first epoch, and of the batch that it begins with.
+
     Raises:
         Diverged: it happened; weights written after earlier epochs are left as they are.
     """
 
+    def __init__(self, start: tuple[int, int] = (0, 0)):
+        super().__init__()
+        self._start, self.position = start, start
+
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self.epoch = epoch
+        self.position = (epoch, 0)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        epoch = self.position[0]
+        self.position = (epoch, batch + (self._start[1] if epoch == self._start[0] else 0))
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            raise Diverged(
-                f"the loss became {loss} in epoch {self.epoch + 1}, batch {batch + 1}: "
-                "lower training.learning_rate or training.clip_norm"
-            )
+            raise Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {self.position[1] + 1}")
 
 
 class FreshStates(keras.callbacks.Callback):
@@ -71,6 +79,8 @@ class Keeper(keras.callbacks.Callback):
         self._sign = 1 if higher_is_better else -1
         self.history: dict[str, list[float]] = {}
         self.start = (0, 0)
+        # Of several workers one writes.
+        self.writes = True
         self._record: float | None = None
         self._best: dict[str, np.ndarray] = {}
         self._restored: dict[str, np.ndarray] = {}
@@ -101,6 +111,11 @@ class Keeper(keras.callbacks.Callback):
         self.history, self._record, self._spent = progress["history"], progress["record"], progress["seconds"]
         self._best = {name[len(_BEST) :]: value for name, value in arrays.items() if name.startswith(_BEST)}
         return True
+
+    @property
+    def figures(self) -> list[float]:
+        """The monitored figure of each epoch, turned so that more is better."""
+        return [self._sign * value for value in self.history.get(self.monitor, [])]
 
     def take_best(self, model: keras.Model) -> None:
         """Give the model the weights of the best epoch."""
@@ -138,6 +153,8 @@ class Keeper(keras.callbacks.Callback):
             self._record, self._best = figure, {v.path: np.asarray(v.numpy()) for v in self.model.weights}
 
     def _write(self, batch: int) -> None:
+        if not self.writes:
+            return
         arrays = {name: np.asarray(variable.numpy()) for name, variable in _state(self.model).items()}
         if not all(np.isfinite(value).all() for value in arrays.values() if value.dtype.kind == "f"):
             # The next loss will be no number: the state before it is what is worth keeping.
@@ -166,69 +183,57 @@ def _metrics(model: keras.Model) -> dict[str, Any]:
     return {f"{_METRIC}{i}": v for i, v in enumerate(model.metrics_variables)}
 
 
-class ProgressLines(keras.callbacks.Callback):
-    """One plain line an epoch, for logs.
+class Patience(keras.callbacks.Callback):
+    """Ends a training that gets no better, and lowers the rate of a plateau; both follow from the history alone.
 
     Args:
-        epochs: how many there will be.
+        config: how to train.
+        keeper: has the history; called before.
     """
 
-    def __init__(self, epochs: int):
+    def __init__(self, config: TrainingConfig, keeper: Keeper):
         super().__init__()
-        self.epochs = epochs
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._began = time.perf_counter()
+        self._config, self._keeper = config, keeper
+        self.stopped: int | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        seconds = time.perf_counter() - self._began
-        print(f"epoch {epoch + 1}/{self.epochs}  {seconds:.0f} s  {_figures(logs)}", flush=True)
+        figures = self._keeper.figures
+        if self._config.schedule == "plateau":
+            self.model.optimizer.learning_rate = plateau_rate(self._config, figures)
+        if self._config.patience is not None and epochs_in_vain(figures) >= self._config.patience:
+            self.model.stop_training, self.stopped = True, epoch + 1
 
-    def close(self) -> None:
-        """Nothing to give back."""
 
-
-class ProgressBar(keras.callbacks.Callback):
-    """A bar over all steps with the time that remains, and one line an epoch above it.
+class ScheduledSampling(keras.callbacks.Callback):
+    """Raises the share of a decoder's inputs that are its own guesses, step by step (Bengio et al. 2015).
 
     Args:
-        epochs: how many there will be.
-        steps: steps in an epoch.
+        rate: the variable that the decoder reads its share from.
+        config: the share at the end, and how it grows.
+        steps: in the whole training.
     """
 
-    def __init__(self, epochs: int, steps: int):
+    def __init__(self, rate: keras.Variable, config: TrainingConfig, steps: int):
         super().__init__()
-        self.epochs, self.steps = epochs, steps
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
-        )
+        self._rate, self._config, self._steps = rate, config, steps
 
-    @staticmethod
-    def useful() -> bool:
-        """Whether standard output is a terminal."""
-        return Console().is_terminal
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        # The optimizer's count goes on where an interrupted training stopped.
+        self._rate.assign(sampling_share(self._config, int(self.model.optimizer.iterations) / self._steps))
 
-    def on_train_begin(self, logs: Logs = None) -> None:
-        self._task = self._bar.add_task("", total=self.epochs * self.steps, epoch=1, epochs=self.epochs, loss=math.nan)
-        self._bar.start()
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._bar.update(self._task, epoch=epoch + 1)
-
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._bar.update(self._task, advance=1, loss=(logs or {}).get("loss", math.nan))
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        self._bar.console.print(f"epoch {epoch + 1}  {_figures(logs)}", highlight=False)
-
-    def close(self) -> None:
-        """Give the terminal back; also after an error, which Keras does not announce."""
-        self._bar.stop()
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self._rate.assign(0.0)
 
 
-def _figures(logs: Any) -> str:
-    return "  ".join(f"{name} {value:.4f}" for name, value in sorted((logs or {}).items()))
+def sampling_share(config: TrainingConfig, progress: float) -> float:
+    """The share at a point of the training, 0 to 1: p x, or p (f(0) - f(x)) / (f(0) - f(1)).
+
+    f(x) = k / (k + exp(12 x)) with k = exp(6): the inverse sigmoid of the paper over one training.
+    """
+    if config.scheduled_sampling_schedule == "linear":
+        return config.scheduled_sampling * min(1.0, progress)
+
+    def falling(x: float) -> float:
+        return _BEND / (_BEND + math.exp(12 * x))
+
+    return config.scheduled_sampling * (falling(0) - falling(min(1.0, progress))) / (falling(0) - falling(1))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
-from rnnzoo.training.callbacks import Keeper, ProgressBar, ProgressLines, StopOnNaN
+from rnnzoo.errors import ConfigError, DataError, Diverged
+from rnnzoo.training.callbacks import Keeper, Patience, ScheduledSampling, StopOnNaN
+from rnnzoo.training.checks import check_data
 from rnnzoo.training.config import TrainingConfig
+from rnnzoo.training.divergence import Origin
+from rnnzoo.training.optimization import make_optimizer
+from rnnzoo.training.parallel import Parallel, ParallelModel
+from rnnzoo.training.penalty import JacobianPenalized
+from rnnzoo.training.progress import LogFiles, ProgressBar, ProgressLines
 
 if TYPE_CHECKING:
     from rnnzoo.problems.base import Problem
-
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "sgd": keras.optimizers.SGD}
 
 
 def fit(
@@ -26,6 +34,8 @@ def fit(
     run_dir: Path,
     experiment: str = "",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    logs: bool = False,
+    parallel: Parallel | None = None,
 ) -> dict[str, list[float]]:
     """Train a model; at the end it holds the weights of the epoch with the best figure on `dev`.
 
@@ -40,41 +50,63 @@ def fit(
         run_dir: a folder for the snapshots; made where missing.
         experiment: says what is trained; a snapshot that says something else is refused.
         callbacks: more Keras callbacks.
+        logs: write `history.csv` and events for TensorBoard to `run_dir`, too.
+        parallel: the devices to train on, in whose scope the model was built; None: one.
 
     Returns:
         For each epoch: `loss`, `val_loss`, the problem's metrics, `learning_rate` at its end, `seconds`.
 
     Raises:
-        DataError: `run_dir` holds another experiment, or cannot be written.
-        Diverged: the loss is no longer a number.
+        DataError: `run_dir` holds another experiment, or cannot be written; an example does not fit the model.
+        ConfigError: the configuration asks for what this topology does not have.
+        Diverged: the loss is no longer a number; the snapshots from before stay.
     """
+    check_data(model, problem, config)
     keras.utils.set_random_seed(seed)
-    kept, model = model, problem.training_model(model, config.batch_size)
     steps = problem.steps("train", config.batch_size)
-    compile_model(model, problem, config, steps)
-    model.optimizer.build(model.trainable_variables)
+    with parallel.strategy.scope() if parallel else contextlib.nullcontext():
+        trained = _trained(model, problem, config, parallel)
+        compile_model(trained, problem, config, steps)
+        trained.optimizer.build(trained.trainable_variables)
     keeper = Keeper(run_dir, experiment, problem.monitor, problem.higher_is_better, config.snapshot_seconds, steps)
-    if keeper.restore(model):
-        # Keras makes the variables of its metrics when it first needs them.
-        inputs, targets, weights = next(iter(problem.dataset("dev", config.batch_size, training=False)))
-        model.test_on_batch(inputs, targets, weights)
+    keeper.writes = parallel is None or parallel.is_chief
+    resumed = keeper.restore(trained)
+    if resumed or parallel:
+        _make_metrics(trained, problem, config)
+    quiet = parallel is not None and not parallel.is_chief
     progress = ProgressBar(config.epochs, steps) if ProgressBar.useful() else ProgressLines(config.epochs)
+    if resumed and not quiet:
+        epoch, batch = keeper.start
+        print(f"going on in epoch {epoch + 1} of {config.epochs}, step {batch + 1} of {steps}, from {run_dir}")
     # The averages have to be in place before the best weights are taken.
     average = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema is not None else []
+    rate = problem.sampling_rate(model) if config.scheduled_sampling else None
+    sampling = [] if rate is None else [ScheduledSampling(rate, config, steps * config.epochs)]
+    stop, patience = StopOnNaN(keeper.start), Patience(config, keeper)
+    shown = [] if quiet else [progress, *([LogFiles(run_dir, lambda: keeper.history)] if logs else [])]
     try:
-        model.fit(
-            problem.dataset("train", config.batch_size, training=True, seed=seed, start=keeper.start).repeat(),
+        trained.fit(
+            _batches(problem, config, parallel, "train", seed, keeper.start),
             steps_per_epoch=steps,
-            validation_data=problem.dataset("dev", config.batch_size, training=False),
+            validation_data=_batches(problem, config, parallel, "dev"),
+            validation_steps=problem.steps("dev", config.batch_size) if parallel else None,
             epochs=config.epochs,
             initial_epoch=keeper.start[0],
             shuffle=False,
             verbose=0,
-            callbacks=[StopOnNaN(), *average, *problem.callbacks(), keeper, progress, *callbacks],
+            callbacks=[stop, *sampling, *average, *problem.callbacks(), keeper, patience, *shown, *callbacks],
         )
+    except Diverged as error:
+        raise Diverged(_explain(error, trained, problem, config, keeper, stop, seed)) from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        raise DataError(
+            "another worker was lost: start all workers again with the same command to go on from the last snapshot"
+        ) from error
     finally:
         progress.close()
-    keeper.take_best(kept)
+    if patience.stopped is not None and not quiet:
+        print(f"stopped after epoch {patience.stopped}: {problem.monitor} was no better for {config.patience} epochs")
+    keeper.take_best(model)
     return keeper.history
 
 
@@ -88,27 +120,68 @@ def compile_model(model: keras.Model, problem: Problem, config: TrainingConfig, 
         steps: steps in an epoch.
     """
     model.compile(
-        _optimizer(config, steps),
+        make_optimizer(config, steps),
         loss=problem.loss(config),
         weighted_metrics=problem.metrics(),
         jit_compile=config.jit_compile,
     )
 
 
-def _optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
-    more: dict[str, Any] = {} if config.optimizer == "sgd" else {"beta_2": config.beta_2}
-    if config.optimizer == "adamw":
-        more["weight_decay"] = config.weight_decay
-    if config.ema is not None:
-        more |= {"use_ema": True, "ema_momentum": config.ema}
-    return _OPTIMIZERS[config.optimizer](_schedule(config, steps), global_clipnorm=config.clip_norm, **more)
+def _trained(model: keras.Model, problem: Problem, config: TrainingConfig, parallel: Parallel | None) -> keras.Model:
+    """What runs in the model's place."""
+    made = problem.training_model(model, config.batch_size)
+    if parallel and (made is not model or config.jacobian_penalty):
+        what = "training.jacobian_penalty" if config.jacobian_penalty else f"topology {problem.topology!r}"
+        raise ConfigError(f"--strategy does not go with {what}: train it on one device")
+    if parallel:
+        return parallel.model(model)
+    return JacobianPenalized(made, config.jacobian_penalty) if config.jacobian_penalty else made
 
 
-def _schedule(config: TrainingConfig, steps: int) -> Any:
-    if config.schedule == "constant":
-        return config.learning_rate
-    total = steps * config.epochs
-    warmup = max(1, round(total * config.warmup))
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, total - warmup), warmup_target=config.learning_rate, warmup_steps=warmup
+def _batches(
+    problem: Problem,
+    config: TrainingConfig,
+    parallel: Parallel | None,
+    split: str,
+    seed: int | None = None,
+    start: tuple[int, int] = (0, 0),
+) -> Any:
+    training = seed is not None
+
+    def make(parts: Any = None) -> tf.data.Dataset:
+        return problem.dataset(split, config.batch_size, training=training, seed=seed, start=start, parts=parts)
+
+    if parallel:
+        return parallel.dataset(make)
+    return make().repeat() if training else make()
+
+
+def _make_metrics(model: keras.Model, problem: Problem, config: TrainingConfig) -> None:
+    """Keras makes the variables of its metrics when it first needs them; a restored training needs them before."""
+    _, batch = next(iter(problem.batches("dev", config.batch_size)))
+    if isinstance(model, ParallelModel):
+        model.prepare(batch)
+    else:
+        model.test_on_batch(*batch)
+
+
+def _explain(
+    error: Diverged,
+    model: keras.Model,
+    problem: Problem,
+    config: TrainingConfig,
+    keeper: Keeper,
+    stop: StopOnNaN,
+    seed: int,
+) -> str:
+    """The error with what was no number first, found by repeating the steps since the last snapshot."""
+    place = None
+    if not isinstance(model, ParallelModel) and keeper.restore(model):
+        epoch, batch = keeper.start
+        count = stop.position[1] - batch + 1 if stop.position[0] == epoch else 0
+        data = problem.dataset("train", config.batch_size, training=True, seed=seed, start=(epoch, batch))
+        place = Origin(model).find(itertools.islice(data, max(0, count)))
+    first = f"; first to be no number: {place}" if place else ""
+    return (
+        f"{error}{first}. Lower training.learning_rate or training.clip_norm; the last good state is in {keeper.folder}"
     )
