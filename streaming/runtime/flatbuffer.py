@@ -208,7 +208,8 @@ class Table:
 
     def text(self, number: int) -> str:
         begin, count = self.vector(number, 1)
-        self._source.claim(begin, count)
+        self._source.claim(begin, count + 1 if begin else 0)
+        check(not begin or self._source.content[begin + count] == 0, f"a text at {begin} has no end")
         return self._source.content[begin : begin + count].decode()
 
     def table(self, number: int) -> Table | None:

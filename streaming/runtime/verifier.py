@@ -22,6 +22,25 @@ _UNSIZED = frozenset({5, 13, 14, 17})
 # Operation -> (fields of its options that are vectors, bytes of an item), and fields that number a subgraph.
 _VECTORS = {"RESHAPE": ((0, 4),), "SQUEEZE": ((0, 4),), "VAR_HANDLE": ((0, 1), (1, 1)), "BUCKETIZE": ((0, 4),)}
 _CALLS = {"WHILE": (0, 1), "IF": (0, 1), "CALL_ONCE": (0,), "CALL": (0,)}
+# Fewest inputs of operations; one for those that are not here. Kernels and delegates take them without a look.
+_INPUTS = {
+    **dict.fromkeys(("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CALL", "CUSTOM"), 0),
+    **dict.fromkeys(
+        "ADD SUB MUL DIV FLOOR_DIV FLOOR_MOD MAXIMUM MINIMUM POW SQUARED_DIFFERENCE EQUAL NOT_EQUAL LESS LESS_EQUAL "
+        "GREATER GREATER_EQUAL LOGICAL_AND LOGICAL_OR PRELU ATAN2 GATHER GATHER_ND BATCH_MATMUL FULLY_CONNECTED "
+        "CONV_2D CONV_3D DEPTHWISE_CONV_2D TRANSPOSE PAD MIRROR_PAD EXPAND_DIMS TILE FILL MEAN SUM REDUCE_PROD "
+        "REDUCE_MAX REDUCE_MIN REDUCE_ANY REDUCE_ALL ARG_MAX ARG_MIN TOPK_V2 SPLIT CUMSUM BROADCAST_TO REVERSE_V2 "
+        "ASSIGN_VARIABLE EMBEDDING_LOOKUP RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR".split(),
+        2,
+    ),
+    **dict.fromkeys(
+        "SELECT SELECT_V2 SLICE PADV2 SPLIT_V TRANSPOSE_CONV CONV_3D_TRANSPOSE RANGE BATCH_TO_SPACE_ND "
+        "SPACE_TO_BATCH_ND SCATTER_ND DYNAMIC_UPDATE_SLICE SEGMENT_SUM UNSORTED_SEGMENT_SUM".split(),
+        3,
+    ),
+    **dict.fromkeys(("STRIDED_SLICE", "ONE_HOT"), 4),
+}
+_SILENT = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "IF", "WHILE", "CALL", "CUSTOM"})
 _OFFSET_FREE = 2  # buffers with a smaller offset hold their data in the flatbuffer
 
 
@@ -76,7 +95,11 @@ def _graph(table: Table, graph: Graph, names: list[str], graphs: int) -> list[in
     calls: list[int] = []
     for operation, name in zip(table.tables(3), names, strict=True):
         operation.check_fields()
-        check(all(index >= 0 for index in operation.integers(2)), f"{name} has no output tensor")
+        inputs, outputs = operation.integers(1), operation.integers(2)
+        check(len(inputs) >= _INPUTS.get(name, 1), f"{name} has {len(inputs)} inputs")
+        check(all(index >= 0 for index in inputs[: _INPUTS.get(name, 1)]), f"{name} lacks an input tensor")
+        check(all(index >= 0 for index in outputs), f"{name} has no output tensor")
+        check(bool(outputs) or name in _SILENT, f"{name} has no output tensor")
         check(not operation.vector(8, 4)[1], f"{name} has intermediate tensors")
         for field in (5, 7):
             operation.vector(field, 1)
