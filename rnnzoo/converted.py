@@ -1,4 +1,4 @@
-"""Streaming files of a bundle, converted once and kept in the user's cache."""
+"""Streaming files of a bundle: its own where they are current, else converted once and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from pathlib import Path
 
 import rnnzoo
 import streaming
-from rnnzoo.errors import ConfigError
+from rnnzoo.errors import ConfigError, RnnzooError
+from rnnzoo.hub.manifest import hash_file
+from rnnzoo.reference import REFERENCE_FILE, prove
+from rnnzoo.runs import WEIGHTS_FILE, read_files, read_metrics
 from streaming.errors import ArtifactError
 from streaming.runtime.model import StreamingModel
 
 # Name of the file -> `quantize` of the conversion.
 KINDS = {"float32": None, "int8": "dynamic"}
+# Of the largest value: what streams on another processor or runtime may differ by.
+TOLERANCE = 1e-4
 _MAKERS = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -25,6 +30,22 @@ def cache_folder(bundle: Path) -> Path:
     """Where the files of a bundle are kept; another place once the bundle, the code or a library changes."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "rnnzoo" / "demo" / fingerprint(bundle)
+
+
+def load_ready(bundle: Path) -> dict[str, StreamingModel] | None:
+    """The bundle's own files by kind; None unless they were made from its weights and encoder and prove it now."""
+    try:
+        models = {kind: streaming.load(bundle / f"{kind}.tflite") for kind in KINDS}
+        made = read_metrics(bundle).get("made") or {}
+        encoder = read_files(bundle).items()
+        if made.get("weights") != hash_file(bundle / WEIGHTS_FILE):
+            return None
+        if any(model.files.get(name) != data for model in models.values() for name, data in encoder):
+            return None
+        proof = prove(models["float32"], bundle / REFERENCE_FILE)
+    except (ArtifactError, RnnzooError, OSError):
+        return None
+    return models if proof.max_relative_error <= TOLERANCE else None
 
 
 def load_cached(folder: Path) -> dict[str, StreamingModel] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import select
 import stat
@@ -14,10 +15,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rnnzoo.converted import KINDS, cache_folder, convert_bundle, load_cached
+from rnnzoo.converted import KINDS, cache_folder, convert_bundle, load_cached, load_ready
 from rnnzoo.errors import ConfigError
 from rnnzoo.live import show_sentence
 from rnnzoo.quiet import held_stderr
+from rnnzoo.reference import REFERENCE_FILE, prove
 from rnnzoo.registry import find_bundle
 from streaming.errors import InputError
 from streaming.runtime.model import StreamingModel
@@ -50,13 +52,14 @@ def run_demo(bundle: Path | None, *, text: str | None, stdin: bool, fast: bool) 
     if text is not None:
         check_text(text)
     console = Console(highlight=False)
-    models = load_models(bundle or find_bundle(BUNDLE))
+    bundle = bundle or find_bundle(BUNDLE)
+    models = load_models(bundle)
     tagger = _tagger(models["float32"])
     pace = 1.0 if console.is_terminal and not fast else 0.0
     if stdin or (text is None and _piped()):
         _filter(console, tagger, sys.stdin.buffer)
         return
-    _print_head(console, models)
+    _print_head(console, models, bundle / REFERENCE_FILE)
     shown = [words for part in ([text] if text is not None else SENTENCES) for words in sentences(part)]
     for words in shown:
         show_sentence(console, tagger, words, pace)
@@ -64,7 +67,11 @@ def run_demo(bundle: Path | None, *, text: str | None, stdin: bool, fast: bool) 
 
 
 def load_models(bundle: Path) -> dict[str, StreamingModel]:
-    """The bundle as streaming models by kind, from the cache where it has them."""
+    """The bundle as streaming models by kind: its own files where they are current, else converted once."""
+    with held_stderr():
+        ready = load_ready(bundle)
+    if ready is not None:
+        return ready
     folder = cache_folder(bundle)
     with held_stderr():
         cached = load_cached(folder)
@@ -142,13 +149,15 @@ def _tagger(model: StreamingModel) -> Tagger:
     return task
 
 
-def _print_head(console: Console, models: dict[str, StreamingModel]) -> None:
+def _print_head(console: Console, models: dict[str, StreamingModel], reference: Path) -> None:
     exact = models["float32"].metadata
-    name, proof = exact.source.get("name", BUNDLE), exact.verification
+    name, proof, when = exact.source.get("name", BUNDLE), exact.verification, ""
+    if reference.is_file():
+        proof, when = dataclasses.asdict(prove(models["float32"], reference)), "just now "
     console.print(f"[bold]{name}[/]  a recurrent network, one TFLite step a word", style="cyan")
     console.print(
-        f"proven equal to the Keras model on {proof['sequences']} random sequences, {proof['steps']} steps, "
-        "cut at random"
+        f"proven equal to the Keras model {when}on {proof['sequences']} random sequences, {proof['steps']} steps"
+        f"{'' if when else ', cut at random'}"
     )
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for title in ("", "file", "largest error", "state", "delay"):

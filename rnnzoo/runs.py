@@ -113,7 +113,7 @@ def load_run(path: str | Path) -> Run:
 
     path = Path(path)
     check_run(path)
-    metrics = _metrics(path / METRICS_FILE)
+    metrics = read_metrics(path)
     config = load_config(path / CONFIG_FILE)
     _check_sizes(config, path)
     encoder = read_encoder(path, config)
@@ -141,6 +141,30 @@ def weights_dtype(path: Path) -> str:
     # Counters and the like stay what they are.
     kinds = {str(array.dtype) for array in load((path / WEIGHTS_FILE).read_bytes()).values()}
     return next((dtype for dtype in _DTYPES if dtype in kinds), _DTYPES[0])
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """What was measured of a run, and what its bundle says; empty where nothing is there.
+
+    Raises:
+        DataError: the file is damaged.
+        ConfigError: a newer version made it.
+    """
+    path = run / METRICS_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no JSON ({error}); restore or remove it") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: expected an object with metrics; received {type(found).__name__}")
+    if (made := found.get("format", BUNDLE_FORMAT)) != BUNDLE_FORMAT:
+        raise ConfigError(
+            f"{path.parent} is a bundle of format {made}, made by a newer version; this one reads {BUNDLE_FORMAT}: "
+            "pip install --upgrade rnnzoo"
+        )
+    return found
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -185,11 +209,7 @@ def publish(part: Path, path: Path) -> None:
     """
     os.chmod(part, 0o755)
     for item in [*part.iterdir(), part]:
-        handle = os.open(item, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(item)
     old = part.with_suffix(".old")
     if path.exists():
         os.rename(path, old)
@@ -199,7 +219,16 @@ def publish(part: Path, path: Path) -> None:
         if old.exists():
             os.rename(old, path)
         raise
+    _sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _check_unique(model: keras.Model) -> None:
@@ -268,20 +297,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _metrics(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is no JSON ({error}); restore or remove it") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected an object with metrics; received {type(found).__name__}")
-    if (made := found.get("format", BUNDLE_FORMAT)) != BUNDLE_FORMAT:
-        raise ConfigError(
-            f"{path.parent} is a bundle of format {made}, made by a newer version; this one reads {BUNDLE_FORMAT}: "
-            "pip install --upgrade rnnzoo"
-        )
-    return found

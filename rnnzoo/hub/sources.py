@@ -39,6 +39,10 @@ class Useless(Unavailable):
     """The same source will not give anything else the next time."""
 
 
+class BadRange(Unavailable):
+    """The source cannot continue what is there; it may begin anew."""
+
+
 class Missing(Useless):
     """The source answers, and has no such file."""
 
@@ -136,7 +140,9 @@ def _open_http(url: str, timeout: float, start: int, tag: str | None) -> Iterato
         error.close()
         if error.code in (404, 410):
             raise Missing(f"answered {error.code}") from error
-        raise (Useless if 400 <= error.code < 500 and not start else Unavailable)(f"answered {error.code}") from error
+        if error.code == 416 and start:
+            raise BadRange("answered 416") from error
+        raise (Useless if 400 <= error.code < 500 else Unavailable)(f"answered {error.code}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unavailable(_reason(error)) from error
     with response:
@@ -156,7 +162,7 @@ def _reply(response: Any, asked: int) -> Reply:
         return Reply(response, 0, int(length) if length.isdecimal() else None, strong)
     found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if response.status != 206 or not found or int(found[1]) != asked or not asked:
-        raise Unavailable(f"answered {response.status} with another range than the one asked for")
+        raise BadRange(f"answered {response.status} with another range than the one asked for")
     return Reply(response, asked, None if found[3] == "*" else int(found[3]), strong)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rnnzoo.errors import HubError
 from rnnzoo.hub.manifest import FileInfo, hash_file
-from rnnzoo.hub.sources import Reply, Unavailable, Useless, open_url
+from rnnzoo.hub.sources import BadRange, Reply, Unavailable, Useless, open_url
 
 _BLOCK = 1 << 18
 # Attempts at one source that bring no further byte, and attempts in all.
@@ -43,7 +43,7 @@ def fetch_file(urls: Sequence[str], file: FileInfo, path: Path, tags: Path, prog
     Args:
         urls: addresses of the same file, in the order to try.
         file: what it has to be.
-        path: where to; afterwards it holds exactly these bytes, on the disk.
+        path: where to; afterwards it holds exactly these bytes.
         tags: where the server's name of the content is kept, for a later attempt.
         progress: is told the bytes that are there, after each block.
 
@@ -76,27 +76,23 @@ def fetch_small(url: str, limit: int) -> bytes:
 
 
 def _from_source(url: str, file: FileInfo, path: Path, tags: Path, progress: Progress) -> None:
-    fruitless, last = 0, Unavailable("gave up")
+    fruitless, best, last = 0, _size(path), Unavailable("gave up")
     for _ in range(_ATTEMPTS):
-        before = path.stat().st_size if path.exists() else 0
-        resumed = before > 0
-        if before < file.size or not path.exists():
+        resumed = _size(path) > 0
+        if not path.exists() or _size(path) < file.size:
             try:
                 _attempt(url, file, path, tags, progress)
             except Useless:
                 raise
             except Unavailable as error:
-                grown = path.exists() and path.stat().st_size > before
-                fruitless = 0 if grown else fruitless + 1
+                fruitless, best, last = fruitless + 1 if _size(path) <= best else 0, max(best, _size(path)), error
                 if fruitless == _FRUITLESS:
                     raise
-                last = error
-                if resumed and not grown:
-                    # Perhaps it is the beginning that this source cannot continue.
+                if isinstance(error, BadRange):
                     _forget(path, tags)
                 time.sleep(_PAUSE * fruitless)
                 continue
-        if path.stat().st_size == file.size and hash_file(path) == file.sha256:
+        if _size(path) == file.size and hash_file(path) == file.sha256:
             return
         _forget(path, tags)
         progress(0)
@@ -106,7 +102,7 @@ def _from_source(url: str, file: FileInfo, path: Path, tags: Path, progress: Pro
 
 
 def _attempt(url: str, file: FileInfo, path: Path, tags: Path, progress: Progress) -> None:
-    start = path.stat().st_size if path.exists() else 0
+    start = _size(path)
     tag = tags.read_text(encoding="latin-1") if start and tags.exists() else None
     with open_url(url, timeout(), start, tag) as reply:
         if reply.size is not None and reply.size != file.size:
@@ -117,8 +113,6 @@ def _attempt(url: str, file: FileInfo, path: Path, tags: Path, progress: Progres
             out.truncate(reply.start)
             out.seek(reply.start)
             _copy(reply, out.write, file.size, progress)
-            out.flush()
-            os.fsync(out.fileno())
 
 
 def _copy(reply: Reply, write: Callable[[bytes], object], size: int, progress: Progress) -> None:
@@ -146,6 +140,10 @@ class _Watch:
             if count - self._bytes < _LEAST_BYTES:
                 raise Unavailable("stalled")
             self._began, self._bytes = now, count
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _forget(path: Path, tags: Path) -> None:
