@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import tempfile
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
 
 # Name in the figures -> `quantize` of the conversion.
 STREAMED = {"float32": None, "int8": "dynamic"}
+# Ends the names of the figures of one stream over a whole split.
+NEVER_RESET = "_never_reset"
+# What a training logs, and a run keeps.
+CSV_FILE, BOARD_FOLDER = "history.csv", "tensorboard"
 
 
 def run_experiment(
-    config: ExperimentConfig, out: Path, *, dtype: str = "float32", overwrite: bool = False
+    config: ExperimentConfig, out: Path, *, dtype: str = "float32", overwrite: bool = False, strategy: str | None = None
 ) -> dict[str, Any]:
     """Train, measure on `dev`, save.
 
@@ -34,6 +39,7 @@ def run_experiment(
         out: folder of the run; snapshots are beside it until it is saved, and an interrupted training goes on there.
         dtype: of the stored weights.
         overwrite: replace a run that is there, and start anew.
+        strategy: `mirrored` or `multiworker`, as `rnnzoo.training.parallel` takes it; None: one device.
 
     Returns:
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
@@ -43,18 +49,17 @@ def run_experiment(
     """
     check_free(out, overwrite)
     from rnnzoo.problems import load_problem
-    from rnnzoo.training import fit
     from rnnzoo.training.checkpoint import round_weights
+    from rnnzoo.training.progress import history_csv
 
     problem = load_problem(config)
-    model = build_model(config, problem.encoder)
     checkpoints = out.with_name(f"{out.name}.checkpoints")
     if overwrite:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    history = fit(
-        model, problem, config.training, seed=config.seed, run_dir=checkpoints, experiment=dump_config(config)
-    )
-    # What is measured is what is stored.
+    trained, history, chief = _train(config, problem, checkpoints, strategy)
+    # What is measured is what is stored: on one device, in float32.
+    model = build_model(config, problem.encoder)
+    model.set_weights(trained.get_weights())
     round_weights(model, dtype)
     metrics = {
         "dev": problem.evaluate(model, "dev"),
@@ -62,9 +67,36 @@ def run_experiment(
         "made": {"command": train_command(config, dtype), "commit": commit()},
         "history": history,
     }
-    save_run(out, model, config, problem.encoder.to_files(), metrics, dtype)
-    shutil.rmtree(checkpoints)
+    if chief:
+        files = {**problem.encoder.to_files(), CSV_FILE: history_csv(history).encode()}
+        save_run(out, model, config, files, metrics, dtype)
+        if (board := checkpoints / BOARD_FOLDER).is_dir():
+            shutil.move(board, out / BOARD_FOLDER)
+        shutil.rmtree(checkpoints)
     return metrics
+
+
+def _train(
+    config: ExperimentConfig, problem: Problem, folder: Path, strategy: str | None
+) -> tuple[Any, dict[str, list[float]], bool]:
+    """The trained model, its history, and whether this process is the one that saves."""
+    import tensorflow as tf
+
+    from rnnzoo.training import fit
+    from rnnzoo.training.parallel import Parallel
+    from rnnzoo.training.precision import precision
+
+    training = config.training
+    if training.deterministic or (training.deterministic is None and not tf.config.list_physical_devices("GPU")):
+        tf.config.experimental.enable_op_determinism()
+    parallel = Parallel(strategy) if strategy else None
+    with precision(training.precision), parallel.strategy.scope() if parallel else contextlib.nullcontext():
+        model = build_model(config, problem.encoder)
+    experiment = dump_config(config)
+    history = fit(
+        model, problem, training, seed=config.seed, run_dir=folder, experiment=experiment, logs=True, parallel=parallel
+    )
+    return model, history, parallel is None or parallel.is_chief
 
 
 def evaluate_run(
@@ -80,7 +112,8 @@ def evaluate_run(
 
     Returns:
         `name`, `dataset`, `split`, `parameters`, `offline` (metrics), and for each of `float32` and `int8` its
-        metrics with `size_bytes`, `delay` and `max_abs_error`; where the model cannot be streamed,
+        metrics with `size_bytes`, `delay` and `max_abs_error`, and as `float32_never_reset` and `int8_never_reset`
+        those of one stream over the whole split, where the topology has them; where the model cannot be streamed,
         `not_streamable` says why instead.
 
     Raises:
@@ -105,18 +138,20 @@ def evaluate_run(
                 path = Path(folder) / "model.tflite" if files is None else files[name]
                 if files is None:
                     export_run(run, path, STREAMED[name])
-                found[name] = _evaluate_streamed(problem, split, path)
+                found |= _evaluate_streamed(problem, split, path, name)
     except streaming.NotStreamableError as error:
         found["not_streamable"] = str(error)
     return found
 
 
-def _evaluate_streamed(problem: Problem, split: str, path: Path) -> dict[str, Any]:
+def _evaluate_streamed(problem: Problem, split: str, path: Path, name: str) -> dict[str, Any]:
     with held_stderr():
         model = streaming.load(path)
-    return {
+    figures = {
         **problem.evaluate_stream(model, split),
         "size_bytes": path.stat().st_size,
         "delay": model.delay,
         "max_abs_error": model.metadata.verification.get("max_abs_error"),
     }
+    never = {f"{name}{NEVER_RESET}": problem.evaluate_stream(model, split, reset=False)} if problem.endless else {}
+    return {name: figures, **never}

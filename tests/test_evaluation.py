@@ -69,6 +69,19 @@ def test_streamed_figures_equal_offline_figures(case):
     np.testing.assert_equal(streamed, offline)
 
 
+def test_a_stream_that_is_never_reset_is_one_long_sequence(case):
+    data, model, stream_model = case
+    joined = np.concatenate([data.encoder.encode(words)["words"] for words, _ in data.examples("dev")])
+    ends = np.cumsum([len(words) for words, _ in data.examples("dev")])
+    if data.topology == "tagger":
+        rows = np.split(model.predict_on_batch({"words": joined[None]})[0].argmax(axis=-1), ends[:-1])
+        expected = data.score("dev", [[data.labels[k] for k in row] for row in rows])
+    else:
+        last = [model.predict_on_batch({"words": joined[None, :end]})[0].argmax() for end in ends]
+        expected = data.score("dev", [data.labels[k] for k in last])
+    np.testing.assert_equal(data.evaluate_stream(stream_model, "dev", reset=False), expected)
+
+
 def test_a_model_for_another_task_is_refused(case):
     data, _, stream_model = case
     other = intent_data() if data.topology == "tagger" else tagging_data()

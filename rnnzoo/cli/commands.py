@@ -12,16 +12,53 @@ def train(arguments: argparse.Namespace) -> None:
     from rnnzoo.cli.show import figure
     from rnnzoo.config import load_config
     from rnnzoo.experiment import run_experiment
-    from rnnzoo.registry import find_config
 
-    named = Path(arguments.config)
-    path = named if named.suffix in (".yaml", ".yml") or named.exists() else find_config(arguments.config)
-    config = load_config(path, arguments.overrides)
+    config = load_config(config_path(arguments.config), arguments.overrides)
     out = arguments.out or Path("runs") / config.name
-    metrics = run_experiment(config, out, dtype=arguments.dtype, overwrite=arguments.overwrite)
+    options = {"dtype": arguments.dtype, "overwrite": arguments.overwrite, "strategy": arguments.strategy}
+    metrics = run_experiment(config, out, **options)
     name, value = next(iter(metrics["dev"].items()))
     print(f"saved {out}: dev {name} {figure(name, value)}, {metrics['parameters']:,} parameters")
     print(f"next: rnnzoo evaluate {out}")
+
+
+def sweep(arguments: argparse.Namespace) -> None:
+    """`rnnzoo sweep`."""
+    from rnnzoo.cli.show import print_sweep
+    from rnnzoo.config import load_config
+    from rnnzoo.sweep import parse_grid, run_sweep
+
+    path, grid = config_path(arguments.config), parse_grid(arguments.overrides)
+    out = arguments.out or Path("runs") / f"{load_config(path).name}.sweep"
+    print_sweep(run_sweep(path, grid, out), out)
+
+
+def diagnose(arguments: argparse.Namespace) -> None:
+    """`rnnzoo diagnose`."""
+    from rnnzoo.cli.parser import UsageError
+
+    if arguments.demonstration == (arguments.source is not None):
+        raise UsageError("expected a run, a configuration or --demonstration, one of them")
+    if arguments.demonstration:
+        from rnnzoo.training.demonstration import demonstrate
+
+        found = demonstrate(arguments.out)
+    else:
+        from rnnzoo.diagnosis import diagnose_source
+
+        found = diagnose_source(arguments.source, arguments.overrides, arguments.out)
+    for line in found.findings:
+        print(line)
+    for plot in found.plots:
+        print(f"wrote {plot}")
+
+
+def config_path(named: str) -> Path:
+    """The file of a configuration, given by path or as the name of a model of the zoo."""
+    from rnnzoo.registry import find_config
+
+    path = Path(named)
+    return path if path.suffix in (".yaml", ".yml") or path.exists() else find_config(named)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -57,6 +57,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         return made
 
     _train(command("train", commands.train, "Train a model from a configuration and save the run."))
+    _sweep(command("sweep", commands.sweep, "Train every combination of some settings, and compare them."))
+    _diagnose(command("diagnose", commands.diagnose, "Plot how gradients flow through the layers and through time."))
     _evaluate(
         command(
             "evaluate",
@@ -96,6 +98,30 @@ def _train(parser: argparse.ArgumentParser) -> None:
     kind = _one_of("float32", "float16")
     parser.add_argument("--dtype", default="float32", type=kind, help="of the stored weights, or float16 (float32)")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    strategy = _one_of("mirrored", "multiworker")
+    parser.add_argument(
+        "--strategy",
+        type=strategy,
+        metavar="KIND",
+        help="mirrored: on all GPUs of this machine; multiworker: with the processes that TF_CONFIG lists (one device)",
+    )
+
+
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="YAML file, or name of a model of the zoo")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=A,B", help="such as model.units=128,256")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the runs go (runs/NAME.sweep)")
+
+
+def _diagnose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", nargs="?", metavar="RUN|CONFIG", help="a run, or a configuration with fresh weights")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for a configuration")
+    parser.add_argument("--out", type=Path, default=Path("diagnosis"), metavar="FOLDER", help="for plots (diagnosis)")
+    parser.add_argument(
+        "--demonstration",
+        action="store_true",
+        help="show vanishing and exploding gradients in a vanilla RNN, and what mends them, on made-up sequences",
+    )
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:

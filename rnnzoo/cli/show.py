@@ -11,7 +11,13 @@ from rich.table import Table
 from rnnzoo.config import dump_config, load_config
 from rnnzoo.registry import bundle_paths, find_config, list_models
 
-_LABELS = {"offline": "offline (Keras)", "float32": "streamed float32", "int8": "streamed int8"}
+_LABELS = {
+    "offline": "offline (Keras)",
+    "float32": "streamed float32",
+    "float32_never_reset": "  never reset",
+    "int8": "streamed int8",
+    "int8_never_reset": "  never reset",
+}
 _COUNTS = ("count",)
 # Ends of the names of figures that are shares.
 _SHARES = ("accuracy", "recall", "precision", "f1")
@@ -33,6 +39,22 @@ def print_evaluation(found: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
+
+
+def print_sweep(rows: list[dict[str, Any]], out: Any) -> None:
+    """The rows that `run_sweep` returns, best first."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table()
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(_cell(name, row.get(name, "")) for name in names))
+    Console(highlight=False).print(table)
+    print(f"saved {out}: a run for each line, and results.csv")
+
+
+def _cell(name: str, value: Any) -> str:
+    return figure(name, value) if isinstance(value, float) else str(value)
 
 
 def figure(name: str, value: float) -> str:

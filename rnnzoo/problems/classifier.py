@@ -37,6 +37,7 @@ class ClassifierProblem(LabelProblem):
     topology = "classifier"
     kinds = ("text-label", "text-labels", "rows-label")
     exact_lengths = True
+    endless = True
 
     @property
     def monitor(self) -> str:  # type: ignore[override]
@@ -104,14 +105,21 @@ class ClassifierProblem(LabelProblem):
         for chosen, (inputs, _, _) in self.batches(split, batch_size):
             for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
                 logits[i] = row
-        above = np.stack(logits) >= _logit(self.config.threshold)
+        return self._score_logits(split, np.stack(logits))
+
+    def _score_logits(self, split: str, logits: np.ndarray) -> dict[str, float]:
+        if not self.config.multi_label:
+            return self.score(split, [self.labels[k] for k in np.argmax(logits, axis=-1)])
+        above = logits >= _logit(self.config.threshold)
         return self.score(split, [[self.labels[k] for k in np.flatnonzero(row)] for row in above])
 
-    def evaluate_stream(self, model: StreamingModel, split: str) -> dict[str, float]:
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)
         if not isinstance(task, Classifier | SensorClassifier):
             other = type(task).__name__.lower()
             raise DataError(f"data set {self.config.dataset!r} needs a classifier; the model is a {other}")
+        if not reset:
+            return self._score_logits(split, np.stack([row[-1] for row in self.endless_outputs(model, split)]))
         found = [task.classify(given) for given, _ in self.examples(split)]
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
 

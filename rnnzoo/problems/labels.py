@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import keras
 
     from rnnzoo.training.config import TrainingConfig
+    from streaming.runtime.model import StreamingModel
 
 
 class LabelProblem(Problem):
@@ -42,6 +43,15 @@ class LabelProblem(Problem):
         from rnnzoo.training.losses import LabelAccuracy
 
         return [LabelAccuracy()]
+
+    def endless_outputs(self, model: StreamingModel, split: str) -> list[np.ndarray]:
+        """What one stream that is never reset gives for each example, (T, L): all examples in a row are its input."""
+        rows = self.arrays(split)
+        joined = {name: np.concatenate([row[name] for row in rows]) for name in self.input_names}
+        stream = model.create_stream()
+        parts = [stream.feed(joined if len(joined) > 1 else next(iter(joined.values()))), stream.finish()]
+        ends = np.cumsum([len(row[self.input_names[0]]) for row in rows])
+        return np.split(np.concatenate([np.asarray(part) for part in parts]), ends[:-1])
 
     def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
         """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""

@@ -28,6 +28,7 @@ class TaggerProblem(LabelProblem):
 
     topology = "tagger"
     kinds = ("words-tags",)
+    endless = True
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: WordsConfig) -> WordEncoder:
@@ -49,11 +50,14 @@ class TaggerProblem(LabelProblem):
         best, lengths = self.best(model, split, batch_size), [len(words) for words, _ in self.examples(split)]
         return self.score(split, [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)])
 
-    def evaluate_stream(self, model: StreamingModel, split: str) -> dict[str, float]:
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)
         if not isinstance(task, Tagger):
             found = type(task).__name__.lower()
             raise DataError(f"data set {self.config.dataset!r} needs a tagger; the model is a {found}")
+        if not reset:
+            rows = self.endless_outputs(model, split)
+            return self.score(split, [[self.labels[k] for k in np.argmax(row, axis=-1)] for row in rows])
         return self.score(split, [[token.tag for token in task.tag(words)] for words, _ in self.examples(split)])
 
     def score(self, split: str, predicted: Sequence[Sequence[str]]) -> dict[str, float]:

@@ -103,8 +103,9 @@ class ParallelModel(keras.Model):
         with tf.GradientTape() as tape:
             predicted = self(x, training=True)
             loss = self.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=True)
-            scaled = self.optimizer.scale_loss(loss / self.distribute_strategy.num_replicas_in_sync)
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(weights)[0])
+            # Keras has divided it by the number of devices: the sum of their gradients is that of the whole batch.
+            scaled = self.optimizer.scale_loss(loss)
+        self._track(loss, weights)
         variables = self.trainable_weights
         gradients = [tf.convert_to_tensor(one) for one in tape.gradient(scaled, variables)]
         gradients = tf.distribute.get_replica_context().all_reduce("SUM", gradients)
@@ -117,8 +118,12 @@ class ParallelModel(keras.Model):
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         predicted = self(x, training=False)
         loss = self.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=False)
-        self._loss_tracker.update_state(loss, sample_weight=tf.shape(weights)[0])
+        self._track(loss, weights)
         return self.compute_metrics(x, y, predicted, weights)
+
+    def _track(self, loss: Any, weights: Any) -> None:
+        whole = loss * self.distribute_strategy.num_replicas_in_sync
+        self._loss_tracker.update_state(whole, sample_weight=tf.shape(weights)[0])
 
     def prepare(self, batch: Any) -> None:
         """Make the variables of optimizer and metrics, from one batch of arrays."""

@@ -18,6 +18,7 @@ from rnnzoo.errors import DataError
 
 Logs = dict[str, float] | None
 History = dict[str, list[float]]
+# Their names are those that a run gives them.
 CSV_FILE, BOARD_FOLDER = "history.csv", "tensorboard"
 
 
@@ -124,7 +125,8 @@ class LogFiles(keras.callbacks.Callback):
         except OSError as error:
             part.unlink(missing_ok=True)
             raise DataError(
-                f"cannot write {self.folder / CSV_FILE} ({error.strerror}): make room and give the same command to go on"
+                f"cannot write {self.folder / CSV_FILE} ({error.strerror}): make room and give the same command "
+                "to go on"
             ) from error
 
 

@@ -1,0 +1,68 @@
+"""`rnnzoo diagnose`: the flow of gradients in a run or a fresh model, as plots and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rnnzoo.building import build_model
+from rnnzoo.config import ExperimentConfig, load_config
+from rnnzoo.errors import ConfigError
+from rnnzoo.registry import find_config
+from rnnzoo.runs import CONFIG_FILE, load_run
+
+_BATCH = 16
+
+
+class Report(NamedTuple):
+    """What a diagnosis gives.
+
+    Args:
+        findings: sentences.
+        plots: the PNG files written.
+    """
+
+    findings: list[str]
+    plots: list[Path]
+
+
+def diagnose_source(source: str, overrides: Sequence[str], out: Path) -> Report:
+    """Diagnose a run with its weights, or a configuration with fresh ones, on its longest sequences of `dev`.
+
+    Args:
+        source: folder of a run, a YAML file, or a name of the zoo (a configuration).
+        overrides: `key=value` for a configuration.
+        out: a folder for the plots.
+
+    Raises:
+        ConfigError, DataError: as `load_run`, `load_config` and `load_problem`.
+    """
+    from rnnzoo.problems import load_problem
+    from rnnzoo.training.diagnostics import diagnose, findings
+    from rnnzoo.training.plots import bars, curves, figure
+
+    path = Path(source)
+    if (path / CONFIG_FILE).is_file():
+        if overrides:
+            raise ConfigError(f"{source} is a run: {overrides[0]!r} is for a configuration")
+        run = load_run(path)
+        config, model, problem = run.config, run.model, load_problem(run.config, run.encoder)
+    else:
+        named = path if path.suffix in (".yaml", ".yml") or path.exists() else find_config(source)
+        config = load_config(named, overrides)
+        problem = load_problem(config)
+        model = build_model(config, problem.encoder)
+    *_, (_, batch) = problem.batches("dev", _BATCH)
+    found = diagnose(model, batch, problem.loss(config.training))
+    plot = out / f"{config.name}-gradients.png"
+    with figure(plot, 2) as (left, right):
+        name = "gradient of the last decision"
+        curves(left, found.by_time, title="Back through time", x="steps back", y=f"|dL/dh|, {name}")
+        bars(right, found.by_layer, title="By layer", x="norm of the gradient of the loss")
+    return Report([_head(config, path), *findings(found)], [plot])
+
+
+def _head(config: ExperimentConfig, path: Path) -> str:
+    trained = "trained" if (path / CONFIG_FILE).is_file() else "fresh weights"
+    return f"{config.name} ({config.topology}, {trained}), the longest sequences of dev"

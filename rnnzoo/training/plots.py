@@ -1,0 +1,69 @@
+"""Plots of how gradients flow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnzoo.errors import DataError
+
+# Colours that people with any colour vision tell apart (Okabe & Ito 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+
+@contextlib.contextmanager
+def figure(path: Path, columns: int = 1) -> Iterator[list[Any]]:
+    """Axes side by side, saved as PNG at the end, whole or not at all.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(6.4 * columns, 4.4), dpi=120, layout="constrained")
+    axes = list(made.subplots(1, columns, squeeze=False)[0])
+    for one in axes:
+        one.grid(alpha=0.25)
+        one.spines[["top", "right"]].set_visible(False)
+    yield axes
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        FigureCanvasAgg(made).print_png(str(part))
+        os.replace(part, path)
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror}): choose another folder, or make room") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def curves(
+    axis: Any, lines: Mapping[str, Sequence[float] | np.ndarray], *, title: str, x: str, y: str, log: bool = True
+) -> None:
+    """Lines over 0, 1, 2, ..., each with a colour and a dash of its own; zeros of a logarithmic axis are left out."""
+    for i, (name, values) in enumerate(lines.items()):
+        array = np.asarray(values, float)
+        array = np.where(array > 0, array, np.nan) if log else array
+        style = _STYLES[i % len(_STYLES)]
+        axis.plot(np.arange(len(array)), array, color=COLOURS[i % len(COLOURS)], linestyle=style, label=name, lw=1.8)
+    axis.set(title=title, xlabel=x, ylabel=y)
+    if log:
+        axis.set_yscale("log")
+    if lines:
+        axis.legend(frameon=False, fontsize=9)
+
+
+def bars(axis: Any, values: Mapping[str, float], *, title: str, x: str) -> None:
+    """A horizontal bar for each name, on a logarithmic axis, the first on top."""
+    names = list(values)
+    axis.barh(range(len(names)), [values[name] for name in names], color=COLOURS[0])
+    axis.set(title=title, xlabel=x, xscale="log")
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
