@@ -54,21 +54,23 @@ def run(
     """
     if tf.executing_eagerly():
         # Eager loops run in Python; a function runs them in the graph's executor.
-        return _run_function(recurrence)(z, tuple(states), tuple(weights), mask)
+        widths = tuple(int(array.shape[-1]) for array in (z, *states))
+        return _run_function(recurrence, widths)(z, tuple(states), tuple(weights), mask)
     return _run(recurrence, z, tuple(states), tuple(weights), mask)
 
 
-_functions: dict[Recurrence, Callable[..., Any]] = {}
+# One for each width: a function that meets several would forget them, and the steps need them.
+_functions: dict[tuple[Recurrence, tuple[int, ...]], Callable[..., Any]] = {}
 
 
-def _run_function(recurrence: Recurrence) -> Callable[..., Any]:
-    if recurrence not in _functions:
-        _functions[recurrence] = tf.function(
+def _run_function(recurrence: Recurrence, widths: tuple[int, ...]) -> Callable[..., Any]:
+    if (recurrence, widths) not in _functions:
+        _functions[recurrence, widths] = tf.function(
             lambda z, states, weights, mask: _run(recurrence, z, states, weights, mask),
             reduce_retracing=True,
             autograph=False,
         )
-    return _functions[recurrence]
+    return _functions[recurrence, widths]
 
 
 def _run(
