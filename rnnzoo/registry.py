@@ -63,6 +63,18 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.language_model:build_language_model",
         problem="rnnzoo.problems.language_model:LanguageModelProblem",
     ),
+    "event_tagger": _Topology(
+        data={"rows": "rnnzoo.data.config:SignalConfig"},
+        model="rnnzoo.models.config:SignalModelConfig",
+        builder="rnnzoo.models.event_tagger:build_event_tagger",
+        problem="rnnzoo.problems.event_tagger:EventTaggerProblem",
+    ),
+    "polyphony": _Topology(
+        data={"rows": "rnnzoo.data.config:RollsConfig"},
+        model="rnnzoo.models.config:RowModelConfig",
+        builder="rnnzoo.models.polyphony:build_polyphony",
+        problem="rnnzoo.problems.polyphony:PolyphonyProblem",
+    ),
 }
 
 

@@ -173,6 +173,44 @@ class AudioModelConfig:
             raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
 
+@dataclass(frozen=True)
+class RowModelConfig:
+    """Recurrent layers over rows of numbers that say something after every row.
+
+    Args:
+        cell: the recurrent cell.
+        units: width of each recurrent layer.
+        layers: recurrent layers.
+        dropout: rate after each layer, in training.
+        input_dropout: rate on the rows, in training.
+
+    Raises:
+        ConfigError: the cell is unknown, or there is no layer.
+    """
+
+    cell: Cell = "gru"
+    units: int = 128
+    layers: int = 1
+    dropout: float = 0.3
+    input_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_cell(self.cell)
+        if self.layers < 1:
+            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
+
+
+@dataclass(frozen=True)
+class SignalModelConfig(RowModelConfig):
+    """The same over frames of samples.
+
+    Args:
+        frame_units: outputs of the layer that takes a frame.
+    """
+
+    frame_units: int = 32
+
+
 def _check_cell(cell: str) -> None:
     if cell not in get_args(Cell):
         raise ConfigError(f"model.cell is one of {', '.join(get_args(Cell))}; received {cell!r}")

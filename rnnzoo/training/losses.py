@@ -45,6 +45,22 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
+class SummedBinaryCrossEntropy(keras.losses.Loss):
+    """-sum over the last axis of y log p + (1 - y) log(1 - p), of probabilities; each kept `lowest` off 0 and 1."""
+
+    def __init__(self, lowest: float = 1e-7, name: str = "summed_binary_cross_entropy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.lowest = lowest
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        p = ops.clip(y_pred, self.lowest, 1 - self.lowest)
+        return -ops.sum(y_true * ops.log(p) + (1 - y_true) * ops.log(1 - p), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "lowest": self.lowest}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
 class MacroF1(keras.metrics.F1Score):
     """The mean over labels of F1 = 2 TP / (2 TP + FP + FN), of logits (B, L) against zeros and ones.
 

@@ -1,0 +1,32 @@
+"""Events in a signal, by a label for every frame."""
+
+from __future__ import annotations
+
+import keras
+
+from rnnzoo.data.signals import SignalEncoder
+from rnnzoo.models.config import SignalModelConfig
+from rnnzoo.models.recurrent import recurrent_layer
+
+
+def build_event_tagger(config: SignalModelConfig, encoder: SignalEncoder) -> keras.Model:
+    """Frames of samples, recurrent layers, logits after every frame.
+
+    Args:
+        config: sizes.
+        encoder: columns D, samples of a frame, labels L.
+
+    Returns:
+        A functional model; input `rows` (B, T, D), output logits (B, T // frame, L).
+    """
+    rows = keras.Input((None, encoder.width), name="rows")
+    # Frames that do not overlap need nothing of the window before: only the recurrent layers carry a state.
+    frames = keras.layers.Conv1D(
+        config.frame_units, encoder.frame, strides=encoder.frame, activation="relu", name="frames"
+    )
+    x = keras.layers.Dropout(config.dropout, name="frames_dropout")(frames(rows))
+    for i in range(config.layers):
+        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
+    return keras.Model({"rows": rows}, logits, name="event_tagger")

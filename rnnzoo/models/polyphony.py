@@ -1,0 +1,28 @@
+"""Which notes sound next."""
+
+from __future__ import annotations
+
+import keras
+
+from rnnzoo.data.rows import RowEncoder
+from rnnzoo.models.config import RowModelConfig
+from rnnzoo.models.recurrent import recurrent_layer
+
+
+def build_polyphony(config: RowModelConfig, encoder: RowEncoder) -> keras.Model:
+    """Recurrent layers and a probability for each note (RNN with independent outputs, Bengio et al. 2013).
+
+    Args:
+        config: sizes.
+        encoder: names D notes.
+
+    Returns:
+        A functional model; input `rows` (B, T, D), output probabilities (B, T, D) of the notes of the next row.
+    """
+    rows = keras.Input((None, encoder.width), name="rows")
+    x = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows)
+    for i in range(config.layers):
+        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    notes = keras.layers.Dense(encoder.width, activation="sigmoid", name="notes")(x)
+    return keras.Model({"rows": rows}, notes, name="polyphony")
