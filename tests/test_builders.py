@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from rnnzoo.data.mirror import find_mirror, load_builder
+from rnnzoo.data.mirror import find_mirror, load_builder, rows
 from rnnzoo.errors import DataError
 
 pytestmark = pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
@@ -52,3 +52,11 @@ def test_other_bytes_are_refused_and_nothing_is_prepared(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"ETTh1\.csv: expected SHA-256 f18de3ad.*Copy it anew"):
         load_builder("etth1")
     assert not list((tmp_path / "tfds").rglob("*.csv"))
+
+
+def test_beam_prepares_the_same_examples(monkeypatch, tmp_path):
+    pytest.importorskip("apache_beam")
+    plain = [example["tags"].tolist() for example in rows("wnut17", "validation")]
+    monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "beam"))
+    monkeypatch.setenv("RNNZOO_BEAM_RUNNER", "DirectRunner")
+    assert [example["tags"].tolist() for example in rows("wnut17", "validation")] == plain

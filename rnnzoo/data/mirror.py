@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rnnzoo.data.beam import use_beam
 from rnnzoo.errors import DataError
 
 _TABLE = "TFDS_CACHE.tsv"
@@ -47,6 +48,8 @@ def find_mirror() -> Path | None:
 def load_builder(name: str) -> Any:
     """A prepared TFDS builder.
 
+    Apache Beam prepares it where RNNZOO_BEAM_RUNNER names a runner, such as DirectRunner.
+
     With a mirror the builder's own download cache is filled from it, each file checked by its SHA-256, and no
     socket is opened. Without one, TFDS downloads.
 
@@ -75,6 +78,7 @@ def load_builder(name: str) -> Any:
     if mirror and hasattr(builder, "MIRROR"):
         listed = seed_own(builder, mirror, downloads)
         config.manual_dir = str(mirror / builder.MIRROR)
+    use_beam(builder, config)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     try:

@@ -165,7 +165,8 @@ class Problem(abc.ABC):
             training: shuffle sequences and batches anew at each pass, by `seed` and the number of the pass.
             seed: None: the seed of the problem.
             start: number of the first pass, and of the batch that it begins with: where an earlier run stopped.
-            parts: cuts each batch into the elements that take its place, for training on several devices.
+            parts: cuts each batch into the elements that take its place, for training on several devices; then the
+                passes have no end.
 
         Returns:
             Elements (inputs by name (B, T, ...), targets (B, T) or (B,), weights of the same shape: 0 at
@@ -175,13 +176,18 @@ class Problem(abc.ABC):
 
         passes = itertools.count(start[0])
 
-        def generate() -> Iterator[Batch]:
-            number = next(passes)
+        def one_pass(number: int) -> Iterator[Batch]:
             chosen = (self.seed if seed is None else seed, number)
             rng = np.random.default_rng(chosen) if training else None
             skip = start[1] if number == start[0] else 0
-            whole = (batch for _, batch in self.batches(split, batch_size, rng, skip))
-            return whole if parts is None else (part for batch in whole for part in parts(batch))
+            return (batch for _, batch in self.batches(split, batch_size, rng, skip))
+
+        def generate() -> Iterator[Batch]:
+            if parts is None:
+                return one_pass(next(passes))
+            # Several devices may open it several times: each time it is the same, and without an end.
+            every = (batch for number in itertools.count(start[0]) for batch in one_pass(number))
+            return (part for batch in every for part in parts(batch))
 
         made = tf.data.Dataset.from_generator(generate, output_signature=self._signature(split))
         # Passes of one length have a known one; the first pass of a run that goes on is shorter.

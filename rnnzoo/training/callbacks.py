@@ -68,7 +68,7 @@ class Keeper(keras.callbacks.Callback):
         experiment: what is trained, as text; a snapshot of another experiment is refused.
         monitor: the figure that says which epoch is best.
         higher_is_better: whether more of it is.
-        seconds: time between snapshots.
+        seconds: time between snapshots; on several workers they are at the beginnings of epochs, or at each step for 0.
         steps: batches in an epoch.
     """
 
@@ -79,8 +79,9 @@ class Keeper(keras.callbacks.Callback):
         self._sign = 1 if higher_is_better else -1
         self.history: dict[str, list[float]] = {}
         self.start = (0, 0)
-        # Of several workers one writes.
-        self.writes = True
+        # Of several workers one writes; all take part, as reading a metric adds up what they have, and each clock
+        # has its own time.
+        self.writes, self.workers = True, 1
         self._record: float | None = None
         self._best: dict[str, np.ndarray] = {}
         self._restored: dict[str, np.ndarray] = {}
@@ -138,8 +139,13 @@ class Keeper(keras.callbacks.Callback):
         # Keras counts all epochs as long as each other: it is told where the rest of an interrupted one ends.
         self.model.stop_training |= bool(self._offset) and position == self.steps
         # After its last batch an epoch is not over: what comes of it is in the snapshot that begins the next.
-        if position < self.steps and time.perf_counter() - self._written >= self.seconds:
+        if position < self.steps and self._is_due():
             self._write(position)
+
+    def _is_due(self) -> bool:
+        if self.workers > 1:
+            return self.seconds == 0
+        return time.perf_counter() - self._written >= self.seconds
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.model.stop_training &= not self._offset
@@ -153,8 +159,6 @@ class Keeper(keras.callbacks.Callback):
             self._record, self._best = figure, {v.path: np.asarray(v.numpy()) for v in self.model.weights}
 
     def _write(self, batch: int) -> None:
-        if not self.writes:
-            return
         arrays = {name: np.asarray(variable.numpy()) for name, variable in _state(self.model).items()}
         if not all(np.isfinite(value).all() for value in arrays.values() if value.dtype.kind == "f"):
             # The next loss will be no number: the state before it is what is worth keeping.
@@ -168,7 +172,8 @@ class Keeper(keras.callbacks.Callback):
             "record": self._record,
             "seconds": time.perf_counter() - self._began,
         }
-        write_snapshot(self.folder, Snapshot(arrays, progress))
+        if self.writes:
+            write_snapshot(self.folder, Snapshot(arrays, progress))
         self._written = time.perf_counter()
 
 

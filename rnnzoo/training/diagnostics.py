@@ -23,8 +23,8 @@ class Diagnosis:
 
     Args:
         by_layer: layer -> norm of the gradient of the batch's loss over its weights.
-        by_time: recurrent layer -> |dL/dh[T - k]| for k = 0, 1, ..., L the loss of the last decision alone, mean over
-            sequences.
+        by_time: recurrent layer -> |dL/dh[T - k]| for k = 0, 1, ..., h all states of the layer together and L the loss
+            of the last decision alone, mean over sequences.
         radii: recurrent layer -> part of its recurrent matrix -> spectral radius.
         saturation: recurrent layer -> gate -> (share shut, share open); for a plain tanh layer `state` -> (0, share
             flat).
@@ -52,9 +52,7 @@ def diagnose(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
     last = _last(np.asarray(batch[2]))
     back, seen = _through_time(probed, inputs, targets, last, loss)
     for one in probed.probes:
-        width = keras.tree.flatten(one.cell.state_size)[0]
-        # The first state is what the layer gives; a cell state has no path of its own to the loss.
-        found.by_time[one.name] = backwards(np.asarray(back[one.input_name])[..., :width], last, one.reverse)
+        found.by_time[one.name] = backwards(np.asarray(back[one.input_name]), last, one.reverse)
         if radii := spectral_radii(one.cell):
             found.radii[one.name] = radii
         if gates := _saturation(one, seen[one.name], np.asarray(batch[2])):
@@ -172,9 +170,7 @@ def findings(found: Diagnosis) -> list[str]:
         sizes = sorted(found.by_layer.items(), key=lambda item: -item[1])
         (big, most), (small, least) = sizes[0], sizes[-1]
         lines.append(f"gradient by layer: largest in {big} ({most:.2g}), smallest in {small} ({least:.2g})")
-    lines += [
-        f"{name}: not looked into: it carries or is given its state" for name in found.unseen
-    ]
+    lines += [f"{name}: not looked into: it carries or is given its state" for name in found.unseen]
     return lines
 
 

@@ -69,7 +69,8 @@ def fit(
         compile_model(trained, problem, config, steps)
         trained.optimizer.build(trained.trainable_variables)
     keeper = Keeper(run_dir, experiment, problem.monitor, problem.higher_is_better, config.snapshot_seconds, steps)
-    keeper.writes = parallel is None or parallel.is_chief
+    if parallel:
+        keeper.writes, keeper.workers = parallel.is_chief, parallel.workers
     resumed = keeper.restore(trained)
     if resumed or parallel:
         _make_metrics(trained, problem, config)

@@ -60,7 +60,7 @@ class Parallel:
         def parts(batch: Any) -> list[Any]:
             return [split_batch(batch, self.devices)[i] for i in mine]
 
-        return self.strategy.distribute_datasets_from_function(lambda _: make(parts).repeat())
+        return self.strategy.distribute_datasets_from_function(lambda _: make(parts))
 
 
 def split_batch(batch: Any, count: int) -> list[Any]:
