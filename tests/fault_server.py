@@ -95,11 +95,11 @@ def make_zoo(root, *, serial=1, large=LARGE, names=("first", "second")):
     return manifest
 
 
-def forge(root, manifest, name, **changes):
+def forge(root, manifest, which, **changes):
     """Write the manifest with a bundle changed, its revision made to fit again."""
-    old = manifest.bundles[name]
+    old = manifest.bundles[which]
     new = BundleInfo(**{**old.__dict__, **changes})
-    (root / "manifest.yaml").write_text(dump_manifest(Manifest(manifest.serial, {**manifest.bundles, name: new})))
+    (root / "manifest.yaml").write_text(dump_manifest(Manifest(manifest.serial, {**manifest.bundles, which: new})))
     return new
 
 

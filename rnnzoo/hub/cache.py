@@ -100,8 +100,13 @@ class Cache:
         self.write(self._entry(bundle), dump_manifest(Manifest(0, {bundle.name: bundle})).encode())
         if wrong_with(folder, bundle):
             publish(files, folder)
-        self._sweep(bundle)
+        self.sweep(bundle)
         return folder
+
+    def sweep(self, bundle: BundleInfo) -> None:
+        """Remove what is left of downloads of a bundle that is in its place; whoever is at it will find it there."""
+        for path in self._parts(bundle):
+            shutil.rmtree(path, ignore_errors=True)
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a small file whole or not at all, on the disk before it has its name."""
@@ -162,10 +167,6 @@ class Cache:
                         _copy_longer(other / kind / file.name, part / kind / file.name)
             if not _alive(other):
                 shutil.rmtree(other, ignore_errors=True)
-
-    def _sweep(self, bundle: BundleInfo) -> None:
-        for path in self._parts(bundle):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def wrong_with(folder: Path, bundle: BundleInfo) -> str | None:

@@ -77,6 +77,8 @@ def download_all(pattern: str, *, progress: bool = True, cache: Cache | None = N
     with _bar(wanted if progress else []) as watch:
         for bundle in wanted:
             _bring(bundle, catalogue.bases, cache, watch)
+    for bundle in bundles:
+        cache.sweep(bundle)
     return [cache.folder(bundle) for bundle in bundles]
 
 
@@ -233,13 +235,16 @@ def _bring(bundle: BundleInfo, bases: tuple[str, ...], cache: Cache, watch: Watc
             with ThreadPoolExecutor(_WORKERS) as pool:
                 list(pool.map(fetch, bundle.files))
             cache.publish(bundle, part)
-    except OSError as error:
+    except (OSError, HubError) as error:
         # Who finishes first removes what others have of the same; then there is nothing left to do.
-        if cache.problem(bundle):
-            raise HubError(
-                f"cannot write the cache {cache.root} ({error.strerror}); free or allow {bundle.size / 1e6:.1f} MB "
-                "there, or set RNNZOO_CACHE to another folder"
-            ) from error
+        if cache.problem(bundle) is None:
+            return
+        if isinstance(error, HubError):
+            raise
+        raise HubError(
+            f"cannot write the cache {cache.root} ({error.strerror}); free or allow {bundle.size / 1e6:.1f} MB "
+            "there, or set RNNZOO_CACHE to another folder"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -176,7 +176,7 @@ class _Reader:
 
     def bundle(self, row: Any) -> BundleInfo:
         name = self.get(row, "name", str, "a bundle")
-        if not _NAME.fullmatch(name) or name.split(".")[0] in _DEVICES:
+        if not _NAME.fullmatch(name) or name.endswith(".") or name.split(".")[0] in _DEVICES:
             raise HubError(f"{self.where}: expected a plain name of a bundle; received {name[:80]!r}")
         texts = [self.get(row, key, str, name) for key in ("revision", "licence", "data_licence")]
         files = tuple(self.file(item, name) for item in self.get(row, "files", list, name))

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Measure every bundle from its files, and rewrite zoo_configs/results.csv and the table of README.md.
+
+`--check` measures a fast subset (the first examples of the development split) and compares it with what is stored.
+Both need the data: TensorFlow Datasets downloads it, or RNNZOO_DATA_MIRROR names a folder that has it.
+"""
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rnnzoo.bundles import ready_files
+from rnnzoo.cards import figure
+from rnnzoo.config import load_config
+from rnnzoo.data.licences import terms_of
+from rnnzoo.errors import DataError, RnnzooError
+from rnnzoo.experiment import evaluate_run
+from rnnzoo.hub import parse_manifest
+from rnnzoo.registry import CONFIG_FILE, MANIFEST, bundle_paths, list_models, root
+from rnnzoo.runs import load_run, read_metrics
+
+KINDS = ("offline", "float32", "int8", "never_reset")
+FIELDS = ("name", "topology", "dataset", "split", "metric", *KINDS, "count", "parameters", "delay", "float32_bytes")
+FIELDS = (*FIELDS, "int8_bytes", "revision")
+FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+# Processors and runtimes round differently: so much may a share differ, or another figure relative to its size.
+TOLERANCE = 0.006
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pattern", nargs="?", default="*", help="which bundles, such as 'tagger*' (all)")
+    parser.add_argument("--check", action="store_true", help="compare a fast subset, write nothing")
+    parser.add_argument("--stored", action="store_true", help="write what metrics.json says, measure nothing")
+    arguments = parser.parse_args(argv)
+    names = list_models(arguments.pattern, pretrained=True)
+    try:
+        if not names:
+            raise RnnzooError(f"no bundle matches {arguments.pattern!r}")
+        if arguments.check:
+            return check(names)
+        write({name: stored(name) if arguments.stored else measured(name) for name in names})
+    except RnnzooError as error:
+        print(f"make_results: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def check(names: Sequence[str]) -> int:
+    """Measure the subset of each bundle anew; the exit code says whether all figures are those that are stored."""
+    wrong = 0
+    for name in names:
+        run = load_run(bundle_paths()[name])
+        kept = run.metrics["check"]
+        try:
+            found = evaluate_run(run, kept["split"], files=ready_files(run.path), limit=kept["limit"])
+        except DataError as error:
+            if os.environ.get("RNNZOO_DATA_MIRROR"):
+                raise
+            print(f"{name}: skipped, no data ({error})")
+            continue
+        off = list(differences(kept, found))
+        wrong += len(off)
+        print(f"{name}: {'; '.join(off) or 'as stored'}")
+    return 1 if wrong else 0
+
+
+def differences(kept: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each stored figure that is not found again."""
+    for kind in (kind for kind in KINDS if kind in kept):
+        for metric, old in figures(kept[kind]).items():
+            new = found.get(kind, {}).get(metric)
+            if old is None and new is not None and new != new:
+                continue
+            if old is None or new is None or abs(new - old) > TOLERANCE * max(1.0, abs(old)):
+                yield f"{kind} {metric}: stored {old}, found {new}"
+
+
+def measured(name: str) -> dict[str, Any]:
+    """The figures of a bundle on the test split, by its own files."""
+    run = load_run(bundle_paths()[name])
+    print(f"measuring {name} ...", flush=True)
+    return evaluate_run(run, "test", files=ready_files(run.path))
+
+
+def stored(name: str) -> dict[str, Any]:
+    """The same, as its metrics.json says."""
+    return read_metrics(bundle_paths()[name])["test"]
+
+
+def figures(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row measures, without what it says of the file."""
+    return {key: value for key, value in row.items() if key not in FILE_FIGURES and not isinstance(value, dict)}
+
+
+def write(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Replace the rows of these bundles in the CSV; the table of the README is made of all rows of bundles."""
+    path = root() / "zoo_configs" / "results.csv"
+    kept = []
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            kept = [row for row in csv.DictReader(file) if row["name"] not in results and row["name"] in bundle_paths()]
+    made = [row for name, found in results.items() for row in rows(name, found)]
+    everything = sorted([*kept, *made], key=lambda row: row["name"])
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(everything)
+    path.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+    readme = root() / "README.md"
+    readme.write_text(with_table(readme.read_text(encoding="utf-8"), everything), encoding="utf-8", newline="\n")
+    print(f"wrote {path} and {readme}")
+
+
+def rows(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """One row for each metric of a bundle, every value as text."""
+    folder = bundle_paths()[name]
+    config = load_config(folder / CONFIG_FILE)
+    manifest = parse_manifest((root() / MANIFEST).read_bytes(), MANIFEST)
+    common = {
+        "name": name,
+        "topology": config.topology,
+        "dataset": config.data.dataset,
+        "split": "test",
+        "count": str(int(found["offline"]["count"])),
+        "parameters": str(read_metrics(folder)["parameters"]),
+        "delay": str(found.get("float32", {}).get("delay", "")),
+        "float32_bytes": str(found.get("float32", {}).get("size_bytes", "")),
+        "int8_bytes": str(found.get("int8", {}).get("size_bytes", "")),
+        "revision": manifest.bundles[name].revision if name in manifest.bundles else "",
+    }
+    for metric in figures(found["offline"]):
+        values = {kind: found.get(kind, {}).get(metric) for kind in KINDS}
+        texts = {kind: "" if value is None else f"{value:.6g}" for kind, value in values.items()}
+        yield {**common, "metric": metric, **texts}
+
+
+def with_table(readme: str, everything: Sequence[Mapping[str, str]]) -> str:
+    """The text of the README with the table between its markers made anew.
+
+    Raises:
+        RnnzooError: the markers are missing.
+    """
+    begin, end = readme.find(BEGIN), readme.find(END)
+    if not 0 <= begin < end:
+        raise RnnzooError(f"README.md: expected {BEGIN} and {END} around the table of results; put them there")
+    lines = [
+        "| model | data (test) | measure | offline | streamed | int8 | never reset | parameters | MB (float32, int8) |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    last = ""
+    for row in everything:
+        first = row["name"] != last
+        last = row["name"]
+        megabytes = ", ".join(f"{int(row[key]) / 1e6:.2f}" for key in ("float32_bytes", "int8_bytes") if row[key])
+        name, data = (f"`{last}`", terms_of(row["dataset"]).title) if first else ("", "")
+        cells = [name, data, row["metric"].replace("_", " ")]
+        cells += [figure(row["metric"], float(row[kind])) if row[kind] else "" for kind in KINDS]
+        cells += [f"{int(row['parameters']):,}", megabytes] if first else ["", ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return readme[:begin] + BEGIN + "\n" + "\n".join(lines) + "\n" + readme[end:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
