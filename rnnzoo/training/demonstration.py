@@ -19,7 +19,7 @@ from rnnzoo.training.diagnostics import diagnose
 from rnnzoo.training.penalty import JacobianPenalized
 from rnnzoo.training.plots import curves, figure
 
-STEPS, UNITS, BATCH, NOISE, RATE, CLIP, PENALTY = 60, 32, 64, 0.1, 0.1, 1.0, 2.0
+STEPS, UNITS, BATCH, NOISE, RATE, CLIP, PENALTY = 80, 32, 64, 0.1, 0.02, 1.0, 1.0
 UPDATES, EVERY = 600, 10
 # Spectral radii of networks whose gradients vanish and explode; what the forget gates of the LSTM begin with.
 SMALL, LARGE, REMEMBER = 0.8, 1.5, 4.0
@@ -67,13 +67,18 @@ def demonstrate(out: Path, updates: int = UPDATES, steps: int = STEPS) -> Demons
     with figure(plots[1], 3) as (left, middle, right):
         every = f"update / {EVERY}"
         norms = {name: run.norm for name, run in trained.items()}
-        curves(left, norms, title="Norm of the gradient (grey: where it is clipped)", x=every, y="norm")
+        curves(left, norms, title="Norm of the gradient (grey: where it is clipped)", x=every, y="norm", legend=False)
         left.axhline(CLIP, color="grey", lw=0.8)
         losses = {name: run.loss for name, run in trained.items()}
-        curves(middle, losses, title="Loss (guessing: 0.69)", x=every, y="cross-entropy", log=False)
+        middle.axhline(np.log(2), color="grey", lw=0.8)
+        curves(middle, losses, title="Loss (grey: guessing)", x=every, y="cross-entropy", log=False, legend=False)
         middle.set_ylim(-0.02, 1.5)
         ends = {name: run.by_time for name, run in trained.items()}
-        curves(right, ends, title="After training: back through time", x="steps back in time", y="|dL/dh|")
+        curves(
+            right, ends, title="After training: back through time", x="steps back in time", y="|dL/dh|", legend=False
+        )
+        handles, labels = right.get_legend_handles_labels()
+        left.figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return Demonstration(_findings(fresh, trained, steps), plots)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -58,6 +59,28 @@ class SummedBinaryCrossEntropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "lowest": self.lowest}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class ForecastLoss(keras.losses.Loss):
+    """The squared error of forecasts (B, T, H, D), or the pinball loss of quantiles (B, T, H, D, Q); means over steps.
+
+    pinball_q(y, z) = max(q (y - z), (q - 1) (y - z)) (Koenker and Bassett 1978)
+    """
+
+    def __init__(self, quantiles: Sequence[float] = (), name: str = "forecast", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.quantiles = tuple(quantiles)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        if not self.quantiles:
+            return ops.mean(ops.square(y_true - y_pred), axis=(2, 3))
+        q = ops.convert_to_tensor(self.quantiles, y_pred.dtype)
+        error = ops.expand_dims(y_true, -1) - y_pred
+        return ops.mean(ops.maximum(q * error, (q - 1) * error), axis=(2, 3, 4))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "quantiles": self.quantiles}
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")

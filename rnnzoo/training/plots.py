@@ -45,7 +45,14 @@ def figure(path: Path, columns: int = 1) -> Iterator[list[Any]]:
 
 
 def curves(
-    axis: Any, lines: Mapping[str, Sequence[float] | np.ndarray], *, title: str, x: str, y: str, log: bool = True
+    axis: Any,
+    lines: Mapping[str, Sequence[float] | np.ndarray],
+    *,
+    title: str,
+    x: str,
+    y: str,
+    log: bool = True,
+    legend: bool = True,
 ) -> None:
     """Lines over 0, 1, 2, ..., each with a colour and a dash of its own; zeros of a logarithmic axis are left out."""
     for i, (name, values) in enumerate(lines.items()):
@@ -56,7 +63,7 @@ def curves(
     axis.set(title=title, xlabel=x, ylabel=y)
     if log:
         axis.set_yscale("log")
-    if lines:
+    if lines and legend:
         axis.legend(frameon=False, fontsize=9)
 
 
