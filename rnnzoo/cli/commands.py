@@ -42,14 +42,14 @@ def diagnose(arguments: argparse.Namespace) -> None:
     if arguments.demonstration:
         from rnnzoo.training.demonstration import demonstrate
 
-        found = demonstrate(arguments.out)
+        findings, plots = demonstrate(arguments.out)
     else:
         from rnnzoo.diagnosis import diagnose_source
 
-        found = diagnose_source(arguments.source, arguments.overrides, arguments.out)
-    for line in found.findings:
+        findings, plots = diagnose_source(arguments.source, arguments.overrides, arguments.out)
+    for line in findings:
         print(line)
-    for plot in found.plots:
+    for plot in plots:
         print(f"wrote {plot}")
 
 

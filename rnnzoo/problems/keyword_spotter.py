@@ -133,7 +133,8 @@ class KeywordSpotterProblem(LabelProblem):
         whole = model.predict_on_batch({"features": np.concatenate([row["features"] for row in rows])[None]})[0]
         return self._score(split, logits, whole)
 
-    def evaluate_stream(self, model: StreamingModel, split: str) -> dict[str, float]:
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        """Figures with a reset for each recording and without any, side by side."""
         task: Any = task_for(model)
         if not isinstance(task, KeywordSpotter):
             other = type(task).__name__.lower()

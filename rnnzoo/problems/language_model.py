@@ -107,7 +107,8 @@ class LanguageModelProblem(Problem):
         logits = [np.asarray(twin.predict_on_batch({"tokens": part}))[0] for part in parts]
         return self._score(tokens, np.concatenate(logits))
 
-    def evaluate_stream(self, model: StreamingModel, split: str) -> dict[str, float]:
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        """The same figures of a stream, which is never reset: a text is one."""
         tokens, stream = self.tokens(split), model.create_stream()
         return self._score(tokens, np.concatenate([np.asarray(stream.feed(tokens)), np.asarray(stream.finish())]))
 

@@ -148,7 +148,8 @@ class _Watch(keras.callbacks.Callback):
     def __init__(self, steps: int):
         super().__init__()
         self._batch = tf.nest.map_structure(tf.constant, sequences(BATCH, steps, 1))
-        self._loss, self._measure = _loss(), None
+        self._loss = _loss()
+        self._measure: Any = None
         self.loss: list[float] = []
         self.norm: list[float] = []
 

@@ -123,7 +123,10 @@ class ParallelModel(keras.Model):
 
     def _track(self, loss: Any, weights: Any) -> None:
         whole = loss * self.distribute_strategy.num_replicas_in_sync
-        self._loss_tracker.update_state(whole, sample_weight=tf.shape(weights)[0])
+        # A batch counts by its own rows, without those that fill it up.
+        real = tf.reduce_any(tf.reshape(weights, (tf.shape(weights)[0], -1)) != 0, axis=1)
+        rows = tf.distribute.get_replica_context().all_reduce("MEAN", tf.reduce_sum(tf.cast(real, loss.dtype)))
+        self._loss_tracker.update_state(whole, sample_weight=rows)
 
     def prepare(self, batch: Any) -> None:
         """Make the variables of optimizer and metrics, from one batch of arrays."""

@@ -1,0 +1,93 @@
+"""`rnnzoo train`, `sweep` and `diagnose`, as a user gives them."""
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+from zoo_runs import write_colours
+
+from rnnzoo.cli import main
+from rnnzoo.training.demonstration import demonstrate
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("training")
+    (folder / "colours.yaml").write_text(write_colours(folder / "data"))
+    return folder
+
+
+def test_a_sweep_trains_a_grid_and_goes_on(place, capsys):
+    out = place / "sweep"
+    command = ["sweep", str(place / "colours.yaml"), "model.units=4,8", "training.epochs=1", "--out", str(out)]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "1/2  model.units=4" in shown
+    assert "epoch 1/1" in shown
+    with (out / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model.units"] for row in rows] == ["4", "8"]
+    runs = sorted(path for path in out.iterdir() if path.is_dir())
+    for row in rows:
+        run = next(path for path in runs if f"units={row['model.units']}_" in path.name)
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert float(row["accuracy"]) == metrics["dev"]["accuracy"]
+        assert {"history.csv", "tensorboard"} <= set(os.listdir(run))
+    assert main(command) == 0
+    assert "epoch 1/1" not in capsys.readouterr().out
+
+
+def test_a_run_and_a_configuration_are_diagnosed(place, capsys):
+    run = place / "run"
+    assert main(["train", str(place / "colours.yaml"), "training.epochs=1", "--out", str(run)]) == 0
+    for source, said in ((run, "trained"), (place / "colours.yaml", "fresh weights")):
+        assert main(["diagnose", str(source), "--out", str(place / "plots")]) == 0
+        shown = capsys.readouterr().out
+        assert f"(tagger, {said})" in shown
+        assert "recurrent_0: spectral radius of the recurrent matrix: input" in shown
+        assert "recurrent_0: saturation: input" in shown
+        assert "gradient by layer: largest in" in shown
+    assert (place / "plots" / "colours-gradients.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluation_tells_reset_from_never_reset(place, capsys):
+    if not (run := place / "run").is_dir():
+        assert main(["train", str(place / "colours.yaml"), "training.epochs=1", "--out", str(run)]) == 0
+    assert main(["evaluate", str(run), "--json", str(place / "found.json")]) == 0
+    found = json.loads((place / "found.json").read_text())
+    assert {"offline", "float32", "float32_never_reset", "int8", "int8_never_reset"} <= set(found)
+    assert found["float32_never_reset"]["count"] == found["offline"]["count"]
+    assert capsys.readouterr().out.count("never reset") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep", "{yaml}"], "expected settings to sweep over"),
+        (["sweep", "{yaml}", "model.units"], "expected key=value,value"),
+        (["sweep", "{yaml}", "model.unit=1,2"], "model.units"),
+        (["sweep", "{yaml}", "model.units=1,2", "model.units=3"], "comes twice"),
+        (["diagnose"], "expected a run, a configuration or --demonstration"),
+        (["diagnose", "{yaml}", "--demonstration"], "one of them"),
+        (["train", "{yaml}", "--strategy", "magic"], "expected one of mirrored, multiworker"),
+        (["train", "{yaml}", "training.clip_value=1"], "training.clip_value=1.0 and training.clip_norm=5.0 contradict"),
+    ],
+)
+def test_mistakes_are_one_line(arguments, said, place, capsys):
+    assert main([one.format(yaml=place / "colours.yaml") for one in arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_demonstration_shows_what_it_says(tmp_path):
+    found = demonstrate(tmp_path)
+    assert all(plot.read_bytes().startswith(b"\x89PNG") for plot in found.plots)
+    ratios = [float(line.split("gradient is ")[1].split()[0]) for line in found.findings[:3]]
+    assert ratios[0] < 1e-3 < 0.1 < ratios[1] < 10 < ratios[2]
+    losses = {line.split(":")[0]: float(line.split("end ")[1].split()[0]) for line in found.findings[4:]}
+    assert losses["vanilla, radius 1.5, not clipped"] > 0.5 * np.log(2)
+    assert losses["the same, regularized"] < 0.1
