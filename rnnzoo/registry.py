@@ -69,6 +69,12 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.event_tagger:build_event_tagger",
         problem="rnnzoo.problems.event_tagger:EventTaggerProblem",
     ),
+    "forecaster": _Topology(
+        data={"rows": "rnnzoo.data.config:SeriesConfig"},
+        model="rnnzoo.models.config:RowModelConfig",
+        builder="rnnzoo.models.forecaster:build_forecaster",
+        problem="rnnzoo.problems.forecaster:ForecasterProblem",
+    ),
     "polyphony": _Topology(
         data={"rows": "rnnzoo.data.config:RollsConfig"},
         model="rnnzoo.models.config:RowModelConfig",

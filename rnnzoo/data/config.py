@@ -126,6 +126,38 @@ class SignalConfig(RowsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeriesConfig(RowsConfig):
+    """One series.
+
+    Args:
+        context: rows that a forecast is measured with.
+        horizon: rows that are forecast.
+        quantiles: what is forecast of each value, in order; none: its mean.
+        window: rows of a training window, of which those after the first `context` count.
+        season: rows after which the naive forecast repeats itself.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    context: int = 96
+    horizon: int = 96
+    quantiles: tuple[float, ...] = ()
+    window: int = 192
+    season: int = 24
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.context <= self.window or self.horizon < 1 or not 1 <= self.season <= self.context:
+            raise ConfigError(
+                "expected 2 <= data.context <= data.window, data.horizon of at least 1 and 1 <= data.season <= "
+                f"data.context; received {self.context}, {self.window}, {self.horizon} and {self.season}"
+            )
+        if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
+            raise ConfigError(f"data.quantiles rise between 0 and 1; received {list(self.quantiles)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextConfig(DataConfig):
     """Running text.
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,9 +37,9 @@ class SignalEncoder(RowEncoder):
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> SignalEncoder:
-        found = super().from_files(files)
+        found: Any = super().from_files(files)
         try:
-            return dataclasses.replace(found, frame=int(json.loads(files[_FILE])["frame"]))  # type: ignore[return-value]
+            return dataclasses.replace(found, frame=int(json.loads(files[_FILE])["frame"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{_FILE} is missing or damaged ({error}); take the files of one run") from error
 

@@ -117,7 +117,7 @@ class EventTaggerProblem(LabelProblem):
             found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.config.frame))
         return self.score(split, found)
 
-    def evaluate_stream(self, model: StreamingModel, split: str) -> dict[str, float]:
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)
         if not isinstance(task, SequenceTagger):
             other = type(task).__name__.lower()

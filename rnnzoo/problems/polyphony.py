@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class PolyphonyProblem(Problem):
     kinds = ("rolls",)
     monitor = "val_loss"
     higher_is_better = False
-    padding: Mapping[str, float] = {}
+    padding: ClassVar[Mapping[str, float]] = {}
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: RollsConfig) -> RowEncoder:

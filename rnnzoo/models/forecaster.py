@@ -1,0 +1,47 @@
+"""What follows, many rows ahead."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from rnnzoo.data.series import SeriesEncoder
+from rnnzoo.models.config import RowModelConfig
+from rnnzoo.models.recurrent import recurrent_layer
+
+
+def build_forecaster(config: RowModelConfig, encoder: SeriesEncoder) -> keras.Model:
+    """The last row, plus a linear map of the changes before it, plus what recurrent layers say, for each row ahead.
+
+    The first two are NLinear (Zeng et al. 2023): y(t + h) = x(t) + sum over k of w(h, k) (x(t - k) - x(t - k - 1)),
+    with the same w for all columns. A shift of a column shifts its forecast.
+
+    Args:
+        config: sizes.
+        encoder: columns D, rows of `context`, rows ahead (`horizon` H), and Q quantiles, or none.
+
+    Returns:
+        A functional model; input `rows` (B, T, D), output (B, T, H, D), with quantiles (B, T, H, D, Q). The changes
+        before the first row count as zeros, but for the first itself, which counts as a change from 0.
+    """
+    width, horizon, count = encoder.width, encoder.horizon, len(encoder.quantiles)
+    tail = (count,) if count else ()
+    rows = keras.Input((None, width), name="rows")
+    changes = keras.layers.DepthwiseConv1D(2, use_bias=False, trainable=False, name="changes")
+    x = changes(keras.layers.ZeroPadding1D((1, 0), name="row_before")(rows))
+    changes.set_weights([np.array([-1.0, 1.0])[:, None, None] * np.ones((2, width, 1))])
+    x = keras.layers.Reshape((-1, width, 1), name="by_column")(x)
+    x = keras.layers.ZeroPadding2D(((encoder.context - 2, 0), (0, 0)), name="before")(x)
+    x = keras.layers.Conv2D(horizon, (encoder.context - 1, 1), kernel_initializer="zeros", name="linear")(x)
+    x = keras.layers.Permute((1, 3, 2), name="ahead")(x)
+    if count:
+        x = keras.layers.Reshape((-1, horizon, width, 1), name="linear_quantiles")(x)
+    last = keras.layers.Reshape((-1, 1, width, *(1 for _ in tail)), name="last")(rows)
+    y = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows)
+    for i in range(config.layers):
+        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(y)
+        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
+    size = horizon * width * max(1, count)
+    y = keras.layers.Dense(size, kernel_initializer="zeros", name="correction")(y)
+    y = keras.layers.Reshape((-1, horizon, width, *tail), name="correction_ahead")(y)
+    return keras.Model({"rows": rows}, keras.layers.Add(name="forecast")([y, x, last]), name="forecaster")
