@@ -12,13 +12,18 @@ CONFIG = "tagger-en-ewt-stream"
 EPOCHS = 4
 
 
-def main(config: str = CONFIG, epochs: int = EPOCHS) -> None:
+def main(config: str = CONFIG, epochs: int = EPOCHS, limit: int | None = None) -> None:
     """Print a line an epoch, and the figures of the one with the least time outside the step.
 
     An epoch is measured from its first batch to its last, as `rnnzoo train` runs it: reading, shuffling and padding,
     snapshots, the metrics, the progress line. Inside of it, the time in the compiled training step is summed up; what
     is left is outside. The first epoch also compiles. Measuring on `dev` between epochs is training's own cost and
     counted apart.
+
+    Args:
+        config: a name of the zoo.
+        epochs: two or more.
+        limit: train on the first so many sentences only.
     """
     import keras
     import tensorflow as tf
@@ -29,7 +34,8 @@ def main(config: str = CONFIG, epochs: int = EPOCHS) -> None:
     from rnnzoo.registry import find_config
     from rnnzoo.training import fit
 
-    found = load_config(find_config(config), [f"training.epochs={epochs}", "training.snapshot_seconds=60"])
+    changes = [f"training.epochs={epochs}", f"data.limit={'null' if limit is None else limit}"]
+    found = load_config(find_config(config), changes)
     problem = load_problem(found)
     model = build_model(found, problem.encoder)
     name = problem.input_names[0]
