@@ -73,6 +73,8 @@ def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, ma
         (part / file).write_bytes(data)
     files, why = _convert(run, part)
     figures = dict(test or evaluate_run(run, "test", files=files))
+    # Figures measured on a conversion of the same weights; what they say of the file is said of this one.
+    figures |= {kind: {**figures.get(kind, {}), **_file_figures(path)} for kind, path in files.items()}
     if why:
         figures["not_streamable"] = why
     dtype = weights_dtype(run.path)
@@ -113,6 +115,15 @@ def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
     if (reference := make_reference(run.model, exact)) is not None:
         (part / REFERENCE_FILE).write_bytes(reference)
     return files, None
+
+
+def _file_figures(path: Path) -> dict[str, Any]:
+    found = streaming.load(path).metadata
+    return {
+        "size_bytes": path.stat().st_size,
+        "delay": found.delay,
+        "max_abs_error": found.verification.get("max_abs_error"),
+    }
 
 
 def read_figures(path: Path) -> dict[str, Any]:

@@ -14,8 +14,15 @@ from rnnzoo.errors import ConfigError
 from rnnzoo.registry import config_paths
 
 _SECTIONS = ("Use", "Intended use", "Limits")
-_COLUMNS = {"offline": "offline", "float32": "streamed", "int8": "streamed, int8", "never_reset": "never reset"}
-_FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
+# Kinds of figures that a bundle may have, and what they are called.
+KINDS = {
+    "offline": "offline",
+    "float32": "streamed",
+    "float32_never_reset": "never reset",
+    "int8": "streamed, int8",
+    "int8_never_reset": "int8, never reset",
+}
+FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
 _SHARES = ("accuracy", "recall", "precision", "f1")
 _TEMPLATE = """# {name}
 
@@ -115,7 +122,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         count=int(test["offline"]["count"]),
         table=_table(test),
         files=_files(test),
-        dev=", ".join(f"{_words(key)} {figure(key, value)}" for key, value in _plain(metrics["dev"]).items()),
+        dev=", ".join(f"{_words(key)} {figure(key, value)}" for key, value in measures(metrics["dev"]).items()),
         parameters=metrics["parameters"],
         dtype=metrics["dtype"],
         command=metrics["made"]["command"],
@@ -132,12 +139,12 @@ def figure(name: str, value: float | None) -> str:
 
 
 def _table(test: Mapping[str, Any]) -> str:
-    columns = [key for key in _COLUMNS if key in test]
+    columns = [key for key in KINDS if key in test]
     lines = [
-        "| | " + " | ".join(_COLUMNS[key] for key in columns) + " |",
+        "| | " + " | ".join(KINDS[key] for key in columns) + " |",
         "| --- |" + " --- |" * len(columns),
     ]
-    for name in _plain(test["offline"]):
+    for name in measures(test["offline"]):
         cells = " | ".join(figure(name, test[key].get(name)) for key in columns)
         lines.append(f"| {_words(name)} | {cells} |")
     return "\n".join(lines)
@@ -155,8 +162,9 @@ def _files(test: Mapping[str, Any]) -> str:
     )
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in _FILE_FIGURES and not isinstance(value, dict)}
+def measures(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row measures, without what it says of a file."""
+    return {key: value for key, value in row.items() if key not in FILE_FIGURES and not isinstance(value, dict)}
 
 
 def _words(name: str) -> str:

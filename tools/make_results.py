@@ -14,19 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rnnzoo.bundles import ready_files
-from rnnzoo.cards import figure
+from rnnzoo.cards import KINDS, figure, measures
 from rnnzoo.config import load_config
 from rnnzoo.data.licences import terms_of
 from rnnzoo.errors import DataError, RnnzooError
 from rnnzoo.experiment import evaluate_run
 from rnnzoo.hub import parse_manifest
+from rnnzoo.quiet import quiet_tensorflow
 from rnnzoo.registry import CONFIG_FILE, MANIFEST, bundle_paths, list_models, root
 from rnnzoo.runs import load_run, read_metrics
 
-KINDS = ("offline", "float32", "int8", "never_reset")
+SHOWN = ("offline", "float32", "float32_never_reset", "int8")
 FIELDS = ("name", "topology", "dataset", "split", "metric", *KINDS, "count", "parameters", "delay", "float32_bytes")
 FIELDS = (*FIELDS, "int8_bytes", "revision")
-FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 # Processors and runtimes round differently: so much may a share differ, or another figure relative to its size.
 TOLERANCE = 0.006
@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare a fast subset, write nothing")
     parser.add_argument("--stored", action="store_true", help="write what metrics.json says, measure nothing")
     arguments = parser.parse_args(argv)
+    quiet_tensorflow()
     names = list_models(arguments.pattern, pretrained=True)
     try:
         if not names:
@@ -73,7 +74,7 @@ def check(names: Sequence[str]) -> int:
 def differences(kept: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     """A line for each stored figure that is not found again."""
     for kind in (kind for kind in KINDS if kind in kept):
-        for metric, old in figures(kept[kind]).items():
+        for metric, old in measures(kept[kind]).items():
             new = found.get(kind, {}).get(metric)
             if old is None and new is not None and new != new:
                 continue
@@ -91,11 +92,6 @@ def measured(name: str) -> dict[str, Any]:
 def stored(name: str) -> dict[str, Any]:
     """The same, as its metrics.json says."""
     return read_metrics(bundle_paths()[name])["test"]
-
-
-def figures(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row measures, without what it says of the file."""
-    return {key: value for key, value in row.items() if key not in FILE_FIGURES and not isinstance(value, dict)}
 
 
 def write(results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -134,7 +130,7 @@ def rows(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         "int8_bytes": str(found.get("int8", {}).get("size_bytes", "")),
         "revision": manifest.bundles[name].revision if name in manifest.bundles else "",
     }
-    for metric in figures(found["offline"]):
+    for metric in measures(found["offline"]):
         values = {kind: found.get(kind, {}).get(metric) for kind in KINDS}
         texts = {kind: "" if value is None else f"{value:.6g}" for kind, value in values.items()}
         yield {**common, "metric": metric, **texts}
@@ -150,7 +146,7 @@ def with_table(readme: str, everything: Sequence[Mapping[str, str]]) -> str:
     if not 0 <= begin < end:
         raise RnnzooError(f"README.md: expected {BEGIN} and {END} around the table of results; put them there")
     lines = [
-        "| model | data (test) | measure | offline | streamed | int8 | never reset | parameters | MB (float32, int8) |",
+        "| model | data (test) | measure | offline | streamed | never reset | int8 | parameters | MB (float32, int8) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     last = ""
@@ -160,7 +156,7 @@ def with_table(readme: str, everything: Sequence[Mapping[str, str]]) -> str:
         megabytes = ", ".join(f"{int(row[key]) / 1e6:.2f}" for key in ("float32_bytes", "int8_bytes") if row[key])
         name, data = (f"`{last}`", terms_of(row["dataset"]).title) if first else ("", "")
         cells = [name, data, row["metric"].replace("_", " ")]
-        cells += [figure(row["metric"], float(row[kind])) if row[kind] else "" for kind in KINDS]
+        cells += [figure(row["metric"], float(row[kind])) if row[kind] else "" for kind in SHOWN]
         cells += [f"{int(row['parameters']):,}", megabytes] if first else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
     return readme[:begin] + BEGIN + "\n" + "\n".join(lines) + "\n" + readme[end:]
