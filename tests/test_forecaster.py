@@ -1,0 +1,146 @@
+"""Windows of a series, naive forecasts, quantiles, and a small forecaster of a real transformer."""
+
+import keras
+import numpy as np
+import pytest
+
+import streaming
+from rnnzoo.building import build_model
+from rnnzoo.config import load_config
+from rnnzoo.data import Source
+from rnnzoo.data.config import SeriesConfig
+from rnnzoo.data.mirror import find_mirror
+from rnnzoo.data.series import SeriesEncoder
+from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.models.config import RowModelConfig
+from rnnzoo.models.forecaster import build_forecaster
+from rnnzoo.problems import load_problem
+from rnnzoo.problems.forecaster import ForecasterProblem
+from rnnzoo.registry import find_config
+from rnnzoo.training.losses import ForecastLoss
+from streaming.errors import ArtifactError
+
+SIZES = {"context": 8, "horizon": 5, "window": 12, "season": 4}
+
+
+def problem_of(**fields):
+    rng = np.random.default_rng(0)
+    values = (rng.normal(size=(200, 2)).cumsum(axis=0) * [1, 10] + [3, -50]).astype(np.float32)
+    splits = {"train": [(values[:120], 0)], "dev": [(values[:160], 120)], "test": [(values, 160)]}
+    return ForecasterProblem.from_source(Source("series", splits), SeriesConfig(dataset="own", **SIZES, **fields))
+
+
+def test_windows_hold_the_rows_that_follow_each_row():
+    problem = problem_of()
+    rows = problem.arrays("train")[0]["rows"]
+    np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-5)
+    seen = 0
+    for chosen, (inputs, targets, weights) in problem.batches("train", 4, np.random.default_rng(1)):
+        for a, window, ahead in zip(chosen, inputs["rows"], targets, strict=True):
+            for t in range(12):
+                np.testing.assert_array_equal(window[t], rows[a + t])
+                np.testing.assert_array_equal(ahead[t], rows[a + t + 1 : a + t + 6])
+        np.testing.assert_array_equal(weights, np.tile([0] * 7 + [1] * 5, (len(chosen), 1)))
+        seen += 1
+    assert seen == problem.steps("train", 4)
+
+
+def test_naive_forecasts_cover_all_windows_of_the_split():
+    problem = problem_of()
+    rows = problem.arrays("test")[0]["rows"].astype(np.float64)
+    ends = range(160, 200 - 5 + 1)
+    last = [np.mean((rows[e : e + 5] - rows[e - 1]) ** 2) for e in ends]
+    seasonal = [np.mean([(rows[e + h] - rows[e + h - 4 * (1 + h // 4)]) ** 2 for h in range(5)]) for e in ends]
+    right = np.stack([rows[e : e + 5] for e in ends])
+    figures = problem.score("test", right + 0.5)
+    assert figures == pytest.approx(
+        {
+            "mse": 0.25,
+            "mae": 0.5,
+            "last_value_mse": np.mean(last),
+            "seasonal_mse": np.mean(seasonal),
+            "count": len(ends),
+        },
+        rel=1e-5,
+    )
+
+
+@pytest.mark.parametrize("quantiles", [(), (0.1, 0.5, 0.9)])
+def test_an_untrained_forecaster_repeats_the_last_row_in_every_quantile(quantiles, tmp_path):
+    problem = problem_of(quantiles=quantiles)
+    model = build_forecaster(RowModelConfig(units=4), problem.encoder)
+    figures = problem.evaluate(model, "test")
+    assert figures["mse"] == pytest.approx(figures["last_value_mse"], rel=1e-5)
+    path = tmp_path / "naive.tflite"
+    metadata = {"task": problem.task(problem.config, problem.encoder), "files": problem.encoder.to_files()}
+    streaming.convert(model, path, metadata=metadata)
+    assert problem.evaluate_stream(streaming.load(path), "test") == pytest.approx(figures, rel=1e-4)
+    values = problem.examples("test")[0][0]
+    forecast = streaming.pipeline(path).forecast(values)
+    np.testing.assert_allclose(forecast.values, np.tile(values[-1], (5, 1)), rtol=1e-4)
+    assert tuple(forecast.quantiles) == quantiles
+
+
+def test_the_linear_part_is_the_equation():
+    problem = problem_of()
+    model = build_forecaster(RowModelConfig(units=4), problem.encoder)
+    rng = np.random.default_rng(3)
+    w = rng.normal(size=(7, 5))
+    model.get_layer("linear").set_weights([w[:, None, None, :], np.zeros(5)])
+    x = rng.normal(size=(1, 9, 2)).astype(np.float32)
+    expected = x[0, -1] + np.einsum("kh,kd->hd", w, np.diff(x[0], axis=0)[-7:])
+    np.testing.assert_allclose(model.predict_on_batch({"rows": x})[0, -1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_pinball_loss_is_least_at_the_quantile():
+    y = np.random.default_rng(4).normal(size=(1, 1, 4000, 1)).astype(np.float32)
+    loss = ForecastLoss((0.9,))
+    costs = {z: float(loss(y, np.full((1, 1, 4000, 1, 1), z, np.float32))) for z in np.arange(0.5, 2.5, 0.05)}
+    assert min(costs, key=lambda z: costs[z]) == pytest.approx(np.quantile(y, 0.9), abs=0.06)
+    assert float(ForecastLoss()(y, np.zeros_like(y))) == pytest.approx(np.mean(y**2), rel=1e-5)
+
+
+def test_the_encoder_comes_back_or_says_what_is_missing():
+    encoder = problem_of(quantiles=(0.5,)).encoder
+    assert SeriesEncoder.from_files(encoder.to_files()) == encoder
+    with pytest.raises(ArtifactError, match=r"series\.json"):
+        SeriesEncoder.from_files({**encoder.to_files(), "series.json": b"{}"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"quantiles": (0.9, 0.1)}, r"0\.9, 0\.1"), ({"context": 1}, "received 1,"), ({"season": 97}, "and 97")],
+)
+def test_what_cannot_be_is_named(fields, said):
+    with pytest.raises(ConfigError, match=said):
+        SeriesConfig(dataset="own", **fields)
+
+
+def test_a_series_that_is_too_short_is_named():
+    config = SeriesConfig(dataset="own", **{**SIZES, "window": 150})
+    rows = [(np.zeros((120, 2), np.float32), 0)]
+    problem = ForecasterProblem.from_source(Source("series", {"train": rows}), config)
+    with pytest.raises(DataError, match=r"data\.window=150"):
+        problem.steps("train", 1)
+
+
+@pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+def test_a_real_transformer_trains_converts_and_streams_the_same(tmp_path):
+    config = load_config(find_config("forecast-etth1"), ["model.units=8"])
+    problem = load_problem(config)
+    model = build_model(config, problem.encoder)
+    before = problem.evaluate(model, "dev")
+    # The usual number of windows of four months, 96 hours ahead.
+    assert before["count"] == 2785
+    assert before["mse"] == pytest.approx(before["last_value_mse"], rel=1e-5)
+    model.compile(keras.optimizers.Adam(0.005), loss=problem.loss(config.training))
+    losses = model.fit(problem.dataset("train", 8, training=True), epochs=3, shuffle=False, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    path = tmp_path / "transformer.tflite"
+    metadata = {"task": problem.task(config.data, problem.encoder), "files": problem.encoder.to_files()}
+    streaming.convert(model, path, metadata=metadata)
+    rows = problem.examples("dev")[0][0][-300:]
+    session = streaming.pipeline(path).session()
+    found = [event for piece in np.array_split(rows, 7) for event in session.feed(piece)][-1]
+    offline = model.predict_on_batch({"rows": problem.encoder.encode(rows)["rows"][None]})[0, -1]
+    np.testing.assert_allclose(problem.encoder.encode(found.values)["rows"], offline, atol=1e-3)
