@@ -144,7 +144,7 @@ def _table(test: Mapping[str, Any]) -> str:
         "| | " + " | ".join(KINDS[key] for key in columns) + " |",
         "| --- |" + " --- |" * len(columns),
     ]
-    for name in measures(test["offline"]):
+    for name in dict.fromkeys(name for key in columns for name in measures(test[key])):
         cells = " | ".join(figure(name, test[key].get(name)) for key in columns)
         lines.append(f"| {_words(name)} | {cells} |")
     return "\n".join(lines)

@@ -7,9 +7,10 @@ import pytest
 from fault_server import LARGE, LASTING, PASSING, RANGES, error_500, make_zoo, serve, wrong_bytes
 
 import rnnzoo
+from rnnzoo import registry
 from rnnzoo.cli import main
 from rnnzoo.errors import HubError
-from rnnzoo.hub import Cache, download, download_all, dump_manifest, parse_manifest, signing, sources, transfer
+from rnnzoo.hub import Cache, download, download_all, dump_manifest, parse_manifest, signing, transfer
 from rnnzoo.hub import cache as cache_module
 from rnnzoo.hub.manifest import Manifest
 
@@ -211,7 +212,7 @@ def test_the_repository_itself_is_a_source(zoo, monkeypatch):
         assert is_right(download("first"))
         Cache().prune([])
     monkeypatch.delenv("RNNZOO_URL")
-    monkeypatch.setattr(sources, "root", lambda: layout)
+    monkeypatch.setattr(registry, "root", lambda: layout)
     assert is_right(download("second"))
 
 

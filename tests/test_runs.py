@@ -13,8 +13,9 @@ from zoo_runs import colours
 import rnnzoo
 from rnnzoo import registry
 from rnnzoo.building import build_model
-from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.errors import ConfigError, DataError, HubError
 from rnnzoo.export import export_run
+from rnnzoo.hub.manifest import Manifest, describe_bundle, dump_manifest
 from rnnzoo.runs import count_parameters, load_run, save_run
 from streaming import pipeline
 
@@ -160,9 +161,14 @@ def test_an_exported_run_needs_nothing_else(made, run, tmp_path):
 def test_the_public_functions_find_bundles(made, tmp_path, monkeypatch):
     model, config, encoder = made
     monkeypatch.setattr(registry, "root", lambda: tmp_path)
-    with pytest.raises(ConfigError, match="clone of the repository"):
+    monkeypatch.setenv("RNNZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("RNNZOO_URL", raising=False)
+    with pytest.raises(HubError, match="clone of the repository"):
         rnnzoo.load("colours")
-    save_run(tmp_path / "pretrained" / "colours", model, config, encoder.to_files(), {})
+    bundle = save_run(tmp_path / "pretrained" / "colours", model, config, encoder.to_files(), {})
+    manifest = Manifest(1, {"colours": describe_bundle(bundle, licence="Apache-2.0", data_licence="CC0")})
+    (tmp_path / "zoo_configs").mkdir()
+    (tmp_path / registry.MANIFEST).write_text(dump_manifest(manifest))
     assert rnnzoo.list_models() == rnnzoo.list_models("col*", pretrained=True) == ["colours"]
     assert rnnzoo.list_models(pretrained=False) == rnnzoo.list_models("x*") == []
     np.testing.assert_array_equal(predict(rnnzoo.load("colours"), encoder), predict(model, encoder))
@@ -170,6 +176,6 @@ def test_the_public_functions_find_bundles(made, tmp_path, monkeypatch):
     assert fresh.get_layer("recurrent_0").units == 5
     with pytest.raises(ConfigError, match=r"did you mean 'model\.units'"):
         rnnzoo.create("colours", unit=5)
-    with pytest.raises(ConfigError, match="did you mean 'colours'"):
+    with pytest.raises(HubError, match="did you mean 'colours'"):
         rnnzoo.load("colour")
     assert json.loads((tmp_path / "pretrained" / "colours" / "metrics.json").read_text()) == {}

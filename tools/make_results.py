@@ -130,7 +130,7 @@ def rows(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         "int8_bytes": str(found.get("int8", {}).get("size_bytes", "")),
         "revision": manifest.bundles[name].revision if name in manifest.bundles else "",
     }
-    for metric in measures(found["offline"]):
+    for metric in dict.fromkeys(name for kind in KINDS for name in measures(found.get(kind, {}))):
         values = {kind: found.get(kind, {}).get(metric) for kind in KINDS}
         texts = {kind: "" if value is None else f"{value:.6g}" for kind, value in values.items()}
         yield {**common, "metric": metric, **texts}

@@ -1,4 +1,4 @@
-"""The command line: `rnnzoo train | evaluate | export | demo | list | info`."""
+"""The command line: `rnnzoo train | evaluate | export | bundle | download | demo | list | info` and more."""
 
 from rnnzoo.cli.main import main
 
