@@ -40,7 +40,7 @@ def test_complex_equals_the_loop(steps):
     np.testing.assert_allclose(real.numpy() + 1j * imaginary.numpy(), loop(a, b, h), atol=1e-12)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_unknown_length_and_its_gradient(compiled):
     any_length = [tf.TensorSpec((None, None, 3), tf.float64)] * 2 + [tf.TensorSpec((None, 3), tf.float64)]
 
