@@ -315,6 +315,7 @@ def test_the_manifest_is_written_the_same_every_time(zoo):
     ("arguments", "environment", "said"),
     [
         (["frist"], {}, "did you mean 'first'?"),
+        (["fir"], {}, "did you mean 'first'?"),
         (["zzz*"], {}, "known: first, second"),
         (["first@0000"], {}, "revision 0000 of first is gone"),
         ([], {}, "expected names of models"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import hashlib
 import re
@@ -71,7 +72,11 @@ class Manifest:
         """
         names = sorted(fnmatch.filter(self.bundles, pattern))
         if not names:
-            raise HubError(f"no pretrained model is called {pattern!r}; {suggest(pattern, self.bundles)}")
+            # The beginning of a long name is what people write.
+            starts = {name[: max(len(pattern), 3)]: name for name in sorted(self.bundles, reverse=True)}
+            near = difflib.get_close_matches(pattern, starts, 1, cutoff=0.6)
+            hint = f"did you mean {starts[near[0]]!r}?" if near else suggest(pattern, self.bundles)
+            raise HubError(f"no pretrained model is called {pattern!r}; {hint}")
         return [self.bundles[name] for name in names]
 
 
