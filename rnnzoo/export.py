@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,18 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Repor
         StreamingError: the model cannot be streamed, or the stream differs from it.
     """
     source = {"name": run.config.name, "rnnzoo": rnnzoo.__version__}
-    metadata = {"task": run.task, "files": run.encoder.to_files(), "source": source}
+    metadata = {"task": run.task, "files": {**run.encoder.to_files(), **_chain(run)}, "source": source}
     calibration = _calibration(run) if quantize == "int8" else None
     with held_stderr():
         return streaming.convert(run.model, path, quantize=quantize, calibration=calibration, metadata=metadata)
+
+
+def _chain(run: Run) -> dict[str, bytes]:
+    """The scores between labels, which the file's graph does not hold."""
+    from rnnzoo.layers import CRF
+
+    layers = [layer for layer in run.model.layers if isinstance(layer, CRF)]
+    return {"transitions.json": json.dumps(layers[0].chain_scores()).encode()} if layers else {}
 
 
 def _calibration(run: Run) -> list[dict[str, np.ndarray]]:

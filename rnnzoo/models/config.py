@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from rnnzoo.errors import ConfigError
 
 Cell = Literal["lstm", "gru", "simple_rnn", "min_gru", "min_lstm"]
+Head = Literal["softmax", "crf"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,11 @@ class TaggerConfig:
         input_dropout: rate on the vectors of words, characters and affixes, in training.
         word_dropout: rate at which known words become the unknown word, in training.
         affix_dropout: the same for affixes.
+        head: `softmax`: each label by itself; `crf`: the best path through a chain of labels, of which the BIO
+            scheme allows only some.
 
     Raises:
-        ConfigError: `bidirectional` and `lookahead` contradict each other, or the cell is unknown.
+        ConfigError: `bidirectional` and `lookahead` contradict each other, or the cell or the head is unknown.
     """
 
     word_size: int = 128
@@ -54,9 +57,12 @@ class TaggerConfig:
     input_dropout: float = 0.4
     word_dropout: float = 0.1
     affix_dropout: float = 0.0
+    head: Head = "softmax"
 
     def __post_init__(self) -> None:
         _check_cell(self.cell)
+        if self.head not in get_args(Head):
+            raise ConfigError(f"model.head is one of {', '.join(get_args(Head))}; received {self.head!r}")
         if self.bidirectional and self.lookahead:
             raise ConfigError(
                 "model.bidirectional=true reads to the end of the sentence and leaves model.lookahead="

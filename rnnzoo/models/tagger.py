@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from rnnzoo.layers import LookaheadConv
+from rnnzoo.layers import CRF, LookaheadConv
 from rnnzoo.models.config import TaggerConfig
 from rnnzoo.models.recurrent import recurrent_layer
 from rnnzoo.models.words import embed_words
@@ -23,7 +23,8 @@ def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
 
     Returns:
         A functional model; inputs `words` (B, T), `chars` (B, T, C), `affixes` (B, T, A), those the encoder
-        makes, all int32; output logits (B, T, L).
+        makes, all int32; output logits (B, T, L), which a head of the kind
+        `crf` only holds the chain of.
     """
     inputs, x = embed_words(config, encoder)
     if config.project:
@@ -38,4 +39,6 @@ def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
         y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
         x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
+    if config.head == "crf":
+        logits = CRF(encoder.labels, name="crf")(logits)
     return keras.Model(inputs, logits, name="tagger")

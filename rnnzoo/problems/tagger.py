@@ -12,6 +12,7 @@ from rnnzoo.data.words import fit_words
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import mean
 from rnnzoo.problems.labels import LabelProblem
+from streaming.runtime.decoding import Chain, viterbi
 from streaming.runtime.tasks import Tagger, task_for
 from streaming.runtime.text import WordEncoder
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from rnnzoo.data.batching import Arrays
     from rnnzoo.data.config import WordsConfig
+    from rnnzoo.layers import CRF
+    from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
 
 
@@ -29,6 +32,8 @@ class TaggerProblem(LabelProblem):
     topology = "tagger"
     kinds = ("words-tags",)
     endless = True
+    # The layer of the model in training that holds the scores of a chain.
+    _chain: CRF | None = None
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: WordsConfig) -> WordEncoder:
@@ -46,6 +51,28 @@ class TaggerProblem(LabelProblem):
         words, tags = example
         return {**self.encoder.encode(words), "targets": np.array([self.number(tag) for tag in tags], np.int32)}
 
+    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
+        self._chain = chain_layer(model)
+        return model
+
+    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
+        if self._chain is None:
+            return super().loss(config)
+        from rnnzoo.layers import CRFLoss
+
+        return CRFLoss(self._chain)
+
+    def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
+        chain = chain_layer(model)
+        if chain is None:
+            return super().best(model, split, batch_size)
+        scores, rows = best_path(chain), self.arrays(split)
+        found: list[Any] = [None] * len(rows)
+        for chosen, (inputs, _, _) in self.batches(split, batch_size):
+            for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
+                found[i] = viterbi(row[: len(rows[i]["targets"])], scores)[0]
+        return found
+
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         best, lengths = self.best(model, split, batch_size), [len(words) for words, _ in self.examples(split)]
         return self.score(split, [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)])
@@ -57,14 +84,17 @@ class TaggerProblem(LabelProblem):
             raise DataError(f"data set {self.config.dataset!r} needs a tagger; the model is a {found}")
         if not reset:
             rows = self.endless_outputs(model, split)
-            return self.score(split, [[self.labels[k] for k in np.argmax(row, axis=-1)] for row in rows])
+            paths = [np.argmax(row, -1) if task.chain is None else viterbi(row, task.chain)[0] for row in rows]
+            return self.score(split, [[self.labels[k] for k in path] for path in paths])
         return self.score(split, [[token.tag for token in task.tag(words)] for words, _ in self.examples(split)])
 
     def score(self, split: str, predicted: Sequence[Sequence[str]]) -> dict[str, float]:
         """Figures of the tags of every example, in order.
 
         Returns:
-            `accuracy` over words, `unseen_accuracy` over words outside the vocabulary, `count` of words.
+            `accuracy` over words, `unseen_accuracy` over words outside the vocabulary, `count` of words; where the
+            labels are those of the BIO scheme, also `entity_f1`, `entity_precision` and `entity_recall` of seqeval
+            (an entity counts where its label and both its ends are right).
         """
         flat = [
             (word.lower() in self.encoder.words, tag == guess)
@@ -72,10 +102,34 @@ class TaggerProblem(LabelProblem):
             for word, tag, guess in zip(words, tags, guesses, strict=True)
         ]
         seen, right = np.array(flat, bool).T
-        return {"accuracy": mean(right), "unseen_accuracy": mean(right[~seen]), "count": float(len(right))}
+        found = {"accuracy": mean(right), "unseen_accuracy": mean(right[~seen]), "count": float(len(right))}
+        if any(label.startswith("B-") for label in self.labels):
+            found |= _entities([tags for _, tags in self.examples(split)], predicted)
+        return found
 
 
 class OneToOneProblem(TaggerProblem):
     """The same task for a model that sees one word at a time."""
 
     topology = "one_to_one"
+
+
+def chain_layer(model: keras.Model) -> CRF | None:
+    """The CRF of a model, None where each label is found by itself."""
+    from rnnzoo.layers import CRF
+
+    return next((layer for layer in model.layers if isinstance(layer, CRF)), None)
+
+
+def best_path(layer: CRF) -> Chain:
+    """The scores of a CRF as the device's Viterbi decoder takes them."""
+    scores = {name: np.array(rows, np.float64) for name, rows in layer.chain_scores().items()}
+    return Chain(**{name: np.where(np.isnan(rows), -np.inf, rows) for name, rows in scores.items()})
+
+
+def _entities(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    figures = {"entity_f1": f1_score, "entity_precision": precision_score, "entity_recall": recall_score}
+    rows = [list(tags) for tags in true], [list(tags) for tags in predicted]
+    return {name: float(figure(*rows, zero_division=0)) for name, figure in figures.items()}
