@@ -1,4 +1,4 @@
-"""A user's own CoNLL-U files."""
+"""A user's own CoNLL files: CoNLL-U, or a word and its tag on each line."""
 
 from __future__ import annotations
 
@@ -6,36 +6,48 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rnnzoo.data.config import DataConfig
-from rnnzoo.data.datasets import SPLITS, Example, Splits, register_dataset
+from rnnzoo.data.datasets import Example, Splits, register_dataset
+from rnnzoo.data.own import read_lines, split_files
 from rnnzoo.errors import DataError
 
 
 @register_dataset("conll:", "words-tags")
 def read(config: DataConfig) -> Splits:
-    """`conll:FOLDER`, a folder with `train.conllu`, `dev.conllu` and `test.conllu`."""
-    folder = Path(config.dataset.removeprefix("conll:"))
-    return {split: read_conllu(folder / f"{split}.conllu") for split in SPLITS}
+    """`conll:FILE_OR_FOLDER`: a file, or a folder with `train`, `dev` and `test`, of `.conllu`, `.conll` or `.tsv`."""
+    path = Path(config.dataset.removeprefix("conll:"))
+    return split_files(path, (".conllu", ".conll", ".tsv"), read_conllu)
 
 
 def read_conllu(path: Path) -> Iterator[Example]:
-    """Sentences of a CoNLL-U file: words (second column) and their tags (fourth).
+    """Sentences of a file: words and tags, the second and fourth column, or the only two.
 
     Raises:
-        DataError: the file is missing or a line has too few columns.
+        DataError: the file is missing or a line has too few columns, or others than the first; file and line are named.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist: expected a CoNLL-U file with words and tags")
     words: list[str] = []
     tags: list[str] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate([*file, "\n"], 1):
-            columns = line.rstrip("\n").split("\t")
-            if not line.strip():
-                if words:
-                    yield words, tags
-                words, tags = [], []
-            elif not line.startswith("#") and len(columns) < 4:
-                raise DataError(f"{path}, line {number}: expected 4 columns or more, found {len(columns)}")
-            elif columns[0].isdigit():
-                words.append(columns[1])
-                tags.append(columns[3])
+    pairs: bool | None = None
+    for number, line in read_lines(path):
+        columns = line.rstrip("\r\n").split("\t")
+        if not line.strip():
+            if words:
+                yield words, tags
+            words, tags = [], []
+            continue
+        # A word of two columns may begin with the sign of a comment.
+        if line.startswith("# ") or (line.startswith("#") and len(columns) == 1):
+            continue
+        if pairs is None:
+            pairs = len(columns) == 2 and path.suffix != ".conllu"
+        if len(columns) != 2 if pairs else len(columns) < 4:
+            expected = "2 columns" if pairs else "4 columns or more"
+            raise DataError(f"{path}, line {number}: expected {expected}, found {len(columns)}")
+        if pairs and not all(columns):
+            raise DataError(f"{path}, line {number}: expected a word and its tag; received {columns}")
+        if pairs or columns[0].isdigit():
+            words.append(columns[0 if pairs else 1])
+            tags.append(columns[1 if pairs else 3])
+    if words:
+        yield words, tags
