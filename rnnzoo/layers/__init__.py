@@ -20,7 +20,17 @@ from rnnzoo.layers.checking import Check, LayerCheckError, check
 from rnnzoo.layers.crf import CRF, CRFLoss
 from rnnzoo.layers.ctc import CTCLoss, ctc_greedy_decode
 from rnnzoo.layers.embedding import PaddedEmbedding
-from rnnzoo.layers.linear import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell, linear_scan
+from rnnzoo.layers.linear import (
+    LRU,
+    RGLRU,
+    LRUCell,
+    MinGRU,
+    MinGRUCell,
+    MinLSTM,
+    MinLSTMCell,
+    RGLRUCell,
+    linear_scan,
+)
 from rnnzoo.layers.logmel import LogMel
 from rnnzoo.layers.lookahead import LookaheadConv
 from rnnzoo.layers.pooling import AttentionPooling
@@ -33,7 +43,9 @@ from rnnzoo.layers.wrappers_noise import VariationalDropoutCell, WeightDropoutCe
 __all__ = [
     "CRF",
     "GRU",
+    "LRU",
     "LSTM",
+    "RGLRU",
     "RNN",
     "AdaptiveSoftmax",
     "AttentionCell",
@@ -52,6 +64,7 @@ __all__ = [
     "GRUCell",
     "HighwayCell",
     "IndRNNCell",
+    "LRUCell",
     "LSTMCell",
     "LayerCheckError",
     "LayerNormGRUCell",
@@ -66,6 +79,7 @@ __all__ = [
     "MinLSTM",
     "MinLSTMCell",
     "PaddedEmbedding",
+    "RGLRUCell",
     "ResidualCell",
     "SampledSoftmax",
     "SimpleRNN",

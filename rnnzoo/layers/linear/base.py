@@ -75,7 +75,8 @@ class DiagonalCell(LinearCell):
     def call(self, inputs: Any, states: Any, training: bool | None = False) -> tuple[Any, list[Any]]:
         (h,) = self.read(states)
         a, b, context = self.gates(self.drop_inputs(inputs, training))
-        h = a * h + b
+        # Gates may be wider than the state under mixed precision.
+        h = ops.cast(a * ops.cast(h, a.dtype) + b, self.compute_dtype)
         return self.show(h, context), [h]
 
     def parallel_scan(self, x: Any, states: list[Any], mask: Any, training: bool | None) -> tuple[Any, list[Any]]:

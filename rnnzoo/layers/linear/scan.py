@@ -43,8 +43,8 @@ def linear_scan(a: Any, b: Any, initial: Any = None, *, mask: Any = None, revers
         ValueError: no step, shapes that do not fit, a mask that is not boolean.
     """
     pair = isinstance(a, list | tuple)
-    a, b = (tuple(_wide(x) for x in (value if pair else (value,))) for value in (a, b))
-    start = None if initial is None else tuple(_wide(x) for x in (initial if pair else (initial,)))
+    a, b = (tuple(wide(x) for x in (value if pair else (value,))) for value in (a, b))
+    start = None if initial is None else tuple(wide(x) for x in (initial if pair else (initial,)))
     _check(a, b, start or (), mask)
     start = start or tuple(ops.zeros_like(x[:, 0]) for x in b)
     if mask is not None:
@@ -63,13 +63,14 @@ def hold(x: Any, mask: Any, initial: Any = None) -> Any:
     if mask is None:
         return x
     keep = ops.reshape(mask, (*ops.shape(mask), *[1] * (len(x.shape) - 2)))
-    wide = _wide(x)
-    decay = ops.cast(ops.logical_not(keep), wide.dtype)
-    held = linear_scan(decay, ops.where(keep, wide, ops.zeros_like(wide)), initial)
+    full = wide(x)
+    decay = ops.cast(ops.logical_not(keep), full.dtype)
+    held = linear_scan(decay, ops.where(keep, full, ops.zeros_like(full)), initial)
     return ops.cast(held, x.dtype)
 
 
-def _wide(x: Any) -> Any:
+def wide(x: Any) -> Any:
+    """x in float32, or in float64 where it is that already."""
     x = ops.convert_to_tensor(x)
     return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
