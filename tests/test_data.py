@@ -159,7 +159,11 @@ def test_mirror_fills_the_cache_with_checked_bytes(small_mirror, tmp_path):
     assert not mirror.seed_cache("another/set", small_mirror, tmp_path / "downloads")
 
 
-@pytest.mark.parametrize("content", [gzip.compress(b"other"), b"no gzip", gzip.compress(b"1\tword\n")[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [gzip.compress(b"other"), b"no gzip", gzip.compress(b"1\tword\n")[:-9]],
+    ids=["other bytes", "no archive", "cut"],
+)
 def test_damaged_mirror_leaves_no_file(small_mirror, tmp_path, content):
     (small_mirror / "file.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"file\.gz"):
