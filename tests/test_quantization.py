@@ -148,6 +148,7 @@ def test_long_memories_survive_int8(build: Any, sequences: list[np.ndarray], con
         assert details.dtype == "float32"
 
 
+@pytest.mark.slow
 def test_float32_over_ten_thousand_steps_equals_offline(convert: Any) -> None:
     def build(x: Any) -> Any:
         y = layers.GRU(8, return_sequences=True)(layers.Conv1D(6, 3, padding="same")(x))

@@ -233,7 +233,9 @@ CASES = {
     "decoder-after": pair(decoding(LuongAttention, "after"), decoder_after, OPTION),
     "crf": Case(lambda: CRF(("O", "B-X", "I-X", "B-Y", "I-Y")), lambda w, x: x),
     "bidirectional": Case(
-        lambda: Bidirectional(keras.layers.GRU(4, return_sequences=True)), both_ways, settings={"streams": False}
+        lambda: Bidirectional(keras.layers.GRU(4, return_sequences=True, name="gru")),
+        both_ways,
+        settings={"streams": False},
     ),
     "attention-pooling": Case(lambda: AttentionPooling(6), pooling),
     "padded-embedding": Case(lambda: PaddedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
