@@ -207,9 +207,7 @@ def publish(part: Path, path: Path) -> None:
 
     Two folders cannot swap their names at once on every system: for a moment the place may be empty.
     """
-    os.chmod(part, 0o755)
-    for item in [*part.iterdir(), part]:
-        _sync(item)
+    sync_folder(part)
     old = part.with_suffix(".old")
     if path.exists():
         os.rename(path, old)
@@ -219,11 +217,19 @@ def publish(part: Path, path: Path) -> None:
         if old.exists():
             os.rename(old, path)
         raise
-    _sync(path.parent)
+    sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Have the disk hold a folder and its files, readable by everybody."""
+    os.chmod(path, 0o755)
+    for item in [*path.iterdir(), path]:
+        sync(item)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

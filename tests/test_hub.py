@@ -1,6 +1,7 @@
 """Downloads against servers that misbehave: a bundle's folder is absent or right, and the next run succeeds."""
 
 import errno
+import shutil
 import socket
 
 import pytest
@@ -10,7 +11,7 @@ import rnnzoo
 from rnnzoo import registry
 from rnnzoo.cli import main
 from rnnzoo.errors import HubError
-from rnnzoo.hub import Cache, download, download_all, dump_manifest, parse_manifest, signing, transfer
+from rnnzoo.hub import Cache, download, download_all, dump_manifest, parse_manifest, read_manifest, signing, transfer
 from rnnzoo.hub import cache as cache_module
 from rnnzoo.hub.manifest import Manifest
 
@@ -217,18 +218,37 @@ def test_the_repository_itself_is_a_source(zoo, monkeypatch):
 
 
 def test_a_full_disk_leaves_nothing_behind(server, tmp_path, monkeypatch):
-    real = cache_module.publish
+    real = cache_module.sync_folder
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "publish", full)
+    monkeypatch.setattr(cache_module, "sync_folder", full)
     with pytest.raises(HubError, match=r"cannot write the cache .*No space left on device.*1\.0 MB"):
         download("first")
     assert absent(tmp_path)
     assert not list((tmp_path / "cache").rglob("*.part"))
-    monkeypatch.setattr(cache_module, "publish", real)
+    monkeypatch.setattr(cache_module, "sync_folder", real)
     assert is_right(download("first"))
+
+
+@pytest.mark.parametrize("wins", [True, False])
+def test_another_process_removes_what_is_about_to_be_put(wins, server, tmp_path, monkeypatch):
+    """Where locks do nothing: it has put the same before, or it has lost its own as well."""
+    real, happened = cache_module.sync_folder, []
+
+    def sync_folder(files):
+        real(files)
+        if not happened:
+            happened.append(files)
+            if wins:
+                shutil.copytree(files, Cache().folder(read_manifest().bundles["first"]))
+            shutil.rmtree(files.parent)
+
+    monkeypatch.setattr(cache_module, "sync_folder", sync_folder)
+    assert is_right(download("first"))
+    assert happened
+    assert not list((tmp_path / "cache").rglob("*.part"))
 
 
 def test_a_full_disk_while_writing(server, tmp_path, monkeypatch):

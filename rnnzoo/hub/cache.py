@@ -23,7 +23,7 @@ from pathlib import Path
 
 from rnnzoo.errors import HubError
 from rnnzoo.hub.manifest import BundleInfo, Manifest, dump_manifest, hash_file, parse_manifest
-from rnnzoo.runs import publish
+from rnnzoo.runs import sync, sync_folder
 
 _LOCK_SECONDS = 120.0
 _LOCK_POLL = 0.05
@@ -93,13 +93,21 @@ class Cache:
 
         Raises:
             HubError: it is not.
+            OSError: it cannot be written, or another process was quicker and removed it.
         """
         folder, files = self.folder(bundle), part / "files"
         if wrong := wrong_with(files, bundle):
             raise HubError(f"{bundle.name}: {wrong} after the download; try again")
         self.write(self._entry(bundle), dump_manifest(Manifest(0, {bundle.name: bundle})).encode())
-        if wrong_with(folder, bundle):
-            publish(files, folder)
+        sync_folder(files)
+        if os.path.lexists(folder) and wrong_with(folder, bundle):
+            os.rename(folder, part / "damaged")
+        try:
+            os.rename(files, folder)  # refuses a folder that holds something: what others have put is never moved
+        except OSError:
+            if wrong_with(folder, bundle):
+                raise
+        sync(folder.parent)
         self.sweep(bundle)
         return folder
 

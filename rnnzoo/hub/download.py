@@ -20,6 +20,7 @@ from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, base_urls, is_loca
 from rnnzoo.hub.transfer import fetch_file, fetch_small
 from rnnzoo.registry import BUNDLE_FORMAT
 
+_ATTEMPTS = 3
 _WORKERS = 8
 _PINNED = re.compile(r"(?P<name>[^@]+)@(?P<revision>[0-9a-f]{4,16})")
 _NO = ("", "0", "false", "no")
@@ -222,29 +223,37 @@ def _checked(bundle: BundleInfo) -> BundleInfo:
 
 
 def _bring(bundle: BundleInfo, bases: tuple[str, ...], cache: Cache, watch: Watcher) -> None:
-    try:
-        with cache.staging(bundle) as part:
-            if cache.problem(bundle) is None:  # another process has been here while this one waited
-                return
-
-            def fetch(file: FileInfo) -> None:
-                urls = [join(base, f"{bundle.name}/{file.name}") for base in bases]
-                target = part / "files" / file.name
-                fetch_file(urls, file, target, part / "tags" / file.name, lambda done: watch(bundle, file, done))
-
-            with ThreadPoolExecutor(_WORKERS) as pool:
-                list(pool.map(fetch, bundle.files))
-            cache.publish(bundle, part)
-    except (OSError, HubError) as error:
-        # Who finishes first removes what others have of the same; then there is nothing left to do.
-        if cache.problem(bundle) is None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            _bring_once(bundle, bases, cache, watch)
             return
-        if isinstance(error, HubError):
-            raise
-        raise HubError(
-            f"cannot write the cache {cache.root} ({error.strerror}); free or allow {bundle.size / 1e6:.1f} MB "
-            "there, or set RNNZOO_CACHE to another folder"
-        ) from error
+        except (OSError, HubError) as error:
+            # Who finishes first removes what others have of the same; then there is nothing left to do.
+            if cache.problem(bundle) is None:
+                return
+            if isinstance(error, HubError):
+                raise
+            # Two that repair the same damage where locks do nothing can both lose it.
+            if not isinstance(error, FileNotFoundError) or attempt + 1 == _ATTEMPTS:
+                raise HubError(
+                    f"cannot write the cache {cache.root} ({error.strerror}); free or allow {bundle.size / 1e6:.1f} MB "
+                    "there, or set RNNZOO_CACHE to another folder"
+                ) from error
+
+
+def _bring_once(bundle: BundleInfo, bases: tuple[str, ...], cache: Cache, watch: Watcher) -> None:
+    with cache.staging(bundle) as part:
+        if cache.problem(bundle) is None:  # another process has been here while this one waited
+            return
+
+        def fetch(file: FileInfo) -> None:
+            urls = [join(base, f"{bundle.name}/{file.name}") for base in bases]
+            target = part / "files" / file.name
+            fetch_file(urls, file, target, part / "tags" / file.name, lambda done: watch(bundle, file, done))
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            list(pool.map(fetch, bundle.files))
+        cache.publish(bundle, part)
 
 
 @contextlib.contextmanager
