@@ -45,7 +45,7 @@ class Problem(abc.ABC):
     # Kinds of data sets that it takes, as `register_dataset` names them.
     kinds: ClassVar[tuple[str, ...]]
     # The figure that picks the epoch which is kept, and whether more is better.
-    monitor: ClassVar[str] = "val_accuracy"
+    monitor: str = "val_accuracy"
     higher_is_better: ClassVar[bool] = True
     # Whether a batch may only hold examples of one length, because the model reads padding as data.
     exact_lengths: ClassVar[bool] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,22 @@ class FreshStates(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Logs = None) -> None:
         reset_states(self.model)
+
+
+class EpochFigures(keras.callbacks.Callback):
+    """Adds figures on `dev` that are no means over batches to those of the epoch.
+
+    Args:
+        figures: takes the model, returns them by name.
+    """
+
+    def __init__(self, figures: Callable[[keras.Model], dict[str, float]]):
+        super().__init__()
+        self._figures = figures
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if logs is not None:
+            logs.update({f"val_{name}": value for name, value in self._figures(self.model).items()})
 
 
 class Keeper(keras.callbacks.Callback):
