@@ -110,9 +110,9 @@ class TaggerProblem(LabelProblem):
         """Figures of the tags of every example, in order.
 
         Returns:
-            `accuracy` over words, `unseen_accuracy` over words outside the vocabulary, `count` of words; where the
-            labels are those of the BIO scheme, before them `entity_f1`, `entity_precision` and `entity_recall` of seqeval
-            (an entity counts where its label and both its ends are right).
+            `accuracy` over words, `unseen_accuracy` over words outside the vocabulary, `count` of words. Where the
+            labels are those of the BIO scheme, before them `entity_f1`, `entity_precision` and `entity_recall` of
+            seqeval: an entity counts where its label and both its ends are right.
         """
         flat = [
             (word.lower() in self.encoder.words, tag == guess)
