@@ -1,11 +1,29 @@
 """The linear cells and their scans against their papers, one step in NumPy each."""
 
+from functools import partial
+
 import numpy as np
 
 from layer_cases import OPTION, Case
-from rnnzoo.layers.linear import LRU, RGLRU, LRUCell, MinGRU, MinGRUCell, MinLSTM, MinLSTMCell, RGLRUCell
+from rnnzoo.layers.linear import (
+    LRU,
+    MLSTM,
+    QRNN,
+    RGLRU,
+    SRU,
+    LRUCell,
+    MinGRU,
+    MinGRUCell,
+    MinLSTM,
+    MinLSTMCell,
+    MLSTMCell,
+    QRNNCell,
+    RGLRUCell,
+    SRUCell,
+)
 
 U = 4
+FEW = ("oracle", "config")
 # Features of the inputs of `check`.
 D = 5
 
@@ -47,6 +65,42 @@ def rg_lru(w, x, states):
     return h, [h]
 
 
+def sru(w, x, states, highway_bias=0.0):
+    candidate, f, r, *skip = np.split(x @ w["kernel"], w["kernel"].shape[1] // U, axis=-1)
+    bias, see = w.get("bias", np.zeros((2, U))), w.get("peephole", np.zeros((2, U)))
+    alpha = np.sqrt(1 + 2 * np.exp(highway_bias))
+    f, r = (sigmoid(pre + see[k] * states[0] + bias[k]) for k, pre in enumerate((f, r)))
+    c = f * states[0] + (1 - f) * candidate
+    return r * c + (1 - r) * alpha * (skip[0] if skip else x), [c]
+
+
+def qrnn(w, x, states, pooling="fo", act=np.tanh):
+    """States: c, and the inputs before this one, the last one at the end."""
+    c, *past = states
+    # The cell begins with zeros, which are as wide as its own states are.
+    window = [*(np.zeros_like(x) if p.shape != x.shape else p for p in past), x]
+    pre = sum(x_k @ w_k for x_k, w_k in zip(window, w["kernel"], strict=True)) + w.get("bias", 0)
+    z, *gates = (pre[:, k * U : (k + 1) * U] for k in range(1 + len(pooling)))
+    gates = dict(zip(pooling, map(sigmoid, gates), strict=True))
+    c = gates["f"] * c + gates.get("i", 1 - gates["f"]) * act(z)
+    return gates.get("o", 1) * c, [c, *window[1:]]
+
+
+def mlstm(w, x, states, heads=1, exponential=False):
+    """Without the stabilizer, which float64 does not need for gates of this size."""
+    size = (len(x), heads, U // heads)
+    q, k, v, o = np.split(affine(w, x), 4, axis=-1)
+    q, k, v = q.reshape(size), k.reshape(size) / np.sqrt(size[-1]), v.reshape(size)
+    i, f = np.split(x @ w["gate_kernel"] + w.get("gate_bias", 0), 2, axis=-1)
+    i, f = np.exp(i), np.exp(f) if exponential else sigmoid(f)
+    memory, n = states[0].reshape(*size, size[-1]), states[1].reshape(size)
+    memory = f[..., None, None] * memory + i[..., None, None] * np.einsum("bhk,bhv->bhkv", k, v)
+    n = f[..., None] * n + i[..., None] * k
+    read = np.einsum("bhk,bhkv->bhv", q, memory)
+    y = read / np.maximum(np.abs(np.sum(q * n, axis=-1, keepdims=True)), 1)
+    return sigmoid(o) * y.reshape(len(x), U), [memory.reshape(len(x), -1), n.reshape(len(x), U), states[2]]
+
+
 def over_time(step, *sizes, last=False, backwards=False):
     """The oracle of a layer from that of its cell's step, from states of zeros."""
 
@@ -82,6 +136,35 @@ CASES = {
     "lru-cell-wide-no-bias": Case(lambda: LRUCell(U, state_units=6, use_bias=False), lru, OPTION),
     "rg-lru-cell": Case(lambda: RGLRUCell(D), rg_lru),
     "rg-lru-cell-no-bias": Case(lambda: RGLRUCell(D, use_bias=False), rg_lru, OPTION),
+    "sru-cell": Case(lambda: SRUCell(U, highway_bias=-1.0), partial(sru, highway_bias=-1.0)),
+    "sru-cell-as-wide": Case(lambda: SRUCell(U), sru, FEW, {"input_shape": (3, 7, U)}),
+    "sru-cell-no-peepholes-no-bias": Case(lambda: SRUCell(U, peepholes=False, use_bias=False), sru, FEW),
+    "qrnn-cell": Case(lambda: QRNNCell(U), qrnn),
+    "qrnn-cell-f": Case(
+        lambda: QRNNCell(U, window=1, pooling="f", activation="relu"),
+        partial(qrnn, pooling="f", act=lambda x: np.maximum(x, 0)),
+        FEW,
+    ),
+    "qrnn-cell-ifo-no-bias": Case(
+        lambda: QRNNCell(U, window=3, pooling="ifo", use_bias=False), partial(qrnn, pooling="ifo"), FEW
+    ),
+    "mlstm-cell": Case(lambda: MLSTMCell(U), mlstm),
+    "mlstm-cell-heads": Case(
+        lambda: MLSTMCell(U, heads=2, forget_gate="exponential", use_bias=False),
+        partial(mlstm, heads=2, exponential=True),
+        FEW,
+    ),
+    "sru": Case(lambda: SRU(U, peepholes=False, return_sequences=True), over_time(sru, U)),
+    "sru-peepholes": Case(lambda: SRU(U, return_sequences=True), over_time(sru, U), ("oracle", "loop")),
+    "qrnn": Case(lambda: QRNN(U, return_sequences=True), over_time(qrnn, U, 3 * U)),
+    "qrnn-wide": Case(
+        lambda: QRNN(U, window=4, pooling="ifo", return_sequences=True),
+        over_time(partial(qrnn, pooling="ifo"), U, 4 * U, 4 * U, 4 * U),
+        ("oracle", "loop", "mask", "chunked"),
+    ),
+    "mlstm": Case(
+        lambda: MLSTM(U, heads=2, return_sequences=True), over_time(partial(mlstm, heads=2), U * U // 2, U, 2)
+    ),
     **layer_cases("lru", LRU, lru, (U, U)),
     **layer_cases("rg-lru", RGLRU, rg_lru, (D,), D),
     **layer_cases("min-gru", MinGRU, min_gru),
