@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from rnnzoo.errors import ConfigError
 
-Cell = Literal["lstm", "gru", "simple_rnn", "min_gru", "min_lstm"]
+Cell = Literal["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm"]
 Head = Literal["softmax", "crf"]
 
 

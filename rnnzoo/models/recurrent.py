@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
-from rnnzoo.layers import GRU, LSTM, MinGRU, MinLSTM, SimpleRNN
+from rnnzoo.layers import GRU, LRU, LSTM, MLSTM, QRNN, SRU, MinGRU, MinLSTM, SimpleRNN
 from rnnzoo.models.config import Cell
 
-_CELLS: dict[Cell, type[keras.layers.Layer]] = {
+
+def _sru(units: int, **kwargs: Any) -> keras.layers.Layer:
+    """The form that is a scan."""
+    return SRU(units, peepholes=False, **kwargs)
+
+
+def _mlstm(units: int, **kwargs: Any) -> keras.layers.Layer:
+    """Heads of at most a quarter of the units, where they divide by four: a memory is as large as a head's square."""
+    return MLSTM(units, heads=1 if units % 4 else 4, **kwargs)
+
+
+_CELLS: dict[Cell, Callable[..., keras.layers.Layer]] = {
     "lstm": LSTM,
     "gru": GRU,
     "simple_rnn": SimpleRNN,
     "min_gru": MinGRU,
     "min_lstm": MinLSTM,
+    "lru": LRU,
+    "sru": _sru,
+    "qrnn": QRNN,
+    "mlstm": _mlstm,
 }
 
 
