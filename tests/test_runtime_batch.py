@@ -15,6 +15,7 @@ import runtime_models as models
 from runtime_models import assert_same, noise
 
 from streaming.errors import InputError, StreamingError
+from streaming.runtime.metadata import OutputInfo
 
 Load = Callable[..., Any]
 
@@ -80,6 +81,55 @@ def test_streams_join_leave_and_change_places(load: Load) -> None:
     for i, pieces in enumerate(found):
         expected = models.filter_oracle(x[i, : at[i]])["level"]
         np.testing.assert_allclose(np.concatenate(pieces), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_positions_and_warm_up_of_streams_that_step_together(load: Load) -> None:
+    late = (OutputInfo("y", (2,), "float32", start=2, end=2),)
+    model, generator = load("lookup", outputs=late, delay=2, flush=2), np.random.default_rng(1)
+    streams = [model.create_stream() for _ in range(5)]
+    twins = [model.create_stream() for _ in range(5)]
+    for _ in range(120):
+        members = range(5) if generator.random() < 0.6 else sorted(generator.permutation(5)[: generator.integers(2, 5)])
+        ids = generator.integers(0, 7, (len(members), 1), np.int32)
+        found = model.step_streams([streams[i] for i in members], ids if generator.random() < 0.5 else list(ids))
+        for i, x, rows in zip(members, ids, found, strict=True):
+            assert_same(rows, twins[i].step(x))
+        i = int(generator.integers(5))
+        change = generator.choice(["none", "position", "save", "feed", "finish", "fork", "reset", "state"])
+        if change == "position":
+            assert streams[i].position == twins[i].position
+        elif change == "save":
+            assert streams[i].save() == twins[i].save()
+        elif change == "feed":
+            assert_same(streams[i].feed(ids[0]), twins[i].feed(ids[0]))
+        elif change == "finish":
+            assert_same(streams[i].finish(), twins[i].finish())
+            streams[i].reset(), twins[i].reset()
+        elif change == "fork":
+            streams[i], twins[i] = streams[i].fork(), twins[i].fork()
+        elif change == "reset":
+            streams[i].reset(), twins[i].reset()
+        elif change == "state":
+            streams[i].go_back(streams[i].snapshot())
+    assert [stream.position for stream in streams] == [twin.position for twin in twins]
+
+
+def test_all_inputs_in_one_array(load: Load) -> None:
+    model, x = load("lookup"), np.arange(12, dtype=np.int32).reshape(3, 4) % 7
+    streams, others = ([model.create_stream() for _ in x] for _ in range(2))
+    for t in range(4):
+        expected = model.step_streams(others, list(x[:, t : t + 1]))
+        for given in (x[:, t : t + 1], x[:, t : t + 1].astype(np.int64)):
+            before = [stream.fork() for stream in streams]
+            for rows, other in zip(model.step_streams(before, given), expected, strict=True):
+                assert_same(rows, other)
+        model.step_streams(streams, x[:, t : t + 1])
+    with pytest.raises(InputError, match=r"stream 0 of the batch: input 'ids' has shape \(2,\)"):
+        model.step_streams(streams, x[:, :2])
+    with pytest.raises(InputError, match="stream 1 of the batch: input 'ids' holds 9"):
+        model.step_streams(streams, np.array([[1], [9], [2]], np.int32))
+    with pytest.raises(InputError, match="3 streams and 2 inputs"):
+        model.step_streams(streams, x[:2, :1])
 
 
 def test_inputs_without_time_and_waiting_rows(load: Load) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
     """See `StreamingModel.step_streams`."""
-    streams, inputs = list(streams), list(inputs)
+    streams, inputs = list(streams), inputs if isinstance(inputs, np.ndarray) else list(inputs)
     if len(streams) != len(inputs):
         raise InputError(f"got {len(streams)} streams and {len(inputs)} inputs; give one input for each stream")
     if not streams:
@@ -31,7 +31,7 @@ def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Seque
         return [stream.step(x) for stream, x in zip(streams, inputs, strict=True)]
     values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), bool)]
     _invoke(model, runs, values, model.chunk)
-    found = [rows for run in runs for rows in Stream.take_all(run.streams, run.results)]
+    found = [rows for run in runs for rows in _taken(model, run)]
     if model.inputs.static:
         for row, stream in enumerate(streams):
             stream.hold([column[row : row + 1] for column in columns])
@@ -63,7 +63,8 @@ class _Run:
     """One invoke of `batch` rows for the streams at `place` of all, whose states are in `slab` if in one."""
 
     def __init__(self, streams: Sequence[Stream], place: slice, batch: int) -> None:
-        self.streams, self.place, self.batch = streams[place], place, batch
+        self.streams = streams if place == slice(0, len(streams)) else streams[place]
+        self.place, self.batch = place, batch
         self.slab = Slab.of(self.streams)
         if self.slab is not None and any(len(array) != batch for array in self.slab.arrays):
             self.slab = None
@@ -102,7 +103,8 @@ def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[
     """The chunks of all streams, one array (N, ...) an input, checked."""
     reader = model.inputs.single
     if reader is not None:
-        column = _joined(inputs, reader.chunk_shape, reader.dtype)
+        joined = _whole if isinstance(inputs, np.ndarray) else _joined
+        column = joined(inputs, reader.chunk_shape, reader.dtype)
         # One check for all; where it fails each stream's own policy decides.
         if column is not None and reader.is_sound(column):
             return [column]
@@ -117,13 +119,19 @@ def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[
 
 def _joined(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
     """Inputs of just this shape and dtype as one array; None where any differs."""
+    count = len(inputs)
     try:
-        if {x.dtype for x in inputs} == {dtype} and [x.shape for x in inputs] == [shape] * len(inputs):
+        if [x.dtype for x in inputs].count(dtype) == count and [x.shape for x in inputs].count(shape) == count:
             # The fastest way to join many small arrays; it takes contiguous ones alone.
-            return np.frombuffer(b"".join(inputs), dtype).reshape(len(inputs), *shape)
+            return np.frombuffer(b"".join(inputs), dtype).reshape(count, *shape)
     except (AttributeError, TypeError, ValueError, BufferError):
         pass
     return None
+
+
+def _whole(inputs: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
+    """Inputs that are one array of just this shape and dtype already; None where they are not."""
+    return inputs if inputs.dtype == dtype and inputs.shape[1:] == shape else None
 
 
 def _named(error: StreamingError, index: int) -> StreamingError:
@@ -145,7 +153,21 @@ def _invoke(model: StreamingModel, runs: Sequence[_Run], columns: Sequence[np.nd
         elif len(run.streams) == 1:
             run.streams[0].put_states(states)
         else:
-            Slab(states, run.streams)
+            run.slab = Slab(states, run.streams)
+
+
+def _taken(model: StreamingModel, run: _Run) -> list[Arrays]:
+    """`Stream.take` of all streams of a run, at once where all are past the first position with an output."""
+    slab, outputs = run.slab, model.outputs
+    if slab is not None and outputs.plain and slab.past >= outputs.start:
+        slab.count(model.chunk)
+        return [*run.results[0][: len(run.streams)]]
+    if slab is not None:
+        slab.settle()
+    found = [stream.take(run.results, row) for row, stream in enumerate(run.streams)]
+    if slab is not None:
+        slab.past = min(stream.position for stream in run.streams)
+    return found
 
 
 def _gather(model: StreamingModel, streams: Sequence[Stream], unused: int) -> list[np.ndarray]:

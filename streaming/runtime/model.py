@@ -132,7 +132,8 @@ class StreamingModel:
 
         Args:
             streams: different open streams of this model.
-            inputs: one input for each, as for `Stream.step`.
+            inputs: one input for each, as for `Stream.step`; one array of all, (streams, chunk, *features), saves
+                joining them.
 
         Returns:
             For each stream what its `step` would have returned; arrays of one call may share memory.

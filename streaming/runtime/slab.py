@@ -17,21 +17,26 @@ if TYPE_CHECKING:
 class Slab:
     """The packed states of streams that one invoke took on, in arrays (B, size): stream i has row i.
 
+    Steps that all of them took together are counted here, for all at once: `steps` are to be added to the position of
+    each, and `past` is a position that all of them have reached.
+
     It lasts while just these streams step together. Whatever else happens to one of them, also that nobody needs it
     any more, gives every stream its own copy of its row: an idle stream never keeps the states of others in memory.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray], streams: Sequence[Stream]) -> None:
         self.arrays = arrays
+        self.steps = self.past = 0
         with _lock:
-            old = {stream.slab for stream in streams}
+            old = {stream.slab for stream in streams if stream.slab is not None}
+            for slab in old:
+                slab.settle()
             for row, stream in enumerate(streams):
                 stream.slab, stream.row = self, row
             self._ids = list(map(id, streams))
             self._members = [weakref.ref(stream, self._dissolve) for stream in streams]
             for slab in old:
-                if slab is not None:
-                    slab.dissolve()
+                slab.dissolve()
 
     @staticmethod
     def of(streams: Sequence[Stream]) -> Slab | None:
@@ -43,9 +48,24 @@ class Slab:
         """One stream's states, (1, size) each, as views."""
         return [array[row : row + 1] for array in self.arrays]
 
-    def dissolve(self) -> None:
-        """Give each stream that is still here its own states. Streams of other threads may be among them."""
+    def count(self, steps: int) -> None:
+        """Note that all streams went so many steps on."""
+        self.steps += steps
+        self.past += steps
+
+    def settle(self) -> None:
+        """Give each stream its position. Streams of other threads may be among them."""
         with _lock:
+            steps, self.steps = self.steps, 0
+            for member in self._members if steps else ():
+                stream = member()
+                if stream is not None and stream.slab is self:
+                    stream.skip(steps)
+
+    def dissolve(self) -> None:
+        """Give each stream that is still here its own states and position, as `settle`."""
+        with _lock:
+            self.settle()
             members, self._members, self._ids = self._members, [], []
             for member in members:
                 stream = member()

@@ -62,6 +62,7 @@ class Stream(AsyncCalls):
     @property
     def position(self) -> int:
         """Steps taken since the start."""
+        self._settle()
         return self._position + self._pending
 
     @property
@@ -154,6 +155,7 @@ class Stream(AsyncCalls):
     def save(self) -> bytes:
         """The stream as bytes: versioned, checksummed, bound to this model; `StreamingModel.restore` reads it."""
         self._need_external("save")
+        self._settle()
         header = saved.Header(
             fingerprint=self.model.fingerprint,
             position=self._position,
@@ -261,19 +263,9 @@ class Stream(AsyncCalls):
         rows = results[0][row]
         return rows if begin >= self._start else rows[self._start - begin :]
 
-    @staticmethod
-    def take_all(streams: Sequence[Stream], results: Sequence[np.ndarray]) -> list[Arrays]:
-        """`take` of each stream with a row of its own."""
-        start, chunk = streams[0]._start, streams[0]._chunk
-        if start is None:
-            return [stream.take(results, row) for row, stream in enumerate(streams)]
-        found = list(results[0][: len(streams)])
-        for row, stream in enumerate(streams):
-            begin = stream._position
-            stream._position = begin + chunk
-            if begin < start:
-                found[row] = found[row][start - begin :]
-        return found
+    def skip(self, steps: int) -> None:
+        """Go on by steps whose outputs were taken for all streams of a slab at once."""
+        self._position += steps
 
     def hold(self, arrays: Sequence[np.ndarray]) -> None:
         """Keep a copy of steps that wait, and of the inputs without a time axis, which go on in `finish`."""
@@ -297,12 +289,18 @@ class Stream(AsyncCalls):
 
     def snapshot(self) -> tuple[Any, ...]:
         """All that a call changes, for `go_back`."""
+        self._settle()
         return self.states(), self._position, self._pending, self._held, self._closed
 
     def go_back(self, snapshot: tuple[Any, ...]) -> None:
         """Undo what was done since; also makes this stream the same as another."""
+        self.leave()
         states, self._position, self._pending, self._held, self._closed = snapshot
-        self.put_states([array if array.base is None else array.copy() for array in states])
+        self.own = [array if array.base is None else array.copy() for array in states]
+
+    def _settle(self) -> None:
+        if self.slab is not None:
+            self.slab.settle()
 
     def _drive(self, work: Work) -> Arrays:
         before = self.snapshot()
