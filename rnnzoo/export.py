@@ -12,6 +12,7 @@ import numpy as np
 import rnnzoo
 import streaming
 from rnnzoo.quiet import held_stderr
+from rnnzoo.registry import problem_class
 
 if TYPE_CHECKING:
     from rnnzoo.runs import Run
@@ -35,8 +36,11 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Repor
     source = {"name": run.config.name, "rnnzoo": rnnzoo.__version__}
     metadata = {"task": run.task, "files": {**run.encoder.to_files(), **_chain(run)}, "source": source}
     calibration = _calibration(run) if quantize == "int8" else None
+    options = problem_class(run.config.topology).conversion(run.config.data)
     with held_stderr():
-        return streaming.convert(run.model, path, quantize=quantize, calibration=calibration, metadata=metadata)
+        return streaming.convert(
+            run.model, path, quantize=quantize, calibration=calibration, metadata=metadata, **options
+        )
 
 
 def _chain(run: Run) -> dict[str, bytes]:

@@ -63,6 +63,12 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.language_model:build_language_model",
         problem="rnnzoo.problems.language_model:LanguageModelProblem",
     ),
+    "translator": _Topology(
+        data={"pairs": "rnnzoo.data.config:PairsConfig"},
+        model="rnnzoo.models.config:TranslatorConfig",
+        builder="rnnzoo.models.translator:build_translator",
+        problem="rnnzoo.problems.translator:TranslatorProblem",
+    ),
     "event_tagger": _Topology(
         data={"rows": "rnnzoo.data.config:SignalConfig"},
         model="rnnzoo.models.config:SignalModelConfig",

@@ -188,6 +188,93 @@ class TextConfig(DataConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairsConfig(DataConfig):
+    """Texts and their translations.
+
+    Args:
+        input: `pairs`.
+        level: what a step is: `characters`, `words` or `subwords`.
+        vocabulary: most entries of each of the two vocabularies; None: all that are frequent enough.
+        min_count: entries seen less often in the training split become the unknown one.
+        lower: lower-case all text.
+        max_length: most steps of a text, its end included; a longer one is cut.
+        reverse_source: read the source from its end (Sutskever et al. 2014).
+        wait_k: translate while the source is read, so many steps behind it (Ma et al. 2019); None: once it is read.
+        width: of the beam that figures are measured with, and that the device searches with.
+        length_penalty: of that search: 0 prefers short texts, 1 has no preference.
+
+    Raises:
+        ConfigError: a value is out of its range, or two contradict each other.
+    """
+
+    input: Literal["pairs"] = "pairs"
+    level: TextLevel = "subwords"
+    vocabulary: int | None = 4000
+    min_count: int = 1
+    lower: bool = False
+    max_length: int = 48
+    reverse_source: bool = False
+    wait_k: int | None = None
+    width: int = 5
+    length_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.level not in get_args(TextLevel):
+            raise ConfigError(f"data.level is one of {', '.join(get_args(TextLevel))}; received {self.level!r}")
+        if self.level == "subwords" and not self.vocabulary:
+            raise ConfigError(f"data.level=subwords needs data.vocabulary; received {self.vocabulary}")
+        for name, least in (("max_length", 2), ("wait_k", 1), ("width", 1), ("vocabulary", 5), ("min_count", 1)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ConfigError(f"data.{name} is at least {least}; received {value}")
+        if self.wait_k is not None and self.reverse_source:
+            raise ConfigError(
+                f"data.wait_k={self.wait_k} reads the source from its beginning, data.reverse_source=true from its "
+                "end: set one of them"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesConfig(DataConfig):
+    """Pictures, all of one size, and what is said of them.
+
+    Args:
+        input: `pictures`.
+        level: what a step is: `characters`, `words` or `subwords`.
+        vocabulary: most entries; None: all that are frequent enough.
+        min_count: entries seen less often in the training split become the unknown one.
+        lower: lower-case all captions.
+        max_length: most steps of a caption, its end included; a longer one is cut.
+        shift: in training a picture is moved by up to so many pixels, in any direction.
+        mirror: in training half of the pictures are mirrored, left to right.
+        width: of the beam that figures are measured with, and that the device searches with.
+        length_penalty: of that search: 0 prefers short texts, 1 has no preference.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    input: Literal["pictures"] = "pictures"
+    level: TextLevel = "words"
+    vocabulary: int | None = None
+    min_count: int = 1
+    lower: bool = False
+    max_length: int = 32
+    shift: int = 0
+    mirror: bool = False
+    width: int = 5
+    length_penalty: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.level not in get_args(TextLevel):
+            raise ConfigError(f"data.level is one of {', '.join(get_args(TextLevel))}; received {self.level!r}")
+        if self.level == "subwords" and not self.vocabulary:
+            raise ConfigError(f"data.level=subwords needs data.vocabulary; received {self.vocabulary}")
+        for name, least in (("max_length", 2), ("width", 1), ("vocabulary", 5), ("min_count", 1), ("shift", 0)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ConfigError(f"data.{name} is at least {least}; received {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class AudioConfig(DataConfig):
     """Recordings, as log-mel features.
 

@@ -9,6 +9,7 @@ from rnnzoo.errors import ConfigError
 
 Cell = Literal["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm"]
 Head = Literal["softmax", "crf"]
+Architecture = Literal["luong", "bahdanau", "cho", "sutskever", "wait_k"]
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,84 @@ class LanguageModelConfig:
         _check_cell(self.cell)
         if self.layers < 1:
             raise ConfigError(f"model.layers is at least 1; received {self.layers}")
+
+
+@dataclass(frozen=True)
+class TranslatorConfig:
+    """An encoder-decoder: a text for a text.
+
+    Args:
+        architecture: what the decoder sees of the source. `luong`: attention above the decoder, which starts from the
+            last states of an encoder in both directions (Luong et al. 2015); `bahdanau`: the same inside its loop,
+            before each step (Bahdanau et al. 2015); `cho`: the encoder's last state, at every step (Cho et al. 2014);
+            `sutskever`: the last states of all layers of the encoder, which the decoder starts from (Sutskever et al.
+            2014, who also reverse the source: `data.reverse_source`); `wait_k`: what has been read so far, for
+            `data.wait_k`.
+        token_size: width of the vectors of source and target tokens; the latter also score the next token.
+        cell: `lstm` or `gru`.
+        units: width of each layer of the decoder, and of the encoder over all its directions.
+        layers: recurrent layers of the encoder, and of the decoder.
+        dropout: rate on vectors of tokens, between layers and before the scores, in training.
+        heads: with `wait_k`, heads of the attention to what has been read.
+
+    Raises:
+        ConfigError: a name is unknown, or a size does not fit.
+    """
+
+    architecture: Architecture = "luong"
+    token_size: int = 256
+    cell: Cell = "gru"
+    units: int = 256
+    layers: int = 1
+    dropout: float = 0.3
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        if self.architecture not in get_args(Architecture):
+            raise ConfigError(
+                f"model.architecture is one of {', '.join(get_args(Architecture))}; received {self.architecture!r}"
+            )
+        if self.cell not in ("lstm", "gru"):
+            raise ConfigError(f"model.cell is lstm or gru in a translator; received {self.cell!r}")
+        if self.layers < 1:
+            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
+        if self.units % 2 or self.units % self.heads:
+            raise ConfigError(f"model.units is a multiple of 2 and of model.heads={self.heads}; received {self.units}")
+
+
+@dataclass(frozen=True)
+class CaptionerConfig:
+    """A text for a picture, or for features of one.
+
+    Args:
+        filters: width of each convolution; the picture is halved between them. None of them: features are given.
+        stride: of the first convolution.
+        token_size: width of a token's vector.
+        cell: `lstm` or `gru`.
+        units: width of the decoder.
+        attention_units: width of the hidden layer of attention.
+        dropout: rate on regions of the picture, on vectors of tokens and before the scores, in training.
+
+    Raises:
+        ConfigError: a size is out of its range, or the cell has no form that attends.
+    """
+
+    filters: tuple[int, ...] = (32, 64, 128)
+    stride: int = 2
+    token_size: int = 128
+    cell: Cell = "lstm"
+    units: int = 256
+    attention_units: int = 128
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.cell not in ("lstm", "gru"):
+            raise ConfigError(f"model.cell is lstm or gru in a captioner; received {self.cell!r}")
+        for name in ("stride", "token_size", "units", "attention_units"):
+            if (value := getattr(self, name)) < 1:
+                raise ConfigError(f"model.{name} is at least 1; received {value}")
+        if min(self.filters, default=1) < 1:
+            raise ConfigError(f"model.filters are at least 1 each; received {list(self.filters)}")
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,11 @@ class Problem(abc.ABC):
         """What a streaming artifact says about its task."""
         return {"kind": cls.topology, "labels": len(encoder.labels), "dataset": config.dataset}
 
+    @classmethod
+    def conversion(cls, config: DataConfig) -> dict[str, Any]:
+        """What `streaming.convert` has to know beside the model and its task."""
+        return {}
+
     @abc.abstractmethod
     def encode(self, example: Example) -> Arrays:
         """One example as arrays: each input (T, ...) by its name, `targets`, and `weights` where they differ."""
