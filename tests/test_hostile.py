@@ -18,27 +18,37 @@ import streaming
 from streaming.errors import ArtifactError
 from streaming.runtime import artifact, flatbuffer, verifier
 
-# Loads forged variants of a flatbuffer one after the other and takes steps with those that are let in.
+# Loads forged variants of a flatbuffer one after the other and uses those that are let in: none may end in an error of
+# another kind, or give outputs of other shapes.
 PROGRAM = """
 import sys, numpy as np
 from streaming.errors import StreamingError
 from streaming.runtime import artifact
 from streaming.runtime.model import StreamingModel
 runtime, source, edits = sys.argv[1], artifact.read(sys.argv[2]), np.load(sys.argv[3])
-x, refused = np.ones((6, *source.metadata.inputs[0].shape), source.metadata.inputs[0].dtype), 0
+meta, refused = source.metadata, 0
+x = {i.name: np.ones((6, *i.shape) if i.time else i.shape, i.dtype) for i in meta.inputs}
+chunk = {i.name: x[i.name][: meta.chunk] if i.time else x[i.name] for i in meta.inputs}
+def use(model):
+    stream = model.create_stream()
+    outputs = stream.feed(x), stream.finish()
+    if meta.state == "external":
+        outputs += tuple(model.step_streams([model.create_stream() for _ in range(3)], [chunk] * 3))
+    by_name = [y if isinstance(y, dict) else {"y": y} for y in outputs]
+    return [{name: rows.shape for name, rows in found.items()} for found in by_name]
+expected = use(StreamingModel(source, runtime))
 for number, (place, value) in enumerate(edits.tolist()):
     print(number, place, value, file=sys.stderr, flush=True)
     forged = bytearray(source.flatbuffer)
     forged[place : place + 4] = value.to_bytes(4, "little")
     content = artifact.pack(bytes(forged), source.metadata, source.files)
     try:
-        stream = StreamingModel(artifact.parse(content, "forged"), runtime).create_stream()
-        stream.feed(x)
+        found = use(StreamingModel(artifact.parse(content, "forged"), runtime))
+        # A forged mask may say that other rows exist, but not that they are of another kind.
+        assert meta.valid or found == expected, (found, expected)
     except StreamingError as error:
         assert "\\n" not in str(error)
         refused += 1
-    except Exception as error:  # a graph whose results are not what its metadata say: contained, if not by name
-        assert error.__class__ in (IndexError, ValueError, RuntimeError), repr(error)
 print(refused)
 """
 
@@ -69,12 +79,12 @@ def random_edits(name: str, count: int, seed: int) -> np.ndarray:
     return np.stack([places, values], axis=1)
 
 
-@pytest.mark.parametrize("name", ["filter", "lookup", "internal"])
+@pytest.mark.parametrize("name", list(models.MODELS))
 def test_forged_numbers_never_crash(tmp_path: Path, runtime: str, name: str) -> None:
     if runtime == "tf":
         pytest.skip("the interpreter of TensorFlow is LiteRT's, and takes seconds to import")
-    refused = forge_and_run(tmp_path, runtime, name, random_edits(name, 300, seed=1))
-    assert refused > 60
+    refused = forge_and_run(tmp_path, runtime, name, random_edits(name, 120, seed=1))
+    assert refused > 24
 
 
 @pytest.mark.slow

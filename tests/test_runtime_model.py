@@ -16,7 +16,7 @@ import pytest
 import runtime_models as models
 
 import streaming
-from streaming.errors import ArtifactError, InputError
+from streaming.errors import ArtifactError, InputError, StreamingError
 from streaming.runtime import interpreter
 from streaming.runtime.metadata import InputInfo, OutputInfo, SignatureInfo, StatePack
 
@@ -105,10 +105,27 @@ def test_a_runtime_without_the_private_calls(path: Path, runtime: str) -> None:
 
     x = np.ones((1, 1, 3), np.float32)
     values = [x, np.ones((1, 1), bool), *model.initial_state]
-    inputs, outputs = ["x", "valid", "state"], ["smooth", "level", "state"]
+    inputs, outputs = ["x", "valid", "state"], {"smooth": (1, 1, 3), "level": (1, 1, 3), "state": (1, 15)}
     slow = interpreter.prepare(Interpreter(), "step", inputs, outputs)
     for a, b in zip(slow(values), engine.step(values), strict=True):
         np.testing.assert_array_equal(a, b, strict=True)
+    wrong = interpreter.prepare(Interpreter(), "step", inputs, {**outputs, "level": (1, 2, 3)})
+    with pytest.raises(StreamingError, match=r"gave .*, expected .*\(1, 2, 3\)"):
+        wrong(values)
+    with pytest.raises(ArtifactError, match=r"'step' gives .*, its metadata say .*\(1, 2, 3\)"):
+        interpreter.prepare(engine.interpreter, "step", inputs, {**outputs, "level": (1, 2, 3)})
+
+
+def test_shapes_that_depend_on_values_are_seen_at_each_run(runtime: str) -> None:
+    import tensorflow as tf
+
+    function = tf.function(lambda x: {"y": tf.boolean_mask(x, x > 0)}, autograph=False)
+    content = models.tflite(tf.Module(), {"step": function.get_concrete_function(x=tf.TensorSpec((3,), name="x"))})
+    opened = interpreter.open_interpreter(interpreter.resolve(runtime)[1], content, 1)
+    run = interpreter.prepare(opened, "step", ["x"], {"y": (2,)})
+    np.testing.assert_array_equal(run([np.array([1, -1, 2], np.float32)])[0], [1, 2])
+    with pytest.raises(StreamingError, match=r"gave \[\(3,\)\], expected \[\(2,\)\]"):
+        run([np.ones(3, np.float32)])
 
 
 def test_importing_is_cheap() -> None:

@@ -37,6 +37,17 @@ def output_names(meta: Metadata) -> list[str]:
     ]
 
 
+def output_shapes(meta: Metadata) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Shapes of the outputs by signature, in the order in which the runtime takes them."""
+    found = {}
+    for (batch, chunk), name in step_signatures(meta).items():
+        kinds = _outputs(meta, batch, chunk)
+        found[name] = {key: kinds[key][0] for key in output_names(meta)}
+    if meta.encode is not None:
+        found["encode"] = {meta.packs[-1].input: (1, meta.packs[-1].size)}
+    return found
+
+
 def check_metadata(meta: Metadata) -> None:
     """Raises ArtifactError where the metadata cannot describe a stream."""
     for problem in _problems(meta):

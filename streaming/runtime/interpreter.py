@@ -66,12 +66,17 @@ def open_interpreter(factory: Any, flatbuffer: bytes, num_threads: int) -> Any:
         ) from error
 
 
-def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
+def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping[str, tuple[int, ...]]) -> Run:
     """A function that runs a signature: arrays in the order of `inputs` to arrays in the order of `outputs`.
 
     `SignatureRunner.__call__` resizes and allocates all tensors on every call. This allocates once, then sets,
-    invokes and gets by index, wherever the runtime's Python wrapper has the calls for it.
+    invokes and gets by index, wherever the runtime's Python wrapper has the calls for it. What comes out has the
+    shapes that `outputs` names: an interpreter computes shapes anew, and a forged graph may lead it to others.
+
+    Raises:
+        ArtifactError: the runtime cannot prepare the signature, or its outputs have other shapes.
     """
+    shapes = list(outputs.values())
     runner = interpreter.get_signature_runner(name)
     into = [runner.get_input_details()[key]["index"] for key in inputs]
     out_of = [runner.get_output_details()[key]["index"] for key in outputs]
@@ -80,7 +85,7 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Sequenc
         set_tensor, invoke, get_tensor = wrapper.SetTensor, wrapper.Invoke, wrapper.GetTensor
         wrapper.AllocateTensors(graph)
     except AttributeError:
-        return _public(runner, inputs, outputs)
+        return _checked(_public(runner, inputs, list(outputs)), shapes)
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(
             f"the runtime cannot prepare signature {name!r}: {_first_line(error)}; use a newer runtime"
@@ -95,7 +100,24 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Sequenc
         except (ValueError, RuntimeError) as error:
             raise _failed(error) from error
 
+    try:
+        found = [get_tensor(index, graph).shape for index in out_of]
+    except ValueError:  # it has no shape before it is computed
+        return _checked(run, shapes)
+    if found != shapes:
+        raise ArtifactError(f"signature {name!r} gives {found}, its metadata say {shapes}; convert the model again")
     return run
+
+
+def _checked(run: Run, shapes: Sequence[tuple[int, ...]]) -> Run:
+    def checked(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        results = run(values)
+        found = [result.shape for result in results]
+        if found != shapes:
+            raise StreamingError(f"the interpreter gave {found}, expected {shapes}; convert the model again")
+        return results
+
+    return checked
 
 
 def _carrying(run: Run) -> Run:
@@ -124,8 +146,9 @@ def _failed(error: Exception) -> StreamingError:
 class Recipe:
     """All that it takes to open an interpreter of one model and to prepare its signatures.
 
-    signatures: (batch, chunk) -> name; inputs and outputs: tensor names in the order in which they are given and
-    taken; chunk: the steps of `Engine.step`; encode: inputs and outputs of signature `encode`, where there is one.
+    signatures: (batch, chunk) -> name; inputs: tensor names in the order in which they are given; outputs: by the name
+    of the signature, tensors in the order in which they are taken, with their shapes; chunk: the steps of
+    `Engine.step`; encode: inputs of signature `encode`, where there is one.
     """
 
     factory: Any
@@ -133,9 +156,9 @@ class Recipe:
     num_threads: int
     signatures: Mapping[tuple[int, int], str]
     inputs: Sequence[str]
-    outputs: Sequence[str]
+    outputs: Mapping[str, Mapping[str, tuple[int, ...]]]
     chunk: int
-    encode: tuple[Sequence[str], Sequence[str]] | None = None
+    encode: Sequence[str] | None = None
 
     def open(self) -> Any:
         """A new interpreter."""
@@ -163,7 +186,7 @@ class Engine:
         except KeyError:
             recipe = self._recipe
             name = recipe.signatures[batch, chunk]
-            found = prepare(self.interpreter, name, recipe.inputs, recipe.outputs)
+            found = prepare(self.interpreter, name, recipe.inputs, recipe.outputs[name])
             if recipe.encode is not None:
                 found = _carrying(found)
             self._runs[batch, chunk] = found
@@ -171,9 +194,10 @@ class Engine:
 
     def encode(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """The context (1, size) that every step of a stream reads."""
-        assert self._recipe.encode is not None
+        recipe = self._recipe
+        assert recipe.encode is not None
         if self._encode is None:
-            self._encode = prepare(self.interpreter, "encode", *self._recipe.encode)
+            self._encode = prepare(self.interpreter, "encode", recipe.encode, recipe.outputs["encode"])
         return self._encode(values)[0]
 
     def reset(self) -> None:

@@ -62,9 +62,9 @@ class StreamingModel:
             num_threads=num_threads,
             signatures=agreement.step_signatures(meta),
             inputs=agreement.input_names(meta),
-            outputs=agreement.output_names(meta),
+            outputs=agreement.output_shapes(meta),
             chunk=meta.chunk,
-            encode=(list(agreement.encode_inputs(meta)), [meta.packs[-1].input]) if meta.encode else None,
+            encode=list(agreement.encode_inputs(meta)) if meta.encode else None,
         )
         self.source = SourceReader(meta.encode) if meta.encode else None
         sizes = {meta.unit, meta.chunk}
