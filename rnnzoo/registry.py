@@ -69,6 +69,12 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.translator:build_translator",
         problem="rnnzoo.problems.translator:TranslatorProblem",
     ),
+    "captioner": _Topology(
+        data={"pictures": "rnnzoo.data.config:PicturesConfig"},
+        model="rnnzoo.models.config:CaptionerConfig",
+        builder="rnnzoo.models.captioner:build_captioner",
+        problem="rnnzoo.problems.captioner:CaptionerProblem",
+    ),
     "event_tagger": _Topology(
         data={"rows": "rnnzoo.data.config:SignalConfig"},
         model="rnnzoo.models.config:SignalModelConfig",

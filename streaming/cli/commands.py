@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     display = display_for(sys.stdout, arguments.json)
     names = ("temperature", "top_k", "top_p", "seed", "max_length", "width", "length_penalty", "n_best")
     search = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    options = Options(arguments.mono, arguments.resample, arguments.wait_k, search)
+    options = Options(arguments.mono, arguments.resample, arguments.resize, arguments.wait_k, search)
     if arguments.microphone:
         _listen(model, display)
         return

@@ -16,6 +16,7 @@ from streaming.cli.lines import ColumnReader, StepReader, texts
 from streaming.errors import InputError, StreamingError
 from streaming.runtime.audio import WavReader, at_rate
 from streaming.runtime.model import StreamingModel
+from streaming.runtime.pictures import is_picture
 from streaming.runtime.tasks import Classifier, SimultaneousTranslator, Task, Translator, task_for
 from streaming.runtime.tokenization import tokenize
 
@@ -30,12 +31,14 @@ class Options:
     Args:
         mono: mix channels down.
         resample: change the rate of audio that has another.
+        resize: change the size of a picture that has another.
         wait_k: translate word by word, so many pieces behind.
         search: for sessions of generators, translators and captioners.
     """
 
     mono: bool = False
     resample: bool = False
+    resize: bool = False
     wait_k: int | None = None
     search: dict[str, Any] = field(default_factory=dict)
 
@@ -215,11 +218,21 @@ def _steps(model: StreamingModel, source: IO[bytes], display: Any) -> None:
 
 
 def _arrays(task: Any, source: IO[bytes], name: str, display: Any, options: Options) -> None:
+    data = source.read()
+    array = data if is_picture(data) else _array(data, os.path.basename(name))
     try:
-        array = np.load(io.BytesIO(source.read()), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{os.path.basename(name)} is no array; save one with numpy.save") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{os.path.basename(name)} holds several arrays; save one with numpy.save")
-    for text in task.captions([array], **options.search)[0]:
+        found = task.captions([array], resize=options.resize, **options.search)[0]
+    except InputError as error:
+        raise InputError(f"{os.path.basename(name)}: {error}") from error
+    for text in found:
         display.show(text, {})
+
+
+def _array(data: bytes, name: str) -> np.ndarray:
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{name} is no array and no picture; give a .npy, PNG or JPEG file") from error
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{name} holds several arrays; save one with numpy.save")
+    return array

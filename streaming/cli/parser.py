@@ -83,14 +83,16 @@ def _run(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     parser.description = (
         f"{parser.description} What the input holds follows from the task of the model: lines of text; rows of numbers "
-        "(CSV with or without a header, or JSON), a blank line ends a sequence; a WAV file; an array (.npy). Without a "
-        "task each line is a step. A terminal shows outputs as they come, a pipe gets a JSON object a line."
+        "(CSV with or without a header, or JSON), a blank line ends a sequence; a WAV file; a picture (PNG, JPEG) or "
+        "an array (.npy). Without a task each line is a step. A terminal shows outputs as they come, a pipe gets JSON "
+        "objects, one a line."
     )
     add = parser.add_argument
     add("input", nargs="?", default="-", metavar="FILE", help="- is standard input (-)")
     add("--microphone", action="store_true", help="listen to the microphone (extra `microphone`)")
     add("--mono", action="store_true", help="mix the channels of audio down")
     add("--resample", action="store_true", help="change the sample rate of audio to the model's")
+    add("--resize", action="store_true", help="change the size of a picture to the model's")
     add("--json", action="store_true", help="JSON lines on a terminal too")
     add("--wait-k", type=_positive, metavar="K", help="translate word by word, K pieces behind")
     add("--width", type=_positive, metavar="N", help="beam of a translator or captioner")

@@ -1,8 +1,9 @@
-"""Text out: from a prompt, or from an array."""
+"""Text out: from a prompt, from a picture or from another array."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,6 +13,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime.codec import END, PAD, START, UNKNOWN, TextCodec
 from streaming.runtime.decoding import Hypothesis, Sampling, beam_searches, generate
 from streaming.runtime.model import StreamingModel
+from streaming.runtime.pictures import on_white, read_picture
 from streaming.runtime.stream import Stream
 from streaming.runtime.tasks.base import Task, read_codec
 from streaming.runtime.tasks.schema import CaptionerSpec, GeneratorSpec, SearchSpec
@@ -169,7 +171,7 @@ class Searcher(Task):
 
 
 class Captioner(Searcher):
-    """Says what an array shows.
+    """Says what a picture or another array shows.
 
     Args:
         model: is given an image or features whole, then takes a number a step and gives the logits of the next; its
@@ -181,41 +183,56 @@ class Captioner(Searcher):
     spec: CaptionerSpec
 
     def session(self) -> CaptionerSession:
-        """Takes arrays, each by itself."""
+        """Takes arrays and paths of pictures, each by itself."""
         return CaptionerSession(self)
 
     def caption(self, array: Any, **options: Any) -> str:
-        """The best text for an array; takes and raises what `captions` does."""
+        """The best text for an array or the path of a picture; takes and raises what `captions` does."""
         return self.captions([array], **options)[0][0].text
 
-    def captions(self, arrays: Sequence[Any], **options: Any) -> list[list[Text]]:
+    def captions(self, arrays: Sequence[Any], *, resize: bool = False, **options: Any) -> list[list[Text]]:
         """The best texts for each array.
 
         Args:
             arrays: images (height, width, channels) or features (positions, features), as the model was trained on
-                before the scale and offset that its file names.
+                before the scale and offset that its file names; for a model of (height, width, 3) also pictures with
+                opacity (height, width, 4), which are put on white, and paths of PNG and JPEG files (or their bytes).
+            resize: bring files of another size to that of the model.
             options: as for `search`.
 
         Raises:
-            InputError: an array has another shape, or holds no finite numbers.
+            InputError: an array has another shape or holds no finite numbers, or a file is no picture that fits.
+            StreamingError: a file needs Pillow, which is not installed.
+            OSError: a file cannot be read.
         """
-        return self.search([self._read(array) for array in arrays], **options)
+        return self.search([self._read(array, resize) for array in arrays], **options)
 
-    def _read(self, array: Any) -> np.ndarray:
-        found = np.asarray(array)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the arrays that the model takes."""
+        return tuple(self.model.metadata.encode.inputs[0].shape)  # type: ignore[union-attr]
+
+    def _read(self, array: Any, resize: bool) -> np.ndarray:
+        shape = self.shape
+        if isinstance(array, str | bytes | os.PathLike):
+            found = read_picture(array, shape, resize)
+        else:
+            found = np.asarray(array)
         if found.dtype.kind not in "fiub":
             raise InputError(f"the array is of {found.dtype}, expected numbers")
+        if found.shape == (*shape[:-1], 4) and shape[2:] == (3,):
+            found = on_white(found)
         return (found * self.spec.scale + self.spec.offset).astype(np.float32)
 
 
 class CaptionerSession:
-    """Arrays through a `Captioner`; `options` are those of `Captioner.captions`."""
+    """Arrays and pictures through a `Captioner`; `options` are those of `Captioner.captions`."""
 
     def __init__(self, task: Captioner, **options: Any):
         self._task, self._options = task, options
 
     def feed(self, piece: Any) -> list[Text]:
-        """The best text for an array."""
+        """The best text for an array or the path of a picture."""
         return self._task.captions([piece], **self._options)[0]
 
     def finish(self) -> list[Text]:
