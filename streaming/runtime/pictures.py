@@ -80,6 +80,8 @@ def _decode(data: bytes, name: str, size: tuple[int, int], resize: bool) -> Any:
             image = ImageOps.exif_transpose(image)
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
             return image if found == size else image.resize(size, Image.Resampling.BILINEAR)
+    except InputError:
+        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise InputError(f"{name} is too large a picture; make it smaller") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
