@@ -93,12 +93,12 @@ def mlstm(w, x, states, heads=1, exponential=False):
     q, k, v = q.reshape(size), k.reshape(size) / np.sqrt(size[-1]), v.reshape(size)
     i, f = np.split(x @ w["gate_kernel"] + w.get("gate_bias", 0), 2, axis=-1)
     i, f = np.exp(i), np.exp(f) if exponential else sigmoid(f)
-    memory, n = states[0].reshape(*size, size[-1]), states[1].reshape(size)
+    n, memory = states[0].reshape(size), states[1].reshape(*size, size[-1])
     memory = f[..., None, None] * memory + i[..., None, None] * np.einsum("bhk,bhv->bhkv", k, v)
     n = f[..., None] * n + i[..., None] * k
     read = np.einsum("bhk,bhkv->bhv", q, memory)
     y = read / np.maximum(np.abs(np.sum(q * n, axis=-1, keepdims=True)), 1)
-    return sigmoid(o) * y.reshape(len(x), U), [memory.reshape(len(x), -1), n.reshape(len(x), U), states[2]]
+    return sigmoid(o) * y.reshape(len(x), U), [n.reshape(len(x), U), memory.reshape(len(x), -1), states[2]]
 
 
 def over_time(step, *sizes, last=False, backwards=False):
@@ -163,7 +163,7 @@ CASES = {
         ("oracle", "loop", "mask", "chunked"),
     ),
     "mlstm": Case(
-        lambda: MLSTM(U, heads=2, return_sequences=True), over_time(partial(mlstm, heads=2), U * U // 2, U, 2)
+        lambda: MLSTM(U, heads=2, return_sequences=True), over_time(partial(mlstm, heads=2), U, U * U // 2, 2)
     ),
     **layer_cases("lru", LRU, lru, (U, U)),
     **layer_cases("rg-lru", RGLRU, rg_lru, (D,), D),

@@ -39,7 +39,7 @@ class MLSTMCell(LinearCell):
         kwargs: see `LinearCell`. Columns of `kernel` (D, 4 U) and `bias` lie in the order q, k, v, o, those of
             `gate_kernel` (D, 2 H) and `gate_bias` in the order i, f; b_f starts between 3 and 6, over the heads.
 
-    State: C (B, H d d), n (B, H d), m (B, H). Output: h (B, U). Cost of a step: 4 U D + 2 H D + 3 U d multiply-adds.
+    State: n (B, U), C (B, U d), m (B, H). Output: h (B, U). Cost of a step: 4 U D + 2 H D + 3 U d multiply-adds.
     Parallel form: attention within chunks of 64 steps, and a scan over their memories.
 
     Raises:
@@ -47,7 +47,8 @@ class MLSTMCell(LinearCell):
     """
 
     options: ClassVar[tuple[str, ...]] = ("heads", "forget_gate")
-    state_names: ClassVar[tuple[str, ...]] = ("memory", "normalizer", "stabilizer")
+    # The first is as wide as the output: on JAX Keras's loop shows it for the output of a masked step.
+    state_names: ClassVar[tuple[str, ...]] = ("normalizer", "memory", "stabilizer")
 
     def __init__(self, units: int, *, heads: int = 1, forget_gate: str = "sigmoid", **kwargs: Any):
         super().__init__(units, **kwargs)
@@ -68,8 +69,8 @@ class MLSTMCell(LinearCell):
 
     @property
     def state_size(self) -> list[int]:
-        """Of C, n and m."""
-        return [self.units * self.features, self.units, self.heads]
+        """Of n, C and m."""
+        return [self.units, self.units * self.features, self.heads]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         width, gates = input_shape[-1], 2 * self.heads
@@ -96,7 +97,7 @@ class MLSTMCell(LinearCell):
         return q, k / self.features**0.5, v, ops.sigmoid(parts[3]), log_i, log_f
 
     def call(self, inputs: Any, states: Any, training: bool | None = False) -> tuple[Any, list[Any]]:
-        memory, n, m = (wide(state) for state in self.read(states))
+        n, memory, m = (wide(state) for state in self.read(states))
         q, k, v, o, log_i, log_f = self.project(self.drop_inputs(inputs, training))
         memory = ops.reshape(memory, (-1, self.heads, self.features, self.features))
         n = ops.reshape(n, (-1, self.heads, self.features))
@@ -107,11 +108,11 @@ class MLSTMCell(LinearCell):
         read = ops.matmul(q[..., None, :], memory)[..., 0, :]
         y = read / _divisor(ops.sum(q * n, axis=-1), new)[..., None]
         y = o * ops.reshape(y, (-1, self.units))
-        states = [ops.reshape(memory, (-1, self.state_size[0])), ops.reshape(n, (-1, self.units)), new]
+        states = [ops.reshape(n, (-1, self.units)), ops.reshape(memory, (-1, self.state_size[1])), new]
         return ops.cast(y, self.compute_dtype), [ops.cast(state, self.compute_dtype) for state in states]
 
     def parallel_scan(self, x: Any, states: list[Any], mask: Any, training: bool | None) -> tuple[Any, list[Any]]:
-        memory, n, m = (wide(state) for state in self.read(states))
+        n, memory, m = (wide(state) for state in self.read(states))
         q, k, v, o, log_i, log_f = self.project(self.drop_inputs(x, training))
         if mask is not None:
             log_i = ops.where(mask[..., None], log_i, NEVER)
@@ -124,8 +125,8 @@ class MLSTMCell(LinearCell):
         y = y[..., :d] / _divisor(y[..., d], m_of_steps)[..., None]
         y = o * ops.reshape(y, ops.shape(o))
         last = [
-            ops.reshape(memory[..., :d], (-1, self.state_size[0])),
             ops.reshape(memory[..., d], (-1, self.units)),
+            ops.reshape(memory[..., :d], (-1, self.state_size[1])),
             m,
         ]
         return ops.cast(y, self.compute_dtype), [ops.cast(state, self.compute_dtype) for state in last]
@@ -135,7 +136,7 @@ class MLSTMCell(LinearCell):
 class MLSTM(ScanRNN):
     """`keras.layers.RNN(MLSTMCell(units))` with the same weights and results, in chunks of steps (Beck et al. 2024).
 
-    Arguments, inputs and outputs are those of `MinGRU`; the state is C, n and m.
+    Arguments, inputs and outputs are those of `MinGRU`; the state is n, C and m.
     """
 
     cell_class = MLSTMCell
@@ -150,8 +151,8 @@ def chunkwise(q: Any, k: Any, v: Any, log_i: Any, log_f: Any, memory: Any, m: An
         memory: C / exp(m) before the first step, (B, H, d, e). m: (B, H).
 
     Returns:
-        The result (B, T, H, e), m (B, T, H), and memory and m after the last step. m has no gradient: whatever
-        divides by exp(m) in its turn does not depend on it.
+        The result (B, T, H, e), m (B, T, H), and memory and m after the last step. What m is found to be has no
+        gradient: it is a unit of measure, and cancels.
     """
     total, size = ops.shape(q)[1], CHUNK
     if isinstance(total, int):
@@ -165,6 +166,8 @@ def chunkwise(q: Any, k: Any, v: Any, log_i: Any, log_f: Any, memory: Any, m: An
     # log of what a step leaves in the memory at the end of its chunk.
     left = whole - kept + log_i
     before, after = _stabilizers(whole[..., 0], ops.max(left, axis=-1), m, count)
+    # One, with the gradient of the m given: those found have none.
+    memory = memory * ops.exp(m - ops.stop_gradient(m))[..., None, None]
     decay = ops.exp(whole[..., 0] + before - after)[..., None, None]
     added = ops.matmul(ops.transpose(ops.exp(left - after[..., None])[..., None] * k, (0, 1, 2, 4, 3)), v)
     memories = linear_scan(decay, added, memory)

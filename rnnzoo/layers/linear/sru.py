@@ -75,7 +75,7 @@ class SRUCell(DiagonalCell):
             return super().call(inputs, states, training)
         (last,) = self.read(states)
         candidate, f, r, passed = self.project(self.drop_inputs(inputs, training))
-        f, r = (ops.sigmoid(pre + v * last) for pre, v in zip((f, r), ops.unstack(self.peephole, 2), strict=True))
+        f, r = ops.sigmoid(f + self.peephole[0] * last), ops.sigmoid(r + self.peephole[1] * last)
         c = candidate + f * (last - candidate)
         return self.show(c, (r, passed)), [c]
 
