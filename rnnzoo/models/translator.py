@@ -51,7 +51,9 @@ def build_translator(config: TranslatorConfig, encoder: PairEncoder) -> keras.Mo
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
     entries, masked = len(encoder.source), config.architecture != "wait_k"
-    x = keras.layers.Embedding(entries, config.token_size, mask_zero=masked, name="source_embedding")(source)
+    x = keras.layers.Embedding(entries, config.token_size, _start(config), mask_zero=masked, name="source_embedding")(
+        source
+    )
     x = keras.layers.Dropout(config.dropout, name="source_dropout")(x)
     parts = {layer.name: layer for layer in _decoder_layers(config, len(encoder.target))}
     memory, states = _encode(config, x)
@@ -75,6 +77,9 @@ def decoding_models(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     states = [parts[name].output for name in _state_names(parts)]
     given = states if memory is None else [memory, *states]
     encoder = keras.Model(model.input["source"], given, name="encoder")
+    if _LOOP in parts:
+        # A stream keeps the states of a loop by itself; a search has to see them.
+        parts[_LOOP] = AttentionDecoder(parts[_LOOP].cell, return_state=True)
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")
     begun = [keras.Input(tensor.shape[1:], name=f"given_{i}") for i, tensor in enumerate(given)]
@@ -109,13 +114,13 @@ def _encode(config: TranslatorConfig, x: Any) -> tuple[Any, list[Any]]:
 
 def _decoder_layers(config: TranslatorConfig, entries: int) -> Iterator[keras.layers.Layer]:
     """The layers of a decoder, whose names say what it is made of."""
-    yield TiedEmbedding(entries, config.token_size, name="target_embedding")
+    yield TiedEmbedding(entries, config.token_size, embeddings_initializer=_start(config), name="target_embedding")
     yield keras.layers.Dropout(config.dropout, name="target_dropout")
     if config.architecture == "bahdanau":
         cells = [_CELLS[config.cell](config.units) for _ in range(config.layers)]
         cell = cells[0] if len(cells) == 1 else keras.layers.StackedRNNCells(cells)
         attentive = AttentionCell(cell, BahdanauAttention(config.units), attend="before")
-        yield AttentionDecoder(attentive, return_state=True, name=_LOOP)
+        yield AttentionDecoder(attentive, name=_LOOP)
     else:
         for i in range(config.layers):
             yield _LAYERS[config.cell](config.units, return_sequences=True, return_state=True, name=f"{_DECODER}{i}")
@@ -132,6 +137,11 @@ def _decoder_layers(config: TranslatorConfig, entries: int) -> Iterator[keras.la
     yield keras.layers.Dropout(config.dropout, name="readout_dropout")
 
 
+def _start(config: TranslatorConfig) -> keras.initializers.Initializer:
+    """Vectors of length 1 or so: with Keras's short ones all tokens score alike, and training stays there for long."""
+    return keras.initializers.RandomNormal(stddev=config.token_size**-0.5)
+
+
 def _decode(
     parts: Mapping[str, keras.layers.Layer], target: Any, memory: Any, mask: Any, states: list[Any]
 ) -> tuple[Any, list[Any]]:
@@ -141,7 +151,8 @@ def _decode(
     """
     x = parts["target_dropout"](parts["target_embedding"](target))
     if _LOOP in parts:
-        x, *new = parts[_LOOP](x, memory, initial_state=states, memory_mask=mask)
+        y = parts[_LOOP](x, memory, initial_state=states, memory_mask=mask)
+        x, *new = y if isinstance(y, list) else [y]
         return _score(parts, x, None), new
     read, wrote = (parts[name](memory) for name in _CONTEXT) if _CONTEXT[0] in parts else (None, None)
     if read is not None:
