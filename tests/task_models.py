@@ -82,6 +82,33 @@ def translation_model(source: int, target: int, seed: int = 0) -> keras.Model:
     return loud(keras.Model([given, taken], layers.Dense(target)(x)))
 
 
+def lockstep_model(source: int, target: int) -> keras.Model:
+    """A piece of the source and one of the target a step to the logits of the next."""
+    keras.utils.set_random_seed(5)
+    given = keras.Input((None,), dtype="int32", name="source")
+    taken = keras.Input((None,), dtype="int32", name="target")
+    read = layers.GRU(6, return_sequences=True)(layers.Embedding(source, 6)(given))
+    both = layers.Concatenate()([read, layers.Embedding(target, 6)(taken)])
+    return loud(keras.Model([given, taken], layers.Dense(target)(layers.GRU(8, return_sequences=True)(both))))
+
+
+def picture_model(target: int) -> keras.Model:
+    """A picture (4, 6, 3) given whole, and a number a step, to the logits of the next."""
+    keras.utils.set_random_seed(7)
+    image = keras.Input((4, 6, 3), name="image")
+    taken = keras.Input((None,), dtype="int32", name="target")
+    seen = layers.Dense(8, activation="tanh")(layers.Flatten()(layers.Conv2D(4, 3)(image)))
+    x = layers.GRU(8, return_sequences=True)(layers.Embedding(target, 6)(taken), initial_state=seen)
+    return loud(keras.Model([image, taken], layers.Dense(target)(x)))
+
+
+def forecaster_model(outputs: int) -> keras.Model:
+    """Rows of two columns to so many numbers a row."""
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((None, 2), name="rows")
+    return loud(keras.Model(inputs, layers.Dense(outputs)(layers.GRU(6, return_sequences=True)(inputs))), 2.0)
+
+
 def codecs() -> tuple[TextCodec, TextCodec]:
     """Of a source and a target language."""
     return (

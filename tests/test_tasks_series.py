@@ -4,11 +4,9 @@ import itertools
 import json
 import math
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
-from task_models import COLUMNS, LABELS, SCALER, labels_file, loud, save, tagger_of_rows
+from task_models import COLUMNS, LABELS, SCALER, forecaster_model, labels_file, save, tagger_of_rows
 
 import streaming
 from streaming.errors import ArtifactError, InputError
@@ -32,12 +30,6 @@ def tagging():
 @pytest.fixture(scope="module")
 def classifying():
     return tagger_of_rows(2, 3, running=True)
-
-
-def forecaster_model(outputs):
-    keras.utils.set_random_seed(3)
-    inputs = keras.Input((None, 2), name="rows")
-    return loud(keras.Model(inputs, layers.Dense(outputs)(layers.GRU(6, return_sequences=True)(inputs))), 2.0)
 
 
 @pytest.fixture(scope="module")

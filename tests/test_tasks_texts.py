@@ -2,11 +2,9 @@
 
 import itertools
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
-from task_models import codecs, language_model, loud, save, translation_model
+from task_models import codecs, language_model, lockstep_model, picture_model, save, translation_model
 
 import streaming
 from streaming.errors import ArtifactError, InputError
@@ -180,12 +178,7 @@ def test_a_lag_must_be_given(translator):
 
 def test_a_model_of_two_inputs_translates_in_step(folder):
     source, target = codecs()
-    keras.utils.set_random_seed(5)
-    given = keras.Input((None,), dtype="int32", name="source")
-    taken = keras.Input((None,), dtype="int32", name="target")
-    read = layers.GRU(6, return_sequences=True)(layers.Embedding(len(source), 6)(given))
-    both = layers.Concatenate()([read, layers.Embedding(len(target), 6)(taken)])
-    model = loud(keras.Model([given, taken], layers.Dense(len(target))(layers.GRU(8, return_sequences=True)(both))))
+    model = lockstep_model(len(source), len(target))
     files, k, text = {"source.json": source.to_bytes(), "target.json": target.to_bytes()}, 2, "the dog sees a cat"
     task = streaming.pipeline(save(model, folder, {"kind": "translator", "wait_k": k, "max_length": 9}, files))
     assert isinstance(task, SimultaneousTranslator)
@@ -213,12 +206,7 @@ def test_a_model_of_two_inputs_translates_in_step(folder):
 
 def test_captions_are_those_of_the_offline_model(folder):
     _, target = codecs()
-    keras.utils.set_random_seed(7)
-    image = keras.Input((4, 6, 3), name="image")
-    taken = keras.Input((None,), dtype="int32", name="target")
-    seen = layers.Dense(8, activation="tanh")(layers.Flatten()(layers.Conv2D(4, 3)(image)))
-    x = layers.GRU(8, return_sequences=True)(layers.Embedding(len(target), 6)(taken), initial_state=seen)
-    model = loud(keras.Model([image, taken], layers.Dense(len(target))(x)))
+    model = picture_model(len(target))
     task = {"kind": "captioner", "scale": 1 / 255, "offset": -0.5, "max_length": 6}
     options = {"encode": ["image"], "max_length": 1}
     captioner = streaming.pipeline(save(model, folder, task, {"target.json": target.to_bytes()}, **options))

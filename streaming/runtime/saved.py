@@ -1,4 +1,7 @@
-"""The bytes of a saved stream: magic, version, a JSON header, raw little-endian arrays, SHA-256 of all that."""
+"""The bytes of a saved stream: magic, version, a JSON header, raw little-endian arrays, SHA-256 of all that.
+
+Those of a saved session begin and end alike.
+"""
 
 from __future__ import annotations
 
@@ -33,29 +36,39 @@ class Header:
 def pack(header: Header, arrays: Sequence[np.ndarray]) -> bytes:
     """The blob of a header and arrays, whose shapes the model knows."""
     text = json.dumps(asdict(header), sort_keys=True).encode()
-    raw = [np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes() for a in arrays]
-    content = b"".join([_START.pack(_MAGIC, _VERSION, len(text)), text, *raw])
-    return content + hashlib.sha256(content).digest()
+    return seal(_MAGIC, _VERSION, text, [a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays])
 
 
 def unpack(blob: Any) -> tuple[Header, bytes]:
     """Header and raw arrays; raises StateMismatchError for what is no blob, another version's, or damaged."""
+    text, data = unseal(blob, _MAGIC, _VERSION, "stream")
+    return _header(text), data
+
+
+def seal(magic: bytes, version: int, header: bytes, parts: Sequence[bytes]) -> bytes:
+    """A header and parts, checksummed; what kind of blob it is stands in its first bytes."""
+    content = b"".join([_START.pack(magic, version, len(header)), header, *parts])
+    return content + hashlib.sha256(content).digest()
+
+
+def unseal(blob: Any, magic: bytes, version: int, what: str) -> tuple[bytes, bytes]:
+    """The header and all parts; raises StateMismatchError for what `seal` did not make of these, called `what`."""
     if not isinstance(blob, bytes | bytearray | memoryview):
         raise StateMismatchError(
-            f"a saved stream is {type(blob).__name__}, expected bytes; give what Stream.save() returned"
+            f"a saved {what} is {type(blob).__name__}, expected bytes; give what {what}.save() returned"
         )
     content = bytes(blob)
-    if len(content) < _START.size + _DIGEST or not content.startswith(_MAGIC):
-        raise StateMismatchError(f"{len(content)} bytes are no saved stream; give all the bytes of Stream.save()")
-    _, version, size = _START.unpack_from(content)
-    if version != _VERSION:
+    if len(content) < _START.size + _DIGEST or not content.startswith(magic):
+        raise StateMismatchError(f"{len(content)} bytes are no saved {what}; give all the bytes of {what}.save()")
+    _, found, size = _START.unpack_from(content)
+    if found != version:
         raise StateMismatchError(
-            f"the stream was saved by format {version}, this package reads {_VERSION}; use the package that saved it"
+            f"the {what} was saved by format {found}, this package reads {version}; use the package that saved it"
         )
     if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
-        raise StateMismatchError("the saved stream is truncated or damaged; save it again")
+        raise StateMismatchError(f"the saved {what} is truncated or damaged; save it again")
     body = content[_START.size : -_DIGEST]
-    return _header(body[:size]), body[size:]
+    return body[:size], body[size:]
 
 
 def _header(text: bytes) -> Header:

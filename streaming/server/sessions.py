@@ -18,7 +18,6 @@ from streaming.runtime.metadata import Metadata
 from streaming.runtime.tasks import Session as TaskSession
 from streaming.runtime.tasks import Task
 from streaming.runtime.tokenization import tokenize
-from streaming.server import state
 
 # Outputs are sent in pieces of about this size, so that a slow reader holds back the computing, not the memory.
 _PIECE_BYTES, _PIECE_STEPS = 1 << 16, 1024
@@ -192,11 +191,10 @@ class EventSession:
         raise InputError(f"a {self._task.takes} task has no 'encode' message; send a 'feed'")
 
     async def save(self) -> tuple[dict[str, Any], list[bytes]]:
-        context, blobs = await self._threaded(state.capture, self._session)
-        return {"position": self._position, "session": context}, blobs
+        return {"position": self._position}, [await self._threaded(self._session.save)]
 
     def restore(self, context: dict[str, Any], blobs: list[bytes]) -> None:
-        state.restore(self._session, context["session"], blobs)
+        self._session.restore(blobs[0])
         self._position = context["position"]
 
     async def _answers(
@@ -262,8 +260,13 @@ def _gathered(events: Iterator[Any]) -> list[dict[str, Any]]:
 
 
 def _plain(event: Any) -> dict[str, Any]:
-    values = {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in event._asdict().items()}
-    return {"event": type(event).__name__, **values}
+    return {"event": type(event).__name__, **{name: _data(value) for name, value in event._asdict().items()}}
+
+
+def _data(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _data(item) for key, item in value.items()}
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 async def _done(future: Future[Any]) -> Any:

@@ -25,7 +25,7 @@ from typing import Any
 
 from streaming.errors import ArtifactError, StateMismatchError
 
-_MAGIC, _VERSION = b"RZTK", 1
+_MAGIC, _VERSION = b"RZTK", 2
 _START = struct.Struct(">4sHdI")
 _KEY_BYTES = 32
 _MAC_BYTES = hashlib.sha256().digest_size

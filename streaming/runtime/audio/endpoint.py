@@ -8,6 +8,7 @@ import numpy as np
 
 from streaming.errors import InputError
 from streaming.runtime.audio.features import as_samples
+from streaming.runtime.carried import Carrier
 
 
 class Boundary(NamedTuple):
@@ -17,7 +18,7 @@ class Boundary(NamedTuple):
     sample: int
 
 
-class Endpointer:
+class Endpointer(Carrier):
     """Splits a signal into utterances: speech is what is louder than a level, silence is a pause of some length.
 
     The level of a block of 10 ms is its mean energy in dB below full scale. An utterance begins with the first loud
@@ -31,6 +32,8 @@ class Endpointer:
     Raises:
         InputError: an argument is out of range.
     """
+
+    carries = ("_held", "_blocks", "_quiet", "speaking")
 
     def __init__(self, sample_rate: int, silence: float = 0.5, level: float = -40.0):
         self._block = sample_rate // 100

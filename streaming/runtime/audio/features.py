@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streaming.errors import InputError
+from streaming.runtime.carried import Carrier
 
 _MELS = ("htk", "slaney")
 _NORMS = (None, "slaney")
@@ -105,12 +106,14 @@ class LogMel:
         return self.frame_length // 2 if self.center else 0
 
 
-class LogMelStream:
+class LogMelStream(Carrier):
     """The same frames from a signal that comes in blocks of any size.
 
     Args:
         definition: what a frame is.
     """
+
+    carries = ("_held", "_skip")
 
     def __init__(self, definition: LogMel):
         self.definition = definition

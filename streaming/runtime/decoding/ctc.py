@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streaming.errors import InputError
+from streaming.runtime.carried import Carrier
 from streaming.runtime.decoding.scores import Hypothesis, log_softmax
 
 
@@ -17,12 +18,14 @@ class Spike(NamedTuple):
     row: int
 
 
-class CTCGreedy:
+class CTCGreedy(Carrier):
     """The most probable alignment: repeats become one, blanks go. A token is final as soon as it is seen.
 
     Args:
         blank: its number.
     """
+
+    carries = ("_last", "_row")
 
     def __init__(self, blank: int):
         self._blank = blank
@@ -47,7 +50,7 @@ class CTCGreedy:
         return found
 
 
-class CTCBeam:
+class CTCBeam(Carrier):
     """Prefix beam search: the probability of a text is the sum over its alignments (Graves 2008; Hannun et al. 2014).
 
     Args:
@@ -57,6 +60,8 @@ class CTCBeam:
     Raises:
         InputError: the width is less than 1.
     """
+
+    carries = ("_prefixes", "_blank_end", "_token_end")
 
     def __init__(self, blank: int, width: int = 16):
         if width < 1:

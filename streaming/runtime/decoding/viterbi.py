@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streaming.errors import InputError
+from streaming.runtime.carried import Carrier
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Chain:
             object.__setattr__(self, name, array)
 
 
-class ViterbiStream:
+class ViterbiStream(Carrier):
     """Viterbi's algorithm (1967) on rows that come one after the other.
 
     A label is given as soon as all paths that are still possible agree on it, and `delay` rows later at the latest;
@@ -53,6 +54,8 @@ class ViterbiStream:
     Raises:
         InputError: the delay is negative.
     """
+
+    carries = ("_scores", "_paths")
 
     def __init__(self, chain: Chain, delay: int | None = None):
         if delay is not None and delay < 0:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
+from streaming.runtime.carried import Carrier
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import Chain, ViterbiStream, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
@@ -17,13 +18,19 @@ from streaming.runtime.text import Vocabulary
 
 
 class Session(Protocol):
-    """One sequence: pieces in, events out as soon as they are decided."""
+    """One sequence: pieces in, events out as soon as they are decided. A `SavedSession` serves all tasks here."""
 
     def feed(self, piece: Any) -> Iterable[Any]:
         """Take a piece, of the kind that the task's `takes` names; gives named tuples."""
 
     def finish(self) -> Iterable[Any]:
         """What the end of the sequence decides; the next piece begins a new one."""
+
+    def save(self) -> bytes:
+        """The session between two calls, as bytes that `restore` reads."""
+
+    def restore(self, blob: bytes) -> None:
+        """Go on where another session of this task was saved."""
 
 
 class Task:
@@ -47,6 +54,16 @@ class Task:
     def session(self) -> Session:
         """A new session."""
         raise NotImplementedError
+
+    def restore(self, blob: bytes) -> Session:
+        """The session that `Session.save` wrote, in this process or another.
+
+        Raises:
+            StateMismatchError: the bytes are damaged, of another version, or of another model's or task's session.
+        """
+        session = self.session()
+        session.restore(blob)
+        return session
 
     def run(self, pieces: Iterable[Any]) -> Iterator[Any]:
         """The events of one sequence of pieces, each as soon as it is decided."""
@@ -97,13 +114,15 @@ def read_codec(model: StreamingModel, name: str, size: int | None = None) -> Tex
     return codec
 
 
-class LabelStream:
+class LabelStream(Carrier):
     """Rows of logits to labels with their probabilities: each row's best, or the best path of a chain.
 
     Args:
         chain: scores of neighbours, or None.
         delay: most rows that a path is waited for.
     """
+
+    carries = ("_path", "_waiting")
 
     def __init__(self, chain: Chain | None, delay: int | None):
         self._path = ViterbiStream(chain, delay) if chain is not None else None

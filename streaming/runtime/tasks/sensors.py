@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from streaming.errors import InputError
+from streaming.runtime.carried import SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import (
     Decision,
@@ -43,9 +44,12 @@ class _RowTask(Task):
         return self.reader.columns
 
 
-class _RowSession:
+class _RowSession(SavedSession):
+    carries: ClassVar[tuple[str, ...]] = ("_stream", "_fed")
+
     def __init__(self, task: Any):
-        self._task, self._stream = task, task.model.create_stream()
+        super().__init__(task)
+        self._stream = task.model.create_stream()
         self._fed = False
 
     def _rows(self, rows: Any) -> np.ndarray:
@@ -133,6 +137,8 @@ class SequenceTagger(_RowTask):
 
 class SequenceTaggerSession(_RowSession):
     """One recording at a time through a `SequenceTagger`."""
+
+    carries = ("_labels", "_count")
 
     def __init__(self, task: SequenceTagger):
         super().__init__(task)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
+from streaming.runtime.carried import SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import RowReader, Task
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec
@@ -90,11 +91,14 @@ class Forecaster(Task):
         return Forecast(row, values[..., middle], {q: values[..., i] for i, q in enumerate(quantiles)})
 
 
-class ForecasterSession:
+class ForecasterSession(SavedSession):
     """One series at a time through a `Forecaster`."""
 
+    carries = ("_stream", "_row")
+
     def __init__(self, task: Forecaster):
-        self._task, self._stream, self._row = task, task.model.create_stream(), 0
+        super().__init__(task)
+        self._stream, self._row = task.model.create_stream(), 0
 
     def feed(self, piece: Any) -> list[Forecast]:
         """A forecast after each row."""
@@ -141,13 +145,15 @@ class AnomalyDetector(Forecaster):
         return list(self.run([rows]))
 
 
-class AnomalyDetectorSession:
+class AnomalyDetectorSession(SavedSession):
     """One series at a time through an `AnomalyDetector`."""
 
+    carries = ("_stream", "_row", "_expected", "_errors", "_count")
     _expected: np.ndarray | None
 
     def __init__(self, task: AnomalyDetector):
-        self._task, self._stream = task, task.model.create_stream()
+        super().__init__(task)
+        self._stream = task.model.create_stream()
         self._anew()
 
     def feed(self, piece: Any) -> list[Anomaly]:

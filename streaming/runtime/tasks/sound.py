@@ -9,6 +9,7 @@ import numpy as np
 
 from streaming.errors import ArtifactError
 from streaming.runtime.audio import Endpointer, LogMelStream, as_samples
+from streaming.runtime.carried import SavedSession
 from streaming.runtime.decoding import CTCBeam, CTCGreedy, log_softmax, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Task, read_labels
@@ -80,13 +81,24 @@ class _AudioTask(Task):
         return (last * self.step + self.length) / self.sample_rate
 
 
-class _AudioSession:
+class _AudioSession(SavedSession):
     """Cuts the signal into utterances where the task asks for it; each begins with a fresh state."""
 
+    carries: ClassVar[tuple[str, ...]] = (
+        "_stream",
+        "_front",
+        "_endpointer",
+        "_held",
+        "_taken",
+        "_begin",
+        "_fed",
+        "_row",
+    )
     _held: np.ndarray
 
     def __init__(self, task: Any):
-        self.task, self._stream = task, task.model.create_stream()
+        super().__init__(task)
+        self._stream = task.model.create_stream()
         spec = task.spec
         self._front = LogMelStream(spec.features) if spec.features else None
         end = spec.endpoint
@@ -126,14 +138,14 @@ class _AudioSession:
             rows = self._front.feed(samples)
         else:
             joined = np.concatenate([self._held, samples])
-            count = len(joined) // self.task.width
-            rows, self._held = joined[: count * self.task.width], joined[count * self.task.width :]
+            count = len(joined) // self._task.width
+            rows, self._held = joined[: count * self._task.width], joined[count * self._task.width :]
         return self._outputs(rows)
 
     def _outputs(self, rows: np.ndarray) -> list[Any]:
         if not rows.size:
             return []
-        found = self._stream.feed(rows.astype(np.float32).reshape(-1, *self.task.shape))
+        found = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
         self._fed = True
         return self._decide(np.asarray(found))
 
@@ -141,7 +153,7 @@ class _AudioSession:
         found = self._outputs(self._front.finish()) if self._front is not None else []
         if self._fed:
             found += self._decide(np.asarray(self._stream.finish()))
-        found += self._close(self._begin / self.task.sample_rate, sample / self.task.sample_rate)
+        found += self._close(self._begin / self._task.sample_rate, sample / self._task.sample_rate)
         self._anew(sample)
         return found
 
@@ -156,7 +168,7 @@ class _AudioSession:
     def _time(self) -> float:
         """The time of the next output row, counted on."""
         self._row += 1
-        return float(self._begin / self.task.sample_rate + self.task.seconds(self._row - 1))
+        return float(self._begin / self._task.sample_rate + self._task.seconds(self._row - 1))
 
     def _decide(self, rows: np.ndarray) -> list[Any]:
         """The events of output rows (n, labels)."""
@@ -201,39 +213,41 @@ class KeywordSpotter(_AudioTask):
 class KeywordSpotterSession(_AudioSession):
     """One signal at a time through a `KeywordSpotter`. `scores`: the latest smoothed probabilities by label."""
 
+    carries = ("_recent", "_above", "_smooth", "_last")
+
     def _anew(self, sample: int) -> None:
         super()._anew(sample)
-        self._recent: deque[np.ndarray] = deque(maxlen=self.task.window)
+        self._recent: deque[np.ndarray] = deque(maxlen=self._task.window)
         self._above: set[int] = set()
-        self._smooth = np.zeros(len(self.task.labels))
+        self._smooth = np.zeros(len(self._task.labels))
         if sample == 0:
             self._last = -np.inf
 
     @property
     def scores(self) -> dict[str, float]:
         """The latest smoothed probabilities by label."""
-        return dict(zip(self.task.labels, map(float, self._smooth), strict=True))
+        return dict(zip(self._task.labels, map(float, self._smooth), strict=True))
 
     def _decide(self, rows: np.ndarray) -> list[Any]:
-        spec, found = self.task.spec, []
+        spec, found = self._task.spec, []
         for row in sigmoid(rows) if spec.multi_label else softmax(rows):
             self._recent.append(row)
             self._smooth = np.mean(self._recent, axis=0)
             time = self._time()
-            above = {i for i in self.task.keywords if self._smooth[i] >= spec.threshold}
+            above = {i for i in self._task.keywords if self._smooth[i] >= spec.threshold}
             risen = above - self._above
             self._above = above
             if risen and time - self._last >= spec.refractory:
                 best = max(risen, key=lambda i: self._smooth[i])
                 self._last = time
-                found.append(Keyword(self.task.labels[best], float(self._smooth[best]), time))
+                found.append(Keyword(self._task.labels[best], float(self._smooth[best]), time))
         return found
 
     def _close(self, begin: float, end: float) -> list[Any]:
-        if self.task.spec.endpoint is None or not self._recent:
+        if self._task.spec.endpoint is None or not self._recent:
             return []
         best = int(np.argmax(self._recent[-1]))
-        return [Utterance(self.task.labels[best], float(self._recent[-1][best]), begin, end)]
+        return [Utterance(self._task.labels[best], float(self._recent[-1][best]), begin, end)]
 
 
 class Transcriber(_AudioTask):
@@ -273,9 +287,11 @@ class Transcriber(_AudioTask):
 class TranscriberSession(_AudioSession):
     """One signal at a time through a `Transcriber`."""
 
+    carries = ("_greedy", "_beam", "_tokens", "_score")
+
     def _anew(self, sample: int) -> None:
         super()._anew(sample)
-        spec = self.task.spec
+        spec = self._task.spec
         self._greedy = CTCGreedy(spec.blank) if spec.width == 1 else None
         self._beam = CTCBeam(spec.blank, spec.width) if spec.width > 1 else None
         self._tokens: list[int] = []
@@ -284,7 +300,7 @@ class TranscriberSession(_AudioSession):
     @property
     def partial(self) -> str:
         """The text so far; a wide beam may still change it."""
-        return str(self.task.text(self._beam.best()[0].tokens if self._beam else self._tokens))
+        return str(self._task.text(self._beam.best()[0].tokens if self._beam else self._tokens))
 
     def _decide(self, rows: np.ndarray) -> list[Any]:
         times = [self._time() for _ in rows]
@@ -295,10 +311,10 @@ class TranscriberSession(_AudioSession):
         self._score += float(log_softmax(rows.astype(np.float64)).max(axis=-1).sum()) if len(rows) else 0.0
         spikes = self._greedy.feed(rows)  # type: ignore[union-attr]
         self._tokens += [spike.token for spike in spikes]
-        return [Token(self.task.labels[spike.token], times[spike.row - first]) for spike in spikes]
+        return [Token(self._task.labels[spike.token], times[spike.row - first]) for spike in spikes]
 
     def _close(self, begin: float, end: float) -> list[Any]:
         if self._beam is not None:
             best = self._beam.best()[0]
             self._tokens, self._score = list(best.tokens), best.log_probability
-        return [Transcript(self.task.text(self._tokens), self._score, begin, end)] if self._tokens else []
+        return [Transcript(self._task.text(self._tokens), self._score, begin, end)] if self._tokens else []

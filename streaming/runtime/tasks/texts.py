@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
+from streaming.runtime.carried import SavedSession
 from streaming.runtime.codec import END, PAD, START, UNKNOWN, TextCodec
 from streaming.runtime.decoding import Hypothesis, Sampling, beam_searches, generate
 from streaming.runtime.model import StreamingModel
@@ -104,11 +105,14 @@ class Generator(Task):
             yield Piece(self.codec.text([token]), score)
 
 
-class GeneratorSession:
+class GeneratorSession(SavedSession):
     """Prompts through a `Generator`; `options` are those of `Generator.stream`."""
 
+    carries = ("words", "unknown")
+
     def __init__(self, task: Generator, **options: Any):
-        self._task, self._options = task, options
+        super().__init__(task)
+        self._options = options
         self.words = self.unknown = 0
 
     def feed(self, piece: str) -> Iterator[Piece]:
@@ -225,11 +229,12 @@ class Captioner(Searcher):
         return (found * self.spec.scale + self.spec.offset).astype(np.float32)
 
 
-class CaptionerSession:
+class CaptionerSession(SavedSession):
     """Arrays and pictures through a `Captioner`; `options` are those of `Captioner.captions`."""
 
     def __init__(self, task: Captioner, **options: Any):
-        self._task, self._options = task, options
+        super().__init__(task)
+        self._options = options
 
     def feed(self, piece: Any) -> list[Text]:
         """The best text for an array or the path of a picture."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from streaming.errors import InputError
+from streaming.runtime.carried import SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Decision, LabelStream, Prediction, Task, read_chain, read_labels
 from streaming.runtime.tasks.schema import ClassifierSpec, TaggerSpec
@@ -35,11 +36,14 @@ class _WordTask(Task):
         self.labels = read_labels(model, self.encoder.labels)
 
 
-class _WordSession:
+class _WordSession(SavedSession):
     """Attributes: `words` and `unknown` count those taken, and those of them that the vocabulary lacks."""
 
+    carries: ClassVar[tuple[str, ...]] = ("_stream", "_fed", "words", "unknown")
+
     def __init__(self, task: Any):
-        self._task, self._stream = task, task.model.create_stream()
+        super().__init__(task)
+        self._stream = task.model.create_stream()
         self._fed = False
         self.words = self.unknown = 0
 
@@ -99,6 +103,8 @@ class Tagger(_WordTask):
 
 class TaggerSession(_WordSession):
     """One sentence at a time through a `Tagger`."""
+
+    carries = ("_labels", "_waiting")
 
     def __init__(self, task: Tagger):
         super().__init__(task)
