@@ -38,17 +38,18 @@ def build_captioner(config: CaptionerConfig, encoder: CaptionEncoder) -> keras.M
     found = _look(config, picture)
     regions = keras.layers.Dropout(config.dropout, name=_REGIONS)(found)
     mean = keras.layers.GlobalAveragePooling1D(name="gist")(regions)
-    cell = _CELLS[config.cell](config.units)
+    # Weights are stored by the names of layers: each has one of its own.
+    cell = _CELLS[config.cell](config.units, name="cell")
+    attention = BahdanauAttention(config.attention_units, name="attention")
     states = [
         keras.layers.Dense(config.units, activation="tanh", name=f"{_STATE}{i}")(mean)
         for i in range(2 if config.cell == "lstm" else 1)
     ]
-    attentive = AttentionCell(cell, BahdanauAttention(config.attention_units), attend="before")
     entries = len(encoder.labels)
     parts = {
         "embedding": PaddedEmbedding(entries, config.token_size, name="target_embedding"),
         "embedding_dropout": keras.layers.Dropout(config.dropout, name="embedding_dropout"),
-        _LOOP: AttentionDecoder(attentive, name=_LOOP),
+        _LOOP: AttentionDecoder(AttentionCell(cell, attention, name="step"), name=_LOOP),
         "readout": keras.layers.Dense(config.token_size, activation="tanh", name="readout"),
         "readout_dropout": keras.layers.Dropout(config.dropout, name="readout_dropout"),
         "logits": keras.layers.Dense(entries, name="logits"),
