@@ -62,7 +62,7 @@ class Client:
         """All messages up to the one that is done."""
         found = []
         while True:
-            message = await self.socket.receive(timeout=30)
+            message = await self.socket.receive(timeout=60)
             assert message.type is aiohttp.WSMsgType.TEXT, message
             found.append(json.loads(message.data))
             if found[-1].get("done", True):
@@ -90,7 +90,7 @@ async def running(path: Path, **options: Any) -> AsyncIterator[TestServer]:
 async def connected(url: Any, **options: Any) -> AsyncIterator[Client]:
     """A client, after the server's first message."""
     async with aiohttp.ClientSession() as session, session.ws_connect(url, **options) as socket:
-        yield Client(socket, await socket.receive_json(timeout=30))
+        yield Client(socket, await socket.receive_json(timeout=60))
 
 
 @contextlib.contextmanager

@@ -175,5 +175,5 @@ def test_asynchronous_calls_keep_order_and_never_block(tmp_path: Path) -> None:
         return ticks, joined(list(ordered))
 
     ticks, found = asyncio.run(work())
-    assert ticks > 5
+    assert ticks > 1  # a call that blocks lets the loop run once
     np.testing.assert_allclose(found["level"], models.filter_oracle(x[:20])["level"], rtol=1e-5, atol=1e-5)

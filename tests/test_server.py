@@ -85,7 +85,7 @@ def test_clients_together_share_invokes_and_equal_themselves_alone(steps):
     inputs = [frames(60, seed) for seed in range(6)]
 
     async def talk():
-        async with running(steps, max_wait=0.05) as server:
+        async with running(steps, max_wait=1.0) as server:
 
             async def one(x):
                 async with connected(server.make_url("/stream")) as client:
@@ -152,7 +152,7 @@ def test_a_killed_server_is_resumed_bit_for_bit(steps, tagger):
     with process(steps, "--port", "0") as (server, url):
         after = asyncio.run(second(url, token))
         server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=20) == 0
+        assert server.wait(timeout=60) == 0
     np.testing.assert_array_equal(np.array(before + after, "float32"), expected)
 
 
@@ -218,7 +218,7 @@ def test_bad_messages_get_a_line_each_and_move_nothing(steps):
 
 def test_limits_of_size_number_and_time(steps):
     async def talk():
-        async with running(steps, max_message=40_000, max_connections=2, idle_timeout=0.4) as server:
+        async with running(steps, max_message=40_000, max_connections=2) as server:
             url = server.make_url("/stream")
             async with connected(url) as one:
                 assert one.ready["limits"]["max_message"] == 40_000
@@ -229,16 +229,18 @@ def test_limits_of_size_number_and_time(steps):
                     async with session.get(server.make_url("/healthz")) as health:
                         assert (health.status, (await health.json())["connections"]) == (503, 2)
                 await one.socket.send_str(" " * 40_001)
-                closed = await one.socket.receive(timeout=10)
+                closed = await one.socket.receive(timeout=60)
                 assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1009)
                 assert closed.extra == "a message has more than 40000 bytes; send smaller ones"
+        async with running(steps, idle_timeout=1.0) as server:
+            url = server.make_url("/stream")
             async with connected(url) as idle:
-                await idle.say(type="feed", x=frames(3).tolist())
                 began = time.monotonic()
-                token = await idle.socket.receive_json(timeout=10)
-                closed = await idle.socket.receive(timeout=10)
-                assert (closed.data, closed.extra) == (1008, "no message for 0.4 seconds")
-                assert 0.3 < time.monotonic() - began < 5
+                await idle.say(type="feed", x=frames(3).tolist())
+                token = await idle.socket.receive_json(timeout=60)
+                closed = await idle.socket.receive(timeout=60)
+                assert (closed.data, closed.extra) == (1008, "no message for 1 seconds")
+                assert 1.0 <= time.monotonic() - began < 60
             async with connected(url) as again:
                 assert (await again.say(type="resume", token=token["token"]))["position"] == 3
 
@@ -269,7 +271,7 @@ def test_a_slow_reader_holds_back_the_computing_and_is_dropped(steps):
             async with connected(server.make_url("/stream")) as other, aiohttp.ClientSession() as session:
                 for _ in range(20):
                     await other.say(type="feed", x=frames(2).tolist())
-                for _ in range(100):
+                for _ in range(600):
                     await asyncio.sleep(0.1)
                     async with session.get(server.make_url("/metrics")) as answer:
                         text = await answer.text()
@@ -295,7 +297,7 @@ def test_a_client_that_disappears_leaves_nothing(steps):
                     await socket.send_bytes(frames(5000).tobytes())
                     socket._response.connection.transport.abort()
                 async with aiohttp.ClientSession() as session:
-                    for _ in range(100):
+                    for _ in range(1200):
                         async with session.get(server.make_url("/healthz")) as health:
                             count = (await health.json())["connections"]
                         if count == 1:
@@ -312,14 +314,14 @@ def test_a_stopping_server_says_goodbye_with_a_token(steps):
         async with connected(f"{url}/stream") as client:
             await client.say(type="feed", x=frames(4).tolist())
             server.send_signal(signal.SIGTERM)
-            saved = await client.socket.receive_json(timeout=10)
-            closed = await client.socket.receive(timeout=10)
+            saved = await client.socket.receive_json(timeout=60)
+            closed = await client.socket.receive(timeout=60)
             assert (closed.data, closed.extra) == (1001, "the server stops")
             return saved["token"]
 
     with process(steps, "--port", "0") as (server, url):
         token = asyncio.run(talk(server, url))
-        assert server.wait(timeout=20) == 0
+        assert server.wait(timeout=60) == 0
     model = streaming.load(steps)
     signer = TokenSigner(load_key(steps.parent / "serve.key"), 60, f"{model.fingerprint} None")
     assert model.restore(signer.read(token)[1][0]).position == 4

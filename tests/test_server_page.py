@@ -1,5 +1,6 @@
 """The page in headless Chromium: what a person types comes out with its delay, and survives the server."""
 
+import json
 import os
 import re
 import shutil
@@ -35,18 +36,25 @@ def browser():
 def page(browser):
     """A page on which any message of the console fails the test."""
     made, faults = browser.new_page(), []
+    made.set_default_timeout(60_000)
     made.on("pageerror", lambda error: faults.append(str(error)))
     yield made
     made.close()
     assert not faults
 
 
-def until(holds, seconds=20):
+def until(holds, seconds=60):
     """Wait in this process: the page's policy lets nobody evaluate texts inside it."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def kept(page):
+    """How many decided words the page has kept with its token."""
+    found = json.loads(page.evaluate("sessionStorage.getItem('stream')"))
+    return sum(len(sequence["decided"]) for sequence in found["view"]["sequences"])
 
 
 def tags(page):
@@ -73,14 +81,14 @@ def test_words_get_their_tags_and_outlive_the_server(page, tmp_path):
         page.type("#line", " ".join(WORDS[4:6]) + " ")
     port = url.rsplit(":", 1)[1]
     with process(path, "--port", port):
-        page.wait_for_selector("#status[data-state=open]", timeout=20_000)
+        page.wait_for_selector("#status[data-state=open]", timeout=60_000)
         until(lambda: page.locator(".word:not(.waiting)").count() == 4)
         page.type("#line", " ".join(WORDS[6:]))
         page.press("#line", "Enter")
         until(lambda: page.locator(".word:not(.waiting)").count() == 8)
         assert tags(page) == expected
         # A page that is loaded again goes on as well.
-        page.wait_for_timeout(600)
+        until(lambda: kept(page) == 8)
         page.reload()
         until(lambda: page.locator(".word:not(.waiting)").count() == 8)
         assert tags(page) == expected
