@@ -62,10 +62,12 @@ def trace(
     batch: int,
     chunk: int,
     fused: bool,
+    loop_bytes: float,
     variables: dict[str, tf.Variable] | None = None,
 ) -> Any:
     """The concrete function of one signature: `batch` streams by `chunk` steps.
 
+    fused, loop_bytes: as `Env` takes them.
     variables: what keeps the packed states inside the model, by pack; None: they are inputs and outputs.
     """
     specs: dict[str, tf.TensorSpec] = {}
@@ -86,7 +88,7 @@ def trace(
         mapping = [(variable, tf.constant(value)) for variable, value in weights]
         frozen = {id(variable): value for variable, value in weights}
         now = None if valid is None else tensors[valid]
-        env = Env(batch, chunk, fused, _unpack(layout, tensors), frozen, now, plan.clocks)
+        env = Env(batch, chunk, fused, loop_bytes, _unpack(layout, tensors), frozen, now, plan.clocks)
         with keras.StatelessScope(state_mapping=mapping):
             results = _run(plan, layout, env, tensors)
         for name, variable in (variables or {}).items():

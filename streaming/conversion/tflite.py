@@ -19,7 +19,7 @@ from tensorflow.lite.python.convert import mlir_quantize
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
 
-# Operations with a builtin kernel on every target, no control flow, no lists, no variables.
+# Operations with a builtin kernel on every target, no lists, no variables; loops are those of long chunks.
 ALLOWED = frozenset(
     "ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO "
     "BUCKETIZE CAST CEIL CONCATENATION CONV_2D CONV_3D CONV_3D_TRANSPOSE COS CUMSUM DEPTHWISE_CONV_2D DEQUANTIZE DIV "
@@ -29,7 +29,7 @@ ALLOWED = frozenset(
     "QUANTIZE RANGE RANK REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 "
     "RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIGN SIN SLICE SOFTMAX "
     "SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2 "
-    "TRANSPOSE TRANSPOSE_CONV UNPACK ZEROS_LIKE".split()
+    "TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
 )
 _BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 

@@ -62,6 +62,14 @@ class Chunk:
                 self._rows = tf.unstack(self.full, axis=1)
         return self._rows
 
+    def at(self, index: int | tf.Tensor) -> tf.Tensor:
+        """(B, *shape): one step; its number is a tensor () inside a loop."""
+        if isinstance(index, int):
+            return self.rows[index]
+        if self.batch == 1:
+            return tf.gather(self.flat, tf.reshape(index, (1,)))
+        return tf.gather(self.full, index, axis=1)
+
     def like(self, *, keep_mask: bool = True, **form: tf.Tensor | Sequence[tf.Tensor]) -> Chunk:
         """A chunk of the same streams and steps with another value."""
         return Chunk(self.batch, self.steps, mask=self.mask if keep_mask else None, **form)  # type: ignore[arg-type]

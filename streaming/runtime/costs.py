@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from streaming.errors import ArtifactError
 from streaming.runtime import flatbuffer
 from streaming.runtime.flatbuffer import Graph, Operation
 
@@ -17,7 +19,7 @@ class Cost:
     """What one invoke of a signature takes.
 
     multiply_adds: of its matrix products and convolutions; weight_bytes: constants that it reads, each once;
-    operations: name -> count.
+    operations: name -> how often it runs.
     """
 
     multiply_adds: int
@@ -36,14 +38,39 @@ class Costs:
 def measure(content: bytes) -> Costs:
     """Count in a flatbuffer; raises ArtifactError where it is damaged."""
     found = flatbuffer.read(content)
-    signatures = {name: _cost(found.graphs[index]) for name, index in found.signatures.items()}
+    signatures = {name: _cost(_unrolled(found.graphs, index)) for name, index in found.signatures.items()}
     return Costs(signatures, sum(_constants(*found.graphs).values()))
 
 
-def _cost(graph: Graph) -> Cost:
-    counts = Counter(operation.name for operation in graph.operations)
-    adds = sum(multiply_adds(operation, graph) for operation in graph.operations)
-    return Cost(adds, sum(_constants(graph).values()), dict(sorted(counts.items())))
+def _unrolled(graphs: Sequence[Graph], index: int) -> list[tuple[Graph, int]]:
+    """The subgraphs that run, each with how often."""
+    found = [(graphs[index], 1)]
+    # A loop calls only what comes after it in this list; one that calls itself is refused by its depth.
+    for graph, times in found:
+        for condition, body in (operation.loop for operation in graph.operations if operation.loop):
+            if len(found) > len(graphs):
+                raise ArtifactError("the TFLite model is damaged (a loop calls itself); copy or convert it again")
+            found.append((graphs[body], times * _rounds(graphs[condition])))
+    return found
+
+
+def _rounds(condition: Graph) -> int:
+    """How often a loop runs that counts from zero to a constant; 1 for any other."""
+    for operation in condition.operations:
+        limit = condition.tensors[operation.inputs[-1]].word if operation.inputs else None
+        if operation.name == "LESS" and limit is not None:
+            return max(limit, 0)
+    return 1
+
+
+def _cost(parts: list[tuple[Graph, int]]) -> Cost:
+    counts: Counter[str] = Counter()
+    adds = 0
+    for graph, times in parts:
+        for operation in graph.operations:
+            counts[operation.name] += times
+            adds += times * multiply_adds(operation, graph)
+    return Cost(adds, sum(_constants(*(graph for graph, _ in parts)).values()), dict(sorted(counts.items())))
 
 
 def _constants(*graphs: Graph) -> dict[int, int]:

@@ -41,18 +41,23 @@ _MAX_READS = 16
 
 @dataclass(frozen=True)
 class Tensor:
-    """shape, with -1 for unknown sizes; bytes of constant data, and the number of the buffer that holds them."""
+    """shape, with -1 for unknown sizes; bytes of constant data, and the number of the buffer that holds them.
+
+    word: constant data of four bytes as a whole number, otherwise None.
+    """
 
     shape: tuple[int, ...]
     constant_bytes: int
     buffer: int
+    word: int | None = None
 
 
 @dataclass(frozen=True)
 class Operation:
     """One operation with the numbers of its tensors; an optional input that is absent is -1.
 
-    transposed: for BATCH_MATMUL, whether the first operand is.
+    transposed: for BATCH_MATMUL, whether the first operand is;
+    loop: for WHILE, the subgraphs of its condition and of its body.
     """
 
     name: str
@@ -60,6 +65,7 @@ class Operation:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     transposed: bool = False
+    loop: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,11 @@ def _read(content: bytes) -> Flatbuffer:
     source = Source(content)
     model = Table(source, source.follow(0))
     codes = [_operation_code(code) for code in model.tables(1)]
-    sizes = [_buffer_bytes(buffer) for buffer in model.tables(4)]
-    graphs = tuple(_graph(graph, codes, sizes) for graph in model.tables(2))
+    buffers = [_buffer(buffer) for buffer in model.tables(4)]
+    graphs = tuple(_graph(graph, codes, buffers) for graph in model.tables(2))
+    for operation in (operation for graph in graphs for operation in graph.operations):
+        for number in operation.loop or ():
+            check(0 <= number < len(graphs), f"a loop runs graph {number} of {len(graphs)}")
     signatures = {table.text(2): table.integer(4, "<I") for table in model.tables(7)}
     for name, number in signatures.items():
         check(number < len(graphs), f"signature {name!r} has graph {number} of {len(graphs)}")
@@ -107,17 +116,19 @@ def _operation_code(code: Table) -> tuple[str, int]:
     return (code.text(1) or name) if number == _CUSTOM else name, code.integer(2, "<i", 1)
 
 
-def _buffer_bytes(buffer: Table) -> int:
-    _, count = buffer.vector(0, 1)
-    return count or buffer.integer(2, "<Q")
+def _buffer(buffer: Table) -> tuple[int, int | None]:
+    """Bytes of data, and the number where they are four."""
+    begin, count = buffer.vector(0, 1)
+    return count or buffer.integer(2, "<Q"), buffer.source.number(begin, "<i") if count == 4 else None
 
 
-def _graph(graph: Table, codes: list[tuple[str, int]], sizes: list[int]) -> Graph:
+def _graph(graph: Table, codes: list[tuple[str, int]], buffers: list[tuple[int, int | None]]) -> Graph:
     tensors = []
     for tensor in graph.tables(0):
         number = tensor.integer(2, "<I")
-        check(number < len(sizes), f"a tensor has buffer {number} of {len(sizes)}")
-        tensors.append(Tensor(tensor.integers(0), sizes[number], number))
+        check(number < len(buffers), f"a tensor has buffer {number} of {len(buffers)}")
+        size, word = buffers[number]
+        tensors.append(Tensor(tensor.integers(0), size, number, word))
     operations = []
     for table in graph.tables(3):
         number = table.integer(0, "<I")
@@ -126,9 +137,10 @@ def _graph(graph: Table, codes: list[tuple[str, int]], sizes: list[int]) -> Grap
         inputs, outputs = table.integers(1), table.integers(2)
         for index in (*inputs, *outputs):
             check(-1 <= index < len(tensors), f"{name} takes tensor {index} of {len(tensors)}")
-        options = table.table(4) if name == "BATCH_MATMUL" else None
-        transposed = options is not None and bool(options.integer(0, "<B"))
-        operations.append(Operation(name, version, inputs, outputs, transposed))
+        options = table.table(4) if name in ("BATCH_MATMUL", "WHILE") else None
+        transposed = options is not None and name == "BATCH_MATMUL" and bool(options.integer(0, "<B"))
+        loop = (options.integer(0, "<i"), options.integer(1, "<i")) if options is not None and name == "WHILE" else None
+        operations.append(Operation(name, version, inputs, outputs, transposed, loop))
     return Graph(tuple(tensors), tuple(operations))
 
 
@@ -166,56 +178,56 @@ class Table:
     """A table: fields by number, found through its vtable; an absent field has its default."""
 
     def __init__(self, source: Source, position: int) -> None:
-        self._source, self._position = source, position
+        self.source, self._position = source, position
         self._vtable = position - source.number(position, "<i")
         self._size = source.number(self._vtable, "<H")
         check(self._size >= 4, f"a table at {position} has no fields")
 
     def check_fields(self) -> None:
         """Every field lies within the table, and the table within the bytes."""
-        length = self._source.number(self._vtable + 2, "<H")
+        length = self.source.number(self._vtable + 2, "<H")
         check(self._size % 2 == 0, f"the fields of the table at {self._position} are damaged")
-        self._source.claim(self._position, length)
+        self.source.claim(self._position, length)
         for entry in range(4, self._size, 2):
-            offset = self._source.number(self._vtable + entry, "<H")
+            offset = self.source.number(self._vtable + entry, "<H")
             check(not offset or 4 <= offset < length, f"a field of the table at {self._position} is outside")
 
     def _field(self, number: int) -> int | None:
         entry = 4 + 2 * number
         if entry + 2 > self._size:
             return None
-        offset = self._source.number(self._vtable + entry, "<H")
+        offset = self.source.number(self._vtable + entry, "<H")
         return self._position + offset if offset else None
 
     def integer(self, number: int, kind: str, default: int = 0) -> int:
         position = self._field(number)
-        return default if position is None else self._source.number(position, kind)
+        return default if position is None else self.source.number(position, kind)
 
     def vector(self, number: int, item: int) -> tuple[int, int]:
         """Where the items of so many bytes begin, and their count."""
         position = self._field(number)
         if position is None:
             return 0, 0
-        begin = self._source.follow(position)
-        count = self._source.number(begin, "<I")
-        check(begin + 4 + item * count <= len(self._source.content), f"a vector of {count} at {begin} is outside")
+        begin = self.source.follow(position)
+        count = self.source.number(begin, "<I")
+        check(begin + 4 + item * count <= len(self.source.content), f"a vector of {count} at {begin} is outside")
         return begin + 4, count
 
     def integers(self, number: int) -> tuple[int, ...]:
         begin, count = self.vector(number, 4)
-        self._source.claim(begin, 4 * count)
-        return tuple(np.frombuffer(self._source.content, "<i4", count, begin).tolist()) if count else ()
+        self.source.claim(begin, 4 * count)
+        return tuple(np.frombuffer(self.source.content, "<i4", count, begin).tolist()) if count else ()
 
     def text(self, number: int) -> str:
         begin, count = self.vector(number, 1)
-        self._source.claim(begin, count + 1 if begin else 0)
-        check(not begin or self._source.content[begin + count] == 0, f"a text at {begin} has no end")
-        return self._source.content[begin : begin + count].decode()
+        self.source.claim(begin, count + 1 if begin else 0)
+        check(not begin or self.source.content[begin + count] == 0, f"a text at {begin} has no end")
+        return self.source.content[begin : begin + count].decode()
 
     def table(self, number: int) -> Table | None:
         position = self._field(number)
-        return None if position is None else Table(self._source, self._source.follow(position))
+        return None if position is None else Table(self.source, self.source.follow(position))
 
     def tables(self, number: int) -> list[Table]:
         begin, count = self.vector(number, 4)
-        return [Table(self._source, self._source.follow(begin + 4 * index)) for index in range(count)]
+        return [Table(self.source, self.source.follow(begin + 4 * index)) for index in range(count)]

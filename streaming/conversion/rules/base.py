@@ -76,6 +76,7 @@ class Env:
     """One trace: reads and writes states, reads weights, and knows which positions exist.
 
     fused: no other signature has another chunk size, so weights may be laid out for single steps;
+    loop_bytes: recurrent weights from which a loop is better than copies of them, times the steps of the chunk;
     now: boolean (B, chunk), which steps of the input exist, or None where the plan needs none.
     """
 
@@ -84,12 +85,13 @@ class Env:
         batch: int,
         chunk: int,
         fused: bool,
+        loop_bytes: float,
         states: dict[str, tf.Tensor],
         weights: dict[int, np.ndarray],
         now: tf.Tensor | None = None,
         clocks: dict[Clock, Validity] | None = None,
     ) -> None:
-        self.batch, self.chunk, self.fused, self.now = batch, chunk, fused, now
+        self.batch, self.chunk, self.fused, self.loop_bytes, self.now = batch, chunk, fused, loop_bytes, now
         self._states, self._weights, self._clocks = states, weights, clocks or {}
         self.updates: dict[str, tf.Tensor] = {}
         self._lines: dict[Clock, tf.Tensor] = {}

@@ -18,7 +18,7 @@ from keras import layers
 from streaming.conversion.rules.base import Env
 from streaming.conversion.values import Chunk
 
-Advance = Callable[[int, list[tf.Tensor]], tuple[tf.Tensor, list[tf.Tensor]]]
+Advance = Callable[[int | tf.Tensor, list[tf.Tensor]], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
 def stepper(cell: Any, inputs: Chunk, env: Env) -> Advance:
@@ -36,9 +36,9 @@ def stepper(cell: Any, inputs: Chunk, env: Env) -> Advance:
 def _generic(cell: Any, inputs: Chunk) -> Advance:
     kwargs = {"training": False} if getattr(cell, "_call_has_training_arg", False) else {}
 
-    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def advance(index: int | tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         structure = _nest(cell, states)
-        output, new = cell(inputs.rows[index], structure, **kwargs)
+        output, new = cell(inputs.at(index), structure, **kwargs)
         return output, [tf.convert_to_tensor(item) for item in keras.tree.flatten(new)]
 
     return advance
@@ -69,19 +69,19 @@ def _matmul(x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray | None) -> tf.Ten
 
 def _projector(
     inputs: Chunk, env: Env, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray | None
-) -> Callable[[int, tf.Tensor], tf.Tensor]:
+) -> Callable[[int | tf.Tensor, tf.Tensor], tf.Tensor]:
     """(index, h) -> x W + h R + b."""
     if env.fused and inputs.steps == 1:
         both = np.concatenate([kernel, recurrent], axis=0)
-        return lambda index, h: _matmul(tf.concat([inputs.rows[index], h], axis=-1), both, bias)
+        return lambda index, h: _matmul(tf.concat([inputs.at(index), h], axis=-1), both, bias)
     projected = inputs.like(flat=_matmul(inputs.flat, kernel, bias))
-    return lambda index, h: projected.rows[index] + _matmul(h, recurrent, None)
+    return lambda index, h: projected.at(index) + _matmul(h, recurrent, None)
 
 
 def _simple(cell: Any, inputs: Chunk, env: Env) -> Advance:
     project = _projector(inputs, env, *_weights(cell, env))
 
-    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def advance(index: int | tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h = cell.activation(project(index, states[0]))
         return h, [h]
 
@@ -92,7 +92,7 @@ def _lstm(cell: Any, inputs: Chunk, env: Env) -> Advance:
     project = _projector(inputs, env, *_weights(cell, env))
     gate = cell.recurrent_activation
 
-    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def advance(index: int | tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h, c = states
         # Four equal parts: XNNPACK takes no other split, and would hand every step back to the interpreter.
         i, f, candidate, o = tf.split(project(index, h), 4, axis=-1)
@@ -113,9 +113,9 @@ def _gru(cell: Any, inputs: Chunk, env: Env) -> Advance:
         recurrent_bias = np.concatenate([np.zeros(2 * units, bias.dtype), bias[1, 2 * units :]])
     projected = inputs.like(flat=_matmul(inputs.flat, kernel, input_bias))
 
-    def advance(index: int, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def advance(index: int | tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h = states[0]
-        x_z, x_r, x_candidate = tf.split(projected.rows[index], 3, axis=-1)
+        x_z, x_r, x_candidate = tf.split(projected.at(index), 3, axis=-1)
         if cell.reset_after:
             h_z, h_r, h_candidate = tf.split(_matmul(h, recurrent, recurrent_bias), 3, axis=-1)
             z, r = gate(x_z + h_z), gate(x_r + h_r)

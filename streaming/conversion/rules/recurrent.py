@@ -94,8 +94,9 @@ class RecurrentRule(Rule):
         keep = explicit.full if explicit is not None else inputs.mask
         valid = env.valid(self.valid_of[0]) if self.valid_of else None
         held = env.read(self.key("output")) if "output" in self.states else None
-        rows, history = [], []
-        for index in range(inputs.steps):
+        count = 1 + len(names) * layer.return_state
+
+        def one(index: int | tf.Tensor, states: list[tf.Tensor], held: tf.Tensor | None) -> tuple[Any, Any, Any]:
             output, new = advance(index, states)
             if keep is not None:
                 here = tf.cast(keep[:, index], tf.bool)
@@ -106,21 +107,48 @@ class RecurrentRule(Rule):
                 new = _hold(valid[:, index], new, states)
                 if held is not None:
                     output = tf.where(expand_to(valid[:, index], output), output, held)
-            states = new
-            held = output if held is not None else None
-            rows.append(output)
-            history.append(states)
+            return [output, *new][:count], new, output if held is not None else None
+
+        run = _loop if inputs.steps * _bytes(layer.cell) > env.loop_bytes else _unrolled
+        found, states, held = run(one, inputs, states, held)
         for name, state in zip(names, states, strict=True):
             env.write(self.key(name), state)
         if held is not None:
             env.write(self.key("output"), held)
-        result = Chunk(inputs.batch, inputs.steps, rows=rows, mask=keep if layer.return_sequences else None)
-        if not layer.return_state:
-            return result
-        return [
-            result,
-            *(Chunk(inputs.batch, inputs.steps, rows=[h[i] for h in history]) for i in range(len(names))),
-        ]
+        first = inputs.like(**found[0], keep_mask=layer.return_sequences)
+        if keep is not None and layer.return_sequences:
+            first.mask = keep
+        return [first, *(inputs.like(**form, keep_mask=False) for form in found[1:])] if layer.return_state else first
+
+
+def _bytes(cell: Any) -> int:
+    return 4 * sum(int(np.prod(weight.shape)) for weight in cell.weights)
+
+
+def _unrolled(one: Any, inputs: Chunk, states: list[tf.Tensor], held: Any) -> tuple[list[dict[str, Any]], Any, Any]:
+    """The steps one after the other: (each result as a form of a Chunk, states, held output)."""
+    history = []
+    for index in range(inputs.steps):
+        row, states, held = one(index, states, held)
+        history.append(row)
+    return [{"rows": list(rows)} for rows in zip(*history, strict=True)], states, held
+
+
+def _loop(one: Any, inputs: Chunk, states: list[tf.Tensor], held: Any) -> tuple[list[dict[str, Any]], Any, Any]:
+    """The same with one copy of the weights. Results are shifted in from the end: TFLite has no arrays of tensors."""
+    first, *_ = one(0, states, held)
+    filled = [tf.zeros((inputs.batch, inputs.steps, *row.shape[1:]), row.dtype) for row in first]
+    more = [] if held is None else [held]
+
+    def body(index: tf.Tensor, filled: Any, states: Any, more: Any) -> Any:
+        row, states, held = one(index, states, *more or [None])
+        pairs = zip(filled, row, strict=True)
+        filled = [tf.concat([old[:, 1:], new[:, None]], axis=1) for old, new in pairs]
+        return index + 1, filled, states, more if held is None else [held]
+
+    loop = [tf.constant(0), filled, states, more]
+    _, filled, states, more = tf.while_loop(lambda index, *_: index < inputs.steps, body, loop, parallel_iterations=1)
+    return [{"full": full} for full in filled], states, more[0] if more else None
 
 
 def _hold(keep: tf.Tensor, new: list[tf.Tensor], old: list[tf.Tensor]) -> list[tf.Tensor]:
