@@ -65,8 +65,10 @@ def _jax(layer: Any, sources: list[Any], pack: Any, scalar: Any) -> tuple[Any, A
     import jax
 
     others = [v.value for v in layer.non_trainable_variables]
+    # A stateless call hands on what it is given, to a layer that may not know it.
+    kwargs = {"training": False} if layer._call_has_training_arg else {}
 
     def function(weights: list[Any], leaves: list[Any]) -> Any:
-        return scalar(layer.stateless_call(weights, others, pack(leaves), training=False)[0])
+        return scalar(layer.stateless_call(weights, others, pack(leaves), **kwargs)[0])
 
     return jax.grad(function, argnums=(0, 1))([v.value for v in layer.trainable_variables], sources)
