@@ -113,7 +113,7 @@ def test_a_loaded_model_is_ready_for_fine_tuning(name, cache):
 
 
 def _random(tensor, rng):
-    shape = [8, 12, *tensor.shape[2:]]
+    shape = [8, tensor.shape[1] or 12, *tensor.shape[2:]]
     if tensor.dtype.startswith("float"):
         return rng.normal(size=shape).astype(tensor.dtype)
     return rng.integers(0, 10, shape).astype(tensor.dtype)

@@ -24,7 +24,6 @@ from rnnzoo.problems.captioner import CaptionerProblem
 from rnnzoo.problems.cider import cider
 from rnnzoo.registry import find_config
 from rnnzoo.runs import load_run, save_run
-from rnnzoo.training.config import TrainingConfig
 from streaming.cli import main
 from streaming.errors import ArtifactError, InputError
 
@@ -132,27 +131,27 @@ def test_a_saved_captioner_is_read_again(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """(problem, model, path of the file) of a captioner of squares."""
+def loud(tmp_path_factory):
+    """(problem, model, path of the file) of a captioner whose random weights are large: it says much, and no sense."""
     keras.utils.set_random_seed(1)
-    problem = problem_of(width=3)
+    problem = problem_of(width=3, max_length=8)
     model = build_captioner(CaptionerConfig(**SMALL), problem.encoder)
-    model.compile(keras.optimizers.Adam(0.02), loss=problem.loss(TrainingConfig()))
-    model.fit(problem.dataset("train", 20, training=True), epochs=15, shuffle=False, verbose=0)
+    model.set_weights([weight * 4 if weight.ndim == 2 else weight for weight in model.get_weights()])
     path = tmp_path_factory.mktemp("captioner") / "squares.tflite"
-    assert convert(problem, model, path).max_abs_error < 1e-4
+    convert(problem, model, path, verify=False)
     return problem, model, path
 
 
-def test_keras_and_the_device_write_the_same(trained):
-    problem, model, path = trained
+def test_keras_and_the_device_write_the_same(loud):
+    problem, model, path = loud
     figures = problem.evaluate(model, "test", batch_size=5)
     assert problem.evaluate_stream(streaming.load(path), "test") == figures
-    assert figures["cider"] > 1.0
+    written = streaming.pipeline(path).captions([picture for picture, _ in problem.examples("test")])
+    assert len({best[0].text for best in written}) > 2
 
 
-def test_a_picture_is_captioned_from_its_file(trained, tmp_path, capsys):
-    problem, _, path = trained
+def test_a_picture_is_captioned_from_its_file(loud, tmp_path, capsys):
+    problem, _, path = loud
     captioner, picture = streaming.pipeline(path), problem.examples("test")[0][0]
     expected = captioner.captions([picture], n_best=2)[0]
     clear = np.concatenate([picture, np.full((12, 16, 1), 255, np.uint8)], axis=2)
@@ -165,8 +164,8 @@ def test_a_picture_is_captioned_from_its_file(trained, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["text"] == expected[0].text
 
 
-def test_files_that_do_not_fit_get_one_line(trained, tmp_path, capsys, monkeypatch):
-    _, _, path = trained
+def test_files_that_do_not_fit_get_one_line(loud, tmp_path, capsys, monkeypatch):
+    _, _, path = loud
     out = io.BytesIO()
     Image.fromarray(np.full((24, 32, 3), 240, np.uint8)).save(out, "PNG")
     (tmp_path / "large.png").write_bytes(out.getvalue())
