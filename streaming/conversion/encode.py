@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -41,7 +42,7 @@ def trace_encode(plan: Plan, layout: Layout) -> Any:
     @tf.function(autograph=False)
     def encode(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         mapping = [(variable, tf.constant(value)) for variable, value in weights]
-        env = Env(1, 1, False, {}, {id(variable): value for variable, value in weights})
+        env = Env(1, 1, False, math.inf, {}, {id(variable): value for variable, value in weights})
         with keras.StatelessScope(state_mapping=mapping):
             return {layout.packs[-1].input: _run(plan, env, tensors, info.valid)}
 
