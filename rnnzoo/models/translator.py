@@ -117,9 +117,10 @@ def _decoder_layers(config: TranslatorConfig, entries: int) -> Iterator[keras.la
     yield TiedEmbedding(entries, config.token_size, embeddings_initializer=_start(config), name="target_embedding")
     yield keras.layers.Dropout(config.dropout, name="target_dropout")
     if config.architecture == "bahdanau":
-        cells = [_CELLS[config.cell](config.units) for _ in range(config.layers)]
-        cell = cells[0] if len(cells) == 1 else keras.layers.StackedRNNCells(cells)
-        attentive = AttentionCell(cell, BahdanauAttention(config.units), attend="before")
+        # Weights are stored by the names of layers: each has one of its own.
+        cells = [_CELLS[config.cell](config.units, name=f"cell_{i}") for i in range(config.layers)]
+        cell = cells[0] if len(cells) == 1 else keras.layers.StackedRNNCells(cells, name="cells")
+        attentive = AttentionCell(cell, BahdanauAttention(config.units, name=_ATTENTION), name="step")
         yield AttentionDecoder(attentive, name=_LOOP)
     else:
         for i in range(config.layers):
