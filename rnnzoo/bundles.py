@@ -112,8 +112,7 @@ def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
     except streaming.NotStreamableError as error:
         return {}, str(error)
     exact: StreamingModel = streaming.load(files["float32"])
-    if (reference := make_reference(run.model, exact)) is not None:
-        (part / REFERENCE_FILE).write_bytes(reference)
+    (part / REFERENCE_FILE).write_bytes(make_reference(run.model, exact))
     return files, None
 
 

@@ -32,7 +32,7 @@ class Proof:
     max_relative_error: float
 
 
-def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) -> bytes | None:
+def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) -> bytes:
     """Random sequences and the outputs of a Keras model for them, as a safetensors file.
 
     Args:
@@ -40,19 +40,20 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
         stream: the same one converted; it says what inputs look like.
         seed: of the random inputs.
 
-    Returns:
-        None for a model that is given a whole input before its first step.
     """
     from safetensors.numpy import save
 
-    if stream.metadata.encode is not None:
-        return None
-    rng = np.random.default_rng(seed)
+    rng, encode = np.random.default_rng(seed), stream.metadata.encode
     arrays: dict[str, np.ndarray] = {}
     names = list(stream.output_spec)
     for number, length in enumerate(_LENGTHS):
         given = {name: _random(info, length, rng) for name, info in stream.input_spec.items()}
-        found = model.predict_on_batch({name: array[None] for name, array in given.items()})
+        whole = {
+            info.name: _random(info, min(length, encode.max_length) if info.time else length, rng)
+            for info in (encode.inputs if encode else ())
+        }
+        arrays |= {f"{number}/whole/{name}": array for name, array in whole.items()}
+        found = model.predict_on_batch({name: array[None] for name, array in {**given, **whole}.items()})
         outputs = found if isinstance(found, dict) else dict(zip(names, _listed(found), strict=True))
         arrays |= {f"{number}/in/{name}": array for name, array in given.items()}
         arrays |= {f"{number}/out/{name}": np.asarray(array)[0] for name, array in outputs.items()}
@@ -74,7 +75,9 @@ def prove(model: StreamingModel, path: Path, seed: int = 0) -> Proof:
         rng, worst, relative, steps = np.random.default_rng(seed), 0.0, 0.0, 0
         for number in range(count):
             given = {name: arrays[f"{number}/in/{name}"] for name in model.input_spec}
-            streamed = _stream(model, given, rng)
+            encode = model.metadata.encode
+            whole = {info.name: arrays[f"{number}/whole/{info.name}"] for info in (encode.inputs if encode else ())}
+            streamed = _stream(model, given, whole, rng)
             steps += len(next(iter(given.values())))
             for name, info in model.output_spec.items():
                 expected = arrays[f"{number}/out/{name}"]
@@ -89,9 +92,13 @@ def prove(model: StreamingModel, path: Path, seed: int = 0) -> Proof:
     return Proof(count, steps, worst, relative)
 
 
-def _stream(model: StreamingModel, given: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _stream(
+    model: StreamingModel, given: dict[str, np.ndarray], whole: dict[str, np.ndarray], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     found: dict[str, list[np.ndarray]] = {name: [] for name in model.output_spec}
     stream = model.create_stream()
+    if whole:
+        stream.encode(whole)
     for piece in _pieces(given, rng):
         _keep(found, stream.feed(piece if len(piece) > 1 else next(iter(piece.values()))))
     _keep(found, stream.finish())

@@ -28,7 +28,13 @@ _DTYPES = ("float32", "float16")
 _SMALL = 4096
 _OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE)
 # An embedding's rows are the entries of one of the encoder's vocabularies.
-_TABLES = {"word_embedding": "words", "char_embedding": "chars", "affix_embedding": "affixes"}
+_TABLES = {
+    "word_embedding": "words.txt",
+    "char_embedding": "chars.txt",
+    "affix_embedding": "affixes.txt",
+    "source_embedding": "source.json",
+    "target_embedding": "target.json",
+}
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ def _check_tables(model: keras.Model, encoder: Any, path: Path) -> None:
         table, rows = _TABLES.get(variable.path.split("/")[0]), found.get(variable.path, [0])[0]
         if table and rows and rows != variable.shape[0]:
             raise DataError(
-                f"{path}: {table}.txt does not fit the weights: with padding and unknown it has "
+                f"{path}: {table} does not fit the weights: with padding and unknown it has "
                 f"{variable.shape[0]} entries, {variable.path} has {rows} rows; take both from one run"
             )
     count, labels = found.get("logits/bias", [0])[0], len(encoder.labels)

@@ -227,11 +227,13 @@ class Attend(keras.layers.Layer):
         counts = self.window is not None and not self.predictive
         return {"states": {"step": {"shape": (1,)}} if counts else {}, "delay": 0}
 
-    def stream_step(self, x: Any, valid: Any, states: dict[str, Any], keys: Any, memory: Any, **named: Any) -> Any:
+    def stream_step(
+        self, x: Any, valid: Any, states: dict[str, Any], keys: Any, memory: Any, memory_mask: Any = None
+    ) -> Any:
         """A chunk of queries."""
         steps, new = None, {}
         if states:
             exists = ops.ones_like(x[:, :, 0]) if valid is None else ops.cast(valid, "float32")
             steps = states["step"] + ops.cumsum(exists, axis=1) - exists
             new["step"] = states["step"] + ops.sum(exists, axis=1, keepdims=True)
-        return self.call(x, keys, memory, steps=steps, **named), valid, new
+        return self.call(x, keys, memory, memory_mask=memory_mask, steps=steps), valid, new

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from rnnzoo.data.batching import batch_indices, collate
 from rnnzoo.data.datasets import Example
 from rnnzoo.data.pairs import PairEncoder
 from rnnzoo.errors import DataError
+from rnnzoo.problems.base import mean
 from rnnzoo.problems.labels import LabelProblem
-from streaming.runtime.codec import END, START
+from streaming.runtime.codec import END, PAD, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
-from streaming.runtime.tasks import Translator, task_for
+from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator, task_for
 from streaming.runtime.tasks.texts import BANNED
+from streaming.runtime.tasks.translation import SimultaneousSession, best_token
 
 if TYPE_CHECKING:
     import keras
@@ -46,10 +49,8 @@ class TranslatorProblem(LabelProblem):
     @classmethod
     def task(cls, config: Any, encoder: PairEncoder) -> dict[str, Any]:
         found = {"kind": "translator", "width": config.width, "length_penalty": config.length_penalty}
-        found |= {"max_length": config.max_length, "dataset": config.dataset}
-        if config.wait_k is not None:
-            return {**found, "wait_k": config.wait_k}
-        return {**found, "reverse_source": True} if config.reverse_source else found
+        found |= {"max_length": config.max_length, "reverse_source": config.reverse_source, "dataset": config.dataset}
+        return found if config.wait_k is None else {**found, "wait_k": config.wait_k}
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
@@ -67,17 +68,22 @@ class TranslatorProblem(LabelProblem):
         Returns:
             `bleu` by sacreBLEU (cased, 13a), `count` of sentences, and with `wait_k` `average_lagging` in pieces.
         """
+        if self.config.wait_k is not None:
+            return self._score_simultaneous(split, self._replayed(model, split, batch_size))
         sources = [self.encoder.read(text) for text, _ in self.examples(split)]
         found = _searched(model, sources, self.config, batch_size)
         return self.score(split, [self.encoder.target.decode(tokens) for tokens in found])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)
-        if not isinstance(task, Translator):
+        if not isinstance(task, Translator if self.config.wait_k is None else SimultaneousTranslator):
             other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a translator; the model is a {other}")
-        sources = [self.encoder.read(text) for text, _ in self.examples(split)]
-        return self.score(split, [best[0].text for best in task.search(sources)])
+            raise DataError(f"data set {self.config.dataset!r} needs another task than that of the model, a {other}")
+        texts = [text for text, _ in self.examples(split)]
+        if self.config.wait_k is not None:
+            return self._score_simultaneous(split, [list(task.run([text])) for text in texts])
+        found = task.search([self.encoder.read(text) for text in texts])
+        return self.score(split, [best[0].text for best in found])
 
     def score(self, split: str, written: Sequence[str]) -> dict[str, float]:
         """Figures of a translation of each example."""
@@ -85,6 +91,24 @@ class TranslatorProblem(LabelProblem):
 
         found = sacrebleu.corpus_bleu(list(written), [[target for _, target in self.examples(split)]])
         return {"bleu": float(found.score), "count": float(len(written))}
+
+    def _score_simultaneous(self, split: str, events: Sequence[Sequence[TranslatedWord]]) -> dict[str, float]:
+        pieces = [len(self.encoder.source.encode(text)) for text, _ in self.examples(split)]
+        lags = [average_lagging([e.read for e in said], n) for said, n in zip(events, pieces, strict=True) if said]
+        figures = self.score(split, [" ".join(event.word for event in said) for said in events])
+        return {"bleu": figures["bleu"], "average_lagging": mean(np.array(lags)), "count": figures["count"]}
+
+    def _replayed(self, model: keras.Model, split: str, batch_size: int) -> list[list[TranslatedWord]]:
+        """What the device would say of each example, were the numbers that it writes those of a Keras model."""
+        texts = [text for text, _ in self.examples(split)]
+        sources = [np.append(self.encoder.source.encode(text), np.int32(END)) for text in texts]
+        written = _lockstep(model, sources, self.config, batch_size)
+        task = SimpleNamespace(spec=self.config, source=self.encoder.source, codec=self.encoder.target)
+        found = []
+        for text, numbers in zip(texts, written, strict=True):
+            session = SimultaneousSession(task, _Replay(numbers), None)
+            found.append([*session.feed(text), *session.finish()])
+        return found
 
     def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
         rows = self.arrays(split)
@@ -126,6 +150,69 @@ def _step(decoder: keras.Model, source: np.ndarray, fixed: list[np.ndarray]) -> 
         return logits[:, 0], [(row, list(parts)) for row, *parts in zip(rows, *new, strict=True)]
 
     return step
+
+
+def _lockstep(
+    model: keras.Model, sources: Sequence[np.ndarray], config: PairsConfig, batch_size: int
+) -> list[list[int]]:
+    """What a simultaneous translator writes for each source, greedily; each step reads all that came before again."""
+    import keras
+
+    hidden = keras.Model(model.input, model.get_layer("readout_dropout").output)
+    table, first = model.get_layer("target_embedding"), config.wait_k or 1
+    found: list[list[int]] = [[] for _ in sources]
+    for chosen in batch_indices(np.array([len(source) for source in sources]), batch_size, None):
+        ends = np.array([len(sources[i]) for i in chosen])
+        steps = int(ends.max()) + first + config.max_length
+        read, wrote = np.full((2, len(chosen), steps), PAD, np.int32)
+        for row, i in zip(read, chosen, strict=True):
+            row[: len(sources[i])] = sources[i]
+        wrote[:, first - 1] = START
+        open_rows = np.ones(len(chosen), bool)
+        for step in range(first - 1, steps - 1):
+            # Of one of few lengths, so that a compiled model meets few shapes.
+            width = min(steps, -(-(step + 1) // 8) * 8)
+            state = hidden.predict_on_batch({"source": read[:, :width], "target": wrote[:, :width]})[:, step : step + 1]
+            logits = np.asarray(table(state, reverse=True))[:, 0]
+            for row in np.flatnonzero(open_rows):
+                token = best_token(logits[row], ended=bool(step + 1 >= ends[row]))
+                wrote[row, step + 1] = token
+                if token != END:
+                    found[chosen[row]].append(token)
+                open_rows[row] = token != END and len(found[chosen[row]]) < config.max_length
+            if not open_rows.any():
+                break
+    return found
+
+
+class _Replay:
+    """A policy of a simultaneous session that writes what has been decided before."""
+
+    def __init__(self, numbers: Sequence[int]):
+        self._numbers = iter(numbers)
+
+    def reset(self) -> None:
+        """A session begins and ends with it."""
+
+    def read(self, number: int, wanted: bool) -> int:
+        return next(self._numbers) if wanted else PAD
+
+    def rest(self, k: int, most: int) -> Iterator[int]:
+        return self._numbers
+
+
+def average_lagging(read: Sequence[int], source: int) -> float:
+    """How many pieces of the source a translation stays behind one that needs no time (Ma et al. 2019, equation 8).
+
+        1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
+
+    Args:
+        read: g(t), pieces that had been read when word t of the translation was written, (|y|,).
+        source: |x|, pieces of the source.
+    """
+    rate = source / len(read)
+    until = next((t for t, n in enumerate(read, 1) if n >= source), len(read))
+    return float(np.mean([n - t * rate for t, n in enumerate(read[:until])]))
 
 
 def _listed(found: Any) -> list[np.ndarray]:

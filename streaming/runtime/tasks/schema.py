@@ -177,11 +177,16 @@ class TranslatorSpec(SearchSpec):
     """Text to text."""
 
     source_end: bool = True
+    reverse_source: bool = False
     wait_k: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         expect(self.wait_k is None or self.wait_k >= 1, f"wait_k is {self.wait_k}, expected 1 or more")
+        expect(
+            self.wait_k is None or not self.reverse_source,
+            f"wait_k is {self.wait_k}, expected none with reverse_source",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
-from streaming.runtime.carried import Carrier, SavedSession
 from streaming.runtime.codec import END, PAD, START, UNKNOWN
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Task, read_codec
@@ -67,8 +66,11 @@ class Translator(Searcher):
         The model reads the source so far again with each piece, and then what was written.
 
         Raises:
-            InputError: `wait_k` is less than 1, or neither given nor named by the file.
+            InputError: `wait_k` is less than 1, or neither given nor named by the file; or the model reads sources from
+                their end.
         """
+        if self.spec.reverse_source:
+            raise InputError("the model reads a source from its end, which is not known yet; use translate")
         return SimultaneousSession(self, _Rereading(self), wait_k)
 
     def numbers(self, text: str) -> np.ndarray:
@@ -76,17 +78,15 @@ class Translator(Searcher):
         ids = self.source.encode(text)
         if not len(ids):
             raise InputError("a translator needs at least one word; received none")
+        ids = ids[::-1] if self.spec.reverse_source else ids
         return np.append(ids, np.int32(END)) if self.spec.source_end else ids
 
 
-class TranslatorSession(SavedSession):
+class TranslatorSession:
     """Sentences through a `Translator`; `options` are those of `Translator.translations`."""
 
-    carries = ("words", "unknown")
-
     def __init__(self, task: Translator, **options: Any):
-        super().__init__(task)
-        self._options = options
+        self._task, self._options = task, options
         self.words = self.unknown = 0
 
     def feed(self, piece: str) -> list[Text]:
@@ -134,17 +134,14 @@ class SimultaneousTranslator(Task):
         return " ".join(event.word for event in self.run([text]))
 
 
-class SimultaneousSession(SavedSession):
+class SimultaneousSession:
     """One sentence at a time, word by word: reads k pieces, then writes one for each that it reads."""
 
-    carries = ("words", "unknown", "_k", "_policy", "_read", "_written", "_open")
-
     def __init__(self, task: Any, policy: Any, wait_k: int | None):
-        super().__init__(task)
         self._k = task.spec.wait_k if wait_k is None else wait_k
         if self._k is None or self._k < 1:
             raise InputError(f"wait_k is {self._k}, expected 1 piece or more; the file may name it too")
-        self._policy = policy
+        self._task, self._policy = task, policy
         self.words = self.unknown = 0
         self._anew()
 
@@ -183,10 +180,8 @@ class SimultaneousSession(SavedSession):
         return TranslatedWord(word, self._read)
 
 
-class _Rereading(Carrier):
+class _Rereading:
     """Greedy writing with a model that must be given the whole source: with each piece it begins anew."""
-
-    carries = ("_source", "_target")
 
     def __init__(self, task: Translator):
         self._task = task
@@ -223,10 +218,8 @@ class _Rereading(Carrier):
         return token
 
 
-class _Lockstep(Carrier):
+class _Lockstep:
     """Greedy writing with a model that takes a piece of the source and one of the target at each step."""
-
-    carries = ("_stream", "_last", "_steps")
 
     def __init__(self, task: SimultaneousTranslator):
         self._stream = task.model.create_stream()

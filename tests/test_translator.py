@@ -1,0 +1,224 @@
+"""Pairs of texts as numbers, decoders against equations, translations that are the same in Keras and in a file."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+import streaming
+from rnnzoo.building import build_model
+from rnnzoo.config import load_config
+from rnnzoo.data import Source
+from rnnzoo.data.config import PairsConfig
+from rnnzoo.data.mirror import find_mirror
+from rnnzoo.data.pairs import PairEncoder
+from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.models.config import TranslatorConfig
+from rnnzoo.models.translator import build_translator, decoding_models
+from rnnzoo.problems import load_problem
+from rnnzoo.problems.translator import TranslatorProblem, average_lagging
+from rnnzoo.registry import find_config
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.codec import END, PAD, START
+
+WORDS = {"red": "rot", "blue": "blau", "cat": "Katze", "dog": "Hund", "runs": "rennt", "sees": "sieht"}
+SMALL = {"token_size": 10, "units": 8, "heads": 2, "dropout": 0.0}
+PAIRS = PairsConfig(dataset="toy", level="words", max_length=7)
+WHOLE = ["luong", "bahdanau", "cho", "sutskever"]
+
+
+def sentences(count, seed):
+    rng = np.random.default_rng(seed)
+    chosen = [[str(word) for word in rng.choice(list(WORDS), rng.integers(1, 5))] for _ in range(count)]
+    return [(" ".join(words), " ".join(WORDS[word] for word in words)) for words in chosen]
+
+
+def toy(config):
+    splits = {split: sentences(count, seed) for seed, (split, count) in enumerate({"train": 60, "dev": 8}.items())}
+    return TranslatorProblem.from_source(Source("text-text", splits), config)
+
+
+def model_of(problem, architecture, **options):
+    """Weights large enough that no two tokens score alike."""
+    keras.utils.set_random_seed(3)
+    model = build_translator(TranslatorConfig(architecture=architecture, **{**SMALL, **options}), problem.encoder)
+    rng = np.random.default_rng(4)
+    model.set_weights([rng.normal(0, 0.6, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def converted(model, problem, path):
+    config = problem.config
+    metadata = {"task": problem.task(config, problem.encoder), "files": problem.encoder.to_files()}
+    report = streaming.convert(model, path, metadata=metadata, **problem.conversion(config))
+    assert report.max_abs_error < 1e-4
+    return streaming.load(path)
+
+
+def test_a_pair_becomes_what_the_decoder_reads_and_what_follows():
+    encoder = PairEncoder.fit(sentences(60, 0), PAIRS)
+    row = encoder.encode(("red cat runs", "rot Katze rennt"))
+    assert encoder.source.decode(row["source"]) == "red cat runs"
+    assert (row["source"][-1], row["target"][0], row["targets"][-1]) == (END, START, END)
+    np.testing.assert_array_equal(row["target"][1:], row["targets"][:-1])
+    backwards = dataclasses.replace(encoder, reverse_source=True).encode(("red cat runs", "rot"))["source"]
+    np.testing.assert_array_equal(backwards, [*row["source"][2::-1], END])
+    assert len(encoder.encode(("red " * 30, "rot " * 30))["source"]) == PAIRS.max_length
+    assert PairEncoder.from_files(encoder.to_files(), PAIRS) == encoder
+    with pytest.raises(ArtifactError, match=r"target\.json is missing"):
+        PairEncoder.from_files({"source.json": encoder.source.to_bytes()}, PAIRS)
+
+
+@pytest.mark.parametrize(("source", "target"), [("red cat runs sees", "rot"), ("red", "rot Katze rennt")])
+def test_side_by_side_each_piece_is_written_k_pieces_later(source, target):
+    encoder = PairEncoder.fit(sentences(60, 0), dataclasses.replace(PAIRS, wait_k=2))
+    row = encoder.encode((source, target))
+    read, wrote = ([*codec.encode(text), END] for codec, text in ((encoder.source, source), (encoder.target, target)))
+    steps = max(len(read), 1 + len(wrote))
+    for step in range(steps):
+        # Before step t of the target (from 0), t + k pieces of the source have been read.
+        t = step - 1
+        assert row["source"][step] == (read[step] if step < len(read) else PAD)
+        assert row["targets"][step] == (wrote[t] if 0 <= t < len(wrote) else -1)
+        assert row["target"][step] == ([START, *wrote][t] if 0 <= t < len(wrote) else PAD)
+    assert len(row["source"]) == steps
+
+
+@pytest.mark.parametrize(
+    ("read", "source", "lag"),
+    [
+        ([3, 4, 5, 5, 5], 5, 3.0),  # wait-3 where both are as long: always three behind
+        ([5, 5, 5], 5, 5.0),  # all is read first: |x|
+        ([1, 2, 3, 4], 4, 1.0),
+        ([2, 4], 4, (2 + (4 - 2)) / 2),  # the translation is half as long
+    ],
+)
+def test_average_lagging_is_that_of_the_paper(read, source, lag):
+    assert average_lagging(read, source) == pytest.approx(lag)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def gru(weights, rows, h):
+    """Cho et al. (2014), as Keras lays it out: update and reset gates, candidate, biases on both sides."""
+    kernel, recurrent, (b, d) = weights
+    for x in rows:
+        (xz, xr, xn), (hz, hr, hn) = np.split(x @ kernel + b, 3), np.split(h @ recurrent + d, 3)
+        z, r = sigmoid(xz + hz), sigmoid(xr + hr)
+        h = z * h + (1 - z) * np.tanh(xn + r * hn)
+        yield h
+
+
+def test_without_attention_the_source_is_one_vector_at_every_step():
+    problem = toy(PAIRS)
+    model = model_of(problem, "cho")
+    row = problem.encode(("red cat runs", "rot Katze rennt"))
+    w = {layer.name: layer.get_weights() for layer in model.layers}
+    *_, context = gru(w["encoder_0"], w["source_embedding"][0][row["source"]], np.zeros(SMALL["units"]))
+    h = np.tanh(context @ w["state_0"][0] + w["state_0"][1])
+    table, bias = w["target_embedding"]
+    states = gru(w["decoder_0"], table[row["target"]] + context @ w["context_in"][0], h)
+    read = [np.tanh(h @ w["readout"][0] + w["readout"][1] + context @ w["context_out"][0]) for h in states]
+    given = {name: row[name][None] for name in ("source", "target")}
+    np.testing.assert_allclose(model(given)[0], np.array(read) @ table.T + bias, rtol=1e-4, atol=1e-5)
+
+
+def made(architecture):
+    """A problem, and a model that is as deep and as reversed as in its paper."""
+    deep = architecture == "sutskever"
+    problem = toy(dataclasses.replace(PAIRS, reverse_source=deep))
+    return problem, model_of(problem, architecture, cell="lstm" if deep else "gru", layers=2 if deep else 1)
+
+
+@pytest.mark.parametrize("architecture", WHOLE)
+def test_a_search_sees_what_training_saw(architecture):
+    problem, model = made(architecture)
+    inputs, _, _ = problem.collate(problem.arrays("dev"))
+    encoder, decoder = decoding_models(model)
+    source, target = inputs["source"], inputs["target"]
+    found = encoder(source)
+    given = found if isinstance(found, list) else [found]
+    fixed = len(given) - len(decoder.outputs) + 1
+    rows = []
+    for t in range(target.shape[1]):
+        logits, *new = decoder([source, target[:, t : t + 1], *map(np.asarray, given)])
+        given = [*given[:fixed], *new]
+        rows.append(np.asarray(logits)[:, 0])
+    np.testing.assert_allclose(np.stack(rows, axis=1), model(inputs), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", WHOLE)
+def test_a_file_writes_what_keras_writes(architecture, tmp_path):
+    problem, model = made(architecture)
+    stream = converted(model, problem, tmp_path / "m.tflite")
+    assert problem.evaluate_stream(stream, "dev") == problem.evaluate(model, "dev")
+
+
+def test_the_device_reads_as_training_did(tmp_path):
+    problem, model = made("sutskever")
+    metadata = {"task": problem.task(problem.config, problem.encoder), "files": problem.encoder.to_files()}
+    options = problem.conversion(problem.config)
+    streaming.convert(model, tmp_path / "m.tflite", metadata=metadata, verify=False, **options)
+    task = streaming.pipeline(tmp_path / "m.tflite")
+    text = problem.examples("dev")[0][0]
+    np.testing.assert_array_equal(task.numbers(text), problem.encoder.read(text))
+    with pytest.raises(InputError, match="from its end"):
+        task.simultaneous(3)
+
+
+def test_what_is_written_while_it_is_read_is_the_same_in_a_file(tmp_path):
+    problem = toy(dataclasses.replace(PAIRS, wait_k=2))
+    model = model_of(problem, "wait_k")
+    stream = converted(model, problem, tmp_path / "m.tflite")
+    figures = problem.evaluate(model, "dev")
+    assert problem.evaluate_stream(stream, "dev") == figures
+    assert figures["average_lagging"] > 1
+    with pytest.raises(DataError, match="simultaneoustranslator"):
+        toy(PAIRS).evaluate_stream(stream, "dev")
+
+
+def test_a_translation_that_is_right_scores_100():
+    problem = toy(PAIRS)
+    right = [target for _, target in problem.examples("dev")]
+    assert problem.score("dev", right)["bleu"] == pytest.approx(100)
+    assert problem.score("dev", ["rot"] * len(right))["bleu"] < 50
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: PairsConfig(dataset="d", wait_k=3, reverse_source=True), r"data\.wait_k=3.*reverse_source"),
+        (lambda: PairsConfig(dataset="d", vocabulary=None), r"data\.vocabulary"),
+        (lambda: PairsConfig(dataset="d", max_length=1), r"data\.max_length is at least 2"),
+        (lambda: TranslatorConfig(architecture="transformer"), r"luong, bahdanau.*'transformer'"),  # type: ignore[arg-type]
+        (lambda: TranslatorConfig(cell="min_gru"), r"model\.cell is lstm or gru"),
+        (lambda: TranslatorConfig(units=6), r"model\.units is a multiple.*heads=4"),
+        (lambda: build_translator(TranslatorConfig(), PairEncoder.fit(sentences(9, 0), WAITING)), r"luong.*wait_k=2"),
+    ],
+    ids=["wait_k", "vocabulary", "max_length", "architecture", "cell", "units", "both"],
+)
+def test_contradictions_name_their_keys(make, said):
+    with pytest.raises(ConfigError, match=said):
+        make()
+
+
+WAITING = dataclasses.replace(PAIRS, wait_k=2)
+
+
+@pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+def test_real_pairs_train_convert_and_decode_the_same(tmp_path):
+    small = ["data.limit=120", "data.vocabulary=200", "data.max_length=10", "data.width=2", "model.units=32"]
+    config = load_config(find_config("translate-de-en"), [*small, "model.token_size=24"])
+    problem = load_problem(config)
+    model = build_model(config, problem.encoder)
+    model.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training))
+    data = problem.dataset("train", 40, training=True)
+    losses = model.fit(data, epochs=3, shuffle=False, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    problem.splits["dev"] = problem.examples("dev")[:8]
+    stream = converted(model, problem, tmp_path / "m.tflite")
+    assert problem.evaluate_stream(stream, "dev") == problem.evaluate(model, "dev")
