@@ -48,10 +48,11 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
     names = list(stream.output_spec)
     for number, length in enumerate(_LENGTHS):
         given = {name: _random(info, length, rng) for name, info in stream.input_spec.items()}
-        whole = {
-            info.name: _random(info, min(length, encode.max_length) if info.time else length, rng)
-            for info in (encode.inputs if encode else ())
-        }
+        whole = {}
+        if encode is not None:
+            # As long a source as there is room for, at most.
+            most = min(length, encode.max_length or length)
+            whole = {info.name: _random(info, most, rng) for info in encode.inputs}
         arrays |= {f"{number}/whole/{name}": array for name, array in whole.items()}
         found = model.predict_on_batch({name: array[None] for name, array in {**given, **whole}.items()})
         outputs = found if isinstance(found, dict) else dict(zip(names, _listed(found), strict=True))

@@ -76,7 +76,8 @@ class TranslatorProblem(LabelProblem):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)
-        if not isinstance(task, Translator if self.config.wait_k is None else SimultaneousTranslator):
+        fits = isinstance(task, Translator if self.config.wait_k is None else SimultaneousTranslator)
+        if not fits:
             other = type(task).__name__.lower()
             raise DataError(f"data set {self.config.dataset!r} needs another task than that of the model, a {other}")
         texts = [text for text, _ in self.examples(split)]
