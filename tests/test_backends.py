@@ -1,4 +1,4 @@
-"""The cells and wrappers on Keras's other backends, each in a process of its own."""
+"""The layers on Keras's other backends, each in a process of its own."""
 
 import importlib.util
 import os
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from layer_cases import cells, wrappers
+from layer_cases import cells, linear, sequence, wrappers
 
 HERE = Path(__file__).parent
-WHOLE = (*cells.CASES, *wrappers.CASES)
-QUICK = ("lstm-all", "gru-reset-before", "wrappers-nested")
+WHOLE = (*cells.CASES, *wrappers.CASES, *linear.CASES, *sequence.CASES)
+QUICK = ("lstm-all", "gru-reset-before", "wrappers-nested", "min-gru-backwards", "mlstm-cell-heads", "luong-dot", "crf")
 
 
 @pytest.fixture(params=["jax", "torch"])

@@ -1,11 +1,13 @@
 """What the builders build: sizes, names, padding that changes nothing, contradictions that are refused."""
 
 import dataclasses
+from typing import get_args
 
 import keras
 import numpy as np
 import pytest
 
+import streaming
 from rnnzoo.errors import ConfigError
 from rnnzoo.models import (
     ClassifierConfig,
@@ -15,6 +17,8 @@ from rnnzoo.models import (
     build_one_to_one,
     build_tagger,
 )
+from rnnzoo.models.config import Cell
+from rnnzoo.models.recurrent import recurrent_layer
 from streaming.runtime.text import WordEncoder
 
 SENTENCES = [["The", "dog", "barks", "."], ["A", "cat", "sleeps"]]
@@ -91,3 +95,17 @@ def test_a_feed_forward_model_sees_one_word_at_a_time(encoder):
     alone = [model.predict_on_batch({k: v[None] for k, v in encoder.encode([word]).items()})[0, 0] for word in words]
     together = model.predict_on_batch({k: v[None] for k, v in encoder.encode(words).items()})[0]
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_every_cell_that_a_configuration_names_streams(tmp_path):
+    keras.utils.set_random_seed(0)
+    x = y = keras.Input((None, 3))
+    for cell in get_args(Cell):
+        y = recurrent_layer(cell, 8, name=cell)(y)
+    model = keras.Model(x, y)
+    path = tmp_path / "cells.tflite"
+    streaming.convert(model, path, verify=False)
+    stream = streaming.load(path).create_stream()
+    sequence = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+    pieces = [stream.feed(sequence[:7]), stream.feed(sequence[7:]), stream.finish()]
+    np.testing.assert_allclose(np.concatenate(pieces), model(sequence[None])[0], atol=1e-5)

@@ -200,3 +200,19 @@ def test_bad_input_is_refused(call, said):
 def test_no_units_are_refused(kind):
     with pytest.raises(ValueError, match="0"):
         getattr(rnnzoo.layers, kind)(0)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_eager_layers_of_other_widths_and_lengths_may_run_before(kind):
+    for units, steps in ((3, 4), (5, 6), (8, 3), (2, 7)):
+        ours, theirs = (getattr(module, kind)(units, return_sequences=True) for module in (rnnzoo.layers, keras.layers))
+        x = tf.random.normal((2, steps, units + 1), seed=units)
+        ours(x)
+        theirs.build(x.shape)
+        theirs.set_weights(ours.get_weights())
+        with tf.GradientTape() as tape:
+            y = ours(x)
+            loss = tf.reduce_sum(y**2)
+        assert y.shape == (2, steps, units)
+        np.testing.assert_allclose(y, theirs(x), atol=1e-5)
+        assert [g.shape for g in tape.gradient(loss, ours.trainable_variables)] == [w.shape for w in ours.weights]
