@@ -141,10 +141,11 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(loaded: Any) -> None:
     offline, model = loaded
     source, steps = np.array([2, 7, 1], "int32"), 3
     best: dict[tuple[int, ...], float] = {}
-    for tokens in itertools.product(range(TARGET), repeat=steps):
+    everything = list(itertools.product(range(TARGET), repeat=steps))
+    given = np.array([[1, *tokens[:-1]] for tokens in everything], "int32")
+    logits = np.asarray(offline([np.repeat(source[None], len(given), axis=0), given]), "float64")
+    for tokens, logs in zip(everything, logits - np.log(np.exp(logits).sum(-1, keepdims=True)), strict=True):
         cut = tokens[: tokens.index(0) + 1] if 0 in tokens else tokens
-        logits = np.asarray(offline([source[None], np.array([[1, *cut[:-1]]], "int32")])[0], "float64")
-        logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         best[tuple(t for t in cut if t)] = sum(logs[i, t] for i, t in enumerate(cut))
     expected = max(best, key=lambda tokens: best[tokens])
     found = beam_search(encoded(model, source.tolist()), 1, 0, steps, width=TARGET**steps, length_penalty=0.0, n_best=3)
