@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 REFERENCE_FILE = "reference.safetensors"
+# In the smallest chunks that the model takes.
 _LENGTHS = (1, 2, 7, 19, 40)
 _PIECES = 3
 
@@ -46,7 +47,8 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
     rng, encode = np.random.default_rng(seed), stream.metadata.encode
     arrays: dict[str, np.ndarray] = {}
     names = list(stream.output_spec)
-    for number, length in enumerate(_LENGTHS):
+    for number, units in enumerate(_LENGTHS):
+        length = units * stream.metadata.unit
         given = {name: _random(info, length, rng) for name, info in stream.input_spec.items()}
         whole = {}
         if encode is not None:
