@@ -1,4 +1,4 @@
-"""Run by test_backends.py in a process of its own backend: the noisy cells learn, and infer the same twice."""
+"""Run by test_backends.py in a process of its own backend: noisy cells and a scan learn, and infer the same twice."""
 
 import keras
 import numpy as np
@@ -7,6 +7,7 @@ from rnnzoo.layers import (
     GRUCell,
     LayerNormLSTMCell,
     LSTMCell,
+    MinGRU,
     ResidualCell,
     VariationalDropoutCell,
     WeightDropoutCell,
@@ -25,7 +26,8 @@ def cells():
 def main():
     x = np.random.default_rng(0).standard_normal((16, 6, 8)).astype("float32")
     target = x.mean(axis=(1, 2))[:, None]
-    model = keras.Sequential([keras.Input((6, 8)), keras.layers.RNN(cells()), keras.layers.Dense(1)])
+    scan = MinGRU(8, return_sequences=True)
+    model = keras.Sequential([keras.Input((6, 8)), scan, keras.layers.RNN(cells()), keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(0.02), "mse")
     before = model.evaluate(x, target, verbose=0)
     model.fit(x, target, epochs=15, verbose=0)

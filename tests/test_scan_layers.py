@@ -84,16 +84,21 @@ def slopes(layer, x, mask, start, compiled=False):
     return [np.asarray(value) for value in (*found, *gradients)]
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_all_that_goes_in_has_the_gradient_of_the_loop(name):
+FAST = [("min-gru", False), ("qrnn", True), ("mlstm", True)]
+REST = [(name, True) for name in LAYERS if (name, True) not in FAST]
+
+
+@pytest.mark.parametrize(("name", "masked"), [*FAST, *(pytest.param(*case, marks=SLOW) for case in REST)])
+def test_all_that_goes_in_has_the_gradient_of_the_loop(name, masked):
     layer, loop = pair(name, return_state=True, dtype="float64")
     x, keep = example()
     generator = np.random.default_rng(2)
     sizes = layer.cell.state_size if isinstance(layer.cell.state_size, list) else [layer.cell.state_size]
     start = [generator.normal(size=(2, size)) for size in sizes]
-    expected = slopes(loop, x, tf.constant(keep), start, compiled=True)
+    mask = tf.constant(keep) if masked else None
+    expected = slopes(loop, x, mask, start, compiled=True)
     for one in (layer, made_again(layer, recompute=True)):
-        found = slopes(one, x, tf.constant(keep), start)
+        found = slopes(one, x, mask, start)
         for wanted, got in zip(expected, found, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=1e-7, atol=1e-9)
 
@@ -117,7 +122,7 @@ def test_recomputed_and_of_any_length_in_a_compiled_step():
         np.testing.assert_allclose(got, wanted, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["min-gru", "qrnn", "mlstm"])
+@pytest.mark.parametrize("name", ["min-gru", pytest.param("qrnn", marks=SLOW), pytest.param("mlstm", marks=SLOW)])
 def test_one_mask_of_the_inputs_for_all_steps(name):
     layer, loop = pair(name, dropout=0.5)
     x = np.ones((2, STEPS, D), "float32")
@@ -128,7 +133,7 @@ def test_one_mask_of_the_inputs_for_all_steps(name):
     assert not np.allclose(found, ops.convert_to_numpy(layer(x, training=False)), atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["lru", "min-gru", "qrnn", "mlstm"])
+@pytest.mark.parametrize("name", [pytest.param("lru", marks=SLOW), "qrnn", "mlstm"])
 def test_stateful_pieces_are_the_whole(name):
     whole, _ = pair(name)
     x, _ = example("float32")
@@ -142,7 +147,7 @@ def test_stateful_pieces_are_the_whole(name):
         pieces.reset_state()
 
 
-@pytest.mark.parametrize("name", ["lru", "qrnn", "mlstm"])
+@pytest.mark.parametrize("name", ["qrnn", pytest.param("mlstm", marks=SLOW)])
 def test_masked_outputs_are_repeated_or_zero(name):
     layer, _ = pair(name)
     x, keep = example("float32")
@@ -175,7 +180,7 @@ def test_both_directions(wrapper):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize("name", ["rg-lru", pytest.param("sru", marks=SLOW), "mlstm"])
+@pytest.mark.parametrize("name", ["rg-lru", pytest.param("sru", marks=SLOW), pytest.param("mlstm", marks=SLOW)])
 def test_half_precision_does_not_drift_over_many_steps(name, policy):
     keras.utils.set_random_seed(0)
     x = np.random.default_rng(0).normal(size=(1, 4096, D)).astype("float32")
@@ -250,7 +255,8 @@ def test_a_matrix_memory_over_65536_steps_in_float32(gate):
     assert np.quantile(error, 0.99) < 1e-4
 
 
-@pytest.mark.parametrize("name", [pytest.param("lru", marks=SLOW), pytest.param("min-gru", marks=SLOW), "mlstm"])
+@SLOW
+@pytest.mark.parametrize("name", ["lru", "min-gru", "mlstm"])
 def test_memory_is_linear_in_the_number_of_steps(name):
     layer = made(name)
 
