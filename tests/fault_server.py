@@ -110,14 +110,14 @@ def truncate(handler, data):
 
 def stall(handler, data):
     handler.answer(200, data[:1000], length=len(data))
-    time.sleep(0.8)
+    time.sleep(2.5)
     handler.close_connection = True
 
 
 def drip(handler, data):
     handler.answer(200, data[:1], length=len(data))
     with contextlib.suppress(OSError):
-        for i in range(8):
+        for i in range(25):
             time.sleep(0.1)
             handler.wfile.write(data[i + 1 : i + 2])
             handler.wfile.flush()

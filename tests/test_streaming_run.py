@@ -125,6 +125,22 @@ def test_audio_that_does_not_fit(paths, call, tmp_path):
     assert "is audio, the model takes words" in err
 
 
+def test_options_stand_before_or_after_the_input_and_a_folder_is_a_bundle(paths, call, tmp_path):
+    rows = np.random.default_rng(0).standard_normal((3, 2)).round(4)
+    (tmp_path / "rows.csv").write_text("\n".join(f"{a},{b}" for a, b in rows))
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "float32.tflite").write_bytes(paths["sensor"].read_bytes())
+    expected = call(paths["sensor"], tmp_path / "rows.csv")
+    assert (expected[0], len(expected[1])) == (0, 3)
+    assert call(paths["sensor"], "--json", tmp_path / "rows.csv") == expected
+    assert call(tmp_path / "bundle", tmp_path / "rows.csv", "--json") == expected
+    code, _, err = call(paths["sensor"], tmp_path / "rows.csv", "--json", "more")
+    assert (code, err) == (2, "streaming: error: unrecognized arguments: more; see `streaming --help`\n")
+    code, _, err = call(tmp_path, tmp_path / "rows.csv")
+    assert code == 2
+    assert "float32.tflite: No such file" in err
+
+
 def test_rows_by_name_and_in_order(paths, call, tmp_path):
     rows = np.random.default_rng(0).standard_normal((6, 2)).round(4)
     expected = [(e.tag, round(e.score, 6)) for e in streaming.pipeline(paths["sensor"]).tag(rows)]

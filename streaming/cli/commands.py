@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.microphone:
         _listen(model, display)
         return
-    for note in run_input(model, arguments.input, sys.stdin.buffer, display, options):
+    for note in run_input(model, arguments.input or "-", sys.stdin.buffer, display, options):
         print(f"streaming: note: {note}", file=sys.stderr)
 
 

@@ -34,7 +34,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         near = difflib.get_close_matches(command, names, 1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
         raise UsageError(f"unknown command {command!r}; {hint}")
-    return parser.parse_args(list(argv))
+    arguments, rest = parser.parse_known_args(list(argv))
+    if len(rest) == 1 and not rest[0].startswith("-") and getattr(arguments, "input", "") is None:
+        # argparse gives up on an argument that may be absent when the first option comes.
+        arguments.input, rest = rest[0], []
+    if rest:
+        raise UsageError(f"unrecognized arguments: {' '.join(rest)}; see `streaming --help`")
+    return arguments
 
 
 def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
@@ -88,7 +94,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "objects, one a line."
     )
     add = parser.add_argument
-    add("input", nargs="?", default="-", metavar="FILE", help="- is standard input (-)")
+    add("input", nargs="?", metavar="FILE", help="- is standard input (-)")
     add("--microphone", action="store_true", help="listen to the microphone (extra `microphone`)")
     add("--mono", action="store_true", help="mix the channels of audio down")
     add("--resample", action="store_true", help="change the sample rate of audio to the model's")

@@ -23,6 +23,7 @@ from streaming.errors import ArtifactError
 from streaming.runtime.metadata import Metadata
 
 METADATA_FILE = "streaming.json"
+BUNDLED = "float32.tflite"
 MAX_FILE_BYTES = 2**31 - 1  # flatbuffers address with 31 bits
 MAX_ASSOCIATED_BYTES = 64 * 2**20
 MAX_ASSOCIATED_FILES = 64
@@ -94,8 +95,9 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Artifact:
-    """Read and verify a file; raises ArtifactError that says what is wrong with it."""
+    """Read and verify a file, or `BUNDLED` in a folder; raises ArtifactError that says what is wrong with it."""
     path = Path(path)
+    path = path / BUNDLED if path.is_dir() else path
     try:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:

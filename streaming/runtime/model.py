@@ -25,7 +25,7 @@ def load(path: str | os.PathLike[str], runtime: str = "auto", num_threads: int =
     """Load a file made by `streaming.convert`.
 
     Args:
-        path: the .tflite file.
+        path: the .tflite file, or a folder that holds it as `float32.tflite` (a bundle of the zoo).
         runtime: "litert", "tflite_runtime" or "tf"; "auto" takes the first of them that is installed.
         num_threads: threads of each interpreter.
 

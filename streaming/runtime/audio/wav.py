@@ -114,7 +114,7 @@ def check_rate(name: str, found: int, expected: int, resample: bool) -> None:
     if found != expected and not resample:
         raise InputError(
             f"{name} has {found} samples a second, the model takes {expected}; record it at that rate, or ask for "
-            "resampling"
+            "resampling (--resample)"
         )
 
 

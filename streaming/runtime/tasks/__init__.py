@@ -50,8 +50,6 @@ __all__ = [
     "task_for",
 ]
 
-BUNDLED = "float32.tflite"
-
 _TASKS: Mapping[str, type[Task]] = {
     "tagger": Tagger,
     "classifier": Classifier,
@@ -78,9 +76,7 @@ def pipeline(path: str | Path, runtime: str = "auto", num_threads: int = 1) -> A
     Raises:
         ArtifactError: the file is damaged, or names no task or one this version does not know.
     """
-    path = Path(path)
-    model = load_model(path / BUNDLED if path.is_dir() else path, runtime=runtime, num_threads=num_threads)
-    return task_for(model)
+    return task_for(load_model(path, runtime=runtime, num_threads=num_threads))
 
 
 def task_for(model: StreamingModel) -> Any:
