@@ -23,7 +23,7 @@ import numpy as np
 
 UNITS, HEADS, RATE, CORES = 64, 4, 0.01, 2
 LENGTHS = tuple(4**k for k in range(4, 9))
-ROUNDS, SECONDS = 5, 15.0
+ROUNDS, SECONDS = 30, 12.0
 # Of a step, as the last one foretells: what would take more is left out.
 LONGEST, LARGEST = 180.0, 6e9
 # Of the streams: what attention remembers, and how many steps are many.
