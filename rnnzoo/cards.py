@@ -23,7 +23,7 @@ KINDS = {
     "int8_never_reset": "int8, never reset",
 }
 FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
-_SHARES = ("accuracy", "recall", "precision", "f1")
+_SHARES = ("accuracy", "recall", "precision", "f1", "error_rate")
 _TEMPLATE = """# {name}
 
 {about}

@@ -57,6 +57,12 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.keyword_spotter:build_keyword_spotter",
         problem="rnnzoo.problems.keyword_spotter:KeywordSpotterProblem",
     ),
+    "transcriber": _Topology(
+        data={"audio": "rnnzoo.data.config:AudioConfig"},
+        model="rnnzoo.models.config:TranscriberConfig",
+        builder="rnnzoo.models.transcriber:build_transcriber",
+        problem="rnnzoo.problems.transcriber:TranscriberProblem",
+    ),
     "language_model": _Topology(
         data={"text": "rnnzoo.data.config:TextConfig"},
         model="rnnzoo.models.config:LanguageModelConfig",

@@ -20,7 +20,7 @@ _LABELS = {
 }
 _COUNTS = ("count",)
 # Ends of the names of figures that are shares.
-_SHARES = ("accuracy", "recall", "precision", "f1")
+_SHARES = ("accuracy", "recall", "precision", "f1", "error_rate")
 _FILE = ("size_bytes", "delay", "max_abs_error")
 
 

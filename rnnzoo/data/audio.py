@@ -102,6 +102,14 @@ def compose(
     Returns:
         The signal (N,) of float32, and where each recording lies in it.
     """
+    signal, segments = arrange(clips, order, config, rng)
+    return in_noise(signal, config, rng), segments
+
+
+def arrange(
+    clips: Sequence[np.ndarray], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Segment]]:
+    """As `compose`, without noise."""
     parts: list[np.ndarray] = []
     segments, at = [], 0
     for number in order:
@@ -110,9 +118,13 @@ def compose(
         segments.append(Segment(at + len(pause), at + len(pause) + len(clip), int(number)))
         at += len(pause) + len(clip)
         parts += [pause, clip]
-    signal = np.concatenate(parts)
+    return np.concatenate(parts), segments
+
+
+def in_noise(signal: np.ndarray, config: AudioConfig, rng: np.random.Generator) -> np.ndarray:
+    """The signal (N,) in white noise of a deviation between 0 and that of the loudest, float32."""
     noise = rng.uniform(0, config.noise) * rng.standard_normal(len(signal), np.float32)
-    return (signal + noise).astype(np.float32), segments
+    return (signal + noise).astype(np.float32)
 
 
 def stretched(samples: np.ndarray, factor: float) -> np.ndarray:

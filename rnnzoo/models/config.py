@@ -259,6 +259,28 @@ class AudioModelConfig:
 
 
 @dataclass(frozen=True)
+class TranscriberConfig(AudioModelConfig):
+    """The same, which says something after every few frames.
+
+    Args:
+        stride: frames from one output to the next.
+
+    Raises:
+        ConfigError: as before, or the convolution would skip frames.
+    """
+
+    stride: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.stride <= self.conv_width:
+            raise ConfigError(
+                f"model.stride is from 1 to model.conv_width={self.conv_width}, so that each frame is seen; "
+                f"received {self.stride}"
+            )
+
+
+@dataclass(frozen=True)
 class RowModelConfig:
     """Recurrent layers over rows of numbers that say something after every row.
 

@@ -12,7 +12,7 @@ SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
 _NAME = "spoken_digit"
 _WITHOUT = f"{_NAME}/without/"
 # Numbers of the recordings of a speaker and digit: the first are the official test split.
-_TEST, _DEV = range(5), range(5, 9)
+TEST, DEV = range(5), range(5, 9)
 
 
 @register_dataset(_NAME, "audio-label")
@@ -20,7 +20,7 @@ def read(config: DataConfig) -> Splits:
     """Free Spoken Digit Dataset, by the builder of TFDS, official test split: float32 samples at 8 kHz and a digit."""
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
     for example, _, index in recordings():
-        splits["test" if index in _TEST else "dev" if index in _DEV else "train"].append(example)
+        splits["test" if index in TEST else "dev" if index in DEV else "train"].append(example)
     return splits
 
 
@@ -32,7 +32,7 @@ def read_without(config: DataConfig) -> Splits:
         raise DataError(f"{_NAME} has no speaker {speaker!r}; known: {', '.join(SPEAKERS)}")
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
     for example, who, index in recordings():
-        splits["test" if who == speaker else "dev" if index in _DEV else "train"].append(example)
+        splits["test" if who == speaker else "dev" if index in DEV else "train"].append(example)
     return splits
 
 

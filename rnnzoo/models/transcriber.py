@@ -1,0 +1,33 @@
+"""What is said, a label when it is heard and blanks between, by connectionist temporal classification."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from rnnzoo.data.audio import AudioEncoder
+from rnnzoo.models.config import TranscriberConfig
+from rnnzoo.models.recurrent import recurrent_layer
+
+
+def build_transcriber(config: TranscriberConfig, encoder: AudioEncoder) -> keras.Model:
+    """Normalized log-mel features, a causal convolution with a stride, recurrent layers, logits.
+
+    Args:
+        config: sizes.
+        encoder: what a feature is, its mean and scale, labels L, the blank the first.
+
+    Returns:
+        A functional model; input `features` (B, T, M), output logits (B, ceil(T / stride), L).
+    """
+    features = keras.Input((None, encoder.definition.num_mels), name="features")
+    x = keras.layers.Normalization(mean=encoder.mean, variance=np.square(encoder.scale), name="normalized")(features)
+    x = keras.layers.Conv1D(
+        config.conv_units, config.conv_width, strides=config.stride, padding="causal", activation="relu", name="conv"
+    )(x)
+    x = keras.layers.Dropout(config.dropout, name="conv_dropout")(x)
+    for i in range(config.layers):
+        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
+    return keras.Model({"features": features}, logits, name="transcriber")
