@@ -35,6 +35,7 @@ import streaming
 from rnnzoo.models import ClassifierConfig, build_classifier
 from streaming.errors import StateMismatchError
 from streaming.runtime.codec import TextCodec
+from streaming.runtime.interpreter import Recipe
 from streaming.runtime.tasks import task_for
 from streaming.runtime.text import WordEncoder
 
@@ -220,6 +221,30 @@ def test_a_task_over_the_wire_and_from_any_moment_on(name: str, folder: Path) ->
     if "unknown" in answer:
         assert answer["unknown"] > 0
     assert answer["position"] == 0
+
+
+@pytest.mark.parametrize("name", ["translator", "generator"])
+def test_clients_of_a_task_share_the_interpreter_of_the_batcher(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = path_of(name, folder), []
+    real = Recipe.open
+    monkeypatch.setattr(Recipe, "open", lambda recipe: (opened.append(recipe), real(recipe))[1])
+
+    async def run() -> list[dict[str, Any]]:
+        async with running(path) as server:
+
+            async def one() -> dict[str, Any]:
+                async with connected(server.make_url("/stream")) as client:
+                    return await client.say(type="feed", text="the dog sees")
+
+            return await asyncio.gather(*(one() for _ in range(6)))
+
+    first, *others = asyncio.run(run())
+    assert first["events"]
+    for other in others:
+        assert_close(other["events"], first["events"])
+    assert len(opened) == 2  # to load the file, and for the batcher's thread
 
 
 @pytest.mark.parametrize("name", list(TASKS))

@@ -147,7 +147,7 @@ class Stream(AsyncCalls):
     def fork(self) -> Stream:
         """An independent stream that goes on from the same state."""
         self._need_external("fork")
-        other = Stream(self.model, nan=self._nan)
+        other = self.another()
         self.leave()
         other.go_back(self.snapshot())
         return other
@@ -198,6 +198,14 @@ class Stream(AsyncCalls):
         self.close()
 
     # What the runs over many streams need of each of theirs.
+
+    def another(self) -> Stream:
+        """A fresh stream of the same kind."""
+        return Stream(self.model, nan=self._nan)
+
+    def step_all(self, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
+        """`StreamingModel.step_streams` of streams of this kind."""
+        return self.model.step_streams(streams, inputs)
 
     def check_ready(self) -> None:
         """Raises StreamingError where `step` is not allowed now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from streaming.runtime.batcher import StreamBatcher
@@ -28,6 +29,19 @@ class BatchedStream(Stream):
     def finish(self) -> Arrays:
         """As `Stream.finish`, shared."""
         return self._batcher.finish(self).result()
+
+    def encode(self, x: Any) -> None:
+        """As `Stream.encode`, by the batcher's interpreter: threads of clients have none of their own."""
+        self._batcher.call(self, super().encode, x).result()
+
+    def another(self) -> Stream:
+        """A fresh stream that shares as well."""
+        return BatchedStream(self._batcher, nan=self._nan)
+
+    def step_all(self, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
+        """As `Stream.step_all`, shared with other clients' streams."""
+        steps = [self._batcher.step(stream, x) for stream, x in zip(streams, inputs, strict=True)]
+        return [step.result() for step in steps]
 
 
 class BatchedModel(StreamingModel):

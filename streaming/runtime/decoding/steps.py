@@ -59,8 +59,7 @@ def check_tokens(source: Stream | Decoder, start: int, end: int, max_steps: int)
 
 
 def _stream_step(stream: Stream) -> StepFunction:
-    model = stream.model
-    dtype = np.dtype(model.metadata.inputs[0].dtype)
+    dtype = np.dtype(stream.model.metadata.inputs[0].dtype)
 
     def step(states: Sequence[Any], tokens: np.ndarray) -> tuple[np.ndarray, Sequence[Any]]:
         inputs = list(tokens.astype(dtype)[:, None])
@@ -71,7 +70,7 @@ def _stream_step(stream: Stream) -> StepFunction:
         for state in states:
             own.append(state.fork() if id(state) in seen else state)
             seen.add(id(state))
-        return np.concatenate(model.step_streams(own, inputs)), own
+        return np.concatenate(stream.step_all(own, inputs)), own
 
     return step
 
