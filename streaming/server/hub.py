@@ -55,7 +55,8 @@ class Hub:
         self.connections: set[Connection] = set()
         self.is_stopping = False
         external = model.metadata.state == "external"
-        token = len(self.signer.sign({}, [model.create_stream().save()])) if external else 0
+        saved = (self._task.session() if self._task else model.create_stream()).save() if external else b""
+        token = len(self.signer.sign({}, [saved]))
         self.max_message = max(settings.max_message, 2 * token + _TOKEN_MARGIN)
         self.description = self._describe(name, external)
         self._warm_up()
