@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
+from streaming.runtime.carried import Carrier, SavedSession
 from streaming.runtime.codec import END, PAD, START, UNKNOWN
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Task, read_codec
@@ -82,11 +83,14 @@ class Translator(Searcher):
         return np.append(ids, np.int32(END)) if self.spec.source_end else ids
 
 
-class TranslatorSession:
+class TranslatorSession(SavedSession):
     """Sentences through a `Translator`; `options` are those of `Translator.translations`."""
 
+    carries = ("words", "unknown")
+
     def __init__(self, task: Translator, **options: Any):
-        self._task, self._options = task, options
+        super().__init__(task)
+        self._options = options
         self.words = self.unknown = 0
 
     def feed(self, piece: str) -> list[Text]:
@@ -134,14 +138,17 @@ class SimultaneousTranslator(Task):
         return " ".join(event.word for event in self.run([text]))
 
 
-class SimultaneousSession:
+class SimultaneousSession(SavedSession):
     """One sentence at a time, word by word: reads k pieces, then writes one for each that it reads."""
 
+    carries = ("words", "unknown", "_k", "_policy", "_read", "_written", "_open")
+
     def __init__(self, task: Any, policy: Any, wait_k: int | None):
+        super().__init__(task)
         self._k = task.spec.wait_k if wait_k is None else wait_k
         if self._k is None or self._k < 1:
             raise InputError(f"wait_k is {self._k}, expected 1 piece or more; the file may name it too")
-        self._task, self._policy = task, policy
+        self._policy = policy
         self.words = self.unknown = 0
         self._anew()
 
@@ -180,8 +187,10 @@ class SimultaneousSession:
         return TranslatedWord(word, self._read)
 
 
-class _Rereading:
+class _Rereading(Carrier):
     """Greedy writing with a model that must be given the whole source: with each piece it begins anew."""
+
+    carries = ("_source", "_target")
 
     def __init__(self, task: Translator):
         self._task = task
@@ -218,8 +227,10 @@ class _Rereading:
         return token
 
 
-class _Lockstep:
+class _Lockstep(Carrier):
     """Greedy writing with a model that takes a piece of the source and one of the target at each step."""
+
+    carries = ("_stream", "_last", "_steps")
 
     def __init__(self, task: SimultaneousTranslator):
         self._stream = task.model.create_stream()
