@@ -54,6 +54,7 @@ def diagnose_source(source: str, overrides: Sequence[str], out: Path) -> Report:
         problem = load_problem(config)
         model = build_model(config, problem.encoder)
     *_, (_, batch) = problem.batches("dev", _BATCH)
+    problem.training_model(model, _BATCH)  # the loss of a chain of labels needs its layer
     found = diagnose(model, batch, problem.loss(config.training))
     plot = out / f"{config.name}-gradients.png"
     with figure(plot, 2) as (left, right):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,9 +15,9 @@ from rnnzoo.registry import bundle_paths, find_config, list_models
 _LABELS = {
     "offline": "offline (Keras)",
     "float32": "streamed float32",
-    "float32_never_reset": "  never reset",
+    "float32_never_reset": "float32, never reset",
     "int8": "streamed int8",
-    "int8_never_reset": "  never reset",
+    "int8_never_reset": "int8, never reset",
 }
 _COUNTS = ("count",)
 # Ends of the names of figures that are shares.
@@ -26,16 +27,19 @@ _FILE = ("size_bytes", "delay", "max_abs_error")
 
 def print_evaluation(found: dict[str, Any]) -> None:
     """The figures that `evaluate_run` returns."""
-    metrics = [name for name in found["offline"] if name not in _COUNTS]
     count = int(found["offline"]["count"])
     print(f"{found['name']} on {found['dataset']}, split {found['split']}, {count:,} decisions")
+    # A column for each way to run it: there are at most five, and any number of figures.
+    kinds = {key: label for key, label in _LABELS.items() if key in found}
     table = Table()
     table.add_column("")
-    for name in (*metrics, "MB", "delay", "max error"):
-        table.add_column(name.replace("_", " "), justify="right")
-    for key, label in _LABELS.items():
-        if row := found.get(key):
-            table.add_row(label, *(figure(name, row[name]) for name in metrics), *_file_figures(row))
+    for label in kinds.values():
+        table.add_column(label, justify="right")
+    for name in found["offline"]:
+        if name not in _COUNTS:
+            table.add_row(name.replace("_", " "), *(figure(name, found[key][name]) for key in kinds))
+    for place, name in enumerate(("MB", "delay", "max error")):
+        table.add_row(name, *(_file_figures(found[key])[place] for key in kinds))
     Console(highlight=False).print(table)
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
@@ -86,6 +90,35 @@ def print_models(names: list[str], pattern: str) -> None:
     Console(highlight=False).print(table)
 
 
+def print_costs(path: Path) -> None:
+    """What each layer of a streaming file is, and what an invoke of each signature takes."""
+    from streaming.inspection import describe
+
+    if not path.is_file():
+        return
+    found = describe(path)
+    layers = Table(title="layers, as they stream", box=None, pad_edge=False, title_justify="left")
+    for title in ("layer", "kind", "a step's output", "rate", "delay", "states"):
+        layers.add_column(title)
+    for row in found["plan"]:
+        shape = " x ".join(map(str, row["shape"])) or "1"
+        layers.add_row(row["name"], row["kind"], shape, str(row["rate"]), str(row["delay"]), _states(row["states"]))
+    costs = Table(title="costs", box=None, pad_edge=False, title_justify="left")
+    for title in ("signature", "streams", "steps", "multiply-adds", "MB of weights", "operations"):
+        costs.add_column(title, justify="left" if title == "signature" else "right")
+    for name, row in found["signatures"].items():
+        size, count = f"{row['weight_bytes'] / 1e6:.2f}", str(sum(row["operations"].values()))
+        streams, steps = (str(row.get(key, "-")) for key in ("batch", "chunk"))
+        costs.add_row(name, streams, steps, f"{row['multiply_adds']:,}", size, count)
+    for table in (layers, costs):
+        Console(highlight=False).print(table)
+    print(f"state of a stream: {found['state_bytes']:,} bytes")
+
+
+def _states(states: dict[str, list[int]]) -> str:
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in states.items())
+
+
 def print_info(name: str) -> None:
     """The configuration of a model, and of a pretrained one its size and metrics."""
     import json
@@ -101,6 +134,7 @@ def print_info(name: str) -> None:
     size = (bundle / WEIGHTS_FILE).stat().st_size
     print(f"weights: {bundle / WEIGHTS_FILE} ({size / 1e6:.2f} MB)")
     print(f"parameters: {count_parameters(bundle):,}")
+    print_costs(bundle / "float32.tflite")
     if (bundle / METRICS_FILE).is_file():
         metrics = json.loads((bundle / METRICS_FILE).read_text(encoding="utf-8"))
         metrics.pop("history", None)
