@@ -31,6 +31,7 @@ def other(request):
     return run
 
 
+@pytest.mark.slow
 def test_noisy_cells_train_and_infer_exactly(other):
     assert " -> " in other(HERE / "layer_training.py")
 

@@ -224,6 +224,7 @@ def test_universal_dependencies_counts_as_published(treebank, labels, expected, 
     assert len(data.labels) == labels
 
 
+@pytest.mark.slow
 def test_clinc_counts_as_published(no_network, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path))
     chosen = config("clinc_oos", inputs=("words",))

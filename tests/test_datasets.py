@@ -105,8 +105,8 @@ def test_scenes_of_pictures_are_whole():
 @pytest.mark.parametrize(
     ("name", "kind", "count"),
     [
-        ("multi30k/de-en", "text-text", 32014 - 1000),
-        ("scan/simple", "text-text", 20910),
+        pytest.param("multi30k/de-en", "text-text", 32014 - 1000, marks=pytest.mark.slow),
+        pytest.param("scan/simple", "text-text", 20910, marks=pytest.mark.slow),
         pytest.param("goemotions", "text-labels", 54263, marks=pytest.mark.slow),
         ("uci_sentiment", "text-label", 3000),
         ("japanese_vowels", "rows-label", 640),

@@ -15,6 +15,7 @@ HEAVY = {"tensorflow", "keras"}
 THIRD_PARTIES = {
     "streaming.conversion.drawing": {"numpy", "matplotlib"},
     "streaming.cli.microphone": {"numpy", "sounddevice"},
+    "streaming.runtime.pictures": {"numpy", "PIL"},
     "streaming": {"numpy"},
     "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
     "streaming.server": {"numpy", "aiohttp", "prometheus_client"},

@@ -65,7 +65,7 @@ def run(stream: Any, x: np.ndarray, cuts: list[int]) -> list[np.ndarray]:
 
 
 @settings(
-    max_examples=7,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     database=None,

@@ -93,6 +93,7 @@ def test_outputs_of_different_delays_and_rates_have_one_drift(sequences: list[np
         assert error.max() <= 1.5 * report.drift.max_abs_error
 
 
+@pytest.mark.slow
 def test_chunks_are_calibrated_on_sequences_a_little_longer(
     model: Any, sequences: list[np.ndarray], convert: Any
 ) -> None:

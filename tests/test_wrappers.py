@@ -144,9 +144,15 @@ def test_the_cells_own_masks_stay_over_a_sequence(option):
     "make",
     [
         lambda: ResidualCell(ZoneoutCell(LSTMCell(8, dropout=0.2, recurrent_dropout=0.2), 0.1)),
-        lambda: HighwayCell(VariationalDropoutCell(WeightDropoutCell(GRUCell(8)), 0.2, 0.2)),
-        lambda: WeightDropoutCell(ZoneoutCell(keras.layers.GRUCell(8, recurrent_dropout=0.1))),
+        *(
+            pytest.param(make, marks=pytest.mark.slow)
+            for make in (
+                lambda: HighwayCell(VariationalDropoutCell(WeightDropoutCell(GRUCell(8)), 0.2, 0.2)),
+                lambda: WeightDropoutCell(ZoneoutCell(keras.layers.GRUCell(8, recurrent_dropout=0.1))),
+            )
+        ),
     ],
+    ids=["residual", "highway", "weights"],
 )
 def test_wrappers_of_wrappers_learn(make, x):
     model = keras.Sequential([keras.Input((None, 8)), keras.layers.RNN([make(), make()]), keras.layers.Dense(1)])

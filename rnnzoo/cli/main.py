@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rnnzoo.cli.parser import parse
-from rnnzoo.errors import RnnzooError
+from rnnzoo.errors import ConfigError, RnnzooError
 from rnnzoo.quiet import quiet_tensorflow
 from streaming.cli.entry import Program
 from streaming.errors import StreamingError
 
 _TRAIN = ("keras", "tensorflow", "tensorflow_datasets", "safetensors", "yaml", "rich")
-_PROGRAM = Program("rnnzoo", parse, (RnnzooError, StreamingError), _TRAIN)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    arguments = parse(argv)
+    for module in getattr(arguments, "modules", []):
+        _import(module)
+    return arguments
+
+
+def _import(name: str) -> None:
+    """Run a user's file, which registers what configurations name."""
+    path = Path(name)
+    if path.suffix != ".py" or not path.is_file():
+        raise ConfigError(f"--import {name}: expected a Python file, FILE.py, that registers a cell or a data set")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+
+
+_PROGRAM = Program("rnnzoo", _parse, (RnnzooError, StreamingError), _TRAIN)
 explain = _PROGRAM.explain
 
 

@@ -47,6 +47,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+    common.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=argparse.SUPPRESS,
+        metavar="FILE.py",
+        help="run it first: it registers a cell or a data set of your own",
+    )
     parser = _Parser("rnnzoo", description=rnnzoo.__doc__, parents=[common])
     parser.add_argument("--version", action="version", version=f"rnnzoo {rnnzoo.__version__}")
     found = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rnnzoo.models.classifier import build_classifier
     from rnnzoo.models.language_model import build_language_model
     from rnnzoo.models.one_to_one import build_one_to_one
+    from rnnzoo.models.recurrent import register_cell
     from rnnzoo.models.tagger import build_tagger
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "build_language_model",
     "build_one_to_one",
     "build_tagger",
+    "register_cell",
 ]
 __getattr__ = attributes(
     __name__,
@@ -30,5 +32,6 @@ __getattr__ = attributes(
         "build_language_model": "language_model",
         "build_one_to_one": "one_to_one",
         "build_tagger": "tagger",
+        "register_cell": "recurrent",
     },
 )

@@ -7,9 +7,13 @@ from typing import Literal, get_args
 
 from rnnzoo.errors import ConfigError
 
-Cell = Literal["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm"]
+# One of CELLS.
+Cell = str
 Head = Literal["softmax", "crf"]
 Architecture = Literal["luong", "bahdanau", "cho", "sutskever", "wait_k"]
+
+# What `model.cell` may say; `rnnzoo.models.register_cell` adds to it.
+CELLS = ["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm"]
 
 
 @dataclass(frozen=True)
@@ -319,5 +323,8 @@ class SignalModelConfig(RowModelConfig):
 
 
 def _check_cell(cell: str) -> None:
-    if cell not in get_args(Cell):
-        raise ConfigError(f"model.cell is one of {', '.join(get_args(Cell))}; received {cell!r}")
+    if cell not in CELLS:
+        raise ConfigError(
+            f"model.cell is one of {', '.join(CELLS)}; received {cell!r}. For a cell of your own give "
+            "the file that registers it: --import FILE.py"
+        )

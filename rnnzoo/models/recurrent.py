@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from rnnzoo.layers import GRU, LRU, LSTM, MLSTM, QRNN, SRU, MinGRU, MinLSTM, SimpleRNN
-from rnnzoo.models.config import Cell
+from rnnzoo.models.config import CELLS, Cell
 
 
 def _sru(units: int, **kwargs: Any) -> keras.layers.Layer:
@@ -32,6 +32,34 @@ _CELLS: dict[Cell, Callable[..., keras.layers.Layer]] = {
     "qrnn": QRNN,
     "mlstm": _mlstm,
 }
+# Names that files of users have registered: such a file may be imported again.
+_OWN: set[str] = set()
+
+
+def register_cell(name: str, make: Callable[[int], Any]) -> None:
+    """Let `model.cell` in a configuration say a cell of your own.
+
+    Args:
+        name: what it says.
+        make: takes the units U, gives a Keras RNN cell with outputs (B, U), which `keras.layers.RNN` runs. A cell that
+            is registered with `keras.saving.register_keras_serializable` can be saved.
+
+    Raises:
+        ValueError: the name is taken by another cell.
+    """
+
+    def layer(units: int, **kwargs: Any) -> keras.layers.Layer:
+        cell = make(units)
+        # Weights are saved by their names: one that Keras counts up would differ in the next process.
+        cell.name = name
+        return keras.layers.RNN(cell, **kwargs)
+
+    if name in CELLS and name not in _OWN:
+        raise ValueError(f"expected a name of its own for the cell; received {name!r}, which the zoo has")
+    if name not in CELLS:
+        CELLS.append(name)
+    _OWN.add(name)
+    _CELLS[name] = layer
 
 
 def recurrent_layer(

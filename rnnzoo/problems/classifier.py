@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,10 @@ class ClassifierProblem(LabelProblem):
     def fit_encoder(cls, train: Sequence[Example], config: Any) -> Any:
         inputs = [given for given, _ in train]
         labels = sorted({one for _, label in train for one in _listed(label)})
-        return RowEncoder.fit(inputs, config, labels) if config.input == "rows" else fit_words(inputs, labels, config)
+        if config.input == "rows":
+            return RowEncoder.fit(inputs, config, labels)
+        # The model reads words; what words are made of would travel along for nothing.
+        return fit_words(inputs, labels, dataclasses.replace(config, inputs=("words",)))
 
     @classmethod
     def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> Any:
