@@ -29,11 +29,12 @@ def _import(name: str) -> None:
     path = Path(name)
     if path.suffix != ".py" or not path.is_file():
         raise ConfigError(f"--import {name}: expected a Python file, FILE.py, that registers a cell or a data set")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A file called as a module that others import must not take its place.
+    spec = importlib.util.spec_from_file_location(f"imported_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
 
 
