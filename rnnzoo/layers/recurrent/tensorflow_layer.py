@@ -11,23 +11,23 @@ import tensorflow as tf
 
 from rnnzoo.layers.cells import LayerNormLSTMCell
 from rnnzoo.layers.recurrent.tensorflow_gru import GRUSteps, ResetBeforeSteps
-from rnnzoo.layers.recurrent.tensorflow_loop import Recurrence, run
+from rnnzoo.layers.recurrent.tensorflow_loop import Recurrence, Tensors, run
 from rnnzoo.layers.recurrent.tensorflow_normalized import LayerNormLSTMSteps, standardize
 from rnnzoo.layers.recurrent.tensorflow_steps import Activation, LSTMSteps, SimpleSteps, find_activation
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the loop runs a cell: the recurrence over what `read` (T B, D) -> (T B, n U) makes of all inputs at once."""
+    """How the loop runs a cell: the recurrence over what `read` (T B, D) -> (T B, U)s makes of all inputs at once."""
 
     recurrence: Recurrence
     weights: list[tf.Tensor]
-    read: Callable[[tf.Tensor], tf.Tensor]
+    read: Callable[[tf.Tensor], Tensors]
 
-    def project(self, x: tf.Tensor) -> tf.Tensor:
-        """z (T, B, n U) of the inputs (T, B, D)."""
-        z = self.read(tf.reshape(x, (-1, x.shape[-1])))
-        return tf.reshape(z, (-1, x.shape[1] or tf.shape(x)[1], z.shape[-1]))
+    def project(self, x: tf.Tensor) -> Tensors:
+        """Each z (T, B, U) of the inputs (T, B, D)."""
+        batch = x.shape[1] or tf.shape(x)[1]
+        return tuple(tf.reshape(z, (-1, batch, z.shape[-1])) for z in self.read(tf.reshape(x, (-1, x.shape[-1]))))
 
 
 def find_plan(cell: Any) -> Plan | None:
@@ -41,17 +41,17 @@ def find_plan(cell: Any) -> Plan | None:
 
 
 def _plan_simple(cell: Any, activation: Activation) -> Plan:
-    return Plan(SimpleSteps(activation), [_weight(cell.recurrent_kernel)], _affine(cell, cell.bias))
+    return Plan(SimpleSteps(activation), _gates(cell.recurrent_kernel, 1), _affine(cell, cell.bias, 1))
 
 
 def _plan_lstm(cell: Any, activation: Activation, gate: Activation) -> Plan:
-    return Plan(LSTMSteps(activation, gate), [_weight(cell.recurrent_kernel)], _affine(cell, cell.bias))
+    return Plan(LSTMSteps(activation, gate), _gates(cell.recurrent_kernel, 4), _affine(cell, cell.bias, 4))
 
 
 def _plan_gru(cell: Any, activation: Activation, gate: Activation) -> Plan:
-    weights = [_weight(cell.recurrent_kernel)]
+    weights = _gates(cell.recurrent_kernel, 3)
     if not cell.reset_after:
-        return Plan(ResetBeforeSteps(activation, gate), weights, _affine(cell, cell.bias))
+        return Plan(ResetBeforeSteps(activation, gate), weights, _affine(cell, cell.bias, 3))
     bias = None
     if cell.bias is not None:
         # The biases of the gates add up; only the candidate's second one stays inside of the reset.
@@ -59,29 +59,36 @@ def _plan_gru(cell: Any, activation: Activation, gate: Activation) -> Plan:
         gates, candidate = tf.split(second, [2 * cell.units, cell.units])
         bias = first + tf.pad(gates, [[0, cell.units]])
         weights.append(candidate)
-    return Plan(GRUSteps(activation, gate), weights, _affine(cell, bias))
+    return Plan(GRUSteps(activation, gate), weights, _affine(cell, bias, 3))
 
 
 def _plan_normalized(cell: Any, activation: Activation, gate: Activation) -> Plan:
     names = ("recurrent_kernel", "recurrent_gain", "state_gain", "state_offset")
     gain, bias = _weight(cell.kernel_gain), cell.bias
 
-    def read(x: tf.Tensor) -> tf.Tensor:
+    def read(x: tf.Tensor) -> Tensors:
         product = tf.matmul(x, _weight(cell.kernel))
         z = tf.cast(standardize(product, cell.epsilon)[0], product.dtype) * gain
-        return z if bias is None else tf.nn.bias_add(z, _weight(bias))
+        return (z if bias is None else tf.nn.bias_add(z, _weight(bias)),)
 
     recurrence = LayerNormLSTMSteps(activation, gate, cell.epsilon)
     return Plan(recurrence, [_weight(getattr(cell, name)) for name in names], read)
 
 
-def _affine(cell: Any, bias: Any) -> Callable[[tf.Tensor], tf.Tensor]:
-    def read(x: tf.Tensor) -> tf.Tensor:
-        z = tf.matmul(x, _weight(cell.kernel))
+def _affine(cell: Any, bias: Any, count: int) -> Callable[[tf.Tensor], Tensors]:
+    def read(x: tf.Tensor) -> Tensors:
+        z = [tf.matmul(x, kernel) for kernel in _gates(cell.kernel, count)]
+        if bias is None:
+            return tuple(z)
         # The gradient of this operation sums over rows several times faster than that of a broadcast sum.
-        return z if bias is None else tf.nn.bias_add(z, _weight(bias))
+        return tuple(map(tf.nn.bias_add, z, _gates(bias, count)))
 
     return read
+
+
+def _gates(variable: Any, count: int) -> list[tf.Tensor]:
+    """The parts (..., U) of the gates."""
+    return list(tf.split(_weight(variable), count, axis=-1))
 
 
 def _weight(variable: Any) -> tf.Tensor:

@@ -15,14 +15,12 @@ BLOCK = 5  # Steps in one iteration of the loop: the loop's own cost is paid onc
 class Recurrence(Protocol):
     """One step forward, one step back, and the gradients of the weights for all steps at once.
 
-    z (B, n U) is the projection of the input, which the caller computes for all steps before the loop; the first
+    z is the projection of the input, which the caller computes for all steps before the loop, an array (B, U) for each
+    gate: gates by themselves need no splitting and joining, and their products run on several cores at once. The first
     state is the output. `saved` is what the step back needs of the step forward beside the states.
     """
 
-    def prepare(self, weights: Tensors) -> Tensors:
-        """Weights in the form that the steps forward want, computed once before the loop."""
-
-    def forward(self, z: tf.Tensor, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+    def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         """New states and `saved`."""
 
     def prepare_backward(self, weights: Tensors) -> Tensors:
@@ -30,31 +28,31 @@ class Recurrence(Protocol):
 
     def backward(
         self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, tf.Tensor, Tensors]:
-        """Gradients of the states before the step, of z, and further terms that the weights' gradients need."""
+    ) -> tuple[Tensors, Tensors]:
+        """Gradients of the states before the step, and the terms that `collect` makes the other gradients of."""
 
-    def weight_gradients(
-        self, z: tf.Tensor, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
-    ) -> Tensors:
-        """Gradients of the weights, from the gradients of z (T, B, n U), `terms` and the outputs before each step.
+    def collect(
+        self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
+    ) -> tuple[Tensors, Tensors]:
+        """Gradients of z (T, B, U) and of the weights, from the terms of all steps and the outputs before each step.
 
         saved(i) is what the steps forward saved at place i, (T, B, ...).
         """
 
 
 def run(
-    recurrence: Recurrence, z: tf.Tensor, states: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], mask: Any
+    recurrence: Recurrence, z: Tensors, states: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], mask: Any
 ) -> tuple[tf.Tensor, Tensors]:
     """The outputs (T, B, U) and the last states; where the mask (T, B) is False a step holds all states.
 
-    Differentiable once with respect to z (T, B, n U), the states (B, U) and the weights.
+    Differentiable once with respect to each z (T, B, U), the states (B, U) and the weights.
 
     Raises:
         NotImplementedError: a second derivative is asked for.
     """
     if tf.executing_eagerly():
         # Eager loops run in Python; a function runs them in the graph's executor.
-        widths = tuple(int(array.shape[-1]) for array in (z, *states))
+        widths = tuple(int(array.shape[-1]) for array in (*z, *states))
         return _run_function(recurrence, widths)(z, tuple(states), tuple(weights), mask)
     return _run(recurrence, z, tuple(states), tuple(weights), mask)
 
@@ -74,14 +72,14 @@ def _run_function(recurrence: Recurrence, widths: tuple[int, ...]) -> Callable[.
 
 
 def _run(
-    recurrence: Recurrence, z: tf.Tensor, states: Tensors, weights: Tensors, mask: tf.Tensor | None
+    recurrence: Recurrence, z: Tensors, states: Tensors, weights: Tensors, mask: tf.Tensor | None
 ) -> tuple[tf.Tensor, Tensors]:
-    count = len(states)
+    first, second = len(z), len(z) + len(states)
 
     @tf.custom_gradient
-    def core(z: tf.Tensor, *rest: tf.Tensor) -> Any:
-        states, weights = rest[:count], rest[count:]
-        steps = z.shape[0] or tf.shape(z)[0]
+    def core(*operands: tf.Tensor) -> Any:
+        z, states, weights = operands[:first], operands[first:second], operands[second:]
+        steps = z[0].shape[0] or tf.shape(z[0])[0]
         last, histories, saved = _forward(recurrence, steps, z, states, weights, mask)
         outputs = histories[0].stack()
 
@@ -93,23 +91,22 @@ def _run(
 
         return (outputs[1:], *last), gradient
 
-    outputs, *last = core(z, *states, *weights)
+    outputs, *last = core(*z, *states, *weights)
     return outputs, tuple(last)
 
 
 def _forward(
-    recurrence: Recurrence, steps: Any, z: tf.Tensor, states: Tensors, weights: Tensors, mask: tf.Tensor | None
+    recurrence: Recurrence, steps: Any, z: Tensors, states: Tensors, weights: Tensors, mask: tf.Tensor | None
 ) -> tuple[Tensors, tuple[tf.TensorArray, ...], tuple[tf.TensorArray, ...]]:
     """The last states, the states before each step and after the last (T + 1), what each step saves (T)."""
-    prepared = recurrence.prepare(weights)
     # Only the number and the shapes of what a step saves are used; the graph drops the rest.
-    example = recurrence.forward(z[0], states, prepared)[1]
+    example = recurrence.forward(tuple(item[0] for item in z), states, weights)[1]
     histories = tuple(_array(state, steps + 1).write(0, state) for state in states)
     saved = tuple(_array(item, steps) for item in example)
 
     def step(t: Any, carry: Any) -> Any:
         before, histories, saved = carry
-        after, items = recurrence.forward(z[t], before, prepared)
+        after, items = recurrence.forward(tuple(item[t] for item in z), before, weights)
         if mask is not None:
             keep = mask[t][:, None]
             after = tuple(tf.where(keep, new, old) for new, old in zip(after, before, strict=True))
@@ -134,29 +131,27 @@ def _backward(
     d_outputs, *d_states = upstream
     prepared = recurrence.prepare_backward(weights)
 
-    def back(t: Any, d_after: Tensors) -> tuple[Tensors, tf.Tensor, Tensors]:
+    def back(t: Any, d_after: Tensors) -> tuple[Tensors, Tensors]:
         d_after = (d_after[0] + d_outputs[t], *d_after[1:])
         items, before = (tuple(a.read(t) for a in arrays) for arrays in (saved, histories))
         if mask is None:
             return recurrence.backward(d_after, items, before, prepared)
         keep = mask[t][:, None]
         moved = tuple(tf.where(keep, d, tf.zeros_like(d)) for d in d_after)
-        d_before, d_z, terms = recurrence.backward(moved, items, before, prepared)
-        d_before = tuple(d + tf.where(keep, tf.zeros_like(h), h) for d, h in zip(d_before, d_after, strict=True))
-        return d_before, d_z, terms
+        d_before, terms = recurrence.backward(moved, items, before, prepared)
+        return tuple(d + tf.where(keep, tf.zeros_like(h), h) for d, h in zip(d_before, d_after, strict=True)), terms
 
     def step(t: Any, carry: Any) -> Any:
         d_states, *arrays = carry
-        d_states, *found = back(t, d_states)
-        found = tf.nest.flatten(found)
+        d_states, found = back(t, d_states)
         return d_states, *(a.write(t, item) for a, item in zip(arrays, found, strict=True))
 
-    example = tf.nest.flatten(back(steps - 1, tuple(d_states))[1:])
+    example = back(steps - 1, tuple(d_states))[1]
     carry = (tuple(d_states), *(_array(item, steps) for item in example))
     d_states, *arrays = _repeat(step, carry, steps, reverse=True)
-    d_z, *terms = (a.stack() for a in arrays)
-    d_weights = recurrence.weight_gradients(d_z, tuple(terms), lambda i: saved[i].stack(), outputs[:-1], weights)
-    return d_z, *d_states, *d_weights
+    terms = tuple(a.stack() for a in arrays)
+    d_z, d_weights = recurrence.collect(terms, lambda i: saved[i].stack(), outputs[:-1], weights)
+    return *d_z, *d_states, *d_weights
 
 
 def _array(item: tf.Tensor, size: Any) -> tf.TensorArray:

@@ -31,7 +31,7 @@ def standardize_gradient(d: tf.Tensor, standard: tf.Tensor, scale: tf.Tensor) ->
 class LayerNormLSTMSteps(LSTMSteps):
     """i, f, g, o = split(z + LN(h R; a)); c' = gate(f) c + gate(i) act(g); h' = gate(o) act(LN(c'; s) + b).
 
-    Weights: R (U, 4 U), a (4 U), s (U), b (U).
+    The normalization is over all gates, so z (B, 4 U) is one array. Weights: R (U, 4 U), a (4 U), s (U), b (U).
     """
 
     epsilon: float
@@ -39,35 +39,35 @@ class LayerNormLSTMSteps(LSTMSteps):
     def prepare_backward(self, weights: Tensors) -> Tensors:
         return tf.transpose(weights[0]), *weights[1:3]
 
-    def forward(self, z: tf.Tensor, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+    def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         kernel, gain, state_gain, state_offset = weights
         read, read_scale = standardize(tf.matmul(states[0], kernel), self.epsilon)
-        i, f, g, o = self.activate(z + tf.cast(read, z.dtype) * gain)
+        i, f, g, o = self.activate(tf.split(z[0] + tf.cast(read, gain.dtype) * gain, 4, axis=1))
         c = f * states[1] + i * g
         shown, shown_scale = standardize(c, self.epsilon)
-        y = self.activation.value(tf.cast(shown, z.dtype) * state_gain + state_offset)
+        y = self.activation.value(tf.cast(shown, gain.dtype) * state_gain + state_offset)
         return (o * y, c), (i, f, g, o, y, read, read_scale, shown, shown_scale)
 
     def backward(
         self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, tf.Tensor, Tensors]:
+    ) -> tuple[Tensors, Tensors]:
         d_h, d_c = gradients
         i, f, g, o, y, read, read_scale, shown, shown_scale = saved
         transposed, gain, state_gain = weights
         d_normal = self.activation.gradient(y, d_h * o)
         d_c += standardize_gradient(d_normal * state_gain, shown, shown_scale)
-        d_z = self.gates_gradient(d_c, self.gate.gradient(o, d_h * y), (i, f, g), before[1])
+        d_z = tf.concat(self.gates_gradients(d_c, self.gate.gradient(o, d_h * y), (i, f, g), before[1]), axis=1)
         d_read = standardize_gradient(d_z * gain, read, read_scale)
-        return (tf.matmul(d_read, transposed), d_c * f), d_z, (d_read, d_normal)
+        return (tf.matmul(d_read, transposed), d_c * f), (d_z, d_read, d_normal)
 
-    def weight_gradients(
-        self, z: tf.Tensor, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
-    ) -> Tensors:
-        d_read, d_normal = map(flat, terms)
-        read, shown = (tf.cast(flat(saved(place)), z.dtype) for place in (5, 7))
-        return (
+    def collect(
+        self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
+    ) -> tuple[Tensors, Tensors]:
+        d_z, d_read, d_normal = map(flat, terms)
+        read, shown = (tf.cast(flat(saved(place)), d_z.dtype) for place in (5, 7))
+        return terms[:1], (
             tf.matmul(flat(before), d_read, transpose_a=True),
-            tf.reduce_sum(flat(z) * read, axis=0),
+            tf.reduce_sum(d_z * read, axis=0),
             tf.reduce_sum(d_normal * shown, axis=0),
             tf.reduce_sum(d_normal, axis=0),
         )

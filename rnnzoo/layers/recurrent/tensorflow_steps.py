@@ -5,7 +5,7 @@ d_x is the gradient of the loss with respect to x throughout.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -40,75 +40,77 @@ def flat(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, (-1, x.shape[-1]))
 
 
+def product_gradients(before: tf.Tensor, gradients: Tensors) -> Tensors:
+    """Gradients of weights (U, U), from those (T, B, U) of their products with `before` (T, B, U)."""
+    return tuple(tf.matmul(flat(before), flat(d), transpose_a=True) for d in gradients)
+
+
 @dataclass(frozen=True)
 class SimpleSteps:
     """h' = act(z + h R)."""
 
     activation: Activation
 
-    def prepare(self, weights: Tensors) -> Tensors:
-        return weights
-
     def prepare_backward(self, weights: Tensors) -> Tensors:
-        return (tf.transpose(weights[0]),)
+        return tuple(map(tf.transpose, weights))
 
-    def forward(self, z: tf.Tensor, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
-        h = self.activation.value(z + tf.matmul(states[0], weights[0]))
+    def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        h = self.activation.value(z[0] + tf.matmul(states[0], weights[0]))
         return (h,), (h,)
 
     def backward(
         self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, tf.Tensor, Tensors]:
+    ) -> tuple[Tensors, Tensors]:
         d_z = self.activation.gradient(saved[0], gradients[0])
-        return (tf.matmul(d_z, weights[0]),), d_z, ()
+        return (tf.matmul(d_z, weights[0]),), (d_z,)
 
-    def weight_gradients(
-        self, z: tf.Tensor, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
-    ) -> Tensors:
-        return (tf.matmul(flat(before), flat(z), transpose_a=True),)
+    def collect(
+        self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
+    ) -> tuple[Tensors, Tensors]:
+        return terms, product_gradients(before, terms)
 
 
 @dataclass(frozen=True)
 class LSTMSteps:
-    """i, f, o = gate(z + h R), g = act(z + h R); c' = f c + i g; h' = o act(c')."""
+    """i, f, o = gate(z + h R), g = act(z + h R); c' = f c + i g; h' = o act(c').
+
+    Weights: R (U, U) of i, f, g, o.
+    """
 
     activation: Activation
     gate: Activation
 
-    def prepare(self, weights: Tensors) -> Tensors:
-        return weights
-
     def prepare_backward(self, weights: Tensors) -> Tensors:
-        return (tf.transpose(weights[0]),)
+        return tuple(map(tf.transpose, weights))
 
-    def activate(self, z: tf.Tensor) -> Tensors:
-        """i, f, g, o of their sums (B, 4 U)."""
-        i, f, g, o = tf.split(z, 4, axis=1)
+    def activate(self, sums: Sequence[tf.Tensor]) -> Tensors:
+        """i, f, g, o of their sums (B, U)."""
+        i, f, g, o = sums
         return self.gate.value(i), self.gate.value(f), self.activation.value(g), self.gate.value(o)
 
-    def gates_gradient(self, d_c: tf.Tensor, d_o: tf.Tensor, saved: Tensors, c: tf.Tensor) -> tf.Tensor:
-        """The gradient of z, from those of c' and of o's part of z; c is the state before the step."""
+    def gates_gradients(self, d_c: tf.Tensor, d_o: tf.Tensor, saved: Tensors, c: tf.Tensor) -> Tensors:
+        """The gradients of z, from those of c' and of o's part of z; c is the state before the step."""
         i, f, g = saved
         d_i, d_f = self.gate.gradient(i, d_c * g), self.gate.gradient(f, d_c * c)
-        return tf.concat([d_i, d_f, self.activation.gradient(g, d_c * i), d_o], axis=1)
+        return d_i, d_f, self.activation.gradient(g, d_c * i), d_o
 
-    def forward(self, z: tf.Tensor, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+    def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         h, c = states
-        i, f, g, o = self.activate(z + tf.matmul(h, weights[0]))
+        i, f, g, o = self.activate([item + tf.matmul(h, weight) for item, weight in zip(z, weights, strict=True)])
         c = f * c + i * g
         squashed = self.activation.value(c)
         return (o * squashed, c), (i, f, g, o, squashed)
 
     def backward(
         self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, tf.Tensor, Tensors]:
+    ) -> tuple[Tensors, Tensors]:
         d_h, d_c = gradients
         i, f, g, o, squashed = saved
         d_c += self.activation.gradient(squashed, d_h * o)
-        d_z = self.gates_gradient(d_c, self.gate.gradient(o, d_h * squashed), (i, f, g), before[1])
-        return (tf.matmul(d_z, weights[0]), d_c * f), d_z, ()
+        d_z = self.gates_gradients(d_c, self.gate.gradient(o, d_h * squashed), (i, f, g), before[1])
+        return (tf.add_n(list(map(tf.matmul, d_z, weights))), d_c * f), d_z
 
-    def weight_gradients(
-        self, z: tf.Tensor, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
-    ) -> Tensors:
-        return (tf.matmul(flat(before), flat(z), transpose_a=True),)
+    def collect(
+        self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
+    ) -> tuple[Tensors, Tensors]:
+        return terms, product_gradients(before, terms)
