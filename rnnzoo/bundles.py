@@ -17,7 +17,7 @@ from rnnzoo.errors import ConfigError
 from rnnzoo.hub.manifest import Manifest, describe_bundle, dump_manifest, hash_file, parse_manifest
 from rnnzoo.provenance import commit, train_command
 from rnnzoo.reference import REFERENCE_FILE, make_reference
-from rnnzoo.registry import BUNDLE_FORMAT, CONFIG_FILE, MANIFEST, bundle_paths, root
+from rnnzoo.registry import BUNDLE_FORMAT, CONFIG_FILE, KINDS, MANIFEST, bundle_paths, root
 from rnnzoo.runs import METRICS_FILE, WEIGHTS_FILE, Run, load_run, publish, read_files, weights_dtype, write_json
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 CARD_FILE = "card.md"
 LICENCE = "Apache-2.0"
-# Name of a ready file -> `quantize` of the conversion.
-READY = {"float32": None, "int8": "dynamic"}
 # What continuous integration measures anew: the first examples of the development split.
 CHECK_SPLIT, CHECK_EXAMPLES = "dev", 200
 
@@ -103,12 +101,12 @@ def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, ma
 
 def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
     """The ready files by kind, and why there are none."""
-    from rnnzoo.export import export_run
+    from rnnzoo.export import export_kind
 
-    files = {kind: part / f"{kind}.tflite" for kind in READY}
+    files = {kind: part / f"{kind}.tflite" for kind in KINDS}
     try:
-        for kind, quantize in READY.items():
-            export_run(run, files[kind], quantize)
+        for kind, path in files.items():
+            export_kind(run, path, kind)
     except streaming.NotStreamableError as error:
         return {}, str(error)
     exact: StreamingModel = streaming.load(files["float32"])
@@ -140,7 +138,7 @@ def read_figures(path: Path) -> dict[str, Any]:
 
 def ready_files(bundle: Path) -> dict[str, Path]:
     """The ready files of a bundle by kind; empty for a model that cannot be streamed."""
-    return {kind: path for kind in READY if (path := bundle / f"{kind}.tflite").is_file()}
+    return {kind: path for kind in KINDS if (path := bundle / f"{kind}.tflite").is_file()}
 
 
 def build_manifest() -> Manifest:

@@ -15,12 +15,11 @@ import streaming
 from rnnzoo.errors import ConfigError, RnnzooError
 from rnnzoo.hub.manifest import hash_file
 from rnnzoo.reference import REFERENCE_FILE, prove
+from rnnzoo.registry import KINDS
 from rnnzoo.runs import WEIGHTS_FILE, read_files, read_metrics
 from streaming.errors import ArtifactError
 from streaming.runtime.model import StreamingModel
 
-# Name of the file -> `quantize` of the conversion.
-KINDS = {"float32": None, "int8": "dynamic"}
 # Of the largest value: what streams on another processor or runtime may differ by.
 TOLERANCE = 1e-4
 _MAKERS = ("tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -63,7 +62,7 @@ def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
         ConfigError: the cache cannot be written, or the bundle is none.
         DataError: the bundle is damaged.
     """
-    from rnnzoo.export import export_run
+    from rnnzoo.export import export_kind
     from rnnzoo.runs import load_run
 
     try:
@@ -75,8 +74,8 @@ def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
         ) from error
     try:
         run = load_run(bundle)
-        for kind, quantize in KINDS.items():
-            export_run(run, part / f"{kind}.tflite", quantize)
+        for kind in KINDS:
+            export_kind(run, part / f"{kind}.tflite", kind)
         shutil.rmtree(folder, ignore_errors=True)
         # Another process that was quicker has put the same files there.
         with contextlib.suppress(OSError):

@@ -15,12 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rnnzoo.converted import KINDS, cache_folder, convert_bundle, load_cached, load_ready
+from rnnzoo.converted import cache_folder, convert_bundle, load_cached, load_ready
 from rnnzoo.errors import ConfigError
 from rnnzoo.live import show_sentence
 from rnnzoo.quiet import held_stderr
 from rnnzoo.reference import REFERENCE_FILE, prove
-from rnnzoo.registry import find_bundle
+from rnnzoo.registry import KINDS, find_bundle
 from streaming.errors import InputError
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks import Tagger, task_for

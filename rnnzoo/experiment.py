@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 import streaming
 from rnnzoo.building import build_model
 from rnnzoo.config import ExperimentConfig, dump_config
-from rnnzoo.export import export_run
+from rnnzoo.export import export_kind
 from rnnzoo.provenance import commit, train_command
 from rnnzoo.quiet import held_stderr
+from rnnzoo.registry import KINDS
 from rnnzoo.runs import Run, check_free, save_run
 
 if TYPE_CHECKING:
     from rnnzoo.problems.base import Problem
 
-# Name in the figures -> `quantize` of the conversion.
-STREAMED = {"float32": None, "int8": "dynamic"}
 # Ends the names of the figures of one stream over a whole split.
 NEVER_RESET = "_never_reset"
 # What a training logs, and a run keeps.
@@ -134,10 +133,10 @@ def evaluate_run(
     }
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for name in STREAMED if files is None else files:
+            for name in KINDS if files is None else files:
                 path = Path(folder) / "model.tflite" if files is None else files[name]
                 if files is None:
-                    export_run(run, path, STREAMED[name])
+                    export_kind(run, path, name)
                 found |= _evaluate_streamed(problem, split, path, name)
     except streaming.NotStreamableError as error:
         found["not_streamable"] = str(error)

@@ -13,21 +13,36 @@ import rnnzoo
 import streaming
 from rnnzoo.quiet import held_stderr
 from rnnzoo.registry import problem_class
+from rnnzoo.runs import weights_dtype
 
 if TYPE_CHECKING:
     from rnnzoo.runs import Run
     from streaming.conversion.convert import Report
 
 _CALIBRATION_SEQUENCES = 100
+_EXACT = 1e-5
 
 
-def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Report:
+def export_kind(run: Run, path: Path, kind: str) -> Report:
+    """Convert a run to one of `rnnzoo.registry.KINDS`; raises as `export_run` does.
+
+    Weights that the run stores in float16 stay so in the file of float32, which computes with the same numbers.
+    """
+    if kind == "int8":
+        return export_run(run, path, "dynamic")
+    if weights_dtype(run.path) == "float16":
+        return export_run(run, path, "float16", tolerance=_EXACT)
+    return export_run(run, path)
+
+
+def export_run(run: Run, path: str | Path, quantize: str | None = None, *, tolerance: float | None = None) -> Report:
     """Convert a run, with its task and its encoder's files inside, so that the file alone is enough.
 
     Args:
         run: what `load_run` returned.
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
+        tolerance: as `streaming.convert` takes it.
 
     Raises:
         DataError: the data for the calibration cannot be found.
@@ -39,7 +54,13 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Repor
     options = problem_class(run.config.topology).conversion(run.config.data)
     with held_stderr():
         return streaming.convert(
-            run.model, path, quantize=quantize, calibration=calibration, metadata=metadata, **options
+            run.model,
+            path,
+            quantize=quantize,
+            calibration=calibration,
+            tolerance=tolerance,
+            metadata=metadata,
+            **options,
         )
 
 
