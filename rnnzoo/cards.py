@@ -121,7 +121,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         own=licence,
         count=int(test["offline"]["count"]),
         table=_table(test),
-        files=_files(test, metrics["dtype"]),
+        files=_files(test),
         dev=", ".join(f"{_words(key)} {figure(key, value)}" for key, value in measures(metrics["dev"]).items()),
         parameters=metrics["parameters"],
         dtype=metrics["dtype"],
@@ -150,13 +150,13 @@ def _table(test: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _files(test: Mapping[str, Any], dtype: str) -> str:
+def _files(test: Mapping[str, Any]) -> str:
     if "not_streamable" in test:
         return f"There is no streaming file: {test['not_streamable']}."
     exact, small = test["float32"], test["int8"]
     delay = f"{exact['delay']} step{'' if exact['delay'] == 1 else 's'}"
     return (
-        f"`float32.tflite` ({exact['size_bytes'] / 1e6:.2f} MB, {dtype} weights) differs from the Keras model by at most "
+        f"`float32.tflite` ({exact['size_bytes'] / 1e6:.2f} MB) differs from the Keras model by at most "
         f"{exact['max_abs_error']:.1g}, `int8.tflite` ({small['size_bytes'] / 1e6:.2f} MB, int8 weights) by "
         f"{small['max_abs_error']:.1g}; an output comes {delay} after its input."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -31,7 +32,9 @@ def export_kind(run: Run, path: Path, kind: str) -> Report:
     if kind == "int8":
         return export_run(run, path, "dynamic")
     if weights_dtype(run.path) == "float16":
-        return export_run(run, path, "float16", tolerance=_EXACT)
+        # Not so where the graph has finer constants of its own, such as the filters of sounds.
+        with contextlib.suppress(streaming.ParityError):
+            return export_run(run, path, "float16", tolerance=_EXACT)
     return export_run(run, path)
 
 
