@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 BACKGROUND = "_background_"
 # A keyword is known from this share of it on, and still said for some seconds after it.
 _KNOWN, _AFTER = 0.5, 0.2
+# Windows after which the streams of a training begin anew; this share of them without any silence first.
+_FRESH = 8
+_ABRUPT = 0.5
 # Silence after a recording before the decision on it, in seconds; and what a decision is smoothed over.
 _TAIL, _SMOOTHING = 0.3, 0.1
 
@@ -72,7 +75,7 @@ class KeywordSpotterProblem(LabelProblem):
     def callbacks(self) -> list[keras.callbacks.Callback]:
         from rnnzoo.training.callbacks import FreshStates
 
-        return [FreshStates()]
+        return [FreshStates(_FRESH)]
 
     def steps(self, split: str, batch_size: int) -> int:
         """Windows of one pass: each recording comes about once, with a pause of mean length before it."""
@@ -81,19 +84,20 @@ class KeywordSpotterProblem(LabelProblem):
             sum(len(samples) for samples, _ in clips) / self.config.sample_rate + len(clips) * self.config.pause / 2
         )
         frames = seconds * self.config.sample_rate / self.config.frame_step
-        return max(1, int(frames / (batch_size * self.config.window)))
+        return max(1, int(frames / (batch_size * self.config.window * _FRESH))) * _FRESH
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[np.ndarray, Batch]]:
         """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
-        steps, window = self.steps(split, batch_size), self.config.window
+        window = self.config.window
         rng = np.random.default_rng(self.seed) if rng is None else rng
-        rows = [self._stream(split, steps * window, rng) for _ in range(batch_size)]
-        features, targets, weights = (np.stack(part) for part in zip(*rows, strict=True))
-        for i in range(skip, steps):
-            at = slice(i * window, (i + 1) * window)
-            yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
+        for begin in range(0, self.steps(split, batch_size), _FRESH):
+            rows = [self._stream(split, _FRESH * window, rng) for _ in range(batch_size)]
+            features, targets, weights = (np.stack(part) for part in zip(*rows, strict=True))
+            for i in range(max(0, skip - begin), _FRESH):
+                at = slice(i * window, (i + 1) * window)
+                yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
 
     def _stream(self, split: str, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features (T, M), targets (T,) and weights (T,) of a stream of T frames."""
@@ -104,6 +108,9 @@ class KeywordSpotterProblem(LabelProblem):
         count = int(np.ceil(samples * (1 + config.speed) / np.mean([len(clip) for clip in clips]) * 1.2)) + 1
         order = np.concatenate([rng.permutation(len(clips)) for _ in range(-(-count // len(clips)))])[:count]
         signal, segments = compose(clips, order, config, rng)
+        if rng.random() < _ABRUPT:
+            lead = segments[0].begin
+            signal, segments = signal[lead:], [s._replace(begin=s.begin - lead, end=s.end - lead) for s in segments]
         signal = np.pad(signal, (0, max(0, samples - len(signal))))[:samples]
         targets, weights = self._aligned([(s, self.number(examples[s.number][1])) for s in segments], frames)
         return self.encoder.encode(signal)["features"][:frames], targets, weights
