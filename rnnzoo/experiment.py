@@ -18,6 +18,7 @@ from rnnzoo.provenance import commit, train_command
 from rnnzoo.quiet import held_stderr
 from rnnzoo.registry import KINDS
 from rnnzoo.runs import Run, check_free, save_run
+from rnnzoo.transfer import start_from
 
 if TYPE_CHECKING:
     from rnnzoo.problems.base import Problem
@@ -29,7 +30,13 @@ CSV_FILE, BOARD_FOLDER = "history.csv", "tensorboard"
 
 
 def run_experiment(
-    config: ExperimentConfig, out: Path, *, dtype: str = "float32", overwrite: bool = False, strategy: str | None = None
+    config: ExperimentConfig,
+    out: Path,
+    *,
+    dtype: str = "float32",
+    overwrite: bool = False,
+    strategy: str | None = None,
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Train, measure on `dev`, save.
 
@@ -39,6 +46,7 @@ def run_experiment(
         dtype: of the stored weights.
         overwrite: replace a run that is there, and start anew.
         strategy: `mirrored` or `multiworker`, as `rnnzoo.training.parallel` takes it; None: one device.
+        start: folder of a run whose weights are the start, wherever both models have them; None: fresh weights.
 
     Returns:
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
@@ -55,7 +63,7 @@ def run_experiment(
     checkpoints = out.with_name(f"{out.name}.checkpoints")
     if overwrite:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    trained, history, chief = _train(config, problem, checkpoints, strategy)
+    trained, history, chief = _train(config, problem, checkpoints, strategy, start)
     # What is measured is what is stored: on one device, in float32.
     model = build_model(config, problem.encoder)
     model.set_weights(trained.get_weights())
@@ -63,7 +71,7 @@ def run_experiment(
     metrics = {
         "dev": problem.evaluate(model, "dev"),
         "parameters": model.count_params(),
-        "made": {"command": train_command(config, dtype), "commit": commit()},
+        "made": {"command": train_command(config, dtype, start), "commit": commit()},
         "history": history,
     }
     if chief:
@@ -76,7 +84,7 @@ def run_experiment(
 
 
 def _train(
-    config: ExperimentConfig, problem: Problem, folder: Path, strategy: str | None
+    config: ExperimentConfig, problem: Problem, folder: Path, strategy: str | None, start: Path | None
 ) -> tuple[Any, dict[str, list[float]], bool]:
     """The trained model, its history, and whether this process is the one that saves."""
     import tensorflow as tf
@@ -91,6 +99,8 @@ def _train(
     parallel = Parallel(strategy) if strategy else None
     with precision(training.precision), parallel.strategy.scope() if parallel else contextlib.nullcontext():
         model = build_model(config, problem.encoder)
+        if start is not None:
+            start_from(model, problem.encoder, start)
     experiment = dump_config(config)
     history = fit(
         model, problem, training, seed=config.seed, run_dir=folder, experiment=experiment, logs=True, parallel=parallel

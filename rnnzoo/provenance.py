@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -20,14 +21,14 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def train_command(config: ExperimentConfig, dtype: str) -> str:
+def train_command(config: ExperimentConfig, dtype: str, start: Path | None = None) -> str:
     """The command that trains a configuration anew: the zoo's own file, and what differs from it."""
-    path = config_paths().get(config.name)
+    path, options = config_paths().get(config.name), f" --dtype {dtype}{f' --start {start.name}' if start else ''}"
     if path is None:
-        return f"rnnzoo train config.yaml --dtype {dtype}"
+        return f"rnnzoo train config.yaml{options}"
     own, zoo = (_flat(yaml.safe_load(dump_config(one))) for one in (config, load_config(path)))
     changed = [f" {key}={_inline(value)}" for key, value in own.items() if zoo.get(key, _inline) != value]
-    return f"rnnzoo train {path.relative_to(root()).as_posix()} --dtype {dtype}{''.join(changed)}"
+    return f"rnnzoo train {path.relative_to(root()).as_posix()}{options}{''.join(changed)}"
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

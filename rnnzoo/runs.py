@@ -28,7 +28,7 @@ _DTYPES = ("float32", "float16")
 _SMALL = 4096
 _OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE)
 # An embedding's rows are the entries of one of the encoder's vocabularies.
-_TABLES = {
+TABLES = {
     "word_embedding": "words.txt",
     "char_embedding": "chars.txt",
     "affix_embedding": "affixes.txt",
@@ -274,7 +274,7 @@ def _check_tables(model: keras.Model, encoder: Any, path: Path) -> None:
     """Name the vocabulary where reading the weights would only name a shape."""
     found = _shapes(path)
     for variable in model.weights:
-        table, rows = _TABLES.get(variable.path.split("/")[0]), found.get(variable.path, [0])[0]
+        table, rows = TABLES.get(variable.path.split("/")[0]), found.get(variable.path, [0])[0]
         if table and rows and rows != variable.shape[0]:
             raise DataError(
                 f"{path}: {table} does not fit the weights: with padding and unknown it has "

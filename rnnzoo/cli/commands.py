@@ -15,7 +15,12 @@ def train(arguments: argparse.Namespace) -> None:
 
     config = load_config(config_path(arguments.config), arguments.overrides)
     out = arguments.out or Path("runs") / config.name
-    options = {"dtype": arguments.dtype, "overwrite": arguments.overwrite, "strategy": arguments.strategy}
+    options = {
+        "dtype": arguments.dtype,
+        "overwrite": arguments.overwrite,
+        "strategy": arguments.strategy,
+        "start": run_path(arguments.start) if arguments.start else None,
+    }
     metrics = run_experiment(config, out, **options)
     name, value = next(iter(metrics["dev"].items()))
     print(f"saved {out}: dev {name} {figure(name, value)}, {metrics['parameters']:,} parameters")

@@ -106,6 +106,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     kind = _one_of("float32", "float16")
     parser.add_argument("--dtype", default="float32", type=kind, help="of the stored weights, or float16 (float32)")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    parser.add_argument("--start", metavar="RUN", help="a run or pretrained model whose weights to start from")
     strategy = _one_of("mirrored", "multiworker")
     parser.add_argument(
         "--strategy",

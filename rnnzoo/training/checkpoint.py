@@ -45,10 +45,7 @@ def read_weights(model: keras.Model, path: Path) -> None:
     Raises:
         DataError: the file is missing, damaged, or belongs to another architecture.
     """
-    try:
-        arrays = load(path.read_bytes())
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path} is no file of weights ({error}). Train or download anew") from error
+    arrays = load_arrays(path)
     for variable in model.weights:
         found = arrays.pop(variable.path, None)
         if found is None or found.shape != tuple(variable.shape):
@@ -59,3 +56,11 @@ def read_weights(model: keras.Model, path: Path) -> None:
     if arrays:
         surplus = ", ".join(sorted(arrays)[:3])
         raise DataError(f"{path} belongs to another architecture: it also holds {surplus}")
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Stored weights by the paths of their variables; raises DataError where the file is missing or damaged."""
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} is no file of weights ({error}). Train or download anew") from error
