@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 from test_conversion import model_of
-from test_encode import LONGEST, translator
+from test_encode import LONGEST, SOURCE, TARGET, translator
 
 import streaming
 
@@ -124,8 +124,6 @@ def test_a_model_too_fine_for_int8_is_refused_with_the_remedy(sequences: list[np
     model = model_of(lambda x: layers.GlobalAveragePooling1D()(layers.Dense(4)(x)), 16)
     with pytest.raises(streaming.ParityError, match="no file was written; 'int8' is too coarse for the model"):
         convert(model, quantize="int8", calibration=[sequence[:9] for sequence in sequences], tolerance=0.001)
-    with pytest.raises(streaming.InputError, match="internal state does not go with quantize='int8'"):
-        convert(model, quantize="int8", calibration=sequences, state="internal")
 
 
 def long_memory(x: Any) -> Any:
@@ -186,7 +184,7 @@ def test_an_embedding_costs_one_row_a_step(quantize: str | None, runtime: str, c
     assert times[1] < 5 * times[0] + 2e-5
 
 
-def test_a_translator_takes_dynamic_and_refuses_full_int8(convert: Any) -> None:
+def test_a_translator_is_quantized_in_every_way(convert: Any, runtime: str) -> None:
     model, options = translator("none"), {"encode": ["source"], "max_length": LONGEST}
     report, _ = convert(model, quantize="dynamic", **options)
     assert report.verification.max_relative_error < 0.1
@@ -194,9 +192,33 @@ def test_a_translator_takes_dynamic_and_refuses_full_int8(convert: Any) -> None:
     assert halves.drift.steps == 10_000
     assert 0 < halves.drift.rms_error < BOUND["float16"] * halves.drift.scale
     assert halves.drift.end < 2 * halves.drift.begin
-    data = [{"source": np.ones(3, "int32"), "target": np.ones(9, "int32")}]
-    with pytest.raises(streaming.InputError, match=r"does not go with encode.*use 'dynamic'"):
-        convert(model, quantize="int8", calibration=data, **options)
+    generator, data = np.random.default_rng(0), []
+    for length in (LONGEST, 1, 3, 5, 2, 6):
+        source, target = generator.integers(1, SOURCE, length), generator.integers(0, TARGET, 20)
+        data.append({"source": source.astype("int32"), "target": target.astype("int32")})
+    report, path = convert(model, quantize="int8", calibration=data[:5], **options)
+    assert report.ops["QUANTIZE"] > 20
+    assert report.drift.end < 2 * report.drift.begin
+    stream = streaming.load(path, runtime=runtime).create_stream()
+    stream.encode(data[5]["source"])
+    expected = np.asarray(model([data[5]["source"][None], data[5]["target"][None]])[0])
+    error = np.sqrt(np.mean((stream.feed(data[5]["target"]) - expected) ** 2))
+    assert 0 < error < BOUND["int8"] * np.abs(expected).max()
+
+
+def test_internal_state_in_int8_is_that_outside(
+    runtime: str, model: Any, sequences: list[np.ndarray], convert: Any
+) -> None:
+    report, path = convert(model, quantize="int8", calibration=sequences[:3], state="internal")
+    assert report.drift.end < 1.5 * report.drift.begin
+    assert report.ops["QUANTIZE"] > 2
+    stream = streaming.load(path, runtime=runtime).create_stream()
+    expected = np.asarray(model(sequences[3][None])[0])
+    for _ in range(2):
+        stream.reset()
+        got = np.concatenate([stream.feed(sequences[3]), stream.finish()])
+        error = np.sqrt(np.mean((got - expected) ** 2))
+        assert 0 < error < BOUND["int8"] * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(

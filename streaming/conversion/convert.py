@@ -128,10 +128,6 @@ def convert(
         )
     if state == "internal" and planned.encoded:
         raise InputError("internal state does not go with encode; convert with state='external'")
-    if quantize == "int8" and planned.encoded:
-        raise InputError(
-            "quantize='int8' does not go with encode, whose zero states have no range to calibrate; use 'dynamic'"
-        )
     data = read_sequences(planned, calibration) if calibration is not None else None
     job = Job(planned, chunk or planned.unit, sorted({1, *batch_sizes}), metadata or {}, state=state, quantize=quantize)
     exact = job.exact() if quantize else None
@@ -208,8 +204,6 @@ def _check(chunk: Any, batch_sizes: Any, state: Any, quantize: Any, calibration:
         raise InputError("internal state is that of one stream; leave batch_sizes out, or use state='external'")
     if quantize not in QUANTIZATIONS:
         raise InputError(f"quantize is {quantize!r}, expected one of {', '.join(map(repr, QUANTIZATIONS))}")
-    if state == "internal" and quantize == "int8":
-        raise InputError("internal state does not go with quantize='int8'; use quantize='dynamic' or external state")
     if quantize == "int8" and calibration is None:
         raise InputError("quantize='int8' needs calibration=[...]: some real sequences (T, *features) of input")
     unknown = sorted(set(metadata or {}) - {"task", "files", "source"})

@@ -114,22 +114,42 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
             rows.setdefault(meta.packs[slot.pack].input, []).append(part)
         return {name: np.repeat(np.concatenate(parts, axis=1), batch, axis=0) for name, parts in rows.items()}
 
+    def inside(name: str, chunk: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        """The calibrated model keeps its own states from sample to sample."""
+        left = SAMPLES
+        for sequence in sequences:
+            yield "reset", {}
+            for begin in range(0, _length(plan, sequence) - chunk + 1, chunk)[: max(0, left)]:
+                yield name, sample(sequence, begin, chunk, 1)
+                left -= 1
+
+    def sample(sequence: dict[str, np.ndarray], begin: int, chunk: int, batch: int) -> dict[str, np.ndarray]:
+        part = _cut(plan, sequence, begin, begin + chunk)
+        found = {n: np.repeat(x[None], batch, axis=0) for n, x in part.items()}
+        return {**found, meta.valid: np.ones((batch, chunk), bool)} if meta.valid else found
+
     def samples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        if (source := model.source) is not None:
+            names = [*plan.encoded, *source.info.valid.values()]
+            for sequence in sequences:
+                arrays = source.read({name: sequence[name] for name in plan.encoded}, True)
+                yield "encode", dict(zip(names, arrays, strict=True))
         for name, info in meta.signatures.items():
             if name in OTHER:
+                continue
+            if meta.state == "internal":
+                yield from inside(name, info.chunk)
                 continue
             # Chunks begin at every step, so that short sequences too show many of them.
             begins = [range(0, _length(plan, s) - info.chunk + 1, meta.unit) for s in sequences]
             stride = -(-sum(map(len, begins)) // SAMPLES)
             for sequence, places in zip(sequences, begins, strict=True):
                 stream = model.create_stream()
+                if plan.encoded:
+                    stream.encode({name: sequence[name] for name in plan.encoded})
                 for index, begin in enumerate(places):
                     if index % stride == 0:
-                        part = _cut(plan, sequence, begin, begin + info.chunk)
-                        sample = {n: np.repeat(x[None], info.batch, axis=0) for n, x in part.items()}
-                        if meta.valid:
-                            sample[meta.valid] = np.ones((info.batch, info.chunk), bool)
-                        yield name, {**sample, **states(stream, info.batch)}
+                        yield name, {**sample(sequence, begin, info.chunk, info.batch), **states(stream, info.batch)}
                     stream.feed(_cut(plan, sequence, begin, begin + meta.unit))
 
     return samples

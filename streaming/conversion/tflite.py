@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import flatbuffers
+import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.python.optimize.calibrator import Calibrator
 
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
@@ -58,16 +61,16 @@ def convert(
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = bool(module.variables)
-        if quantize is not None:
+        if quantize in ("float16", "dynamic"):
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             # Per-channel dense weights need FULLY_CONNECTED version 12, which tflite-runtime 2.14 lacks.
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True
-        if quantize == "int8":
-            converter.representative_dataset = samples
         if quantize == "float16":
             converter.target_spec.supported_types = [tf.float16]
         try:
-            flatbuffer = converter.convert() if quantize != "int8" else _quantize_products(converter)
+            flatbuffer = converter.convert()
+            if quantize == "int8":
+                flatbuffer = _quantize_products(flatbuffer, samples)
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:300]
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
@@ -83,16 +86,31 @@ def convert(
     return flatbuffer
 
 
-def _quantize_products(converter: Any) -> bytes:
-    """Convert with products of matrices in int8 and arithmetic in float32.
+def _quantize_products(flatbuffer: bytes, samples: Samples | None) -> bytes:
+    """The model with products of matrices in int8 and arithmetic in float32.
 
     The arithmetic of a cell decides how long it remembers: a state rounded to a 256th of its range at every step is
     lost where a step adds less than that, as in running means and LSTMs whose forget gates stay open. It costs next
     to nothing beside the products.
     """
-    converter._experimental_calibrate_only = True
-    calibrated = converter.convert()
+    calibrated = _widen(Calibrator(flatbuffer).calibrate(samples))
     return mlir_quantize(calibrated, denylisted_ops=ARITHMETIC, disable_per_channel_for_dense_layers=True)
+
+
+def _widen(calibrated: bytes) -> bytes:
+    """Give what is always zero in an encoder a range: the products of its first states. It stays zero in any.
+
+    Runtimes abort on a scale of zero.
+    """
+    model = schema.ModelT.InitFromPackedBuf(calibrated, 0)
+    for place in (found.subgraphIndex for found in model.signatureDefs if found.signatureKey == b"encode"):
+        for tensor in model.subgraphs[place].tensors:
+            found = tensor.quantization
+            if found is not None and found.max is not None and len(found.max) and not np.any([*found.min, *found.max]):
+                found.min, found.max = [-1.0] * len(found.min), [1.0] * len(found.max)
+    builder = flatbuffers.Builder(len(calibrated))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _check_scales(flatbuffer: bytes) -> None:
