@@ -95,6 +95,12 @@ _TOPOLOGIES = {
         builder="rnnzoo.models.forecaster:build_forecaster",
         problem="rnnzoo.problems.forecaster:ForecasterProblem",
     ),
+    "anomaly_detector": _Topology(
+        data={"rows": "rnnzoo.data.config:AnomalyConfig"},
+        model="rnnzoo.models.config:RowModelConfig",
+        builder="rnnzoo.models.forecaster:build_forecaster",
+        problem="rnnzoo.problems.anomaly_detector:AnomalyDetectorProblem",
+    ),
     "polyphony": _Topology(
         data={"rows": "rnnzoo.data.config:RollsConfig"},
         model="rnnzoo.models.config:RowModelConfig",

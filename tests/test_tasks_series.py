@@ -175,6 +175,32 @@ def test_anomalies_follow_the_likelihood_of_the_errors(pairs, folder):
     assert [event.row for event in detector.detect(rows)] == list(range(100))
 
 
+def test_the_first_rows_of_a_series_are_its_units_and_not_judged(pairs, folder):
+    spec = {"short_window": 2, "long_window": 30, "warm_up": 10, "probation": 25, "threshold": 0.99}
+    task = {"kind": "anomaly_detector", "columns": list(COLUMNS), **spec}
+    detector = streaming.pipeline(save(pairs, folder, task, {}))
+    for scale in (1.0, 1e4):
+        rows = data(100, 6) * scale + 7 * scale
+        rows[60, 0] += 50 * scale
+        z = (rows - rows[:25].mean(axis=0)) / rows[:25].std(axis=0)
+        forecasts = np.asarray(pairs(z[None].astype("float32")))[0]
+        errors = np.sqrt(np.mean((z[1:] - forecasts[:-1]) ** 2, axis=1))
+        session = detector.session()
+        found = [event for piece in pieces(rows, 1, 23, 0, 4, 40) for event in session.feed(piece)]
+        assert [event.row for event in found] == list(range(100))
+        assert [event.error for event in found[:25]] == [0.0] * 25
+        np.testing.assert_allclose([event.error for event in found[25:]], errors[24:], rtol=1e-3, atol=1e-4)
+        long, short = errors[29:59], errors[57:59]
+        score = 1 - 0.5 * math.erfc((short.mean() - long.mean()) / long.std() / math.sqrt(2))
+        assert found[59].score == pytest.approx(score, abs=1e-3)
+        assert found[60].alarm
+        # Saved in the middle of the probation, another session goes on.
+        first, second = detector.session(), detector.session()
+        first.feed(rows[:10])
+        second.restore(first.save())
+        assert second.feed(rows[10:]) == found[10:]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -188,6 +214,7 @@ def test_anomalies_follow_the_likelihood_of_the_errors(pairs, folder):
         ({"quantiles": [0.5, 1.0]}, "between 0 and 1"),
         ({"kind": "anomaly_detector", "long_window": 5}, "short_window < long_window"),
         ({"kind": "anomaly_detector", "threshold": 1.5}, "a probability"),
+        ({"kind": "anomaly_detector", "probation": 9}, "not both"),
     ],
 )
 def test_wrong_descriptions_are_refused(change, message, pairs, folder):

@@ -189,8 +189,8 @@ class RowReader:
     def __init__(self, model: StreamingModel, columns: tuple[str, ...], scaler: Scaler | None):
         self.columns, self._scaler = columns, scaler
         info = model.metadata.inputs[0]
-        self._shape = tuple(info.shape)
-        self.width = int(np.prod(self._shape, dtype=int))
+        self.shape = tuple(info.shape)
+        self.width = int(np.prod(self.shape, dtype=int))
         sizes = {self.width, len(columns) or self.width, len(scaler.mean) if scaler else self.width}
         if len(model.metadata.inputs) > 1 or len(sizes) > 1:
             raise ArtifactError(
@@ -221,7 +221,7 @@ class RowReader:
     def scaled(self, rows: np.ndarray) -> np.ndarray:
         """What the model takes, of rows that `read` gave."""
         values = rows.astype(np.float32) if self._scaler is None else self._scaler.apply(rows)
-        return values.reshape(len(rows), *self._shape)
+        return values.reshape(len(rows), *self.shape)
 
 
 class Decision:

@@ -240,9 +240,12 @@ class AnomalyDetectorSpec(ForecasterSpec):
     long_window: int = 1000
     warm_up: int = 100
     threshold: float = 0.9999
+    probation: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        expect(self.probation >= 0, f"probation is {self.probation}, expected rows, 0 or more")
+        expect(not (self.probation and self.scaler), "expected a scaler or a probation, not both")
         right = 1 <= self.short_window < self.long_window and self.warm_up >= 2
         expect(right, "expected 1 <= short_window < long_window and a warm_up of 2 rows or more")
         expect(0 < self.threshold < 1, f"threshold is {self.threshold}, expected a probability")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
-from streaming.runtime.carried import SavedSession
+from streaming.runtime.carried import Carrier, SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import RowReader, Task
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec
@@ -53,6 +53,8 @@ class Forecaster(Task):
         self.targets: tuple[str, ...] = spec.targets or spec.columns
         self.places = [spec.columns.index(name) for name in self.targets]
         self.shape = (spec.horizon, len(self.targets), max(1, len(spec.quantiles)))
+        quantiles = spec.quantiles
+        self.middle = min(range(len(quantiles)), key=lambda i: abs(quantiles[i] - 0.5)) if quantiles else 0
         shape = tuple(model.metadata.outputs[0].shape)
         if len(model.metadata.outputs) > 1 or math.prod(shape) != math.prod(self.shape):
             raise ArtifactError(
@@ -87,8 +89,7 @@ class Forecaster(Task):
             mean = np.array(self.spec.scaler.mean)[self.places, None]
             values = values * np.array(self.spec.scaler.scale)[self.places, None] + mean
         quantiles = self.spec.quantiles
-        middle = min(range(len(quantiles)), key=lambda i: abs(quantiles[i] - 0.5)) if quantiles else 0
-        return Forecast(row, values[..., middle], {q: values[..., i] for i, q in enumerate(quantiles)})
+        return Forecast(row, values[..., self.middle], {q: values[..., i] for i, q in enumerate(quantiles)})
 
 
 class ForecasterSession(SavedSession):
@@ -116,12 +117,19 @@ class ForecasterSession(SavedSession):
         return [self._task.read(begin + i, output) for i, output in enumerate(outputs)]
 
 
+def standardize(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Rows (n, D) in units of the deviation of the first ones (P, D) of their series from their mean."""
+    deviation = first.std(axis=0)
+    return (rows - first.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+
+
 class AnomalyDetector(Forecaster):
     """Compares each row with its forecast, online.
 
     The error is the root mean square over the targets, in units of the scaler. The score is the anomaly likelihood of
     Ahmad et al. (2017): P(z < (short - long) / s), z normal, with the means of the latest errors over a short and a
-    long window and the standard deviation s of the long one; 0 until there are `warm_up` errors.
+    long window and the standard deviation s of the long one; 0 until there are `warm_up` errors. A series on probation
+    is not judged: its first rows say what its units are.
 
     Args:
         model: a forecaster without delay; of its horizon the first row counts.
@@ -144,12 +152,46 @@ class AnomalyDetector(Forecaster):
         """All rows (n, columns) of a series."""
         return list(self.run([rows]))
 
+    def expected(self, output: np.ndarray) -> np.ndarray:
+        """The forecast (targets,) of the next row, in units of the scaler."""
+        return output.astype(np.float64).reshape(self.shape)[0, :, self.middle]
+
+
+class Likelihood(Carrier):
+    """How unlikely the latest errors are, from the errors before.
+
+    Args:
+        spec: its windows.
+    """
+
+    carries = ("_errors", "_count")
+
+    def __init__(self, spec: AnomalyDetectorSpec):
+        self._spec = spec
+        self._errors = np.zeros(spec.long_window)
+        self._count = 0
+
+    def score(self, error: float) -> float:
+        """The likelihood with one more error."""
+        spec = self._spec
+        self._errors[self._count % spec.long_window] = error
+        self._count += 1
+        if self._count < spec.warm_up:
+            return 0.0
+        known = self._errors[: self._count]
+        last = np.arange(max(0, self._count - spec.short_window), self._count) % spec.long_window
+        # A series that never errs has no spread: the least error is then a surprise, none is not.
+        spread = max(float(known.std()), 1e-12)
+        z = (float(self._errors[last].mean()) - float(known.mean())) / spread
+        return 0.5 * math.erfc(-z / math.sqrt(2))
+
 
 class AnomalyDetectorSession(SavedSession):
     """One series at a time through an `AnomalyDetector`."""
 
-    carries = ("_stream", "_row", "_expected", "_errors", "_count")
+    carries = ("_stream", "_row", "_expected", "_likelihood", "_first")
     _expected: np.ndarray | None
+    _first: np.ndarray
 
     def __init__(self, task: AnomalyDetector):
         super().__init__(task)
@@ -158,21 +200,29 @@ class AnomalyDetectorSession(SavedSession):
 
     def feed(self, piece: Any) -> list[Anomaly]:
         """How unexpected each row is; the first of a series has no forecast, and 0 for an error."""
-        task = self._task
+        task, found = self._task, []
         rows = task.reader.read(piece)
-        outputs = self._stream.feed(task.reader.scaled(rows))
-        scaler = task.spec.scaler
-        scale = np.array(scaler.scale)[task.places] if scaler else np.ones(len(task.places))
-        found = []
-        for row, output in zip(rows[:, task.places], outputs, strict=True):
-            if self._expected is None:
-                found.append(Anomaly(self._row, 0.0, 0.0, False))
-            else:
-                error = float(np.sqrt(np.mean(((row - self._expected) / scale) ** 2)))
-                score = self._score(error)
-                found.append(Anomaly(self._row, error, score, score >= task.spec.threshold))
-            self._expected = task.read(self._row, output).values[0]
+        if missing := task.spec.probation - len(self._first):
+            early, rows = rows[:missing], rows[missing:]
+            self._first = np.concatenate([self._first, early])
+            if len(early) == missing:
+                self._judge(standardize(self._first, self._first))
+            found = [Anomaly(self._row + i, 0.0, 0.0, False) for i in range(len(early))]
+            self._row += len(early)
+        values = standardize(rows, self._first) if len(self._first) else task.reader.scaled(rows)
+        for error, score in self._judge(values) if len(rows) else ():
+            found.append(Anomaly(self._row, error, score, score >= task.spec.threshold))
             self._row += 1
+        return found
+
+    def _judge(self, values: np.ndarray) -> list[tuple[float, float]]:
+        """Error and score of rows (n, ...) that are scaled."""
+        task, found = self._task, []
+        outputs = self._stream.feed(values.astype(np.float32).reshape(len(values), *task.reader.shape))
+        for row, output in zip(values.reshape(len(values), -1)[:, task.places], outputs, strict=True):
+            error = 0.0 if self._expected is None else float(np.sqrt(np.mean((row - self._expected) ** 2)))
+            found.append((error, 0.0 if self._expected is None else self._likelihood.score(error)))
+            self._expected = task.expected(output)
         return found
 
     def finish(self) -> list[Anomaly]:
@@ -184,18 +234,5 @@ class AnomalyDetectorSession(SavedSession):
     def _anew(self) -> None:
         self._row = 0
         self._expected = None
-        self._errors = np.zeros(self._task.spec.long_window)
-        self._count = 0
-
-    def _score(self, error: float) -> float:
-        spec = self._task.spec
-        self._errors[self._count % spec.long_window] = error
-        self._count += 1
-        if self._count < spec.warm_up:
-            return 0.0
-        known = self._errors[: self._count]
-        last = np.arange(max(0, self._count - spec.short_window), self._count) % spec.long_window
-        # A series that never errs has no spread: the least error is then a surprise, none is not.
-        spread = max(float(known.std()), 1e-12)
-        z = (float(self._errors[last].mean()) - float(known.mean())) / spread
-        return 0.5 * math.erfc(-z / math.sqrt(2))
+        self._likelihood = Likelihood(self._task.spec)
+        self._first = np.zeros((0, self._task.reader.width))
