@@ -42,8 +42,7 @@ Test split of {title}, {count:,} decisions, touched once; `rnnzoo evaluate {name
 
 {files}
 
-{parameters:,} parameters, weights stored in {dtype}. On the development split it was chosen with: {dev}.
-Latency: `streaming bench pretrained/{name}/int8.tflite`.
+{parameters:,} parameters, weights stored in {dtype}. On the development split it was chosen with: {dev}.{latency}
 
 ## Data and licence
 
@@ -122,6 +121,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         count=int(test["offline"]["count"]),
         table=_table(test),
         files=_files(test),
+        latency="" if "not_streamable" in test else f"\nLatency: `streaming bench pretrained/{config.name}/int8.tflite`.",
         dev=", ".join(f"{_words(key)} {figure(key, value)}" for key, value in measures(metrics["dev"]).items()),
         parameters=metrics["parameters"],
         dtype=metrics["dtype"],

@@ -300,15 +300,19 @@ def test_forged_sessions_are_refused_and_change_nothing(folder: Path) -> None:
         change(header)
         return saved.seal(MAGIC, VERSION, json.dumps(header).encode(), [data])
 
+    def likelihood(header: dict[str, Any]) -> dict[str, Any]:
+        return header["state"]["_likelihood"]["carrier"]
+
     changes = [
         lambda h: h["state"].pop("_row"),
         lambda h: h["state"].update(_task=1),
         lambda h: h["state"].update(_row="many"),
-        lambda h: h["state"].update(_errors=[1]),
-        lambda h: h["state"].update(_errors={"array": 9, "dtype": "<f8", "shape": [1]}),
-        lambda h: h["state"]["_errors"].update(shape=[7, 7]),
-        lambda h: h["state"]["_errors"].update(dtype="O"),
-        lambda h: h["state"].update(_errors={"what": []}),
+        lambda h: h["state"]["_likelihood"].update(carrier=3),
+        lambda h: likelihood(h).update(_errors=[1]),
+        lambda h: likelihood(h).update(_errors={"array": 9, "dtype": "<f8", "shape": [1]}),
+        lambda h: likelihood(h)["_errors"].update(shape=[7, 7]),
+        lambda h: likelihood(h)["_errors"].update(dtype="O"),
+        lambda h: likelihood(h).update(_errors={"what": []}),
         lambda h: h["state"].update(_stream=3),
         lambda h: h["state"]["_stream"].update(stream=1),
         lambda h: h.update(sizes=[1, 2]),
