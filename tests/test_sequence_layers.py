@@ -19,6 +19,7 @@ from rnnzoo.layers import (
     MeanOutput,
     SampledSoftmax,
     TiedEmbedding,
+    TransformerBlock,
 )
 from streaming.runtime import audio
 
@@ -202,3 +203,25 @@ def test_mistakes_are_named() -> None:
     layer = Bidirectional(Unmasked())
     with pytest.raises(ValueError, match="Unmasked knows no masks"):
         layer(np.ones((1, 3, 2)), initial_state=[np.ones((1, 2))] * 2, mask=np.ones((1, 3), bool))
+
+
+def test_a_stateful_transformer_remembers_its_window_from_batch_to_batch() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 23, 4)).astype("float32")
+    whole = keras.Sequential([keras.Input((None, 4)), TransformerBlock(8, 2, 5, name="block")])
+    inputs = keras.Input(batch_shape=(2, None, 4))
+    pieces = keras.Model(inputs, TransformerBlock(8, 2, 5, stateful=True, name="block")(inputs))
+    weights = [np.random.default_rng(1).normal(size=w.shape) for w in whole.weights]
+    for model in (whole, pieces):
+        model.set_weights(weights)
+    for _ in range(2):
+        found = [np.array(pieces(x[:, a:b])) for a, b in ((0, 1), (1, 3), (3, 16), (16, 23))]
+        np.testing.assert_allclose(np.concatenate(found, 1), whole(x), atol=1e-5)
+        pieces.layers[-1].reset_state()
+
+
+def test_a_transformer_says_what_it_cannot_be() -> None:
+    for wrong in ({"units": 6, "heads": 4}, {"units": 0}, {"units": 4, "window": 1}, {"units": 4, "expansion": 0}):
+        with pytest.raises(ValueError, match="expected positive sizes, a window of 2 or more"):
+            TransformerBlock(**wrong)
+    with pytest.raises(ValueError, match="expected a fixed batch for stateful=True"):
+        TransformerBlock(4, stateful=True)(keras.Input((None, 4)))

@@ -39,10 +39,10 @@ def reset_states(model: keras.Model) -> None:
 
 def _stateful(layer: keras.layers.Layer) -> keras.layers.Layer:
     config = layer.get_config()
-    if isinstance(layer, keras.layers.RNN):
+    if "stateful" in config:
         config["stateful"] = True
     return type(layer).from_config(config)
 
 
 def _recurrent(model: keras.Model) -> list[Any]:
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.RNN) and layer.stateful]
+    return [layer for layer in model.layers if getattr(layer, "stateful", False)]

@@ -13,7 +13,7 @@ Head = Literal["softmax", "crf"]
 Architecture = Literal["luong", "bahdanau", "cho", "sutskever", "wait_k"]
 
 # What `model.cell` may say; `rnnzoo.models.register_cell` adds to it.
-CELLS = ["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm"]
+CELLS = ["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm", "transformer"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TaggerConfig:
             scheme allows only some.
 
     Raises:
-        ConfigError: `bidirectional` and `lookahead` contradict each other, or the cell or the head is unknown.
+        ConfigError: `bidirectional` contradicts `lookahead` or the cell, or the cell or the head is unknown.
     """
 
     word_size: int = 128
@@ -72,6 +72,10 @@ class TaggerConfig:
             raise ConfigError(
                 "model.bidirectional=true reads to the end of the sentence and leaves model.lookahead="
                 f"{self.lookahead} nothing to do: set model.lookahead=0, or model.bidirectional=false to stream"
+            )
+        if self.bidirectional and self.cell == "transformer":
+            raise ConfigError(
+                "model.cell=transformer only reads forwards: set model.bidirectional=false, or take a recurrent cell"
             )
 
 

@@ -1,4 +1,4 @@
-"""The recurrent layers that a configuration may name."""
+"""The recurrent layers that a configuration may name, and the Transformer in their place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from rnnzoo.layers import GRU, LRU, LSTM, MLSTM, QRNN, SRU, MinGRU, MinLSTM, SimpleRNN
+from rnnzoo.layers import GRU, LRU, LSTM, MLSTM, QRNN, SRU, MinGRU, MinLSTM, SimpleRNN, TransformerBlock
 from rnnzoo.models.config import CELLS, Cell
 
 
@@ -21,6 +21,14 @@ def _mlstm(units: int, **kwargs: Any) -> keras.layers.Layer:
     return MLSTM(units, heads=1 if units % 4 else 4, **kwargs)
 
 
+def _transformer(units: int, return_sequences: bool, name: str) -> keras.layers.Layer:
+    """What a recurrent layer is compared with; where one row stands for all, it is the mean of the steps."""
+    block = TransformerBlock(units, heads=1 if units % 4 else 4, name=name)
+    if return_sequences:
+        return block
+    return keras.Sequential([block, keras.layers.GlobalAveragePooling1D(name=f"{name}_mean")], name=f"{name}_whole")
+
+
 _CELLS: dict[Cell, Callable[..., keras.layers.Layer]] = {
     "lstm": LSTM,
     "gru": GRU,
@@ -31,6 +39,7 @@ _CELLS: dict[Cell, Callable[..., keras.layers.Layer]] = {
     "sru": _sru,
     "qrnn": QRNN,
     "mlstm": _mlstm,
+    "transformer": _transformer,
 }
 # Names that files of users have registered: such a file may be imported again.
 _OWN: set[str] = set()

@@ -21,6 +21,7 @@ from rnnzoo.layers import (
     PaddedEmbedding,
     SampledSoftmax,
     TiedEmbedding,
+    TransformerBlock,
 )
 
 
@@ -177,6 +178,26 @@ def lookahead(w, x):
     return windows @ w["kernel"] + w["bias"]
 
 
+def transformer(w, x, window=3, heads=2):
+    def norm(v, name):
+        centred = v - v.mean(-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-3)
+        return scaled * named(w, f"{name}/gamma") + named(w, f"{name}/beta")
+
+    z = x @ w["input_kernel"] if "input_kernel" in w else x
+    units = z.shape[-1]
+    q, k, v = np.split(norm(z, "outer_norm") @ w["attention_kernel"], 3, axis=-1)
+    found = np.zeros_like(z)
+    for b, t, h in np.ndindex(*z.shape[:2], heads):
+        past = np.arange(max(0, t - window + 1), t + 1)
+        part = slice(h * units // heads, (h + 1) * units // heads)
+        scores = k[b, past, part] @ q[b, t, part] / np.sqrt(units / heads) + w["distance_bias"][h, t - past]
+        found[b, t, part] = softmax(scores) @ v[b, past, part]
+    u = z + found @ w["output_kernel"]
+    hidden = np.maximum(norm(u, "inner_norm") @ w["hidden_kernel"] + w["hidden_bias"], 0)
+    return u + hidden @ w["last_kernel"] + w["last_bias"]
+
+
 def log_mel(w, x):
     """By the definition, frame by frame, with the Fourier sum and the triangles written out."""
     rate, length, step, size, bands, low, high = 1000, 16, 5, 32, 6, 20.0, 500.0
@@ -241,6 +262,8 @@ CASES = {
     "padded-embedding": Case(lambda: PaddedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
     "tied-embedding": Case(lambda: TiedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
     "lookahead": Case(lambda: LookaheadConv(4, lookahead=2, context=1), lookahead),
+    "transformer": Case(lambda: TransformerBlock(4, 2, 3, 2), transformer),
+    "transformer-projected": Case(lambda: TransformerBlock(6, 2, 3, 2), transformer, OPTION),
     # A padded character is where a derivative does not exist.
     "char-cnn": Case(lambda: CharCNN(3, 4), char_cnn, settings={"inputs": normal(3, 7, 12)}),
     "char-cnn-padded": Case(lambda: CharCNN(3, 4), char_cnn, ("oracle", "streaming"), {"inputs": LETTERS}),
