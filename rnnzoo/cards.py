@@ -121,7 +121,9 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         count=int(test["offline"]["count"]),
         table=_table(test),
         files=_files(test),
-        latency="" if "not_streamable" in test else f"\nLatency: `streaming bench pretrained/{config.name}/int8.tflite`.",
+        latency=""
+        if "not_streamable" in test
+        else f"\nLatency: `streaming bench pretrained/{config.name}/int8.tflite`.",
         dev=", ".join(f"{_words(key)} {figure(key, value)}" for key, value in measures(metrics["dev"]).items()),
         parameters=metrics["parameters"],
         dtype=metrics["dtype"],

@@ -38,6 +38,14 @@ def sweep(arguments: argparse.Namespace) -> None:
     print_sweep(run_sweep(path, grid, out), out)
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """`rnnzoo compare`."""
+    from rnnzoo.cli.show import print_rows
+    from rnnzoo.comparison import compare_runs
+
+    print_rows(compare_runs([run_path(source) for source in arguments.sources]))
+
+
 def diagnose(arguments: argparse.Namespace) -> None:
     """`rnnzoo diagnose`."""
     from rnnzoo.cli.parser import UsageError

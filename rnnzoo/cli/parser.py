@@ -66,6 +66,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     _train(command("train", commands.train, "Train a model from a configuration and save the run."))
     _sweep(command("sweep", commands.sweep, "Train every combination of some settings, and compare them."))
+    _compare(command("compare", commands.compare, "Put runs side by side, and the classical method beside them."))
     _diagnose(command("diagnose", commands.diagnose, "Plot how gradients flow through the layers and through time."))
     _evaluate(
         command(
@@ -120,6 +121,12 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="YAML file, or name of a model of the zoo")
     parser.add_argument("overrides", nargs="*", metavar="KEY=A,B", help="such as model.units=128,256")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the runs go (runs/NAME.sweep)")
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources", nargs="+", metavar="RUN", help="folders of saved runs, or names of pretrained models"
+    )
 
 
 def _diagnose(parser: argparse.ArgumentParser) -> None:

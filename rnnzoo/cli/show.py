@@ -47,18 +47,29 @@ def print_evaluation(found: dict[str, Any]) -> None:
 
 def print_sweep(rows: list[dict[str, Any]], out: Any) -> None:
     """The rows that `run_sweep` returns, best first."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table()
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in rows:
-        table.add_row(*(_cell(name, row.get(name, "")) for name in names))
-    Console(highlight=False).print(table)
+    print_rows(rows)
     print(f"saved {out}: a run for each line, and results.csv")
 
 
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """A table with a line for each row, and a column for each key."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = Table()
+    widest = max(len(str(row[names[0]])) for row in rows)
+    for place, name in enumerate(names):
+        options: Any = {"justify": "right"} if place else {"min_width": min(24, widest), "overflow": "fold"}
+        table.add_column(name.replace("_", " "), **options)
+    for row in rows:
+        table.add_row(*(_cell(name, row.get(name)) for name in names))
+    Console(highlight=False).print(table)
+
+
 def _cell(name: str, value: Any) -> str:
-    return figure(name, value) if isinstance(value, float) else str(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return figure(name, value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def figure(name: str, value: float) -> str:

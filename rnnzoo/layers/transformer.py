@@ -35,7 +35,8 @@ class TransformerBlock(keras.layers.Layer):
     Input: (B, T, D); what a mask (B, T) hides is not attended to. Output: (B, T, U).
 
     Raises:
-        ValueError: a size is not positive, the window is below 2, U is no multiple of `heads`, or the batch of a stateful layer is not fixed.
+        ValueError: a size is not positive, the window is below 2, U is no multiple of `heads`, or the batch of a
+            stateful layer is not fixed.
     """
 
     def __init__(
@@ -62,16 +63,17 @@ class TransformerBlock(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         units, width = self.units, self.expansion * self.units
 
-        def kernel(name: str, *shape: int) -> Any:
+        def kernel(name: str, *shape: int | None) -> Any:
             return self.add_weight(name=name, shape=shape, initializer="glorot_uniform")
 
         self.input_kernel = None if input_shape[-1] == units else kernel("input_kernel", input_shape[-1], units)
         self.attention_kernel = kernel("attention_kernel", units, 3 * units)
         self.output_kernel = kernel("output_kernel", units, units)
-        self.distance_bias = self.add_weight(
-            name="distance_bias", shape=(self.heads, self.window), initializer="zeros"
+        self.distance_bias = self.add_weight(name="distance_bias", shape=(self.heads, self.window), initializer="zeros")
+        self.hidden_kernel, self.last_kernel = (
+            kernel("hidden_kernel", units, width),
+            kernel("last_kernel", width, units),
         )
-        self.hidden_kernel, self.last_kernel = kernel("hidden_kernel", units, width), kernel("last_kernel", width, units)
         self.hidden_bias = self.add_weight(name="hidden_bias", shape=(width,), initializer="zeros")
         self.last_bias = self.add_weight(name="last_bias", shape=(units,), initializer="zeros")
         for norm in (self.outer_norm, self.inner_norm):

@@ -12,6 +12,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.series import SeriesEncoder
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import Batch, Problem
+from rnnzoo.problems.baselines import Baseline
 from streaming.runtime.tasks import AnomalyDetector, task_for
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec
 from streaming.runtime.tasks.series import Likelihood, standardize
@@ -151,6 +152,14 @@ class AnomalyDetectorProblem(Problem):
         baseline = best_threshold(scored([windowed_gaussian(values[:, 0]) for values, _ in examples]))[1]
         count = sum(len(values) - about["probation"] for values, about in examples)
         return {"nab_score": score, "windowed_gaussian": baseline, "threshold": threshold, "count": float(count)}
+
+    def baseline(self, split: str) -> Baseline:
+        rows = [row["rows"] for row in self.arrays(split)]
+        if split == "test":
+            score = self._figures(split, rows, [np.zeros(len(row)) for row in rows])["windowed_gaussian"]
+            return Baseline("windowed Gaussian", {"nab_score": score}, 3)
+        errors = [np.sqrt(np.mean(np.diff(row, axis=0, prepend=row[:1]) ** 2, axis=1)) for row in rows]
+        return Baseline("last value", self._figures(split, errors, errors), self.encoder.width)
 
     def _spans(self, split: str) -> list[tuple[int, int]]:
         return [self._span(split, number) for number in range(len(self.examples(split)))]

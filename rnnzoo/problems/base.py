@@ -12,6 +12,7 @@ import numpy as np
 from rnnzoo.data.batching import Arrays, batch_indices, collate
 from rnnzoo.data.datasets import Example, Source
 from rnnzoo.errors import DataError
+from rnnzoo.problems.baselines import Baseline
 
 if TYPE_CHECKING:
     from typing import Self
@@ -127,6 +128,10 @@ class Problem(abc.ABC):
         Raises:
             DataError: the model is for another task.
         """
+
+    def baseline(self, split: str) -> Baseline | None:
+        """What a classical method reaches on a split, learnt from the training split; None: there is none."""
+        return None
 
     @property
     def input_names(self) -> tuple[str, ...]:

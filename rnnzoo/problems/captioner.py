@@ -12,6 +12,7 @@ from rnnzoo.data.batching import batch_indices, collate
 from rnnzoo.data.datasets import Example
 from rnnzoo.data.pictures import CaptionEncoder, moved
 from rnnzoo.errors import DataError
+from rnnzoo.problems.baselines import Baseline
 from rnnzoo.problems.cider import cider
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.codec import END, START
@@ -115,6 +116,12 @@ class CaptionerProblem(LabelProblem):
         references = [captions for _, captions in self.examples(split)]
         nearest = {f"nearest_{name}": value for name, value in _score(self.nearest(split), references).items()}
         return {**_score(written, references), **nearest, "count": float(len(written))}
+
+    def baseline(self, split: str) -> Baseline:
+        references = [captions for _, captions in self.examples(split)]
+        figures = {**_score(self.nearest(split), references), "count": float(len(references))}
+        numbers = sum(_coarse(picture).size for picture in self._pictures("train"))
+        return Baseline("caption of the nearest picture", figures, numbers)
 
     def nearest(self, split: str) -> list[str]:
         """For each example the first caption of the most similar picture of the training split."""

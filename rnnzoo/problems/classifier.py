@@ -14,6 +14,7 @@ from rnnzoo.data.rows import RowEncoder
 from rnnzoo.data.words import fit_words
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import mean
+from rnnzoo.problems.baselines import Baseline, NaiveBayes, NearestMean
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.tasks import Classifier, SensorClassifier, task_for
 from streaming.runtime.text import WordEncoder
@@ -127,6 +128,16 @@ class ClassifierProblem(LabelProblem):
         found = [task.classify(given) for given, _ in self.examples(split)]
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
 
+    def baseline(self, split: str) -> Baseline:
+        (given, labels), (asked, _) = (zip(*self.examples(name), strict=True) for name in ("train", split))
+        if self.config.input == "rows":
+            means = NearestMean(given, labels)
+            return Baseline(means.name, self.score(split, means.labels(asked)), means.numbers)
+        held = np.array([[one in _listed(label) for one in self.labels] for label in labels])
+        words = NaiveBayes([_lower(text) for text in given], held)
+        figures = self._score_logits(split, words.logits([_lower(text) for text in asked]))
+        return Baseline(words.name, figures, words.numbers)
+
     def score(self, split: str, predicted: Sequence[Any]) -> dict[str, float]:
         """Figures of the label (or labels) of every example, in order.
 
@@ -148,6 +159,10 @@ class ClassifierProblem(LabelProblem):
 
 def _listed(label: Any) -> Sequence[str]:
     return [label] if isinstance(label, str) else label
+
+
+def _lower(words: Sequence[str]) -> list[str]:
+    return [word.lower() for word in words]
 
 
 def _logit(probability: float) -> float:

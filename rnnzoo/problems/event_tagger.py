@@ -12,6 +12,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.signals import BACKGROUND, Event, SignalEncoder, frame_labels, match_events, read_events
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import Batch, mean
+from rnnzoo.problems.baselines import Baseline, peaks
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import SequenceTagger, task_for
@@ -127,6 +128,12 @@ class EventTaggerProblem(LabelProblem):
             tags = task.tag(signal)
             found.append(read_events([row.tag for row in tags], [row.score for row in tags], self.config.frame))
         return self.score(split, found)
+
+    def baseline(self, split: str) -> Baseline:
+        label = Counter(label for _, events in self.examples("train") for _, label in events).most_common(1)[0][0]
+        rate = self.config.sample_rate
+        found = [[Event(int(at), label) for at in peaks(signal[:, 0], rate)] for signal, _ in self.examples(split)]
+        return Baseline("steepest slopes", self.score(split, found), 1)
 
     def score(self, split: str, found: Sequence[Sequence[Event]]) -> dict[str, float]:
         """Figures of the events of every recording, matched within the tolerance (ANSI/AAMI EC57: 150 ms).

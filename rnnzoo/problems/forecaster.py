@@ -13,6 +13,7 @@ from rnnzoo.data.rows import RowEncoder
 from rnnzoo.data.series import SeriesEncoder
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import Batch, Problem
+from rnnzoo.problems.baselines import Baseline
 from streaming.runtime.tasks import AnomalyDetector, Forecaster, task_for
 
 if TYPE_CHECKING:
@@ -125,6 +126,14 @@ class ForecasterProblem(Problem):
             found.append((np.stack(values, axis=-1) - mean) / scale)
         outputs = np.stack(found[skipped : skipped + len(self._true(split))])
         return self.score(split, outputs if self.encoder.quantiles else outputs[..., 0])
+
+    def baseline(self, split: str) -> Baseline:
+        rows, count = self.arrays(split)[0]["rows"], len(self._true(split))
+        last = rows[self._begin(split) + self.config.context - 1 :][:count, None]
+        outputs = np.repeat(last, self.config.horizon, axis=1)
+        if quantiles := len(self.encoder.quantiles):
+            outputs = np.repeat(outputs[..., None], quantiles, axis=-1)
+        return Baseline("last value", self.score(split, outputs), self.encoder.width)
 
     def _true(self, split: str) -> np.ndarray:
         """The rows after each window, (N, D, H)."""

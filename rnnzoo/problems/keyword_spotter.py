@@ -13,6 +13,7 @@ from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.datasets import Example
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import Batch, mean
+from rnnzoo.problems.baselines import Baseline, NearestMean
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter, task_for
@@ -153,6 +154,13 @@ class KeywordSpotterProblem(LabelProblem):
             logits.append(np.asarray(stream.feed(row)))
         stream.reset()
         return self._score(split, logits, np.concatenate([np.asarray(stream.feed(row)) for row in rows]))
+
+    def baseline(self, split: str) -> Baseline:
+        labels = [label for _, label in self.examples("train")]
+        means = NearestMean([row["features"] for row in self.arrays("train")], labels)
+        found = means.labels([row["features"] for row in self.arrays(split)])
+        right = [label == guess for (_, label), guess in zip(self.examples(split), found, strict=True)]
+        return Baseline(means.name, {"accuracy": mean(right), "count": float(len(right))}, means.numbers)
 
     def _score(self, split: str, logits: Sequence[np.ndarray], whole: np.ndarray) -> dict[str, float]:
         """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.

@@ -11,6 +11,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.text import TextEncoder, window_count, windows
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import Batch, Problem
+from rnnzoo.problems.baselines import Baseline, NGram
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import log_softmax
 
@@ -112,18 +113,27 @@ class LanguageModelProblem(Problem):
         tokens, stream = self.tokens(split), model.create_stream()
         return self._score(tokens, np.concatenate([np.asarray(stream.feed(tokens)), np.asarray(stream.finish())]))
 
+    def baseline(self, split: str) -> Baseline:
+        model = NGram(self.tokens("train"), len(self.encoder.labels))
+        return Baseline(model.name, _figures(np.log(model.probabilities(self.tokens(split)))), model.numbers)
+
     def _score(self, tokens: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-        chosen = log_softmax(logits[: len(tokens) - 1].astype(np.float64))[np.arange(len(tokens) - 1), tokens[1:]]
-        nats = float(-np.mean(chosen))
-        return {
-            "nats": nats,
-            "bits_per_token": nats / float(np.log(2)),
-            "perplexity": float(np.exp(nats)),
-            "count": float(len(chosen)),
-        }
+        rows = log_softmax(logits[: len(tokens) - 1].astype(np.float64))
+        return _figures(rows[np.arange(len(rows)), tokens[1:]])
 
     def _signature(self, split: str) -> Any:
         import tensorflow as tf
 
         targets = tf.TensorSpec((None, None), tf.int32)
         return {"tokens": targets}, targets, tf.TensorSpec((None, None), tf.float32)
+
+
+def _figures(chosen: np.ndarray) -> dict[str, float]:
+    """Of the logarithms of the probabilities of the tokens that came."""
+    nats = float(-np.mean(chosen))
+    return {
+        "nats": nats,
+        "bits_per_token": nats / float(np.log(2)),
+        "perplexity": float(np.exp(nats)),
+        "count": float(len(chosen)),
+    }

@@ -12,6 +12,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.rows import RowEncoder
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import Problem
+from rnnzoo.problems.baselines import Baseline, NoteChain
 from streaming.runtime.tasks import Forecaster, task_for
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class PolyphonyProblem(Problem):
             raise DataError(f"data set {self.config.dataset!r} needs a forecaster; the model is a {other}")
         rolls = [row["rows"] for row in self.arrays(split)]
         return self.score(split, [np.stack([f.values[0] for f in task.run([roll])]) for roll in rolls])
+
+    def baseline(self, split: str) -> Baseline:
+        chain = NoteChain([roll for roll, _ in self.examples("train")])
+        found = [chain.probabilities(row["rows"]) for row in self.arrays(split)]
+        return Baseline(chain.name, self.score(split, found), chain.numbers)
 
     def score(self, split: str, predicted: Sequence[np.ndarray]) -> dict[str, float]:
         """Figures of the probabilities (T - 1, 88) of every piece, for its second to its last step.

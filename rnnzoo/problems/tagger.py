@@ -11,6 +11,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.words import fit_words
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import mean
+from rnnzoo.problems.baselines import Baseline, FrequentTags
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.decoding import Chain, viterbi
 from streaming.runtime.tasks import Tagger, task_for
@@ -105,6 +106,11 @@ class TaggerProblem(LabelProblem):
             paths = [np.argmax(row, -1) if task.chain is None else viterbi(row, task.chain)[0] for row in rows]
             return self.score(split, [[self.labels[k] for k in path] for path in paths])
         return self.score(split, [[token.tag for token in task.tag(words)] for words, _ in self.examples(split)])
+
+    def baseline(self, split: str) -> Baseline:
+        tags = FrequentTags(self.examples("train"))
+        figures = self.score(split, [tags.tag(words) for words, _ in self.examples(split)])
+        return Baseline(tags.name, figures, tags.numbers)
 
     def score(self, split: str, predicted: Sequence[Sequence[str]]) -> dict[str, float]:
         """Figures of the tags of every example, in order.

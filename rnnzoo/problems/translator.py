@@ -13,6 +13,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.pairs import PairEncoder
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import mean
+from rnnzoo.problems.baselines import Baseline, NearestText
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.codec import END, PAD, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
@@ -85,6 +86,12 @@ class TranslatorProblem(LabelProblem):
             return self._score_simultaneous(split, [list(task.run([text])) for text in texts])
         found = task.search([self.encoder.read(text) for text in texts])
         return self.score(split, [best[0].text for best in found])
+
+    def baseline(self, split: str) -> Baseline:
+        sources, targets = zip(*self.examples("train"), strict=True)
+        memory = NearestText(sources)
+        figures = self.score(split, [targets[memory.nearest(text)] for text, _ in self.examples(split)])
+        return Baseline("translation of the nearest sentence", figures, memory.numbers)
 
     def score(self, split: str, written: Sequence[str]) -> dict[str, float]:
         """Figures of a translation of each example."""

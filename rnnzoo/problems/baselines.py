@@ -1,0 +1,217 @@
+"""What costs next to nothing: classical methods that a network has to beat."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Baseline(NamedTuple):
+    """A method without a network on a split: what it is called, its figures, and how many numbers it keeps."""
+
+    name: str
+    figures: Mapping[str, float]
+    numbers: int
+
+
+class FrequentTags:
+    """The most frequent tag of a word; of an unknown one, that of the longest ending of words in the training split.
+
+    Args:
+        sentences: pairs of words and tags.
+    """
+
+    name = "most frequent tag"
+
+    def __init__(self, sentences: Iterable[tuple[Sequence[str], Sequence[str]]]):
+        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for words, tags in sentences:
+            for word, tag in zip(words, tags, strict=True):
+                for key in self._keys(word):
+                    found[key][tag] += 1
+        self._tags = {key: counts.most_common(1)[0][0] for key, counts in found.items()}
+        self.numbers = len(self._tags)
+
+    def tag(self, words: Sequence[str]) -> list[str]:
+        """A tag for each word."""
+        return [next(self._tags[key] for key in self._keys(word) if key in self._tags) for word in words]
+
+    @staticmethod
+    def _keys(word: str) -> Iterator[str]:
+        """The word, its endings from the longest on with the case of its first letter, and what all words have."""
+        yield f"={word}"
+        case = "A" if word[:1].isupper() else "a"
+        for length in range(min(4, len(word)), -1, -1):
+            yield f"{case}-{word[len(word) - length :].lower()}"
+        yield "any"
+
+
+class NaiveBayes:
+    """Multinomial naive Bayes over words, of each label against the rest (Maron 1961), counts of one more added.
+
+    Args:
+        texts: words of each text.
+        held: whether it has each label, boolean (N, L).
+    """
+
+    name = "bag of words, naive Bayes"
+
+    def __init__(self, texts: Sequence[Sequence[str]], held: np.ndarray):
+        self._words = {word: i for i, word in enumerate(dict.fromkeys(word for words in texts for word in words))}
+        counts = np.ones((2, held.shape[1], len(self._words)))
+        for words, row in zip(texts, held, strict=True):
+            for word in words:
+                counts[row.astype(int), np.arange(held.shape[1]), self._words[word]] += 1
+        ratio = counts / counts.sum(axis=-1, keepdims=True)
+        self._weights = np.log(ratio[1] / ratio[0]).T
+        share = np.clip(held.mean(axis=0), 1e-6, 1 - 1e-6)
+        self._bias = np.log(share / (1 - share))
+        self.numbers = self._weights.size + self._bias.size
+
+    def logits(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        """The logarithm of the odds of each label, (N, L)."""
+        known = [[self._words[word] for word in words if word in self._words] for words in texts]
+        return np.stack([self._bias + self._weights[rows].sum(axis=0) for rows in known])
+
+
+class NearestMean:
+    """The label whose mean is nearest, of means and deviations along time.
+
+    Args:
+        rows: sequences (T, D).
+        labels: of each sequence.
+    """
+
+    name = "nearest mean"
+
+    def __init__(self, rows: Sequence[np.ndarray], labels: Sequence[str]):
+        features = self._features(rows)
+        self._mean, self._scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+        features = (features - self._mean) / self._scale
+        self._labels = sorted(set(labels))
+        of = np.array(labels)
+        self._means = np.stack([features[of == label].mean(axis=0) for label in self._labels])
+        self.numbers = self._means.size + 2 * self._mean.size
+
+    def labels(self, rows: Sequence[np.ndarray]) -> list[str]:
+        """A label for each sequence."""
+        features = (self._features(rows) - self._mean) / self._scale
+        distance = ((features[:, None] - self._means) ** 2).sum(axis=-1)
+        return [self._labels[k] for k in distance.argmin(axis=1)]
+
+    @staticmethod
+    def _features(rows: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([np.concatenate([row.mean(axis=0), row.std(axis=0)]) for row in rows])
+
+
+class NGram:
+    """The next token by the last `order - 1` ones (Witten and Bell 1991).
+
+        P(w | h) = (c(h w) + n(h) P(w | h')) / (c(h) + n(h)),   n(h) different tokens after h; h' is h without its first
+
+    Args:
+        tokens: of the training split, (N,).
+        entries: V tokens, each with at least 1 / V where nothing is known.
+        order: tokens of an n-gram.
+    """
+
+    def __init__(self, tokens: np.ndarray, entries: int, order: int = 6):
+        self.name = f"{order}-gram"
+        self._order, self._entries = order, entries
+        self._after: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        line = tokens.tolist()
+        for i, token in enumerate(line):
+            for length in range(min(order - 1, i) + 1):
+                self._after[tuple(line[i - length : i])][token] += 1
+        self._totals = {past: after.total() for past, after in self._after.items()}
+        self.numbers = sum(map(len, self._after.values()))
+
+    def probabilities(self, tokens: np.ndarray) -> np.ndarray:
+        """P of each token but the first, given those before it, (N - 1,)."""
+        line = tokens.tolist()
+        found = np.empty(len(line) - 1)
+        for i, token in enumerate(line[1:], 1):
+            chance = 1 / self._entries
+            for length in range(min(self._order - 1, i) + 1):
+                past = tuple(line[i - length : i])
+                if past not in self._totals:
+                    break
+                after = self._after[past]
+                chance = (after[token] + len(after) * chance) / (self._totals[past] + len(after))
+            found[i - 1] = chance
+        return found
+
+
+class NearestText:
+    """The text of the training split that shares most with another one: cosine of the frequencies of its words, each
+    by how rare it is (Salton and Buckley 1988).
+
+    Args:
+        texts: of the training split.
+    """
+
+    def __init__(self, texts: Sequence[str]):
+        found: defaultdict[str, dict[int, int]] = defaultdict(dict)
+        for i, text in enumerate(texts):
+            for word in text.lower().split():
+                found[word][i] = found[word].get(i, 0) + 1
+        self._places = {word: np.array(list(held)) for word, held in found.items()}
+        self._weights = {
+            word: np.array(list(held.values())) * np.log(len(texts) / len(held)) for word, held in found.items()
+        }
+        squares = np.zeros(len(texts))
+        for word, places in self._places.items():
+            squares[places] += self._weights[word] ** 2
+        self._lengths = np.sqrt(squares) + 1e-9
+        self.numbers = sum(map(len, self._places.values()))
+
+    def nearest(self, text: str) -> int:
+        """The number of the nearest text."""
+        scores = np.zeros(len(self._lengths))
+        for word, count in Counter(text.lower().split()).items():
+            if word in self._places:
+                rarity = np.log(len(self._lengths) / len(self._places[word]))
+                scores[self._places[word]] += self._weights[word] * count * rarity
+        return int(np.argmax(scores / self._lengths))
+
+
+class NoteChain:
+    """Whether a note sounds, by whether it did a step before: a Markov chain for each note.
+
+    Args:
+        rolls: pieces (T, N) of the training split.
+    """
+
+    name = "Markov chain of each note"
+
+    def __init__(self, rolls: Sequence[np.ndarray]):
+        before = np.concatenate([roll[:-1] for roll in rolls]) > 0
+        after = np.concatenate([roll[1:] for roll in rolls]) > 0
+        same = np.stack([~before, before])
+        self._shares = (same & after).sum(axis=1) / np.maximum(same.sum(axis=1), 1)
+        self.numbers = self._shares.size
+
+    def probabilities(self, roll: np.ndarray) -> np.ndarray:
+        """Of the step after each, (T, N)."""
+        return np.where(roll > 0, self._shares[1], self._shares[0])
+
+
+def peaks(signal: np.ndarray, rate: float) -> np.ndarray:
+    """Samples where the slope of a signal (T,) is steepest, one in 0.2 seconds: the idea of Pan and Tompkins (1985).
+
+    The slope is squared and averaged over 0.15 seconds; a peak is above a third of the highest within 2 seconds.
+    """
+    steep = np.convolve(np.gradient(signal) ** 2, np.full(width := int(0.15 * rate), 1 / width), "same")
+    near, far = (_highest(steep, int(seconds * rate)) for seconds in (0.2, 1.0))
+    found = np.flatnonzero((steep == near) & (steep > far / 3))
+    # Of a flat top the first.
+    return found[np.diff(found, prepend=-len(signal)) > int(0.2 * rate)]
+
+
+def _highest(signal: np.ndarray, reach: int) -> np.ndarray:
+    """The highest value within `reach` samples of each."""
+    padded = np.pad(signal, reach, constant_values=-np.inf)
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=-1)
