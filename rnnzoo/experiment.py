@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
+import math
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -14,10 +17,10 @@ import streaming
 from rnnzoo.building import build_model
 from rnnzoo.config import ExperimentConfig, dump_config
 from rnnzoo.export import export_kind
-from rnnzoo.provenance import commit, train_command
+from rnnzoo.provenance import commit, hardware, train_command
 from rnnzoo.quiet import held_stderr
 from rnnzoo.registry import KINDS
-from rnnzoo.runs import Run, check_free, save_run
+from rnnzoo.runs import Run, check_free, read_metrics, save_run
 from rnnzoo.transfer import start_from
 
 if TYPE_CHECKING:
@@ -123,7 +126,8 @@ def evaluate_run(
         `name`, `dataset`, `split`, `parameters`, `offline` (metrics), and for each of `float32` and `int8` its
         metrics with `size_bytes`, `delay` and `max_abs_error`, and as `float32_never_reset` and `int8_never_reset`
         those of one stream over the whole split, where the topology has them; where the model cannot be streamed,
-        `not_streamable` says why instead.
+        `not_streamable` says why instead. `made`: the seed of the training, and the command, commit and hardware of
+        this evaluation.
 
     Raises:
         DataError: the data set or the split cannot be found.
@@ -140,6 +144,12 @@ def evaluate_run(
         "split": split,
         "parameters": run.model.count_params(),
         "offline": problem.evaluate(run.model, split),
+        "made": {
+            "seed": run.config.seed,
+            "command": f"rnnzoo evaluate {run.config.name} --split {split}",
+            "commit": commit(),
+            "hardware": hardware(),
+        },
     }
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -151,6 +161,39 @@ def evaluate_run(
     except streaming.NotStreamableError as error:
         found["not_streamable"] = str(error)
     return found
+
+
+def figures_csv(found: Mapping[str, Any]) -> str:
+    """What `evaluate_run` returned as CSV: a line for each figure of each way to run the model."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    common = {name: found[name] for name in ("name", "dataset", "split")} | found["made"]
+    writer.writerow(["way", "figure", "value", *common])
+    for way, row in found.items():
+        if isinstance(row, dict) and way != "made":
+            # The mean over nothing is no number.
+            known = {name: "" if value is None or math.isnan(value) else value for name, value in row.items()}
+            writer.writerows([way, name, value, *common.values()] for name, value in known.items())
+    return text.getvalue()
+
+
+def draw_run(run: Run, split: str, folder: Path) -> list[Path]:
+    """Pictures of a run: its learning curves, and what its topology shows of a split.
+
+    Args:
+        run: what `load_run` returned.
+        split: `train`, `dev` or `test`.
+        folder: where they go; it is made.
+
+    Raises:
+        DataError: the data set or the split cannot be found, or the folder cannot be written.
+    """
+    from rnnzoo.problems import load_problem
+    from rnnzoo.problems.drawing import draw_history
+
+    problem, history = load_problem(run.config, run.encoder), read_metrics(run.path).get("history", {})
+    drawn = [draw_history(folder / "learning-curves.png", history)] if history else []
+    return [*drawn, *problem.draw(run.model, split, folder)]
 
 
 def _evaluate_streamed(problem: Problem, split: str, path: Path, name: str) -> dict[str, Any]:

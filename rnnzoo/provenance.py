@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,27 @@ def train_command(config: ExperimentConfig, dtype: str, start: Path | None = Non
     own, zoo = (_flat(yaml.safe_load(dump_config(one))) for one in (config, load_config(path)))
     changed = [f" {key}={_inline(value)}" for key, value in own.items() if zoo.get(key, _inline) != value]
     return f"rnnzoo train {path.relative_to(root()).as_posix()}{options}{''.join(changed)}"
+
+
+def hardware() -> str:
+    """The processor of this machine, its cores, and its GPUs where TensorFlow sees any."""
+    import tensorflow as tf
+
+    gpus = [
+        tf.config.experimental.get_device_details(device).get("device_name", device.name)
+        for device in tf.config.list_physical_devices("GPU")
+    ]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ", ".join([_processor(), f"{cores} cores", *(gpus or ["no GPU"])])
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import yaml
 from rnnzoo.config import dump_config, load_config
 from rnnzoo.errors import ConfigError, Diverged
 from rnnzoo.experiment import run_experiment
-from rnnzoo.runs import CONFIG_FILE, check_run, read_metrics
+from rnnzoo.runs import CONFIG_FILE, check_run, read_metrics, write_text
 
 RESULTS_FILE = "results.csv"
 
@@ -119,6 +118,4 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text.getvalue(), encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, text.getvalue())

@@ -146,6 +146,7 @@ def test_keras_and_the_device_write_the_same(loud):
     problem, model, path = loud
     figures = problem.evaluate(model, "test", batch_size=5)
     assert problem.evaluate_stream(streaming.load(path), "test") == figures
+    assert [picture.name for picture in problem.draw(model, "test", path.parent)] == ["captions.png"]
     written = streaming.pipeline(path).captions([picture for picture, _ in problem.examples("test")])
     assert len({best[0].text for best in written}) > 2
 

@@ -134,3 +134,4 @@ def test_real_beats_train_convert_and_stream_the_same(tmp_path):
     assert problem.evaluate_stream(streaming.load(path), "dev") == pytest.approx(
         problem.evaluate(model, "dev"), nan_ok=True
     )
+    assert [picture.name for picture in problem.draw(model, "dev", tmp_path)] == ["events.png"]

@@ -79,6 +79,7 @@ def test_an_untrained_forecaster_repeats_the_last_row_in_every_quantile(quantile
     forecast = streaming.pipeline(path).forecast(values)
     np.testing.assert_allclose(forecast.values, np.tile(values[-1], (5, 1)), rtol=1e-4)
     assert tuple(forecast.quantiles) == quantiles
+    assert [picture.name for picture in problem.draw(model, "test", tmp_path)] == ["forecast.png"]
 
 
 def test_the_linear_part_is_the_equation():

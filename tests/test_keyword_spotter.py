@@ -110,6 +110,7 @@ def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     metadata = {"task": problem.task(config.data, problem.encoder), "files": problem.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     assert problem.evaluate_stream(streaming.load(path), "dev") == problem.evaluate(model, "dev")
+    assert [picture.name for picture in problem.draw(model, "dev", tmp_path)] == ["confusion.png"]
     spotter = streaming.pipeline(path)
     samples = problem.examples("dev")[0][0]
     session, logits = (

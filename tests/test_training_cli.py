@@ -7,6 +7,7 @@ import os
 import pytest
 from zoo_runs import write_colours
 
+from rnnzoo.cards import KINDS
 from rnnzoo.cli import main
 from rnnzoo.training.demonstration import demonstrate
 
@@ -54,8 +55,17 @@ def test_a_run_and_a_configuration_are_diagnosed(place, capsys):
 def test_evaluation_tells_reset_from_never_reset(place, capsys):
     if not (run := place / "run").is_dir():
         assert main(["train", str(place / "colours.yaml"), "training.epochs=1", "--out", str(run)]) == 0
-    assert main(["evaluate", str(run), "--json", str(place / "found.json")]) == 0
+    files = ["--json", str(place / "found.json"), "--csv", str(place / "found.csv"), "--plots", str(place / "plots")]
+    assert main(["evaluate", str(run), *files]) == 0
     found = json.loads((place / "found.json").read_text())
+    rows = list(csv.DictReader((place / "found.csv").read_text(encoding="utf-8").splitlines()))
+    written = {(row["way"], row["figure"]): float(row["value"]) if row["value"] else None for row in rows}
+    assert written == {(way, name): value for way in KINDS if way in found for name, value in found[way].items()}
+    assert {row["seed"] for row in rows} == {"1"} == {str(found["made"]["seed"])}
+    assert found["made"]["command"] == "rnnzoo evaluate colours --split test"
+    assert "cores" in found["made"]["hardware"]
+    for name in ("learning-curves", "confusion"):
+        assert (place / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert {"offline", "float32", "float32_never_reset", "int8", "int8_never_reset"} <= set(found)
     assert found["float32_never_reset"]["count"] == found["offline"]["count"]
     # Whole in a narrow terminal.

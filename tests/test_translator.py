@@ -134,7 +134,7 @@ def made(architecture):
 
 
 @pytest.mark.parametrize("architecture", WHOLE)
-def test_a_search_sees_what_training_saw(architecture):
+def test_a_search_sees_what_training_saw(architecture, tmp_path):
     problem, model = made(architecture)
     inputs, _, _ = problem.collate(problem.arrays("dev"))
     encoder, decoder = decoding_models(model)
@@ -148,6 +148,8 @@ def test_a_search_sees_what_training_saw(architecture):
         given = [*given[:fixed], *new]
         rows.append(np.asarray(logits)[:, 0])
     np.testing.assert_allclose(np.stack(rows, axis=1), model(inputs), rtol=1e-4, atol=1e-4)
+    drawn = [picture.name for picture in problem.draw(model, "dev", tmp_path)]
+    assert drawn == (["attention.png"] if architecture in ("luong", "bahdanau") else [])
 
 
 @pytest.mark.slow

@@ -77,15 +77,21 @@ def config_path(named: str) -> Path:
 def evaluate(arguments: argparse.Namespace) -> None:
     """`rnnzoo evaluate`."""
     from rnnzoo.cli.show import print_evaluation
-    from rnnzoo.experiment import evaluate_run
-    from rnnzoo.runs import load_run, write_json
+    from rnnzoo.experiment import draw_run, evaluate_run, figures_csv
+    from rnnzoo.runs import load_run, write_json, write_text
 
-    if arguments.json and not arguments.json.absolute().parent.is_dir():
-        raise FileNotFoundError(2, "the folder does not exist", str(arguments.json.parent))
-    found = evaluate_run(load_run(run_path(arguments.source)), arguments.split)
+    for path in (arguments.json, arguments.csv):
+        if path and not path.absolute().parent.is_dir():
+            raise FileNotFoundError(2, "the folder does not exist", str(path.parent))
+    run = load_run(run_path(arguments.source))
+    found = evaluate_run(run, arguments.split)
     if arguments.json:
         write_json(arguments.json, found)
+    if arguments.csv:
+        write_text(arguments.csv, figures_csv(found))
     print_evaluation(found)
+    for path in draw_run(run, arguments.split, arguments.plots) if arguments.plots else ():
+        print(f"wrote {path}")
 
 
 def export(arguments: argparse.Namespace) -> None:

@@ -145,6 +145,8 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     split = _one_of("train", "dev", "test")
     parser.add_argument("--split", default="test", type=split, help="train, dev or test (test)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="the same, a line for each figure")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw learning curves, mistakes, attention, ...")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:

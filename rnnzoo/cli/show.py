@@ -54,7 +54,7 @@ def print_sweep(rows: list[dict[str, Any]], out: Any) -> None:
 def print_rows(rows: list[dict[str, Any]]) -> None:
     """A table with a line for each row, and a column for each key."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table()
+    table = Table(box=None, pad_edge=False)
     widest = max(len(str(row[names[0]])) for row in rows)
     for place, name in enumerate(names):
         options: Any = {"justify": "right"} if place else {"min_width": min(24, widest), "overflow": "fold"}

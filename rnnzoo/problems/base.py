@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -128,6 +129,10 @@ class Problem(abc.ABC):
         Raises:
             DataError: the model is for another task.
         """
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """Pictures of what a Keras model does on a split, written to a folder; the files."""
+        return []
 
     def baseline(self, split: str) -> Baseline | None:
         """What a classical method reaches on a split, learnt from the training split; None: there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _PICTURE = "picture"
 # Pictures are compared by so many numbers along an axis at most.
 _COARSE = 48
+# Pictures that are drawn.
+_DRAWN = 5
 
 
 class CaptionerProblem(LabelProblem):
@@ -89,19 +92,31 @@ class CaptionerProblem(LabelProblem):
             `bleu` (BLEU-4 of sacreBLEU, lower-cased, 13a), `cider` (CIDEr-D, 0 to 10), both also as
             `nearest_...` for the captions of the pictures of `train` with the least squared difference, and `count`.
         """
+        return self.score(split, self._searched(model, self._pictures(split), batch_size))
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """Some pictures with their captions; nothing where features are given."""
+        from rnnzoo.problems.drawing import draw_captions
+
+        pictures = self._pictures(split)
+        chosen = pictures[:: max(1, len(pictures) // _DRAWN)][:_DRAWN]
+        if chosen[0].ndim != 3:
+            return []
+        return [draw_captions(folder / "captions.png", chosen, self._searched(model, chosen))]
+
+    def _searched(self, model: keras.Model, pictures: Sequence[np.ndarray], batch_size: int = 64) -> list[str]:
         from rnnzoo.models.captioner import decoding_models
 
         encoder, decoder = decoding_models(model)
         step, written = _step(decoder), []
         options: dict[str, Any] = {"width": self.config.width, "length_penalty": self.config.length_penalty}
-        pictures = self._pictures(split)
         for begin in range(0, len(pictures), batch_size):
             batch = np.stack(pictures[begin : begin + batch_size]).astype(np.float32)
             # A state: the regions, which stay the same, then the states of the decoder.
             decoders = [Decoder(step, list(state)) for state in zip(*encoder.predict_on_batch(batch), strict=True)]
             found = beam_searches(decoders, START, END, self.config.max_length, banned=BANNED, **options)
             written += [self.encoder.codec.decode(best.tokens) for best, *_ in found]
-        return self.score(split, written)
+        return written
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)

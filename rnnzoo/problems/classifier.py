@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,6 +128,15 @@ class ClassifierProblem(LabelProblem):
             return self._score_logits(split, np.stack([row[-1] for row in self.endless_outputs(model, split)]))
         found = [task.classify(given) for given, _ in self.examples(split)]
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """Of labels that exclude each other."""
+        from rnnzoo.problems.drawing import draw_confusion
+
+        if self.config.multi_label:
+            return []
+        found = [self.labels[int(k)] for k in self.best(model, split, 64)]
+        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
 
     def baseline(self, split: str) -> Baseline:
         (given, labels), (asked, _) = (zip(*self.examples(name), strict=True) for name in ("train", split))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # Loudness of a row of a training batch: from 1 - _LOUDER to 1 + _LOUDER.
 _LOUDER = 0.2
+# Seconds that are drawn.
+_DRAWN = 10
 
 
 class EventTaggerProblem(LabelProblem):
@@ -111,12 +114,26 @@ class EventTaggerProblem(LabelProblem):
         return np.array([np.sqrt(most / held.get(label, most)) for label in self.labels], np.float32)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        return self.score(split, self._found(model, split))
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """The first seconds of the first recording, the events that it has and those that were found."""
+        from rnnzoo.problems.drawing import draw_events
+
+        rate = self.config.sample_rate
+        end = int(_DRAWN * rate)
+        (signal, true), found = self.examples(split)[0], self._found(model, split)[0]
+        both = {"true": true, "found": found}
+        marks = {name: [event for event in events if event[0] < end] for name, events in both.items()}
+        return [draw_events(folder / "events.png", signal[:end, 0], rate, marks)]
+
+    def _found(self, model: keras.Model, split: str) -> list[list[Event]]:
         found = []
         for row in self.arrays(split):
             scores = softmax(model.predict_on_batch({"rows": row["rows"][None]})[0])
             best = scores.argmax(axis=-1)
             found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.config.frame))
-        return self.score(split, found)
+        return found
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)

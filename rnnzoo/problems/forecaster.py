@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from rnnzoo.data.config import SeriesConfig
     from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
+
+# Columns that are drawn.
+_DRAWN = 3
 
 
 class ForecasterProblem(Problem):
@@ -126,6 +130,17 @@ class ForecasterProblem(Problem):
             found.append((np.stack(values, axis=-1) - mean) / scale)
         outputs = np.stack(found[skipped : skipped + len(self._true(split))])
         return self.score(split, outputs if self.encoder.quantiles else outputs[..., 0])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """The first forecast of the split, of some columns, in their standard units."""
+        from rnnzoo.problems.drawing import draw_forecasts
+
+        begin, context, horizon = self._begin(split), self.config.context, self.config.horizon
+        rows = self.arrays(split)[0]["rows"][begin : begin + context + horizon]
+        ahead = np.asarray(model.predict_on_batch({"rows": rows[None, :context]}))[0, -1]
+        names = self.encoder.columns[:_DRAWN]
+        lines = {name: {"true": rows[:, i], "forecast": ahead[:, i]} for i, name in enumerate(names)}
+        return [draw_forecasts(folder / "forecast.png", lines, context)]
 
     def baseline(self, split: str) -> Baseline:
         rows, count = self.arrays(split)[0]["rows"], len(self._true(split))

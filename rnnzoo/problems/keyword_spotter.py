@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -129,6 +130,18 @@ class KeywordSpotterProblem(LabelProblem):
         return targets, weights
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        rows, logits = self.arrays(split), self._logits(model, split, batch_size)
+        whole = model.predict_on_batch({"features": np.concatenate([row["features"] for row in rows])[None]})[0]
+        return self._score(split, logits, whole)
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        from rnnzoo.problems.drawing import draw_confusion
+
+        found = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
+        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
+
+    def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
+        """Of each recording by itself, (T, L)."""
         rows = self.arrays(split)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]["features"]))
         logits: list[Any] = [None] * len(rows)
@@ -138,8 +151,7 @@ class KeywordSpotterProblem(LabelProblem):
             batch = collate([rows[i] for i in chosen], {})["features"]
             for i, row in zip(chosen, model.predict_on_batch({"features": batch}), strict=True):
                 logits[i] = row[: len(rows[i]["features"])]
-        whole = model.predict_on_batch({"features": np.concatenate([row["features"] for row in rows])[None]})[0]
-        return self._score(split, logits, whole)
+        return logits
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures with a reset for each recording and without any, side by side."""

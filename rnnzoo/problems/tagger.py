@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,8 +94,18 @@ class TaggerProblem(LabelProblem):
         return found
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        return self.score(split, self._found(model, split, batch_size))
+
+    def _found(self, model: keras.Model, split: str, batch_size: int = 64) -> list[list[str]]:
         best, lengths = self.best(model, split, batch_size), [len(words) for words, _ in self.examples(split)]
-        return self.score(split, [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)])
+        return [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)]
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        from rnnzoo.problems.drawing import draw_confusion
+
+        true = [tag for _, tags in self.examples(split) for tag in tags]
+        found = [tag for tags in self._found(model, split) for tag in tags]
+        return [draw_confusion(folder / "confusion.png", true, found)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task: Any = task_for(model)

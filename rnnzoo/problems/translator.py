@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # More than any text has pieces.
 _LONGEST = 10_000
+# Sentences whose attention is drawn.
+_DRAWN = 3
 
 
 class TranslatorProblem(LabelProblem):
@@ -86,6 +89,24 @@ class TranslatorProblem(LabelProblem):
             return self._score_simultaneous(split, [list(task.run([text])) for text in texts])
         found = task.search([self.encoder.read(text) for text in texts])
         return self.score(split, [best[0].text for best in found])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """What some translations attended to, where the model attends to a source that it has whole."""
+        from rnnzoo.models.attentive import attention_model
+        from rnnzoo.problems.drawing import draw_alignments
+
+        telling = attention_model(model)
+        if telling is None:
+            return []
+        sources = sorted((self.encoder.read(text) for text, _ in self.examples(split)), key=len)
+        middle = sources[len(sources) // 2 :][:_DRAWN]
+        drawn = []
+        for source, tokens in zip(middle, _searched(model, middle, self.config, 1), strict=True):
+            written = np.array([START, *tokens], np.int32)
+            weights = telling.predict_on_batch({"source": source[None], "target": written[None]})[0]
+            pieces = [self.encoder.target.entries[number] for number in (*tokens, END)]
+            drawn.append((pieces, [self.encoder.source.entries[number] for number in source], weights))
+        return [draw_alignments(folder / "attention.png", drawn)]
 
     def baseline(self, split: str) -> Baseline:
         sources, targets = zip(*self.examples("train"), strict=True)

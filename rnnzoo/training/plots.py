@@ -18,8 +18,8 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
 @contextlib.contextmanager
-def figure(path: Path, columns: int = 1) -> Iterator[list[Any]]:
-    """Axes side by side, saved as PNG at the end, whole or not at all.
+def figure(path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4)) -> Iterator[list[Any]]:
+    """Axes side by side, of a size in inches each, saved as PNG at the end, whole or not at all.
 
     Raises:
         DataError: the file cannot be written.
@@ -27,7 +27,7 @@ def figure(path: Path, columns: int = 1) -> Iterator[list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(6.4 * columns, 4.4), dpi=120, layout="constrained")
+    made = Figure(figsize=(size[0] * columns, size[1]), dpi=120, layout="constrained")
     axes = list(made.subplots(1, columns, squeeze=False)[0])
     for one in axes:
         one.grid(alpha=0.25)
@@ -53,13 +53,16 @@ def curves(
     y: str,
     log: bool = True,
     legend: bool = True,
+    start: int = 0,
 ) -> None:
-    """Lines over 0, 1, 2, ..., each with a colour and a dash of its own; zeros of a logarithmic axis are left out."""
+    """Lines, each with a colour and a dash of its own, the first value at `start`; a logarithmic axis has no zeros."""
     for i, (name, values) in enumerate(lines.items()):
         array = np.asarray(values, float)
         array = np.where(array > 0, array, np.nan) if log else array
         style = _STYLES[i % len(_STYLES)]
-        axis.plot(np.arange(len(array)), array, color=COLOURS[i % len(COLOURS)], linestyle=style, label=name, lw=1.8)
+        axis.plot(
+            start + np.arange(len(array)), array, color=COLOURS[i % len(COLOURS)], linestyle=style, label=name, lw=1.8
+        )
     axis.set(title=title, xlabel=x, ylabel=y)
     if log:
         axis.set_yscale("log")
