@@ -29,7 +29,7 @@ BACKGROUND = "_background_"
 # A keyword is known from this share of it on, and still said for some seconds after it.
 _KNOWN, _AFTER = 0.5, 0.2
 # Windows after which the streams of a training begin anew; this share of them without any silence first.
-_FRESH = 3
+_FRESH = 2
 _ABRUPT = 0.5
 # Silence after a recording before the decision on it, in seconds; and what a decision is smoothed over.
 _TAIL, _SMOOTHING = 0.3, 0.1
