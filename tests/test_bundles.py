@@ -25,6 +25,7 @@ from rnnzoo.data.licences import Terms, terms_of
 from rnnzoo.errors import ConfigError, DataError, HubError
 from rnnzoo.hub import dump_manifest, parse_manifest
 from rnnzoo.hub.cache import wrong_with
+from rnnzoo.layers import CRF, CRFLoss
 from rnnzoo.reference import REFERENCE_FILE, prove
 from rnnzoo.runs import load_run, read_metrics, save_run
 
@@ -105,7 +106,8 @@ def test_a_loaded_model_is_ready_for_fine_tuning(name, cache):
     if isinstance(before, dict | list):
         pytest.skip("several outputs")
     targets = rng.integers(0, before.shape[-1], before.shape[:-1])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    chains = [layer for layer in model.layers if isinstance(layer, CRF)]
+    loss = CRFLoss(chains[0]) if chains else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(3e-3), loss=loss)
     history = model.fit(given, targets, epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0]
