@@ -36,7 +36,8 @@ _TEMPLATE = """# {name}
 
 ## Figures
 
-Test split of {title}, {count:,} decisions, looked at once unless the limits below say otherwise; `rnnzoo evaluate {name}` measures them anew.
+Test split of {title}, {count:,} decisions, looked at once unless the limits below say otherwise;
+`rnnzoo evaluate {name}` measures them anew.
 
 {table}
 

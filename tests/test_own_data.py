@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from rnnzoo.data import read_source
-from rnnzoo.data.config import AudioConfig, WordsConfig
+from rnnzoo.data.config import (
+    AudioConfig,
+    PairsConfig,
+    PicturesConfig,
+    RowsConfig,
+    SeriesConfig,
+    TextConfig,
+    WordsConfig,
+)
 from rnnzoo.errors import DataError
 
 
@@ -90,3 +98,79 @@ def test_folders_of_recordings_are_labels(tmp_path):
     (tmp_path / "dev" / "no" / "1.wav").write_bytes(b"RIFF")
     with pytest.raises(DataError, match=r"no.1\.wav"):
         read_source(config)
+
+
+def test_translations_and_running_text(tmp_path):
+    (tmp_path / "pairs.csv").write_text("source,target,who\n" + "\n".join(f'"a, {i}",b {i},x' for i in range(60)))
+    source = read_source(PairsConfig(dataset=f"pairs:{tmp_path / 'pairs.csv'}"))
+    assert source.kind == "text-text"
+    assert sorted(pair for rows in source.splits.values() for pair in rows) == sorted(
+        (f"a, {i}", f"b {i}") for i in range(60)
+    )
+    (tmp_path / "book.txt").write_text("0123456789" * 5)
+    parts = read_source(TextConfig(dataset=f"text:{tmp_path / 'book.txt'}")).splits
+    assert [parts[split][0][0] for split in ("train", "dev", "test")] == ["0123456789" * 4, "01234", "56789"]
+    (tmp_path / "pairs.csv").write_text("source,target\na,\n")
+    with pytest.raises(DataError, match="line 2: expected target with something in it"):
+        read_source(PairsConfig(dataset=f"pairs:{tmp_path / 'pairs.csv'}"))
+
+
+@pytest.mark.parametrize("head", ["date,load,heat\n", ""])
+def test_a_series_of_numbers_with_its_times(head, tmp_path):
+    path = tmp_path / "series.csv"
+    path.write_text(head + "\n".join(f"2026-01-{i + 1:02},{i},{i / 2}" for i in range(20)) + "\n\n")
+    source = read_source(SeriesConfig(dataset=f"series:{path}"))
+    assert source.kind == "series"
+    ends = {split: (len(rows), begin) for split, [(rows, begin)] in source.splits.items()}
+    assert ends == {"train": (12, 0), "dev": (16, 12), "test": (20, 16)}
+    np.testing.assert_array_equal(source.splits["test"][0][0], np.arange(20)[:, None] * [1, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2\n1,x\n", "line 3: expected 2 numbers; found '1,x'"),
+        ("1,2\n3\n", "line 2: expected 2 numbers; found '3'"),
+        ("1,2\n3,nan\n", "line 2: expected 2 numbers"),
+        ("a,b\nc,d\n", "line 2: expected numbers"),
+        ("a,b\n", "it holds none"),
+    ],
+)
+def test_rows_that_are_no_numbers_are_named(content, message, tmp_path):
+    (tmp_path / "own.csv").write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_source(SeriesConfig(dataset=f"series:{tmp_path / 'own.csv'}"))
+
+
+def test_folders_of_tables_are_labels(tmp_path):
+    for label in ("up", "down"):
+        (tmp_path / label).mkdir()
+        for i in range(40):
+            (tmp_path / label / f"{i}.csv").write_text(f"x,y\n{i},1\n{i + (label == 'up')},2\n")
+    source = read_source(RowsConfig(dataset=f"rows:{tmp_path}"))
+    assert source.kind == "rows-label"
+    assert {split: bool(rows) for split, rows in source.splits.items()} == dict.fromkeys(("train", "dev", "test"), True)
+    found = [(rows.tolist(), label) for examples in source.splits.values() for rows, label in examples]
+    assert ([[7.0, 1.0], [8.0, 2.0]], "up") in found
+    assert len(found) == 80
+    with pytest.raises(DataError, match="expected a folder of CSV files for each label"):
+        read_source(RowsConfig(dataset=f"rows:{tmp_path / 'none'}"))
+
+
+def test_pictures_with_their_captions(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for i in range(30):
+        image.fromarray(np.full((4, 5, 3), i, np.uint8)).save(tmp_path / f"{i}.png")
+    lines = [f"{i}.png,number {i}" for i in range(30)]
+    (tmp_path / "captions.csv").write_text("\n".join(["file,caption", *lines, "3.png,the third"]))
+    source = read_source(PicturesConfig(dataset=f"pictures:{tmp_path}"))
+    assert source.kind == "image-captions"
+    found = {int(pixels[0, 0, 0]): said for rows in source.splits.values() for pixels, said in rows}
+    assert len(found) == 30
+    assert found[3] == ["number 3", "the third"]
+    image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "9.png")
+    with pytest.raises(DataError, match=r"9\.png has 6 x 4 pixels, the model takes 5 x 4"):
+        read_source(PicturesConfig(dataset=f"pictures:{tmp_path}"))
+    (tmp_path / "9.png").unlink()
+    with pytest.raises(DataError, match=r"captions\.csv.*9\.png"):
+        read_source(PicturesConfig(dataset=f"pictures:{tmp_path}"))

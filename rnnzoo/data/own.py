@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rnnzoo.data.datasets import SPLITS, Example, Splits
@@ -66,3 +67,33 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}, line {number + 1}: expected text in UTF-8, and {error}") from error
+
+
+def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number of its last line and text by column of every row of a CSV file, whose first row names the columns.
+
+    Args:
+        path: of the file, in UTF-8.
+        columns: those that must be there, with something in each row; others are left alone.
+
+    Raises:
+        DataError: a column is missing, a row has too few or too many, or nothing in one; file and line are named.
+    """
+    table = csv.reader((line for _, line in read_lines(path)), strict=True)
+    try:
+        names = [name.strip() for name in next(table, [])]
+        if missing := [name for name in columns if name not in names]:
+            wanted = " and ".join(columns)
+            raise DataError(f"{path}, line 1: expected columns {wanted}; no {' or '.join(missing)} in {names}")
+        for row in table:
+            if not row:
+                continue
+            if len(row) != len(names):
+                raise DataError(f"{path}, line {table.line_num}: expected {len(names)} columns, found {len(row)}")
+            found = dict(zip(names, row, strict=True))
+            for name in columns:
+                if not found[name].strip():
+                    raise DataError(f"{path}, line {table.line_num}: expected {name} with something in it; found ''")
+            yield table.line_num, found
+    except csv.Error as error:
+        raise DataError(f"{path}, line {table.line_num}: expected CSV, and {error}") from error

@@ -29,12 +29,14 @@ def is_picture(data: bytes) -> bool:
     return data.startswith(_SIGNATURES)
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, shape: tuple[int, ...], resize: bool = False) -> np.ndarray:
+def read_picture(
+    source: str | os.PathLike[str] | bytes, shape: tuple[int, ...] | None, resize: bool = False
+) -> np.ndarray:
     """The pixels of a PNG or JPEG file, 0 to 255, on white where it is transparent.
 
     Args:
         source: path of the file, or its bytes.
-        shape: (height, width, 3) of the model.
+        shape: (height, width, 3) of the model; None: of the picture.
         resize: bring a picture of another size to this one; otherwise it is refused.
 
     Returns:
@@ -47,17 +49,17 @@ def read_picture(source: str | os.PathLike[str] | bytes, shape: tuple[int, ...],
         OSError: the file cannot be read.
     """
     data, name = (source, "the picture") if isinstance(source, bytes) else (Path(source).read_bytes(), str(source))
-    if len(shape) != 3 or shape[-1] != 3:
+    if shape is not None and (len(shape) != 3 or shape[-1] != 3):
         raise InputError(
             f"the model takes arrays of shape {tuple(shape)}, no pictures in colour; give it such an array"
         )
     if not is_picture(data):
         raise InputError(f"{name} is neither PNG nor JPEG; convert it to one of them")
-    pixels = np.asarray(_decode(data, name, (shape[1], shape[0]), resize))
+    pixels = np.asarray(_decode(data, name, None if shape is None else (shape[1], shape[0]), resize))
     return on_white(pixels) if pixels.shape[-1] == 4 else pixels.astype(np.float32)
 
 
-def _decode(data: bytes, name: str, size: tuple[int, int], resize: bool) -> Any:
+def _decode(data: bytes, name: str, size: tuple[int, int] | None, resize: bool) -> Any:
     try:
         from PIL import Image, ImageOps
     except ImportError:
@@ -70,6 +72,7 @@ def _decode(data: bytes, name: str, size: tuple[int, int], resize: bool) -> Any:
             # The size is known before the pixels are: a wrong one costs nothing.
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             found = image.size[::-1] if turned else image.size
+            size = found if size is None else size
             if found != size and not resize:
                 raise InputError(
                     f"{name} has {found[0]} x {found[1]} pixels, the model takes {size[0]} x {size[1]}; "

@@ -1,15 +1,14 @@
-"""A user's own texts and their labels: CSV, or JSON lines."""
+"""A user's own texts: with labels, as CSV or JSON lines; with translations, as CSV; and as they are."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rnnzoo.data.config import DataConfig
 from rnnzoo.data.datasets import Example, Splits, register_dataset
-from rnnzoo.data.own import read_lines, split_files
+from rnnzoo.data.own import read_lines, read_table, split_files
 from rnnzoo.errors import DataError
 from streaming.runtime.tokenization import tokenize
 
@@ -28,25 +27,40 @@ def read_jsonl(config: DataConfig) -> Splits:
     return split_files(Path(config.dataset.removeprefix("jsonl:")), (".jsonl", ".json"), jsonl_examples)
 
 
+@register_dataset("pairs:", "text-text")
+def read_pairs(config: DataConfig) -> Splits:
+    """`pairs:FILE_OR_FOLDER`: CSV with columns `source` and `target`; other columns are left alone."""
+
+    def examples(path: Path) -> Iterator[Example]:
+        return ((row["source"], row["target"]) for _, row in read_table(path, ("source", "target")))
+
+    return split_files(Path(config.dataset.removeprefix("pairs:")), (".csv",), examples)
+
+
+@register_dataset("text:", "text")
+def read_text(config: DataConfig) -> Splits:
+    """`text:FILE_OR_FOLDER`: running text; of a single file the last tenth is `test`, the tenth before it `dev`."""
+    path = Path(config.dataset.removeprefix("text:"))
+    if path.is_dir():
+        return split_files(path, (".txt",), lambda file: [(_whole(file), None)])
+    text = _whole(path)
+    tenth = len(text) // 10
+    parts = {"train": text[: -2 * tenth], "dev": text[-2 * tenth : -tenth], "test": text[-tenth:]}
+    return {split: [(part, None)] if tenth else [] for split, part in parts.items()}
+
+
+def _whole(path: Path) -> str:
+    return "".join(line for _, line in read_lines(path))
+
+
 def csv_examples(path: Path) -> Iterator[Example]:
     """Words and label of every row.
 
     Raises:
         DataError: a column is missing, or a row lacks its text or label; file and line are named.
     """
-    table = csv.reader((line for _, line in read_lines(path)), strict=True)
-    try:
-        names = [name.strip() for name in next(table, [])]
-        if missing := [name for name in _FIELDS if name not in names]:
-            raise DataError(f"{path}, line 1: expected columns text and label; no {' or '.join(missing)} in {names}")
-        for row in table:
-            if not row:
-                continue
-            if len(row) != len(names):
-                raise DataError(f"{path}, line {table.line_num}: expected {len(names)} columns, found {len(row)}")
-            yield _example(dict(zip(names, row, strict=True)), path, table.line_num)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {table.line_num}: expected CSV, and {error}") from error
+    for number, row in read_table(path, _FIELDS):
+        yield _example(row, path, number)
 
 
 def jsonl_examples(path: Path) -> Iterator[Example]:
@@ -67,7 +81,7 @@ def jsonl_examples(path: Path) -> Iterator[Example]:
         yield _example(found, path, number)
 
 
-def _example(row: dict[str, object], path: Path, line: int) -> Example:
+def _example(row: Mapping[str, object], path: Path, line: int) -> Example:
     for name in _FIELDS:
         if not isinstance(value := row.get(name), str) or not value.strip():
             raise DataError(f"{path}, line {line}: expected {name} with something in it; received {value!r}")
