@@ -1,4 +1,4 @@
-"""Training the tagger on UD English EWT: tokens a second, and the share of time outside the model's own step."""
+"""Training on UD English EWT and Multi30k: tokens a second, and the share of time outside the model's own step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-CONFIG = "tagger-en-ewt-stream"
-EPOCHS = 4
+# Epochs to train of each configuration.
+EPOCHS = {"tagger-en-ewt-stream": 4, "translate-en-de": 2}
 
 
-def main(config: str = CONFIG, epochs: int = EPOCHS, limit: int | None = None) -> None:
+def main() -> None:
+    """Measure all of them."""
+    for config, epochs in EPOCHS.items():
+        measure(config, epochs)
+
+
+def measure(config: str, epochs: int, limit: int | None = None) -> None:
     """Print a line an epoch, and the figures of the one with the least time outside the step.
 
     An epoch is measured from its first batch to its last, as `rnnzoo train` runs it: reading, shuffling and padding,

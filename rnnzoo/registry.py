@@ -91,13 +91,13 @@ _TOPOLOGIES = {
     ),
     "forecaster": _Topology(
         data={"rows": "rnnzoo.data.config:SeriesConfig"},
-        model="rnnzoo.models.config:RowModelConfig",
+        model="rnnzoo.models.config:ForecasterConfig",
         builder="rnnzoo.models.forecaster:build_forecaster",
         problem="rnnzoo.problems.forecaster:ForecasterProblem",
     ),
     "anomaly_detector": _Topology(
         data={"rows": "rnnzoo.data.config:AnomalyConfig"},
-        model="rnnzoo.models.config:RowModelConfig",
+        model="rnnzoo.models.config:ForecasterConfig",
         builder="rnnzoo.models.forecaster:build_forecaster",
         problem="rnnzoo.problems.anomaly_detector:AnomalyDetectorProblem",
     ),

@@ -12,7 +12,7 @@ from rnnzoo.data.config import SeriesConfig
 from rnnzoo.data.mirror import find_mirror
 from rnnzoo.data.series import SeriesEncoder
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.models.config import RowModelConfig
+from rnnzoo.models.config import ForecasterConfig
 from rnnzoo.models.forecaster import build_forecaster
 from rnnzoo.problems import load_problem
 from rnnzoo.problems.forecaster import ForecasterProblem
@@ -68,7 +68,7 @@ def test_naive_forecasts_cover_all_windows_of_the_split():
 @pytest.mark.parametrize("quantiles", [(), (0.1, 0.5, 0.9)])
 def test_an_untrained_forecaster_repeats_the_last_row_in_every_quantile(quantiles, tmp_path):
     problem = problem_of(quantiles=quantiles)
-    model = build_forecaster(RowModelConfig(units=4), problem.encoder)
+    model = build_forecaster(ForecasterConfig(units=4), problem.encoder)
     figures = problem.evaluate(model, "test")
     assert figures["mse"] == pytest.approx(figures["last_value_mse"], rel=1e-5)
     path = tmp_path / "naive.tflite"
@@ -82,9 +82,25 @@ def test_an_untrained_forecaster_repeats_the_last_row_in_every_quantile(quantile
     assert [picture.name for picture in problem.draw(model, "test", tmp_path)] == ["forecast.png"]
 
 
+def test_a_series_that_moves_moves_its_forecast_along():
+    problem = problem_of()
+    keras.utils.set_random_seed(0)
+    model = build_forecaster(ForecasterConfig(units=4, reads="changes"), problem.encoder)
+    rng = np.random.default_rng(2)
+    # The weights of the differences are no weights to be trained.
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.5, weight.shape))
+    rows = problem.arrays("dev")[0]["rows"][None]
+    moved = rows + np.array([3.0, -2.0], np.float32)
+    shift = np.array(model({"rows": moved})) - np.array(model({"rows": rows}))
+    # The first row is a change from 0, which fades.
+    far = shift[:, 120:]
+    np.testing.assert_allclose(far, np.broadcast_to([3.0, -2.0], far.shape), atol=1e-3)
+
+
 def test_the_linear_part_is_the_equation():
     problem = problem_of()
-    model = build_forecaster(RowModelConfig(units=4), problem.encoder)
+    model = build_forecaster(ForecasterConfig(units=4), problem.encoder)
     rng = np.random.default_rng(3)
     w = rng.normal(size=(7, 5))
     model.get_layer("linear").set_weights([w[:, None, None, :], np.zeros(5)])

@@ -316,6 +316,21 @@ class RowModelConfig:
 
 
 @dataclass(frozen=True)
+class ForecasterConfig(RowModelConfig):
+    """The same, added to a linear map of the changes before each row.
+
+    Args:
+        reads: what the recurrent layers read: `rows`, or `changes` from row to row, so that all of the forecast moves
+            along with a series that moves.
+
+    Raises:
+        ConfigError: as before, or `reads` is something else.
+    """
+
+    reads: Literal["rows", "changes"] = "rows"
+
+
+@dataclass(frozen=True)
 class SignalModelConfig(RowModelConfig):
     """The same over frames of samples.
 

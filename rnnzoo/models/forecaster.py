@@ -6,15 +6,15 @@ import keras
 import numpy as np
 
 from rnnzoo.data.series import SeriesEncoder
-from rnnzoo.models.config import RowModelConfig
+from rnnzoo.models.config import ForecasterConfig
 from rnnzoo.models.recurrent import recurrent_layer
 
 
-def build_forecaster(config: RowModelConfig, encoder: SeriesEncoder) -> keras.Model:
+def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.Model:
     """The last row, plus a linear map of the changes before it, plus what recurrent layers say, for each row ahead.
 
     The first two are NLinear (Zeng et al. 2023): y(t + h) = x(t) + sum over k of w(h, k) (x(t - k) - x(t - k - 1)),
-    with the same w for all columns. A shift of a column shifts its forecast.
+    with the same w for all columns. A shift of a column shifts its forecast; with `reads: changes` that of the whole.
 
     Args:
         config: sizes.
@@ -28,7 +28,7 @@ def build_forecaster(config: RowModelConfig, encoder: SeriesEncoder) -> keras.Mo
     tail = (count,) if count else ()
     rows = keras.Input((None, width), name="rows")
     changes = keras.layers.DepthwiseConv1D(2, use_bias=False, trainable=False, name="changes")
-    x = changes(keras.layers.ZeroPadding1D((1, 0), name="row_before")(rows))
+    x = changed = changes(keras.layers.ZeroPadding1D((1, 0), name="row_before")(rows))
     changes.set_weights([np.array([-1.0, 1.0])[:, None, None] * np.ones((2, width, 1))])
     x = keras.layers.Reshape((-1, width, 1), name="by_column")(x)
     x = keras.layers.ZeroPadding2D(((encoder.context - 2, 0), (0, 0)), name="before")(x)
@@ -37,7 +37,7 @@ def build_forecaster(config: RowModelConfig, encoder: SeriesEncoder) -> keras.Mo
     if count:
         x = keras.layers.Reshape((-1, horizon, width, 1), name="linear_quantiles")(x)
     last = keras.layers.Reshape((-1, 1, width, *(1 for _ in tail)), name="last")(rows)
-    y = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows)
+    y = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows if config.reads == "rows" else changed)
     for i in range(config.layers):
         y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(y)
         y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
