@@ -27,6 +27,7 @@ from rnnzoo.hub import dump_manifest, parse_manifest
 from rnnzoo.hub.cache import wrong_with
 from rnnzoo.layers import CRF, CRFLoss
 from rnnzoo.reference import REFERENCE_FILE, prove
+from rnnzoo.registry import problem_class
 from rnnzoo.runs import load_run, read_metrics, save_run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,8 +107,11 @@ def test_a_loaded_model_is_ready_for_fine_tuning(name, cache):
     if isinstance(before, dict | list):
         pytest.skip("several outputs")
     targets = rng.integers(0, before.shape[-1], before.shape[:-1])
-    chains = [layer for layer in model.layers if isinstance(layer, CRF)]
-    loss = CRFLoss(chains[0]) if chains else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if chains := [layer for layer in model.layers if isinstance(layer, CRF)]:
+        loss = CRFLoss(chains[0])
+    elif not problem_class(load_config(ROOT / "pretrained" / name / "config.yaml").topology).class_targets:
+        targets, loss = rng.normal(size=before.shape), keras.losses.MeanSquaredError()
     model.compile(keras.optimizers.Adam(3e-3), loss=loss)
     history = model.fit(given, targets, epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0]
