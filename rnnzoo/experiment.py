@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import streaming
 from rnnzoo.building import build_model
 from rnnzoo.config import ExperimentConfig, dump_config
+from rnnzoo.errors import ConfigError
 from rnnzoo.export import export_kind
 from rnnzoo.provenance import commit, hardware, train_command
 from rnnzoo.quiet import held_stderr
@@ -25,6 +26,7 @@ from rnnzoo.transfer import start_from
 
 if TYPE_CHECKING:
     from rnnzoo.problems.base import Problem
+    from rnnzoo.training.parallel import Parallel
 
 # Ends the names of the figures of one stream over a whole split.
 NEVER_RESET = "_never_reset"
@@ -90,16 +92,12 @@ def _train(
     config: ExperimentConfig, problem: Problem, folder: Path, strategy: str | None, start: Path | None
 ) -> tuple[Any, dict[str, list[float]], bool]:
     """The trained model, its history, and whether this process is the one that saves."""
-    import tensorflow as tf
-
     from rnnzoo.training import fit
-    from rnnzoo.training.parallel import Parallel
-    from rnnzoo.training.precision import precision
+    from rnnzoo.training.precision import make_deterministic, precision
 
     training = config.training
-    if training.deterministic or (training.deterministic is None and not tf.config.list_physical_devices("GPU")):
-        tf.config.experimental.enable_op_determinism()
-    parallel = Parallel(strategy) if strategy else None
+    make_deterministic(training.deterministic)
+    parallel = _parallel(strategy)
     with precision(training.precision), parallel.strategy.scope() if parallel else contextlib.nullcontext():
         model = build_model(config, problem.encoder)
         if start is not None:
@@ -109,6 +107,18 @@ def _train(
         model, problem, training, seed=config.seed, run_dir=folder, experiment=experiment, logs=True, parallel=parallel
     )
     return model, history, parallel is None or parallel.is_chief
+
+
+def _parallel(strategy: str | None) -> Parallel | None:
+    import keras
+
+    if strategy is None:
+        return None
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError(f"--strategy {strategy} needs KERAS_BACKEND=tensorflow; received {keras.backend.backend()!r}")
+    from rnnzoo.training.parallel import Parallel
+
+    return Parallel(strategy)
 
 
 def evaluate_run(

@@ -23,6 +23,8 @@ def carried_twin(model: keras.Model, batch_size: int) -> keras.Model:
     }
     twin = keras.models.clone_model(model, input_tensors=inputs, clone_function=_stateful)
     twin.set_weights(model.get_weights())
+    if keras.backend.backend() == "jax":
+        _let_step_update(twin)
     return twin
 
 
@@ -35,6 +37,15 @@ def reset_states(model: keras.Model) -> None:
     """Set the states of stateful recurrent layers to zero."""
     for layer in _recurrent(model):
         layer.reset_state()
+
+
+def _let_step_update(model: keras.Model) -> None:
+    """A compiled step of JAX updates the variables that the model counts; Keras does not count carried states."""
+    for layer in _recurrent(model):
+        layer._tracker.unlock()
+        for variable in keras.tree.flatten(layer.states):
+            layer._track_variable(variable)
+        layer._tracker.lock()
 
 
 def _stateful(layer: keras.layers.Layer) -> keras.layers.Layer:

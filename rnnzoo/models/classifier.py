@@ -33,7 +33,14 @@ def build_classifier(config: ClassifierConfig, encoder: Any) -> keras.Model:
         x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(layer(inputs["words"]))
     for i in range(config.layers):
         last = i == config.layers - 1
-        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}", return_sequences=not last)(x)
+        layer = recurrent_layer(
+            config.cell,
+            config.units,
+            name=f"recurrent_{i}",
+            return_sequences=not last,
+            recurrent_dropout=config.recurrent_dropout,
+        )
+        x = layer(x)
         x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model(inputs, logits, name="classifier")

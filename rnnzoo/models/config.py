@@ -15,6 +15,9 @@ Architecture = Literal["luong", "bahdanau", "cho", "sutskever", "wait_k"]
 # What `model.cell` may say; `rnnzoo.models.register_cell` adds to it.
 CELLS = ["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm", "transformer"]
 
+# Those whose layer takes `recurrent_dropout`.
+MASKED_CELLS = ("lstm", "gru", "simple_rnn")
+
 
 @dataclass(frozen=True)
 class TaggerConfig:
@@ -38,6 +41,7 @@ class TaggerConfig:
         input_dropout: rate on the vectors of words, characters and affixes, in training.
         word_dropout: rate at which known words become the unknown word, in training.
         affix_dropout: the same for affixes.
+        recurrent_dropout: as in `LanguageModelConfig`.
         head: `softmax`: each label by itself; `crf`: the best path through a chain of labels, of which the BIO
             scheme allows only some.
 
@@ -62,10 +66,11 @@ class TaggerConfig:
     input_dropout: float = 0.4
     word_dropout: float = 0.1
     affix_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
     head: Head = "softmax"
 
     def __post_init__(self) -> None:
-        _check_cell(self.cell)
+        _check_cell(self.cell, self.recurrent_dropout)
         if self.head not in get_args(Head):
             raise ConfigError(f"model.head is one of {', '.join(get_args(Head))}; received {self.head!r}")
         if self.bidirectional and self.lookahead:
@@ -114,9 +119,10 @@ class ClassifierConfig:
         layers: recurrent layers.
         dropout: rate between layers, in training.
         word_dropout: rate at which known words become the unknown word, in training.
+        recurrent_dropout: as in `LanguageModelConfig`.
 
     Raises:
-        ConfigError: the cell is unknown, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
     """
 
     word_size: int = 128
@@ -125,9 +131,10 @@ class ClassifierConfig:
     layers: int = 1
     dropout: float = 0.4
     word_dropout: float = 0.1
+    recurrent_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_cell(self.cell)
+        _check_cell(self.cell, self.recurrent_dropout)
         if self.layers < 1:
             raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
@@ -142,9 +149,11 @@ class LanguageModelConfig:
         units: width of each recurrent layer.
         layers: recurrent layers, each after the first with a residual connection.
         dropout: rate before, between and after the recurrent layers, in training.
+        recurrent_dropout: rate on the state that the gates read, by one mask a sequence, in training (Gal &
+            Ghahramani 2016); for `lstm`, `gru` and `simple_rnn`, whose loop it slows.
 
     Raises:
-        ConfigError: the cell is unknown, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
     """
 
     token_size: int = 64
@@ -152,9 +161,10 @@ class LanguageModelConfig:
     units: int = 512
     layers: int = 1
     dropout: float = 0.4
+    recurrent_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_cell(self.cell)
+        _check_cell(self.cell, self.recurrent_dropout)
         if self.layers < 1:
             raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
@@ -248,9 +258,10 @@ class AudioModelConfig:
         units: width of each recurrent layer.
         layers: recurrent layers.
         dropout: rate after each layer, in training.
+        recurrent_dropout: as in `LanguageModelConfig`.
 
     Raises:
-        ConfigError: the cell is unknown, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
     """
 
     conv_units: int = 96
@@ -259,9 +270,10 @@ class AudioModelConfig:
     units: int = 128
     layers: int = 2
     dropout: float = 0.3
+    recurrent_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_cell(self.cell)
+        _check_cell(self.cell, self.recurrent_dropout)
         if self.layers < 1:
             raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
@@ -298,9 +310,10 @@ class RowModelConfig:
         layers: recurrent layers.
         dropout: rate after each layer, in training.
         input_dropout: rate on the rows, in training.
+        recurrent_dropout: as in `LanguageModelConfig`.
 
     Raises:
-        ConfigError: the cell is unknown, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
     """
 
     cell: Cell = "gru"
@@ -308,9 +321,10 @@ class RowModelConfig:
     layers: int = 1
     dropout: float = 0.3
     input_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_cell(self.cell)
+        _check_cell(self.cell, self.recurrent_dropout)
         if self.layers < 1:
             raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
@@ -341,9 +355,16 @@ class SignalModelConfig(RowModelConfig):
     frame_units: int = 32
 
 
-def _check_cell(cell: str) -> None:
+def _check_cell(cell: str, recurrent_dropout: float = 0.0) -> None:
     if cell not in CELLS:
         raise ConfigError(
             f"model.cell is one of {', '.join(CELLS)}; received {cell!r}. For a cell of your own give "
             "the file that registers it: --import FILE.py"
+        )
+    if not 0 <= recurrent_dropout < 1:
+        raise ConfigError(f"model.recurrent_dropout is at least 0 and below 1; received {recurrent_dropout}")
+    if recurrent_dropout and cell not in MASKED_CELLS:
+        raise ConfigError(
+            f"model.recurrent_dropout={recurrent_dropout} goes with model.cell={', '.join(MASKED_CELLS)}; "
+            f"received {cell!r}: set it to 0"
         )

@@ -26,7 +26,10 @@ def build_event_tagger(config: SignalModelConfig, encoder: SignalEncoder) -> ker
     )
     x = keras.layers.Dropout(config.dropout, name="frames_dropout")(frames(rows))
     for i in range(config.layers):
-        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        layer = recurrent_layer(
+            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
+        )
+        x = layer(x)
         x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model({"rows": rows}, logits, name="event_tagger")

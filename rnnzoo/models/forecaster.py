@@ -39,7 +39,10 @@ def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.
     last = keras.layers.Reshape((-1, 1, width, *(1 for _ in tail)), name="last")(rows)
     y = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows if config.reads == "rows" else changed)
     for i in range(config.layers):
-        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(y)
+        layer = recurrent_layer(
+            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
+        )
+        y = layer(y)
         y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
     size = horizon * width * max(1, count)
     y = keras.layers.Dense(size, kernel_initializer="zeros", name="correction")(y)

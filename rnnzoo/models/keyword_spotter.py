@@ -25,7 +25,10 @@ def build_keyword_spotter(config: AudioModelConfig, encoder: AudioEncoder) -> ke
     x = keras.layers.Conv1D(config.conv_units, config.conv_width, padding="causal", activation="relu", name="conv")(x)
     x = keras.layers.Dropout(config.dropout, name="conv_dropout")(x)
     for i in range(config.layers):
-        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        layer = recurrent_layer(
+            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
+        )
+        x = layer(x)
         x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model({"features": features}, logits, name="keyword_spotter")

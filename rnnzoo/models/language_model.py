@@ -23,7 +23,10 @@ def build_language_model(config: LanguageModelConfig, encoder: TextEncoder) -> k
     x = keras.layers.Embedding(len(encoder.labels), config.token_size, name="token_embedding")(tokens)
     x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(x)
     for i in range(config.layers):
-        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        layer = recurrent_layer(
+            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
+        )
+        y = layer(x)
         y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
         x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)

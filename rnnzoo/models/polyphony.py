@@ -22,7 +22,10 @@ def build_polyphony(config: RowModelConfig, encoder: RowEncoder) -> keras.Model:
     rows = keras.Input((None, encoder.width), name="rows")
     x = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows)
     for i in range(config.layers):
-        x = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}")(x)
+        layer = recurrent_layer(
+            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
+        )
+        x = layer(x)
         x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
     notes = keras.layers.Dense(encoder.width, activation="sigmoid", name="notes")(x)
     return keras.Model({"rows": rows}, notes, name="polyphony")

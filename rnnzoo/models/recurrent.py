@@ -72,8 +72,15 @@ def register_cell(name: str, make: Callable[[int], Any]) -> None:
 
 
 def recurrent_layer(
-    cell: Cell, units: int, *, name: str, return_sequences: bool = True, bidirectional: bool = False
+    cell: Cell,
+    units: int,
+    *,
+    name: str,
+    return_sequences: bool = True,
+    bidirectional: bool = False,
+    recurrent_dropout: float = 0.0,
 ) -> keras.layers.Layer:
-    """A recurrent layer by the name of its cell."""
-    layer = _CELLS[cell](units, return_sequences=return_sequences, name=name)
+    """A recurrent layer by the name of its cell; `recurrent_dropout` is for `MASKED_CELLS`."""
+    masked = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
+    layer = _CELLS[cell](units, return_sequences=return_sequences, name=name, **masked)
     return keras.layers.Bidirectional(layer, name=f"both_{name}") if bidirectional else layer

@@ -35,7 +35,14 @@ def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
     x = keras.layers.Dropout(config.dropout, name="neighbours_dropout")(x)
     for i in range(config.layers):
         both = config.bidirectional
-        y = recurrent_layer(config.cell, config.units, name=f"recurrent_{i}", bidirectional=both)(x)
+        layer = recurrent_layer(
+            config.cell,
+            config.units,
+            name=f"recurrent_{i}",
+            bidirectional=both,
+            recurrent_dropout=config.recurrent_dropout,
+        )
+        y = layer(x)
         y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
         x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)

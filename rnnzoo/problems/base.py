@@ -191,17 +191,11 @@ class Problem(abc.ABC):
 
         passes = itertools.count(start[0])
 
-        def one_pass(number: int) -> Iterator[Batch]:
-            chosen = (self.seed if seed is None else seed, number)
-            rng = np.random.default_rng(chosen) if training else None
-            skip = start[1] if number == start[0] else 0
-            return (batch for _, batch in self.batches(split, batch_size, rng, skip))
-
         def generate() -> Iterator[Batch]:
             if parts is None:
-                return one_pass(next(passes))
+                return self._one_pass(split, batch_size, training, seed, start, next(passes))
             # Several devices may open it several times: each time it is the same, and without an end.
-            every = (batch for number in itertools.count(start[0]) for batch in one_pass(number))
+            every = self.endless_batches(split, batch_size, training, seed, start)
             return (part for batch in every for part in parts(batch))
 
         made = tf.data.Dataset.from_generator(generate, output_signature=self._signature(split))
@@ -209,6 +203,20 @@ class Problem(abc.ABC):
         if not start[1] and parts is None:
             made = made.apply(tf.data.experimental.assert_cardinality(self.steps(split, batch_size)))
         return made.prefetch(4)
+
+    def endless_batches(
+        self, split: str, batch_size: int, training: bool, seed: int | None = None, start: tuple[int, int] = (0, 0)
+    ) -> Iterator[Batch]:
+        """The batches of one pass after the other, as `dataset` has them; it has no end."""
+        for number in itertools.count(start[0]):
+            yield from self._one_pass(split, batch_size, training, seed, start, number)
+
+    def _one_pass(
+        self, split: str, batch_size: int, training: bool, seed: int | None, start: tuple[int, int], number: int
+    ) -> Iterator[Batch]:
+        rng = np.random.default_rng((self.seed if seed is None else seed, number)) if training else None
+        skip = start[1] if number == start[0] else 0
+        return (batch for _, batch in self.batches(split, batch_size, rng, skip))
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Callbacks that training it needs."""

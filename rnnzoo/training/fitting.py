@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
 from rnnzoo.errors import ConfigError, DataError, Diverged
 from rnnzoo.training.callbacks import Keeper, Patience, ScheduledSampling, StopOnNaN
 from rnnzoo.training.checks import check_data
 from rnnzoo.training.config import TrainingConfig
-from rnnzoo.training.divergence import Origin
 from rnnzoo.training.optimization import make_optimizer
-from rnnzoo.training.parallel import Parallel, ParallelModel
-from rnnzoo.training.penalty import JacobianPenalized
 from rnnzoo.training.progress import LogFiles, ProgressBar, ProgressLines
 
 if TYPE_CHECKING:
     from rnnzoo.problems.base import Problem
+    from rnnzoo.training.parallel import Parallel
 
 
 def fit(
@@ -73,8 +70,9 @@ def fit(
         keeper.writes, keeper.workers = parallel.is_chief, parallel.workers
     resumed = keeper.restore(trained)
     if resumed or parallel:
-        _make_metrics(trained, problem, config)
+        _make_metrics(trained, problem, config, parallel)
     quiet = parallel is not None and not parallel.is_chief
+    validation = problem.steps("dev", config.batch_size) if parallel or not _on_tensorflow() else None
     progress = ProgressBar(config.epochs, steps) if ProgressBar.useful() else ProgressLines(config.epochs)
     if resumed and not quiet:
         epoch, batch = keeper.start
@@ -90,7 +88,7 @@ def fit(
             _batches(problem, config, parallel, "train", seed, keeper.start),
             steps_per_epoch=steps,
             validation_data=_batches(problem, config, parallel, "dev"),
-            validation_steps=problem.steps("dev", config.batch_size) if parallel else None,
+            validation_steps=validation,
             epochs=config.epochs,
             initial_epoch=keeper.start[0],
             shuffle=False,
@@ -98,8 +96,10 @@ def fit(
             callbacks=[stop, *sampling, *average, *problem.callbacks(), keeper, patience, *shown, *callbacks],
         )
     except Diverged as error:
-        raise Diverged(_explain(error, trained, problem, config, keeper, stop, seed)) from None
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError) as error:
+        raise Diverged(_explain(error, trained, problem, config, keeper, stop, seed, parallel)) from None
+    except Exception as error:
+        if parallel is None or not parallel.is_loss(error):
+            raise
         raise DataError(
             "another worker was lost: start all workers again with the same command to go on from the last snapshot"
         ) from error
@@ -124,19 +124,31 @@ def compile_model(model: keras.Model, problem: Problem, config: TrainingConfig, 
         make_optimizer(config, steps),
         loss=problem.loss(config),
         weighted_metrics=problem.metrics(),
-        jit_compile=config.jit_compile,
+        # What JAX does not compile runs operation by operation.
+        jit_compile=config.jit_compile or keras.backend.backend() == "jax",
     )
+
+
+def _on_tensorflow() -> bool:
+    return keras.backend.backend() == "tensorflow"
 
 
 def _trained(model: keras.Model, problem: Problem, config: TrainingConfig, parallel: Parallel | None) -> keras.Model:
     """What runs in the model's place."""
     made = problem.training_model(model, config.batch_size)
+    if config.jacobian_penalty and not _on_tensorflow():
+        backend = keras.backend.backend()
+        raise ConfigError(f"training.jacobian_penalty needs KERAS_BACKEND=tensorflow; received {backend!r}")
     if parallel and (made is not model or config.jacobian_penalty):
         what = "training.jacobian_penalty" if config.jacobian_penalty else f"topology {problem.topology!r}"
         raise ConfigError(f"--strategy does not go with {what}: train it on one device")
     if parallel:
         return parallel.model(model)
-    return JacobianPenalized(made, config.jacobian_penalty) if config.jacobian_penalty else made
+    if not config.jacobian_penalty:
+        return made
+    from rnnzoo.training.penalty import JacobianPenalized
+
+    return JacobianPenalized(made, config.jacobian_penalty)
 
 
 def _batches(
@@ -148,8 +160,10 @@ def _batches(
     start: tuple[int, int] = (0, 0),
 ) -> Any:
     training = seed is not None
+    if not _on_tensorflow():
+        return problem.endless_batches(split, config.batch_size, training, seed, start)
 
-    def make(parts: Any = None) -> tf.data.Dataset:
+    def make(parts: Any = None) -> Any:
         return problem.dataset(split, config.batch_size, training=training, seed=seed, start=start, parts=parts)
 
     if parallel:
@@ -157,10 +171,10 @@ def _batches(
     return make().repeat() if training else make()
 
 
-def _make_metrics(model: keras.Model, problem: Problem, config: TrainingConfig) -> None:
+def _make_metrics(model: Any, problem: Problem, config: TrainingConfig, parallel: Parallel | None) -> None:
     """Keras makes the variables of its metrics when it first needs them; a restored training needs them before."""
     _, batch = next(iter(problem.batches("dev", config.batch_size)))
-    if isinstance(model, ParallelModel):
+    if parallel:
         model.prepare(batch)
     else:
         model.test_on_batch(*batch)
@@ -174,10 +188,13 @@ def _explain(
     keeper: Keeper,
     stop: StopOnNaN,
     seed: int,
+    parallel: Parallel | None,
 ) -> str:
     """The error with what was no number first, found by repeating the steps since the last snapshot."""
     place = None
-    if not isinstance(model, ParallelModel) and keeper.restore(model):
+    if _on_tensorflow() and parallel is None and keeper.restore(model):
+        from rnnzoo.training.divergence import Origin
+
         epoch, batch = keeper.start
         count = stop.position[1] - batch + 1 if stop.position[0] == epoch else 0
         data = problem.dataset("train", config.batch_size, training=True, seed=seed, start=(epoch, batch))

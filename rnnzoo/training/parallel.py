@@ -44,6 +44,12 @@ class Parallel:
         """Whether this process writes what is kept."""
         return self.worker == 0
 
+    @staticmethod
+    def is_loss(error: BaseException) -> bool:
+        """Whether an error says that another worker is gone."""
+        lost = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError
+        return isinstance(error, lost)
+
     def model(self, model: keras.Model) -> keras.Model:
         """What is trained in the model's place; it shares the weights."""
         return ParallelModel({t.name: t for t in model.inputs}, model.output, name=model.name)

@@ -1,4 +1,4 @@
-"""What a model computes in while it is trained."""
+"""What a model computes in while it is trained, and whether to the same bits each time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
+
+
+def make_deterministic(wanted: bool | None) -> None:
+    """Have TensorFlow choose operations that give the same bits each time; other backends have no such switch.
+
+    Args:
+        wanted: None: where no GPU is, as it costs little there.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    if wanted or (wanted is None and not tf.config.list_physical_devices("GPU")):
+        tf.config.experimental.enable_op_determinism()
 
 
 @contextlib.contextmanager

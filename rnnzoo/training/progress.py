@@ -131,8 +131,11 @@ class LogFiles(keras.callbacks.Callback):
 
 
 def _write_events(folder: Path, step: int, values: dict[str, float]) -> None:
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ImportError:
+        # Training on another backend of Keras does not need it; the CSV says the same.
+        return
     # `tf.summary.scalar` needs the tensorboard package; what it writes does not.
     data = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
     metadata = tf.compat.v1.SummaryMetadata(plugin_data=data)
