@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 Tensors = tuple[tf.Tensor, ...]
 # (t, what each series has at t, carry) -> carry
@@ -18,8 +19,9 @@ class Recurrence(Protocol):
     """One step forward, one step back, and the gradients of the weights for all steps at once.
 
     z is the projection of the input, which the caller computes for all steps before the loop, an array (B, U) for each
-    gate: gates by themselves need no splitting and joining, and their products run on several cores at once. The first
-    state is the output. `saved` is what the step back needs of the step forward beside the states.
+    gate: gates by themselves need no splitting and joining, and their products run on several cores at once. (Narrow
+    gates may come joined in one array: fewer operations are worth more to them.) The first state is the output.
+    `saved` is what the step back needs of the step forward beside the states.
     """
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
@@ -166,14 +168,20 @@ def _repeat(step: Step, carry: Any, steps: Any, series: Tensors, reverse: bool =
 
     `steps` is a number or a scalar tensor, `series` are arrays (steps, ...).
     """
-    whole = steps // BLOCK * BLOCK
-    spans = [(0, whole, BLOCK), (whole, steps, 1)]
+    block = _block()
+    whole = steps // block * block
+    spans = [(0, whole, block), (whole, steps, 1)][: min(block, 2)]
     for begin, end, stride in reversed(spans) if reverse else spans:
-        if isinstance(steps, int) and end - begin <= BLOCK:
+        if isinstance(steps, int) and end - begin <= block:
             carry = _unrolled(step, carry, begin, end - begin, [item[begin:end] for item in series], reverse)
         else:
             carry = _span(step, carry, begin, end, stride, series, reverse)
     return carry
+
+
+def _block() -> int:
+    """Steps in one iteration. XLA fuses several steps so that each computes again what those before it did."""
+    return 1 if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()) else BLOCK
 
 
 def _span(step: Step, carry: Any, begin: Any, end: Any, stride: int, series: Tensors, reverse: bool) -> Any:
@@ -202,9 +210,7 @@ def _unrolled(step: Step, carry: Any, begin: Any, count: int, series: Sequence[t
 def _blocks(x: tf.Tensor, stride: int) -> tf.Tensor:
     """(T, ...) as (T // stride, stride, ...), whose blocks and their steps are views: reading them copies nothing."""
     steps, *rest = [known or tf.shape(x)[axis] for axis, known in enumerate(x.shape)]
-    # XLA wants a block to read even in a loop that never runs; tiling once is free.
-    x = tf.tile(x, [tf.where(steps < stride, stride, 1), *(1 for _ in rest)])
-    return tf.reshape(x[: tf.maximum(steps // stride, 1) * stride], (-1, stride, *rest))
+    return tf.reshape(x[: steps // stride * stride], (-1, stride, *rest))
 
 
 def _once(function: Callable[..., Tensors]) -> Callable[..., Tensors]:
