@@ -29,8 +29,6 @@ LONGEST, LARGEST = 180.0, 6e9
 # Of the streams: what attention remembers, and how many steps are many.
 WINDOWS, LATE = (256, 4096), 20_000
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "cost-against-length.png"
-# minGRU against Keras's GRU.
-BATCH, STEPS, INPUTS, WIDE = 32, 1024, 64, 256
 
 Figures = dict[str, dict[int, float]]
 
@@ -52,7 +50,6 @@ def main() -> None:
     draw(times, memory)
     print(f"drawn: {PICTURE}", flush=True)
     print(streamed(), flush=True)
-    print(against_gru(), flush=True)
 
 
 def contestants() -> dict[str, Callable[[], Any]]:
@@ -228,22 +225,6 @@ def streamed() -> str:
     lines = [f"microseconds of a step of a stream, at its beginning and after {LATE:,} steps"]
     lines += [f"  {name:24} {early[name]:8.1f} {late[name]:8.1f}" for name in early]
     return "\n".join(lines)
-
-
-def against_gru() -> str:
-    """minGRU against the GRU of Keras, both of the same width."""
-    import keras
-
-    from benchmarks.timing import table
-    from rnnzoo.layers import MinGRU
-
-    x = np.random.default_rng(0).normal(size=(BATCH, STEPS, INPUTS)).astype("float32")
-    kinds = {"rnnzoo MinGRU": MinGRU, "Keras GRU": keras.layers.GRU}
-    calls = {name: training_step(kind(WIDE, return_sequences=True), x) for name, kind in kinds.items()}
-    for call in calls.values():
-        call()
-    title = f"{WIDE} units, batch {BATCH}, {STEPS} steps: milliseconds a training step"
-    return table(title, {name: 1e3 * seconds for name, seconds in fastest(calls).items()}, unit="ms")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ CASES = (
     ("GRU", 256, False),
     ("LSTM", 64, False),
     ("LSTM", 512, False),
-    ("LSTM", 256, True),
     ("GRU", 64, False),
     ("GRU", 512, False),
-    ("GRU", 256, True),
+    *((kind, units, True) for kind in ("LSTM", "GRU") for units in (64, 256, 512)),
 )
+# Steps of minGRU, against Keras's GRU of as many units.
+LONG, UNITS = 1024, 256
 
 
 def main() -> None:
@@ -41,6 +42,8 @@ def main() -> None:
     for kind, units, masked in CASES:
         title = f"{kind}-{units}{', masked' if masked else ''}: milliseconds a training step"
         print(table(title, fastest(contestants(kind, units, masked)), unit="ms"), flush=True)
+    title = f"minGRU-{UNITS}, {LONG} steps: milliseconds a training step"
+    print(table(title, fastest(scanned()), unit="ms"), flush=True)
 
 
 def contestants(kind: str, units: int, masked: bool) -> dict[str, Callable[[], Any]]:
@@ -54,12 +57,24 @@ def contestants(kind: str, units: int, masked: bool) -> dict[str, Callable[[], A
     lengths = generator.integers(STEPS // 2, STEPS + 1, BATCH) if masked else None
     calls = {
         "rnnzoo": keras_step(getattr(rnnzoo.layers, kind), units, x, lengths, False),
+        "rnnzoo + XLA": keras_step(getattr(rnnzoo.layers, kind), units, x, lengths, True),
         "Keras": keras_step(getattr(keras.layers, kind), units, x, lengths, False),
         "Keras + XLA": keras_step(getattr(keras.layers, kind), units, x, lengths, True),
     }
     if not masked:  # PyTorch knows no mask: its packed sequences are another input.
         calls["PyTorch"] = torch_step(kind, units, x)
     return calls
+
+
+def scanned() -> dict[str, Callable[[], Any]]:
+    """minGRU, whose steps are all computed at once, and Keras's GRU."""
+    import keras
+
+    from rnnzoo.layers import MinGRU
+
+    x = np.random.default_rng(0).normal(size=(BATCH, LONG, INPUTS)).astype("float32")
+    kinds = {"rnnzoo MinGRU": MinGRU, "Keras GRU": keras.layers.GRU}
+    return {name: keras_step(kind, UNITS, x, None, False) for name, kind in kinds.items()}
 
 
 def keras_step(layer_class: Any, units: int, x: np.ndarray, lengths: Any, jit: bool) -> Callable[[], Any]:
@@ -69,7 +84,7 @@ def keras_step(layer_class: Any, units: int, x: np.ndarray, lengths: Any, jit: b
     layer = layer_class(units, return_sequences=True)
     layer.build(x.shape)
     weights = [variable.value for variable in layer.trainable_weights]
-    mask = None if lengths is None else tf.sequence_mask(lengths, STEPS)
+    mask = None if lengths is None else tf.sequence_mask(lengths, x.shape[1])
 
     @tf.function(jit_compile=jit)
     def step(x: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from layer_cases import cells, linear, sequence, wrappers
 
 HERE = Path(__file__).parent
 WHOLE = (*cells.CASES, *wrappers.CASES, *linear.CASES, *sequence.CASES)
-QUICK = ("lstm-all", "gru-reset-before", "wrappers-nested", "mlstm-cell-heads", "luong-dot", "crf")
+QUICK = ("lstm-all", "min-gru", "gru-reset-before", "wrappers-nested", "mlstm-cell-heads", "luong-dot", "crf")
 
 
 @pytest.fixture(params=["jax", "torch"])

@@ -8,6 +8,7 @@ import tensorflow as tf
 import rnnzoo.layers
 import streaming
 from rnnzoo.layers import GRU, LSTM, LayerNormLSTM, SimpleRNN
+from rnnzoo.layers.recurrent import tensorflow_layer
 
 B, D, U = 3, 4, 5
 PLAIN = {"return_sequences": True, "return_state": True}
@@ -15,10 +16,10 @@ PLAIN = {"return_sequences": True, "return_state": True}
 OPTIONS = [
     ({}, 1, None, False),
     ({}, 5, None, True),
-    (PLAIN, 12, None, False),
-    ({**PLAIN, "go_backwards": True}, 13, None, True),
+    (PLAIN, 30, None, False),
+    ({**PLAIN, "go_backwards": True}, 23, None, True),
     ({"return_state": True, "go_backwards": True}, 7, "random", True),
-    (PLAIN, 11, "left", True),
+    (PLAIN, 21, "left", True),
     (PLAIN, 10, "right", False),
     ({"return_sequences": True, "zero_output_for_mask": True}, 8, "random", True),
     ({"zero_output_for_mask": True}, 8, "random", False),
@@ -32,7 +33,7 @@ CASES = [(kind, *case) for kind in ("SimpleRNN", "LSTM", "GRU") for case in OPTI
 CASES += [("LSTM", {**PLAIN, "recurrent_activation": name}, 7, "random", True) for name in ("tanh", "hard_sigmoid")]
 CASES += [
     ("GRU", {**PLAIN, "reset_after": False, "use_bias": bias}, steps, mask, True)
-    for bias, steps, mask in ((True, 13, None), (False, 7, "random"))
+    for bias, steps, mask in ((True, 23, None), (False, 7, "random"))
 ]
 
 
@@ -101,11 +102,19 @@ def test_equals_keras(kind, options, steps, mask, started):
         assert_equal(derive(ours, x, states, None), derive(theirs, x, states, None))
 
 
+@pytest.mark.parametrize(("steps", "mask", "bias"), [(23, None, True), (21, "random", False)])
+def test_wide_lstms_whose_gates_are_products_of_their_own_equal_keras(steps, mask, bias, monkeypatch):
+    monkeypatch.setattr(tensorflow_layer, "JOINED", 0)
+    ours, theirs = pair("LSTM", use_bias=bias, **PLAIN)
+    x, states = data("LSTM", steps, True)
+    assert_equal(*(derive(layer, x, states, masks(mask, steps)) for layer in (ours, theirs)))
+
+
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
 def test_equals_keras_in_a_graph_of_unknown_length(kind, jit):
     ours, theirs = pair(kind, **PLAIN)
-    for steps in (3, 13):
+    for steps in (3, 23):
         x, states = data(kind, steps, True)
         assert_equal(derive(ours, x, states, None, jit), derive(theirs, x, states, None))
 

@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.linear.base import DiagonalCell, ScanRNN
-from rnnzoo.layers.linear.gradient import with_gradient
-from rnnzoo.layers.linear.scan import linear_scan, run, wide
+from rnnzoo.layers.linear.interpolated import by_chunks, in_order, interpolated
+from rnnzoo.layers.linear.scan import wide
 
 
 def log_sigmoid(x: Any) -> Any:
@@ -17,33 +17,6 @@ def log_sigmoid(x: Any) -> Any:
     # Keras's own becomes Softplus, which TFLite lacks.
     floor = 1e-7 if keras.backend.standardize_dtype(x.dtype) == "float16" else 1e-37
     return ops.log(ops.maximum(ops.sigmoid(x), floor))
-
-
-def interpolated(pre: Any, start: Any) -> Any:
-    """h[t] = h[t-1] + sigmoid(z) (g - h[t-1]) for all t, where pre (B, T, 2 U) is z beside g, from h (B, U).
-
-    The same as gates and `linear_scan`, with a gradient that makes fewer passes over the memory: those are what a scan
-    costs on a CPU.
-    """
-
-    def forward(pre: Any, start: Any) -> tuple[Any, ...]:
-        z, g = ops.split(pre, 2, axis=-1)
-        new = ops.sigmoid(z)
-        return run((1.0 - new,), (new * g,), (start,), False)
-
-    def backward(operands: tuple[Any, ...], h: tuple[Any, ...], upstream: tuple[Any, ...]) -> tuple[Any, ...]:
-        pre, start = operands
-        z, g = ops.split(pre, 2, axis=-1)
-        new = ops.sigmoid(z)
-        old = 1.0 - new
-        # What multiplies the last step's gradient does not matter: it starts from zero.
-        after = ops.concatenate([old[:, 1:], old[:, :1]], axis=1)
-        d_h = linear_scan(after, upstream[0], reverse=True)
-        before = ops.concatenate([start[:, None], h[0][:, :-1]], axis=1)
-        d_g = new * d_h
-        return ops.concatenate([d_g * old * (g - before), d_g], axis=-1), old[:, 0] * d_h[:, 0]
-
-    return with_gradient(forward, backward, (pre, start))[0]
 
 
 class _MinimalCell(DiagonalCell):
@@ -93,9 +66,13 @@ class MinGRUCell(_MinimalCell):
     def parallel_scan(self, x: Any, states: list[Any], mask: Any, training: bool | None) -> tuple[Any, list[Any]]:
         if mask is not None or self.activation is not keras.activations.linear:
             return super().parallel_scan(x, states, mask, training)
-        (start,) = self.read(states)
-        pre = self.biased(ops.matmul(self.drop_inputs(x, training), self.kernel))
-        h = ops.cast(interpolated(wide(pre), wide(start)), self.compute_dtype)
+        (start,), rows, kernel = self.read(states), by_chunks(self.drop_inputs(x, training)), self.kernel
+        if self.bias is not None:
+            # As one more row of the kernel a bias and its gradient cost no pass of their own.
+            rows = ops.concatenate([rows, ops.ones_like(rows[..., :1])], axis=-1)
+            kernel = ops.concatenate([kernel, self.bias[None]], axis=0)
+        z, g = (wide(ops.matmul(rows, part)) for part in ops.split(kernel, 2, axis=1))
+        h = ops.cast(in_order(interpolated(z, g, wide(start)), ops.shape(x)[1]), self.compute_dtype)
         return h, [h[:, -1]]
 
 

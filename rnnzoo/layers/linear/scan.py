@@ -160,14 +160,14 @@ def run(a: Number, b: Number, start: Number, reverse: bool) -> Number:
     """The scan itself, without a gradient."""
     steps = b[0].shape[1]
     if steps is not None and steps <= CHUNK:
-        rows = _loop([_row(a, t) for t in range(steps)], [_row(b, t) for t in range(steps)], start, reverse)
+        rows = loop([_row(a, t) for t in range(steps)], [_row(b, t) for t in range(steps)], start, reverse)
         return tuple(ops.stack(parts, axis=1) for parts in zip(*rows, strict=True))
     total = ops.shape(b[0])[1]
     count = (total + CHUNK - 1) // CHUNK
     # Steps beyond the end hold the state.
     parts_a, parts_b = _chunks(a, count, steps, 1.0), _chunks(b, count, steps, 0.0)
-    before = _states_between(parts_a, parts_b, start, reverse, count)
-    rows = _loop(parts_a, parts_b, before, reverse)
+    before = between(parts_a, parts_b, start, reverse, count)
+    rows = loop(parts_a, parts_b, before, reverse)
     joined = []
     for parts in zip(*rows, strict=True):
         x = ops.stack(parts, axis=2)
@@ -192,7 +192,8 @@ def _chunks(x: Number, count: Any, steps: int | None, unit: float) -> list[Numbe
     return list(zip(*found, strict=True))
 
 
-def _loop(a: list[Number], b: list[Number], state: Number, reverse: bool) -> list[Number]:
+def loop(a: list[Number], b: list[Number], state: Number, reverse: bool) -> list[Number]:
+    """The states after each step of a list of them, all chunks at once."""
     order = range(len(a) - 1, -1, -1) if reverse else range(len(a))
     rows: list[Number] = [()] * len(a)
     for t in order:
@@ -200,9 +201,9 @@ def _loop(a: list[Number], b: list[Number], state: Number, reverse: bool) -> lis
     return rows
 
 
-def _states_between(a: list[Number], b: list[Number], start: Number, reverse: bool, count: Any) -> Number:
-    """The state before each chunk, (B, count, ...)."""
-    order = range(CHUNK - 1, -1, -1) if reverse else range(CHUNK)
+def between(a: list[Number], b: list[Number], start: Number, reverse: bool, count: Any) -> Number:
+    """The state before each chunk, (B, count, ...), from step k of every chunk, (B, count, ...), for each k."""
+    order = range(len(a) - 1, -1, -1) if reverse else range(len(a))
     first, *others = order
     product, end = a[first], b[first]
     for k in others:

@@ -15,6 +15,9 @@ from rnnzoo.layers.recurrent.tensorflow_loop import Recurrence, Tensors, run
 from rnnzoo.layers.recurrent.tensorflow_normalized import LayerNormLSTMSteps, standardize
 from rnnzoo.layers.recurrent.tensorflow_steps import Activation, LSTMSteps, SimpleSteps, find_activation
 
+# Units up to which the gates of an LSTM are one product: above, products of their own keep two cores busy.
+JOINED = 64
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -45,7 +48,8 @@ def _plan_simple(cell: Any, activation: Activation) -> Plan:
 
 
 def _plan_lstm(cell: Any, activation: Activation, gate: Activation) -> Plan:
-    return Plan(LSTMSteps(activation, gate), _gates(cell.recurrent_kernel, 4), _affine(cell, cell.bias, 4))
+    parts = 1 if cell.units <= JOINED else 4
+    return Plan(LSTMSteps(activation, gate), _gates(cell.recurrent_kernel, parts), _affine(cell, cell.bias, parts))
 
 
 def _plan_gru(cell: Any, activation: Activation, gate: Activation) -> Plan:

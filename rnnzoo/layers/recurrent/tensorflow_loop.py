@@ -6,18 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 Tensors = tuple[tf.Tensor, ...]
+# (t, what each series has at t, carry) -> carry
+Step = Callable[[Any, Tensors, Any], Any]
 
-BLOCK = 5  # Steps in one iteration of the loop: the loop's own cost is paid once for all of them.
+BLOCK = 10  # Steps in one iteration of the loop: the loop's own cost is paid once for all of them.
 
 
 class Recurrence(Protocol):
     """One step forward, one step back, and the gradients of the weights for all steps at once.
 
     z is the projection of the input, which the caller computes for all steps before the loop, an array (B, U) for each
-    gate: gates by themselves need no splitting and joining, and their products run on several cores at once. The first
-    state is the output. `saved` is what the step back needs of the step forward beside the states.
+    gate: gates by themselves need no splitting and joining, and their products run on several cores at once. (Narrow
+    gates may come joined in one array: fewer operations are worth more to them.) The first state is the output.
+    `saved` is what the step back needs of the step forward beside the states.
     """
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
@@ -104,17 +108,17 @@ def _forward(
     histories = tuple(_array(state, steps + 1).write(0, state) for state in states)
     saved = tuple(_array(item, steps) for item in example)
 
-    def step(t: Any, carry: Any) -> Any:
+    def step(t: Any, given: Tensors, carry: Any) -> Any:
         before, histories, saved = carry
-        after, items = recurrence.forward(tuple(item[t] for item in z), before, weights)
+        after, items = recurrence.forward(given[: len(z)], before, weights)
         if mask is not None:
-            keep = mask[t][:, None]
+            keep = given[-1][:, None]
             after = tuple(tf.where(keep, new, old) for new, old in zip(after, before, strict=True))
         histories = tuple(a.write(t + 1, state) for a, state in zip(histories, after, strict=True))
         saved = tuple(a.write(t, item) for a, item in zip(saved, items, strict=True))
         return after, histories, saved
 
-    return _repeat(step, (states, histories, saved), steps)
+    return _repeat(step, (states, histories, saved), steps, z if mask is None else (*z, mask))
 
 
 def _backward(
@@ -131,24 +135,25 @@ def _backward(
     d_outputs, *d_states = upstream
     prepared = recurrence.prepare_backward(weights)
 
-    def back(t: Any, d_after: Tensors) -> tuple[Tensors, Tensors]:
-        d_after = (d_after[0] + d_outputs[t], *d_after[1:])
+    def back(t: Any, given: Tensors, d_after: Tensors) -> tuple[Tensors, Tensors]:
+        d_after = (d_after[0] + given[0], *d_after[1:])
         items, before = (tuple(a.read(t) for a in arrays) for arrays in (saved, histories))
         if mask is None:
             return recurrence.backward(d_after, items, before, prepared)
-        keep = mask[t][:, None]
+        keep = given[1][:, None]
         moved = tuple(tf.where(keep, d, tf.zeros_like(d)) for d in d_after)
         d_before, terms = recurrence.backward(moved, items, before, prepared)
         return tuple(d + tf.where(keep, tf.zeros_like(h), h) for d, h in zip(d_before, d_after, strict=True)), terms
 
-    def step(t: Any, carry: Any) -> Any:
+    def step(t: Any, given: Tensors, carry: Any) -> Any:
         d_states, *arrays = carry
-        d_states, found = back(t, d_states)
+        d_states, found = back(t, given, d_states)
         return d_states, *(a.write(t, item) for a, item in zip(arrays, found, strict=True))
 
-    example = back(steps - 1, tuple(d_states))[1]
+    series = (d_outputs,) if mask is None else (d_outputs, mask)
+    example = back(steps - 1, tuple(item[-1] for item in series), tuple(d_states))[1]
     carry = (tuple(d_states), *(_array(item, steps) for item in example))
-    d_states, *arrays = _repeat(step, carry, steps, reverse=True)
+    d_states, *arrays = _repeat(step, carry, steps, series, reverse=True)
     terms = tuple(a.stack() for a in arrays)
     d_z, d_weights = recurrence.collect(terms, lambda i: saved[i].stack(), outputs[:-1], weights)
     return *d_z, *d_states, *d_weights
@@ -158,32 +163,54 @@ def _array(item: tf.Tensor, size: Any) -> tf.TensorArray:
     return tf.TensorArray(item.dtype, size, element_shape=item.shape, clear_after_read=False)
 
 
-def _repeat(step: Callable[[Any, Any], Any], carry: Any, steps: Any, reverse: bool = False) -> Any:
-    """carry = step(t, carry) for each t from 0 to steps - 1, or in reverse; `steps` is a number or a scalar tensor."""
-    whole = steps // BLOCK * BLOCK
-    spans = [(0, whole, BLOCK), (whole, steps, 1)]
+def _repeat(step: Step, carry: Any, steps: Any, series: Tensors, reverse: bool = False) -> Any:
+    """carry = step(t, series[t], carry) for each t from 0 to steps - 1, or in reverse.
+
+    `steps` is a number or a scalar tensor, `series` are arrays (steps, ...).
+    """
+    block = _block()
+    whole = steps // block * block
+    spans = [(0, whole, block), (whole, steps, 1)][: min(block, 2)]
     for begin, end, stride in reversed(spans) if reverse else spans:
-        if isinstance(steps, int) and end - begin <= BLOCK:
-            order = range(begin, end)
-            for t in reversed(order) if reverse else order:
-                carry = step(t, carry)
+        if isinstance(steps, int) and end - begin <= block:
+            carry = _unrolled(step, carry, begin, end - begin, [item[begin:end] for item in series], reverse)
         else:
-            carry = _span(step, carry, begin, end, stride, reverse)
+            carry = _span(step, carry, begin, end, stride, series, reverse)
     return carry
 
 
-def _span(step: Callable[[Any, Any], Any], carry: Any, begin: Any, end: Any, stride: int, reverse: bool) -> Any:
+def _block() -> int:
+    """Steps in one iteration. XLA fuses several steps so that each computes again what those before it did."""
+    return 1 if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()) else BLOCK
+
+
+def _span(step: Step, carry: Any, begin: Any, end: Any, stride: int, series: Tensors, reverse: bool) -> Any:
+    blocks = [_blocks(item, stride) for item in series]
+
     def body(t: tf.Tensor, carry: Any) -> Any:
-        for offset in range(stride):
-            carry = step(t - offset if reverse else t + offset, carry)
-        return (t - stride if reverse else t + stride), carry
+        carry = _unrolled(step, carry, t, stride, [item[t // stride] for item in blocks], reverse)
+        return t + (-stride if reverse else stride), carry
 
     def go_on(t: tf.Tensor, carry: Any) -> tf.Tensor:
         return t >= begin if reverse else t < end
 
-    first = tf.convert_to_tensor(end - 1 if reverse else begin, tf.int32)
+    first = tf.convert_to_tensor(end - stride if reverse else begin, tf.int32)
     # Stated, because XLA sizes the arrays of a loop by it.
     return tf.while_loop(go_on, body, (first, carry), maximum_iterations=(end - begin) // stride)[1]
+
+
+def _unrolled(step: Step, carry: Any, begin: Any, count: int, series: Sequence[tf.Tensor], reverse: bool) -> Any:
+    """carry = step(t, series[t - begin], carry) for each t of the `count` from `begin`."""
+    given = [tf.unstack(item, count) for item in series]
+    for offset in reversed(range(count)) if reverse else range(count):
+        carry = step(begin + offset, tuple(item[offset] for item in given), carry)
+    return carry
+
+
+def _blocks(x: tf.Tensor, stride: int) -> tf.Tensor:
+    """(T, ...) as (T // stride, stride, ...), whose blocks and their steps are views: reading them copies nothing."""
+    steps, *rest = [known or tf.shape(x)[axis] for axis, known in enumerate(x.shape)]
+    return tf.reshape(x[: steps // stride * stride], (-1, stride, *rest))
 
 
 def _once(function: Callable[..., Tensors]) -> Callable[..., Tensors]:

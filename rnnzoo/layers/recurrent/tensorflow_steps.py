@@ -45,6 +45,16 @@ def product_gradients(before: tf.Tensor, gradients: Tensors) -> Tensors:
     return tuple(tf.matmul(flat(before), flat(d), transpose_a=True) for d in gradients)
 
 
+def apart(sums: Sequence[tf.Tensor], count: int) -> Sequence[tf.Tensor]:
+    """The (B, U) of each gate, whether they come so or joined in one (B, count U)."""
+    return sums if len(sums) == count else tf.split(sums[0], count, axis=1)
+
+
+def together(gradients: Tensors, weights: Tensors) -> Tensors:
+    """The gradients of the gates, joined if the weights are."""
+    return gradients if len(weights) == len(gradients) else (tf.concat(gradients, axis=1),)
+
+
 @dataclass(frozen=True)
 class SimpleSteps:
     """h' = act(z + h R)."""
@@ -74,7 +84,7 @@ class SimpleSteps:
 class LSTMSteps:
     """i, f, o = gate(z + h R), g = act(z + h R); c' = f c + i g; h' = o act(c').
 
-    Weights: R (U, U) of i, f, g, o.
+    Weights: R (U, U) of i, f, g, o, or one R (U, 4 U) for a z (B, 4 U).
     """
 
     activation: Activation
@@ -96,7 +106,8 @@ class LSTMSteps:
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         h, c = states
-        i, f, g, o = self.activate([item + tf.matmul(h, weight) for item, weight in zip(z, weights, strict=True)])
+        sums = [item + tf.matmul(h, weight) for item, weight in zip(z, weights, strict=True)]
+        i, f, g, o = self.activate(apart(sums, 4))
         c = f * c + i * g
         squashed = self.activation.value(c)
         return (o * squashed, c), (i, f, g, o, squashed)
@@ -107,7 +118,8 @@ class LSTMSteps:
         d_h, d_c = gradients
         i, f, g, o, squashed = saved
         d_c += self.activation.gradient(squashed, d_h * o)
-        d_z = self.gates_gradients(d_c, self.gate.gradient(o, d_h * squashed), (i, f, g), before[1])
+        gates = self.gates_gradients(d_c, self.gate.gradient(o, d_h * squashed), (i, f, g), before[1])
+        d_z = together(gates, weights)
         return (tf.add_n(list(map(tf.matmul, d_z, weights))), d_c * f), d_z
 
     def collect(
