@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 import streaming
@@ -321,6 +322,10 @@ def test_refuses_models_it_cannot_see_into(tmp_path: Any) -> None:
         ({"chunk": 0}, "chunk is 0"),
         ({"batch_sizes": ()}, "batch_sizes"),
         ({"batch_sizes": (0,)}, "batch_sizes"),
+        ({"batch_sizes": 4}, "batch_sizes is 4"),
+        ({"chunk": True}, "chunk is True"),
+        ({"tolerance": "fine"}, "tolerance is 'fine'"),
+        ({"quantize": "int8", "calibration": [[[1, 2], [1]]]}, "rows of different lengths"),
         ({"lookahead": -1}, "lookahead is -1"),
         ({"attention_window": 0}, "attention_window is 0"),
         ({"quantize": "int4"}, "quantize is 'int4'"),
@@ -337,6 +342,9 @@ def test_bad_options(options: Any, match: str, tmp_path: Any) -> None:
 def test_path_that_cannot_be_written(tmp_path: Any) -> None:
     with pytest.raises(streaming.InputError, match="does not exist"):
         streaming.convert(model_of(ARCHITECTURES["dense"]), tmp_path / "nowhere" / "m.tflite")
+    for path in (None, ""):
+        with pytest.raises(streaming.InputError, match="expected the path of"):
+            streaming.convert(model_of(ARCHITECTURES["dense"]), path)
 
 
 def test_a_variable_that_the_model_does_not_track_is_refused(tmp_path: Any) -> None:
@@ -354,6 +362,17 @@ def test_a_variable_that_the_model_does_not_track_is_refused(tmp_path: Any) -> N
 
     with pytest.raises(streaming.NotStreamableError, match=r"layer 'scale' \(Scale\) reads a variable"):
         streaming.convert(model_of(lambda x: Scale(name="scale")(x)), tmp_path / "m.tflite")
+
+
+def test_an_untracked_variable_of_tensorflow_is_refused_in_arithmetic(tmp_path: Any) -> None:
+    hidden = tf.Variable(np.ones((6,), "float32"))
+
+    class Shift(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x + ops.convert_to_tensor(hidden)
+
+    with pytest.raises(streaming.NotStreamableError, match=r"layer 'shift/add.*reads a variable"):
+        streaming.convert(model_of(lambda x: Shift(name="shift")(x)), tmp_path / "m.tflite")
 
 
 def test_verification_refuses_a_stream_that_differs(tmp_path: Any) -> None:

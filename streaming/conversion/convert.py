@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +112,7 @@ def convert(
         InputError: an argument is wrong.
         ArtifactError: the path cannot be written.
     """
-    _check(chunk, batch_sizes, state, quantize, calibration, metadata, path)
+    _check(chunk, batch_sizes, state, quantize, calibration, metadata, path, tolerance)
     options = Options(
         _steps("lookahead", lookahead, 0),
         _steps("attention_window", attention_window, 1),
@@ -188,15 +188,23 @@ def _steps(name: str, value: Any, least: int) -> int | None:
     return value
 
 
-def _check(chunk: Any, batch_sizes: Any, state: Any, quantize: Any, calibration: Any, metadata: Any, path: Any) -> None:
+def _check(
+    chunk: Any,
+    batch_sizes: Any,
+    state: Any,
+    quantize: Any,
+    calibration: Any,
+    metadata: Any,
+    path: Any,
+    tolerance: Any,
+) -> None:
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             f"Keras runs on {keras.backend.backend()}, conversion needs TensorFlow; set KERAS_BACKEND=tensorflow"
         )
-    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise InputError(f"chunk is {chunk!r}, expected a whole number of steps, 1 or more, or None")
-    sizes = list(batch_sizes)
-    if not sizes or any(not isinstance(size, int) or size < 1 for size in sizes):
+    _steps("chunk", chunk, 1)
+    sizes = list(batch_sizes) if isinstance(batch_sizes, Iterable) else []
+    if not sizes or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
         raise InputError(f"batch_sizes is {batch_sizes!r}, expected whole numbers of streams, 1 or more")
     if state not in ("external", "internal"):
         raise InputError(f"state is {state!r}, expected 'external' or 'internal'")
@@ -209,6 +217,10 @@ def _check(chunk: Any, batch_sizes: Any, state: Any, quantize: Any, calibration:
     unknown = sorted(set(metadata or {}) - {"task", "files", "source"})
     if unknown:
         raise InputError(f"metadata has an unknown key {unknown[0]!r}, expected task, files and source")
+    if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance > 0):
+        raise InputError(f"tolerance is {tolerance!r}, expected a number above 0, or None")
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise InputError(f"path is {path!r}, expected the path of the .tflite file to write")
     folder = os.path.dirname(os.path.abspath(os.fspath(path)))
     if not os.path.isdir(folder):
         raise InputError(f"cannot write {path}: the folder {folder} does not exist; create it first")

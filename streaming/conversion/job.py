@@ -21,7 +21,7 @@ from streaming.runtime.model import StreamingModel
 
 # Runtimes pack the weights of every product of a chunk anew, ten times for ten steps, and the copies fall out of the
 # cache; a loop has one, and costs some microseconds a step. Calibration does not look inside of loops.
-LOOP_BYTES = {None: 8e6, "float16": 8e6, "dynamic": 32e6, "int8": math.inf}
+LOOP_BYTES = {None: 8e6, "float16": 8e6, "dynamic": 8e6, "int8": math.inf}
 
 
 class Job:

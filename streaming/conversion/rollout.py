@@ -72,7 +72,10 @@ def read_sequences(plan: Plan, data: Any) -> list[dict[str, np.ndarray]]:
 
 
 def _read(where: str, value: Any, signal: Signal, limit: int | None) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{where} has rows of different lengths; give an array (steps, features)") from error
     features = signal.shape[1:] if signal.spread else signal.shape
     moving = signal.timeline is not None or signal.spread
     if array.shape[1 if moving else 0 :] != features or array.ndim != len(features) + moving:

@@ -20,6 +20,11 @@ class PerStep(Rule):
     flat_sequences = False  # the operation sees the last axis only, so that B and T may be folded
 
     def plan(self) -> Any:
+        if any(isinstance(item, tf.Variable) for item in keras.tree.flatten((self.call.args, self.call.kwargs))):
+            self.refuse(
+                "reads a variable that the model does not track",
+                "assign it to an attribute of the layer, or make it with add_weight",
+            )
         self.check()
         signals = self.call.signals
         sequence, running = any(s.sequence for s in signals), any(s.running for s in signals)
