@@ -144,7 +144,7 @@ def demo(arguments: argparse.Namespace) -> None:
 
 def list_models(arguments: argparse.Namespace) -> None:
     """`rnnzoo list`."""
-    from rnnzoo.cli.show import print_models
+    from rnnzoo.cli.info import print_models
     from rnnzoo.registry import list_models
 
     print_models(list_models(arguments.pattern, True if arguments.pretrained else None), arguments.pattern)
@@ -152,9 +152,12 @@ def list_models(arguments: argparse.Namespace) -> None:
 
 def info(arguments: argparse.Namespace) -> None:
     """`rnnzoo info`."""
-    from rnnzoo.cli.show import print_info
+    from rnnzoo.cli.info import print_config, print_info
 
-    print_info(arguments.name)
+    if arguments.yaml:
+        print_config(arguments.name)
+    else:
+        print_info(arguments.name, arguments.plot)
 
 
 def run_path(source: str) -> Path:
