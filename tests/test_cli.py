@@ -92,13 +92,6 @@ def test_export_makes_a_file_that_tags(place, capfd, tmp_path):
         assert len(streaming.pipeline(tmp_path / "x.tflite").tag(["red", "blue"])) == 2
 
 
-def test_list_and_info(capsys):
-    assert main(["list", "tagger*"]) == 0
-    assert "universal_dependencies/en_ewt" in capsys.readouterr().out
-    assert main(["info", "intent-clinc"]) == 0
-    assert "topology: classifier" in capsys.readouterr().out
-
-
 def test_demo_shows_proof_tags_and_speed(place, capfd):
     assert main(["demo", "--bundle", str(place / "run"), "--text", "red blue. green"]) == 0
     shown = capfd.readouterr()
@@ -304,3 +297,16 @@ def test_what_needs_no_model_imports_no_keras(argv, code):
         "assert not {'keras', 'tensorflow'} & set(sys.modules); sys.exit(code)"
     )
     assert subprocess.run([sys.executable, "-c", program, *argv], capture_output=True).returncode == code
+
+
+def test_native_libraries_are_quiet_even_where_somebody_asked_for_tensorflow_before():
+    program = """
+from rnnzoo.quiet import quiet_tensorflow
+quiet_tensorflow()
+import importlib.util
+importlib.util.find_spec("tensorflow")
+import tensorflow
+print(tensorflow.constant([1]).numpy())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[1]\n", "")

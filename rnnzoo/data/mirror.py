@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
 import importlib.util
+import io
 import json
+import logging
 import os
 import sys
 import warnings
@@ -67,7 +70,8 @@ def load_builder(name: str) -> Any:
     if importlib.util.find_spec(own):
         importlib.import_module(own)
     try:
-        builder = tfds.builder(name, data_dir=str(folder))
+        with _silent():
+            builder = tfds.builder(name, data_dir=str(folder))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise DataError(f"TensorFlow Datasets has no data set {name!r}; see its catalogue") from error
     if builder.is_prepared():
@@ -81,8 +85,9 @@ def load_builder(name: str) -> Any:
     use_beam(builder, config)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
+    print(f"preparing {name} in {folder} ...", flush=True)
     try:
-        with warnings.catch_warnings():
+        with _silent(), warnings.catch_warnings():
             # pydub misses a program that plain WAV files do not need.
             warnings.filterwarnings("ignore", "Couldn't find ffmpeg")
             builder.download_and_prepare(download_dir=str(downloads), download_config=config)
@@ -178,6 +183,19 @@ def _write(path: Path, data: bytes) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(data)
     os.replace(part, path)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """TFDS speaks of sizes that it does not know, and of folders that it is about to fill."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _first_line(error: BaseException) -> str:
