@@ -208,7 +208,9 @@ def _lockstep(
                 wrote[row, step + 1] = token
                 if token != END:
                     found[chosen[row]].append(token)
-                open_rows[row] = token != END and len(found[chosen[row]]) < config.max_length
+                # As on the device: a piece for a piece while there is something to read, then up to the limit.
+                reading = step + 2 < ends[row]
+                open_rows[row] = token != END and (reading or len(found[chosen[row]]) < config.max_length)
             if not open_rows.any():
                 break
     return found
