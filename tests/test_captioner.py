@@ -203,13 +203,8 @@ def test_given_features_take_the_place_of_a_picture(tmp_path):
 
 def test_what_cannot_be_is_named():
     problem = problem_of()
-    for fields, said in (
-        ({"filters": (0,)}, r"model\.filters"),
-        ({"cell": "min_gru"}, "lstm or gru in a captioner; received 'min_gru'"),
-        ({"stride": 0}, r"model\.stride"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            CaptionerConfig(**fields)
+    with pytest.raises(ConfigError, match="lstm or gru in a captioner; received 'min_gru'"):
+        CaptionerConfig(cell="min_gru")
     for filters, said in (((), "is empty"), ((4,) * 6, "6 layers, more than a picture")):
         with pytest.raises(ConfigError, match=said):
             build_captioner(CaptionerConfig(**{**SMALL, "filters": filters}), problem.encoder)

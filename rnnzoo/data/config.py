@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from rnnzoo.errors import ConfigError
+from rnnzoo.ranges import Factor, Size
 
 TextLevel = Literal["characters", "words", "subwords"]
 
@@ -20,7 +21,7 @@ class DataConfig:
     """
 
     dataset: str
-    limit: int | None = None
+    limit: Size | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,9 @@ class WordsConfig(DataConfig):
 
     input: Literal["words"] = "words"
     inputs: tuple[str, ...] = ("words", "chars", "affixes")
-    min_count: int = 2
-    affix_min_count: int = 3
-    max_word_length: int = 20
+    min_count: Size = 2
+    affix_min_count: Size = 3
+    max_word_length: Size = 20
     multi_label: bool = False
     threshold: float = 0.5
 
@@ -211,8 +212,8 @@ class TextConfig(DataConfig):
 
     input: Literal["text"] = "text"
     level: TextLevel = "characters"
-    vocabulary: int | None = None
-    min_count: int = 1
+    vocabulary: Size | None = None
+    min_count: Size = 1
     lower: bool = False
     window: int = 128
 
@@ -246,13 +247,13 @@ class PairsConfig(DataConfig):
     input: Literal["pairs"] = "pairs"
     level: TextLevel = "subwords"
     vocabulary: int | None = 4000
-    min_count: int = 1
+    min_count: Size = 1
     lower: bool = False
     max_length: int = 48
     reverse_source: bool = False
     wait_k: int | None = None
     width: int = 5
-    length_penalty: float = 1.0
+    length_penalty: Factor = 1.0
 
     def __post_init__(self) -> None:
         if self.level not in get_args(TextLevel):
@@ -291,14 +292,14 @@ class PicturesConfig(DataConfig):
 
     input: Literal["pictures"] = "pictures"
     level: TextLevel = "words"
-    vocabulary: int | None = None
-    min_count: int = 1
+    vocabulary: Size | None = None
+    min_count: Size = 1
     lower: bool = False
     max_length: int = 32
     shift: int = 0
     mirror: bool = False
     width: int = 5
-    length_penalty: float = 1.0
+    length_penalty: Factor = 1.0
 
     def __post_init__(self) -> None:
         if self.level not in get_args(TextLevel):
