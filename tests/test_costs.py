@@ -85,6 +85,14 @@ def test_a_record_that_is_older_than_its_configuration_is_not_shown(stale, capsy
     assert "tools/make_costs.py" in shown
 
 
+@pytest.mark.parametrize("name", list_models())
+def test_info_shows_every_model_in_a_narrow_terminal(name, capsys):
+    assert main(["info", name]) == 0
+    shown = capsys.readouterr().out
+    assert f"{find_costs(name).parameters:,} parameters" in shown
+    assert max(len(line) for line in shown.splitlines() if line[:1] in "┏┃┡│└") <= 80
+
+
 @pytest.mark.parametrize("name", ["speaker-vowels", "tagger-en-ewt"])
 def test_info_draws_every_layer(name, capsys, tmp_path):
     assert main(["info", name, "--plot", str(tmp_path / "layers.svg")]) == 0

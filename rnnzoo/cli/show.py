@@ -40,7 +40,9 @@ def print_figures(found: dict[str, Any]) -> None:
         table.add_column(label, justify="right")
     for name in found["offline"]:
         if name not in _COUNTS:
-            table.add_row(name.replace("_", " "), *(figure(name, found[key][name]) for key in kinds))
+            # Not every way has every figure: a search is measured offline alone.
+            cells = [figure(name, found[key][name]) if name in found[key] else "" for key in kinds]
+            table.add_row(name.replace("_", " "), *cells)
     files = [_file_figures(found[key]) for key in kinds]
     for name, *values in zip(("MB", "delay", "max error"), *files, strict=True):
         if any(values):

@@ -72,9 +72,10 @@ def load_builder(name: str) -> Any:
     try:
         with _silent():
             builder = tfds.builder(name, data_dir=str(folder))
+            prepared = builder.is_prepared()
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise DataError(f"TensorFlow Datasets has no data set {name!r}; see its catalogue") from error
-    if builder.is_prepared():
+    if prepared:
         return builder
     downloads = folder / "downloads"
     config = tfds.download.DownloadConfig(try_download_gcs=False)
