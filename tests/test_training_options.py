@@ -99,6 +99,15 @@ def test_a_weight_that_is_no_number_is_the_origin(data, tmp_path):
         fit(model, data, SHORT, seed=1, run_dir=tmp_path)
 
 
+def test_a_loss_that_overflows_has_finite_outputs_and_weights(data, tmp_path):
+    model = build(data)
+    # The difference of two scores is no number of 32 bits; each of them is.
+    model.get_layer("logits").bias.assign([3e38] + [-3e38] * (len(data.labels) - 1))
+    said = r"epoch 1, batch 1; first to be no number: the loss itself, of finite outputs, at step 1"
+    with pytest.raises(Diverged, match=said):
+        fit(model, data, SHORT, seed=1, run_dir=tmp_path)
+
+
 def test_labels_out_of_range_and_long_sequences_are_named(data, tmp_path, monkeypatch):
     longest = max(len(words) for words, _ in data.examples("train"))
     with pytest.raises(DataError, match=rf"has {longest} steps, more than training\.max_length={longest - 1}"):
