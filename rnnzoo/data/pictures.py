@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rnnzoo.data.batching import Arrays
-from rnnzoo.errors import DataError
+from rnnzoo.errors import ConfigError, DataError
 from streaming.errors import ArtifactError
 from streaming.runtime.codec import END, START, TextCodec
 from streaming.runtime.pictures import on_white
@@ -45,7 +45,16 @@ class CaptionEncoder:
 
     @classmethod
     def fit(cls, train: Sequence[Example], config: PicturesConfig) -> CaptionEncoder:
-        """The vocabulary of a training split, and the shape of its pictures."""
+        """The vocabulary of a training split, and the shape of its pictures.
+
+        Raises:
+            ConfigError: features are to be moved or mirrored, as pictures are.
+        """
+        if train[0][0].ndim < 3 and (config.shift or config.mirror):
+            raise ConfigError(
+                f"data.shift={config.shift} and data.mirror={str(config.mirror).lower()} are for pictures, and the "
+                "data are features: set them to 0 and false"
+            )
         captions = [caption for _, captions in train for caption in captions]
         size, least = config.vocabulary, config.min_count
         codec = TextCodec.fit(captions, config.level, size=size, min_count=least, lower=config.lower)
