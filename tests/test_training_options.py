@@ -12,10 +12,10 @@ from rnnzoo.data import Source
 from rnnzoo.errors import ConfigError, DataError, Diverged
 from rnnzoo.problems.tagger import TaggerProblem
 from rnnzoo.training import TrainingConfig, fit
-from rnnzoo.training.callbacks import sampling_share
 from rnnzoo.training.optimization import epochs_in_vain, make_optimizer, make_schedule, plateau_rate
 from rnnzoo.training.parallel import split_batch
 from rnnzoo.training.precision import precision
+from rnnzoo.training.sampling import sampling_share
 from tests.test_training import CONFIG, TRAINING, build, sentences
 
 SHORT = dataclasses.replace(TRAINING, epochs=2, ema=None)

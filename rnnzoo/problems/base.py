@@ -57,6 +57,10 @@ class Problem(abc.ABC):
     windowed: ClassVar[bool] = False
     # Whether whole-number targets are classes, each with an output of the model.
     class_targets: ClassVar[bool] = False
+    # The input that holds what a decoder has said so far, where training may give it its own guesses; and the numbers
+    # that are none.
+    decoder_input: ClassVar[str | None] = None
+    never_guessed: ClassVar[tuple[int, ...]] = ()
     # What targets (and inputs, by name) are padded with; a target of -1 weighs nothing.
     padding: ClassVar[Mapping[str, float]] = {_TARGETS: -1}
 
@@ -221,13 +225,6 @@ class Problem(abc.ABC):
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Callbacks that training it needs."""
         return []
-
-    def sampling_rate(self, model: keras.Model) -> keras.Variable | None:
-        """The variable from which a decoder reads the share of its inputs that are its own guesses, a number.
-
-        Training sets it step by step where `training.scheduled_sampling` asks for it; None: there is no decoder.
-        """
-        return None
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         """What is trained in the model's place, with weights of the same names; usually the model itself."""

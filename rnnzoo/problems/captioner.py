@@ -41,6 +41,8 @@ class CaptionerProblem(LabelProblem):
 
     topology = "captioner"
     kinds = ("image-captions",)
+    decoder_input = "target"
+    never_guessed = (*BANNED, END)
     encoder: CaptionEncoder
 
     @classmethod

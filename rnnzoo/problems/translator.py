@@ -40,6 +40,8 @@ class TranslatorProblem(LabelProblem):
 
     topology = "translator"
     kinds = ("text-text",)
+    decoder_input = "target"
+    never_guessed = (*BANNED, END)
     encoder: PairEncoder
 
     @classmethod

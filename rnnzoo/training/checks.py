@@ -44,7 +44,7 @@ def check_data(model: keras.Model, problem: Problem, config: TrainingConfig) -> 
                     f"{where} has the label {int(wrong.flat[0])}; the model has {outputs} outputs, labels 0 to "
                     f"{outputs - 1}: mend the data, or build the model for them"
                 )
-    if config.scheduled_sampling and problem.sampling_rate(model) is None:
+    if config.scheduled_sampling and problem.decoder_input is None:
         raise ConfigError(
             f"training.scheduled_sampling={config.scheduled_sampling} needs a decoder that reads its own guesses; "
             f"topology {problem.topology!r} has none: set it to 0"
