@@ -17,8 +17,11 @@ from streaming.errors import StreamingError
 
 
 def quiet_tensorflow() -> None:
-    """Hide what TensorFlow prints while it is imported, whenever that will be; errors are shown all the same."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Hide what TensorFlow prints while it is imported, whenever that will be, and notes that it makes as it runs.
+
+    What goes wrong comes as an exception; some notes of the level of errors say that all is well on this processor.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "tensorflow" not in sys.modules and not any(isinstance(item, _Finder) for item in sys.meta_path):
         sys.meta_path.insert(0, _Finder())

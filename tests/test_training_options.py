@@ -108,6 +108,16 @@ def test_a_loss_that_overflows_has_finite_outputs_and_weights(data, tmp_path):
         fit(model, data, SHORT, seed=1, run_dir=tmp_path)
 
 
+def test_what_is_wrong_with_an_example_is_said_in_its_own_words(data, tmp_path, monkeypatch):
+    def batches(split, *arguments):
+        raise DataError(f"an example of {split} is too long: cut it")
+        yield
+
+    monkeypatch.setattr(data, "batches", batches)
+    with pytest.raises(DataError, match=r"^an example of train is too long: cut it$"):
+        fit(build(data), data, SHORT, seed=1, run_dir=tmp_path)
+
+
 def test_labels_out_of_range_and_long_sequences_are_named(data, tmp_path, monkeypatch):
     longest = max(len(words) for words, _ in data.examples("train"))
     with pytest.raises(DataError, match=rf"has {longest} steps, more than training\.max_length={longest - 1}"):

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnzoo.data.batching import Arrays, batch_indices, collate
 from rnnzoo.data.datasets import Example, Source
-from rnnzoo.errors import DataError
+from rnnzoo.errors import DataError, RnnzooError
 from rnnzoo.problems.baselines import Baseline
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class Problem(abc.ABC):
 
     def __init__(self, config: Any, encoder: Any, splits: dict[str, list[Example]], seed: int = 0):
         self.config, self.encoder, self.splits, self.seed = config, encoder, splits, seed
+        # What ended a pipeline: TensorFlow would only tell of it in its own words.
+        self.failure: RnnzooError | None = None
         self._encoded: dict[str, list[Arrays]] = {}
 
     @classmethod
@@ -220,7 +222,11 @@ class Problem(abc.ABC):
     ) -> Iterator[Batch]:
         rng = np.random.default_rng((self.seed if seed is None else seed, number)) if training else None
         skip = start[1] if number == start[0] else 0
-        return (batch for _, batch in self.batches(split, batch_size, rng, skip))
+        try:
+            yield from (batch for _, batch in self.batches(split, batch_size, rng, skip))
+        except RnnzooError as error:
+            self.failure = error
+            raise
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Callbacks that training it needs."""

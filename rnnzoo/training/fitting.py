@@ -99,6 +99,8 @@ def fit(
     except Diverged as error:
         raise Diverged(_explain(error, trained, problem, config, keeper, stop, seed, parallel)) from None
     except Exception as error:
+        if problem.failure is not None:
+            raise problem.failure from None
         if parallel is None or not parallel.is_loss(error):
             raise
         raise DataError(
