@@ -12,6 +12,7 @@ def train(arguments: argparse.Namespace) -> None:
     from rnnzoo.cli.show import figure
     from rnnzoo.config import load_config
     from rnnzoo.experiment import run_experiment
+    from rnnzoo.registry import config_path
 
     config = load_config(config_path(arguments.config), arguments.overrides)
     out = arguments.out or Path("runs") / config.name
@@ -31,11 +32,12 @@ def sweep(arguments: argparse.Namespace) -> None:
     """`rnnzoo sweep`."""
     from rnnzoo.cli.show import print_sweep
     from rnnzoo.config import load_config
+    from rnnzoo.registry import config_path
     from rnnzoo.sweep import parse_grid, run_sweep
 
     path, grid = config_path(arguments.config), parse_grid(arguments.overrides)
     out = arguments.out or Path("runs") / f"{load_config(path).name}.sweep"
-    print_sweep(run_sweep(path, grid, out), out)
+    print_sweep(run_sweep(path, grid, out), list(grid), out)
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -64,14 +66,6 @@ def diagnose(arguments: argparse.Namespace) -> None:
         print(line)
     for plot in plots:
         print(f"wrote {plot}")
-
-
-def config_path(named: str) -> Path:
-    """The file of a configuration, given by path or as the name of a model of the zoo."""
-    from rnnzoo.registry import find_config
-
-    path = Path(named)
-    return path if path.suffix in (".yaml", ".yml") or path.exists() else find_config(named)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

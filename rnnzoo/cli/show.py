@@ -50,9 +50,23 @@ def print_figures(found: dict[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def print_sweep(rows: list[dict[str, Any]], out: Any) -> None:
-    """The rows that `run_sweep` returns, best first."""
-    print_rows(rows)
+def print_sweep(rows: list[dict[str, Any]], settings: list[str], out: Any) -> None:
+    """The rows that `run_sweep` returns, best first, and the errors of those that diverged.
+
+    Args:
+        rows: of the combinations.
+        settings: the keys of the grid; only those that vary are shown, by their last part.
+        out: where the runs are.
+    """
+    varied = [key for key in settings if len({row[key] for row in rows}) > 1] or settings[:1]
+    short = {key: key.rpartition(".")[2] for key in settings}
+    if len(set(short.values())) < len(short):
+        short = {key: key for key in settings}
+    hidden = {"error", *settings} - set(varied)
+    print_rows([{short.get(key, key): value for key, value in row.items() if key not in hidden} for row in rows])
+    for row in rows:
+        if "error" in row:
+            print(f"{'  '.join(f'{short[key]}={row[key]}' for key in varied)}: {row['error']}")
     print(f"saved {out}: a run for each line, and results.csv")
 
 
