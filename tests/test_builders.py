@@ -1,9 +1,12 @@
 """The builders of the zoo, from the mirror, with every socket closed: counts as published."""
 
+import errno
+import os
 import shutil
 import socket
 
 import pytest
+import tensorflow_datasets as tfds
 
 from rnnzoo.data.mirror import find_mirror, load_builder, rows
 from rnnzoo.errors import DataError
@@ -52,6 +55,23 @@ def test_other_bytes_are_refused_and_nothing_is_prepared(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"ETTh1\.csv: expected SHA-256 f18de3ad.*Copy it anew"):
         load_builder("etth1")
     assert not list((tmp_path / "tfds").rglob("*.csv"))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_full_disk_is_one_line_and_leaves_no_part(begun, monkeypatch, tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def refuse(*_, **__):
+        raise full
+
+    if begun:
+        # TFDS puts it into an error of its own.
+        monkeypatch.setattr(tfds.core.GeneratorBasedBuilder, "download_and_prepare", refuse)
+    else:
+        monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(DataError, match=r"No space left on device.*\. Make room, or set RNNZOO_DATA_DIR"):
+        load_builder("etth1")
+    assert not list((tmp_path / "tfds").rglob("*.part"))
 
 
 def test_beam_prepares_the_same_examples(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """Every command from its arguments: what it prints and writes, and one line for every mistake."""
 
+import errno
 import io
 import json
 import os
@@ -71,6 +72,23 @@ def test_evaluate_writes_all_figures(place, capsys, tmp_path):
     assert found["float32"]["max_abs_error"] < 1e-4
     assert (found["split"], found["float32"]["delay"]) == ("test", 1)
     assert f"{found['offline']['accuracy']:.2%}" in capsys.readouterr().out
+
+
+def test_figures_that_cannot_be_written_are_shown(place, capsys, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target).name == "figures.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert main(["evaluate", str(place / "run"), "--split", "dev", "--json", str(tmp_path / "figures.json")]) == 2
+    shown = capsys.readouterr()
+    assert "accuracy" in shown.out
+    assert "figures.json (No space left on device): choose another folder, or make room" in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_says_what_cannot_be_streamed(tmp_path, capsys):

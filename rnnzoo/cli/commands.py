@@ -79,11 +79,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
             raise FileNotFoundError(2, "the folder does not exist", str(path.parent))
     run = load_run(run_path(arguments.source))
     found = evaluate_run(run, arguments.split)
+    # Shown first: what cannot be written is not lost.
+    print_evaluation(found)
     if arguments.json:
         write_json(arguments.json, found)
     if arguments.csv:
         write_text(arguments.csv, figures_csv(found))
-    print_evaluation(found)
     for path in draw_run(run, arguments.split, arguments.plots) if arguments.plots else ():
         print(f"wrote {path}")
 

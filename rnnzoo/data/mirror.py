@@ -21,6 +21,9 @@ from rnnzoo.data.beam import use_beam
 from rnnzoo.errors import DataError
 
 _TABLE = "TFDS_CACHE.tsv"
+# What TensorFlow and the system say of a full disk, and what helps.
+_FULL = "No space left on device"
+_ROOM = "Make room, or set RNNZOO_DATA_DIR to another folder"
 _DEFAULT_MIRROR = Path("shared") / "data"
 
 
@@ -98,10 +101,10 @@ def load_builder(name: str) -> Any:
         sought = "no mirror (RNNZOO_DATA_MIRROR is not set)"
         if mirror:
             sought = f"the mirror {mirror}" + ("" if listed else ", which does not list it")
+        remedy = f"Connect to a network, or set RNNZOO_DATA_MIRROR to a folder with {_TABLE} that lists it"
         raise DataError(
             f"data set {name!r} is not prepared. Looked in {folder} and in {sought}; preparing it failed "
-            f"({type(error).__name__}: {_first_line(error)}). Connect to a network, or set "
-            f"RNNZOO_DATA_MIRROR to a folder with {_TABLE} that lists it"
+            f"({type(error).__name__}: {_first_line(error)}). {_ROOM if _FULL in str(error) else remedy}"
         ) from error
     return builder
 
@@ -180,10 +183,14 @@ def _checked_bytes(source: Path, sha256: str, prepare: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path} ({error.strerror}). {_ROOM}") from error
 
 
 @contextlib.contextmanager
