@@ -87,6 +87,8 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
     if "name" not in tree:
         raise ConfigError(f"{where}: name is missing; say what the experiment is called")
     name, topology = reader.value(str, tree["name"], "name"), tree.get("topology")
+    if name in (".", "..") or not name.strip() or set(name) & set("/\\\0"):
+        raise ConfigError(f"{reader.place('name')}: expected a name that a folder can have; received {name!r}")
     if topology not in topologies():
         raise ConfigError(
             f"{reader.place('topology')}: expected one of {', '.join(topologies())}; received {topology!r}"

@@ -1,4 +1,4 @@
-"""The builders of the zoo, from the mirror, with every socket closed: counts as published."""
+"""The builders of the zoo and of TFDS, from the mirror, with every socket closed: counts as published."""
 
 import errno
 import os
@@ -29,6 +29,24 @@ COUNTS = {
     "coco_cc_photos": {"train": 26, "validation": 85},
 }
 
+# Those of TFDS itself; the treebanks are counted in tests/test_data.py.
+OFFICIAL = {
+    "spoken_digit": {"train": 2500},
+    "tiny_shakespeare": {"train": 1, "validation": 1, "test": 1},
+    "goemotions": {"train": 43410, "validation": 5426, "test": 5427},
+    "clinc_oos": {
+        "train": 15000,
+        "validation": 3000,
+        "test": 4500,
+        "train_oos": 100,
+        "validation_oos": 100,
+        "test_oos": 1000,
+    },
+    "scan/simple": {"train": 16728, "test": 4182},
+    "tatoeba/tatoeba_de": {"train": 1000},
+    "tatoeba/tatoeba_es": {"train": 1000},
+}
+
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch, tmp_path):
@@ -39,10 +57,10 @@ def _no_network(monkeypatch, tmp_path):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "tfds"))
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_examples_are_as_many_as_published(name):
+@pytest.mark.parametrize(("name", "expected"), [*COUNTS.items(), *OFFICIAL.items()])
+def test_examples_are_as_many_as_published(name, expected):
     builder = load_builder(name)
-    assert {split: info.num_examples for split, info in builder.info.splits.items()} == COUNTS[name]
+    assert {str(split): info.num_examples for split, info in builder.info.splits.items()} == expected
 
 
 def test_other_bytes_are_refused_and_nothing_is_prepared(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from rnnzoo.errors import ConfigError
 from rnnzoo.ranges import Factor, Size
 
 TextLevel = Literal["characters", "words", "subwords"]
+WordInput = Literal["words", "chars", "affixes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class WordsConfig(DataConfig):
     """
 
     input: Literal["words"] = "words"
-    inputs: tuple[str, ...] = ("words", "chars", "affixes")
+    inputs: tuple[WordInput, ...] = ("words", "chars", "affixes")
     min_count: Size = 2
     affix_min_count: Size = 3
     max_word_length: Size = 20
