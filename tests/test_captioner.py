@@ -194,6 +194,7 @@ def test_given_features_take_the_place_of_a_picture(tmp_path):
     convert(problem, model, tmp_path / "features.tflite", verify=False)
     stream = problem.evaluate_stream(streaming.load(tmp_path / "features.tflite"), "test")
     assert stream == problem.evaluate(model, "test")
+    assert problem.signature("test").startswith("nrefs:1|case:lc|eff:no|tok:13a")
     assert stream["nearest_bleu"] == pytest.approx(0.0)  # too short for four words
     with pytest.raises(InputError, match="no pictures in colour"):
         streaming.pipeline(tmp_path / "features.tflite").caption(b"\x89PNG\r\n\x1a\n")

@@ -64,6 +64,7 @@ def test_evaluation_tells_reset_from_never_reset(place, capsys):
     assert {row["seed"] for row in rows} == {"1"} == {str(found["made"]["seed"])}
     assert found["made"]["command"] == "rnnzoo evaluate colours --split test"
     assert "cores" in found["made"]["hardware"]
+    assert found["made"]["signature"] == ""
     for name in ("learning-curves", "confusion"):
         assert (place / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert {"offline", "float32", "float32_never_reset", "int8", "int8_never_reset"} <= set(found)

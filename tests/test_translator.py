@@ -1,6 +1,7 @@
 """Pairs of texts as numbers, decoders against equations, translations that are the same in Keras and in a file."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -190,6 +191,7 @@ def test_a_translation_that_is_right_scores_100():
     right = [target for _, target in problem.examples("dev")]
     assert problem.score("dev", right)["bleu"] == pytest.approx(100)
     assert problem.score("dev", ["rot"] * len(right))["bleu"] < 50
+    assert re.fullmatch(r"nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:[\d.]+", problem.signature("dev"))
 
 
 @pytest.mark.parametrize(

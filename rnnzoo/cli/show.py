@@ -28,6 +28,8 @@ def print_evaluation(found: dict[str, Any]) -> None:
     print_figures(found)
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
+    if found["made"]["signature"]:
+        print(f"measured by {found['made']['signature']}")
 
 
 def print_figures(found: dict[str, Any]) -> None:

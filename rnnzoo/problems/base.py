@@ -140,6 +140,10 @@ class Problem(abc.ABC):
         """Pictures of what a Keras model does on a split, written to a folder; the files."""
         return []
 
+    def signature(self, split: str) -> str:
+        """How the library that measures a split says it does, where it says so."""
+        return ""
+
     def baseline(self, split: str) -> Baseline | None:
         """What a classical method reaches on a split, learnt from the training split; None: there is none."""
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.pictures import CaptionEncoder, moved
 from rnnzoo.errors import DataError
 from rnnzoo.problems.baselines import Baseline
+from rnnzoo.problems.bleu import bleu
 from rnnzoo.problems.cider import cider
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.codec import END, START
@@ -134,6 +134,10 @@ class CaptionerProblem(LabelProblem):
         nearest = {f"nearest_{name}": value for name, value in _score(self.nearest(split), references).items()}
         return {**_score(written, references), **nearest, "count": float(len(written))}
 
+    def signature(self, split: str) -> str:
+        references = [captions for _, captions in self.examples(split)]
+        return bleu([""] * len(references), references, lowercase=True)[1]
+
     def baseline(self, split: str) -> Baseline:
         references = [captions for _, captions in self.examples(split)]
         figures = {**_score(self.nearest(split), references), "count": float(len(references))}
@@ -172,11 +176,7 @@ def _step(decoder: keras.Model) -> StepFunction:
 
 
 def _score(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    import sacrebleu
-
-    rows = [list(row) for row in itertools.zip_longest(*references)]
-    bleu = sacrebleu.corpus_bleu(list(written), rows, lowercase=True)  # type: ignore[arg-type]
-    return {"bleu": float(bleu.score), "cider": cider(written, references)}
+    return {"bleu": bleu(written, references, lowercase=True)[0], "cider": cider(written, references)}
 
 
 def _coarse(picture: np.ndarray) -> np.ndarray:
