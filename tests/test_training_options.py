@@ -10,13 +10,14 @@ import pytest
 
 from rnnzoo.data import Source
 from rnnzoo.errors import ConfigError, DataError, Diverged
+from rnnzoo.models import build_tagger
 from rnnzoo.problems.tagger import TaggerProblem
 from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.optimization import epochs_in_vain, make_optimizer, make_schedule, plateau_rate
 from rnnzoo.training.parallel import split_batch
 from rnnzoo.training.precision import precision
 from rnnzoo.training.sampling import sampling_share
-from tests.test_training import CONFIG, TRAINING, build, sentences
+from tests.test_training import CONFIG, MODEL, TRAINING, build, sentences
 
 SHORT = dataclasses.replace(TRAINING, epochs=2, ema=None)
 
@@ -124,6 +125,9 @@ def test_labels_out_of_range_and_long_sequences_are_named(data, tmp_path, monkey
         fit(build(data), data, dataclasses.replace(SHORT, max_length=longest - 1), seed=1, run_dir=tmp_path)
     with pytest.raises(ConfigError, match=r"training\.scheduled_sampling=0\.3 needs a decoder"):
         fit(build(data), data, dataclasses.replace(SHORT, scheduled_sampling=0.3), seed=1, run_dir=tmp_path)
+    chain = build_tagger(dataclasses.replace(MODEL, head="crf"), data.encoder)
+    with pytest.raises(ConfigError, match=r"training\.label_smoothing=0\.05 needs a loss over single labels"):
+        fit(chain, data, SHORT, seed=1, run_dir=tmp_path)
     monkeypatch.setattr(TaggerProblem, "number", lambda self, label: 7)
     wrong = TaggerProblem(data.config, data.encoder, data.splits)
     with pytest.raises(DataError, match=r"example 1 of split 'train' has the label 7; the model has 4 outputs"):

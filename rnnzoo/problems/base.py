@@ -236,6 +236,10 @@ class Problem(abc.ABC):
         """Callbacks that training it needs."""
         return []
 
+    def smooths_labels(self, model: keras.Model) -> bool:
+        """Whether what is minimized takes `training.label_smoothing`."""
+        return False
+
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         """What is trained in the model's place, with weights of the same names; usually the model itself."""
         return model
