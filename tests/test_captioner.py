@@ -209,7 +209,11 @@ def test_what_cannot_be_is_named():
     for filters, said in (((), "is empty"), ((4,) * 6, "6 layers, more than a picture")):
         with pytest.raises(ConfigError, match=said):
             build_captioner(CaptionerConfig(**{**SMALL, "filters": filters}), problem.encoder)
-    for fields, said in (({"shift": -1}, r"data\.shift"), ({"level": "subwords"}, r"data\.vocabulary")):
+    for fields, said in (
+        ({"size": (3,)}, r"data\.size"),
+        ({"shift": -1}, r"data\.shift"),
+        ({"level": "subwords"}, r"data\.vocabulary"),
+    ):
         with pytest.raises(ConfigError, match=said):
             PicturesConfig(dataset="own", **fields)
     with pytest.raises(DataError, match=r"has shape \(3, 3, 3\), the first one .* \(12, 16, 3\)"):
@@ -239,3 +243,16 @@ def test_a_captioner_of_real_emoji_trains_converts_and_decodes_the_same(tmp_path
     assert losses[-1] < 0.8 * losses[0]
     convert(problem, model, tmp_path / "emoji.tflite", verify=False)
     assert problem.evaluate_stream(streaming.load(tmp_path / "emoji.tflite"), "dev") == problem.evaluate(model, "dev")
+
+
+@pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+def test_photographs_of_any_size_are_brought_to_one(tmp_path):
+    small = ["data.dataset=coco_cc_photos", "data.limit=8", "data.size=[24,32]", "data.width=1", "data.max_length=4"]
+    config = load_config(find_config("caption-emoji"), [*small, "model.filters=[4,8]", "model.units=8"])
+    problem = load_problem(config)
+    assert problem.encoder.shape == (24, 32, 3)
+    model = build_model(config, problem.encoder)
+    convert(problem, model, tmp_path / "photos.tflite", verify=False)
+    stream = problem.evaluate_stream(streaming.load(tmp_path / "photos.tflite"), "dev")
+    assert stream == problem.evaluate(model, "dev")
+    assert stream["count"] == 8

@@ -273,10 +273,11 @@ class PairsConfig(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PicturesConfig(DataConfig):
-    """Pictures, all of one size, and what is said of them.
+    """Pictures, and what is said of them.
 
     Args:
         input: `pictures`.
+        size: height and width that all pictures are brought to; none: they have one size.
         level: what a step is: `characters`, `words` or `subwords`.
         vocabulary: most entries; None: all that are frequent enough.
         min_count: entries seen less often in the training split become the unknown one.
@@ -292,6 +293,7 @@ class PicturesConfig(DataConfig):
     """
 
     input: Literal["pictures"] = "pictures"
+    size: tuple[Size, ...] = ()
     level: TextLevel = "words"
     vocabulary: Size | None = None
     min_count: Size = 1
@@ -303,6 +305,8 @@ class PicturesConfig(DataConfig):
     length_penalty: Factor = 1.0
 
     def __post_init__(self) -> None:
+        if len(self.size) not in (0, 2):
+            raise ConfigError(f"data.size is a height and a width, such as [96, 128]; received {list(self.size)}")
         if self.level not in get_args(TextLevel):
             raise ConfigError(f"data.level is one of {', '.join(get_args(TextLevel))}; received {self.level!r}")
         if self.level == "subwords" and not self.vocabulary:

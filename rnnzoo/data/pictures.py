@@ -70,7 +70,7 @@ class CaptionEncoder:
         if found.shape != self.shape:
             raise DataError(
                 f"a picture has shape {picture.shape}, the first one of the training split {self.shape}: bring all to "
-                "one size"
+                "one size, such as by data.size=[96, 128]"
             )
         return found
 
@@ -95,6 +95,20 @@ class CaptionEncoder:
             if name not in files:
                 raise ArtifactError(f"{name} is missing; take the files of one run")
         return cls(TextCodec.from_bytes(files[_CODEC]), _read_shape(files[_SHAPE]), config.max_length)
+
+
+def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A picture (H, W, C) brought to a height and a width, on white where it is transparent: float32, 0 to 255.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    import tensorflow as tf
+
+    if picture.ndim != 3:
+        raise ConfigError(f"data.size={list(size)} is for pictures, and the data are features: set it to []")
+    shown = on_white(picture) if picture.shape[-1] == _OPACITY else picture
+    return tf.image.resize(shown, tuple(size), antialias=True).numpy()
 
 
 def moved(picture: np.ndarray, down: int, right: int, mirror: bool) -> np.ndarray:

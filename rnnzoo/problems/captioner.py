@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnzoo.data.batching import batch_indices, collate
-from rnnzoo.data.datasets import Example
-from rnnzoo.data.pictures import CaptionEncoder, moved
+from rnnzoo.data.datasets import Example, Source
+from rnnzoo.data.pictures import CaptionEncoder, moved, resized
 from rnnzoo.errors import DataError
 from rnnzoo.problems.baselines import Baseline
 from rnnzoo.problems.bleu import bleu
@@ -22,6 +22,8 @@ from streaming.runtime.tasks import Captioner, task_for
 from streaming.runtime.tasks.texts import BANNED
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import keras
 
     from rnnzoo.data.batching import Arrays
@@ -44,6 +46,17 @@ class CaptionerProblem(LabelProblem):
     decoder_input = "target"
     never_guessed = (*BANNED, END)
     encoder: CaptionEncoder
+
+    @classmethod
+    def from_source(cls, source: Source, config: PicturesConfig, *, encoder: Any = None, seed: int = 0) -> Self:
+        """As of every problem, the pictures in the size that the configuration says."""
+        if config.size and source.kind in cls.kinds:
+            splits = {
+                name: [(resized(picture, config.size), captions) for picture, captions in rows]
+                for name, rows in source.splits.items()
+            }
+            source = Source(source.kind, splits)
+        return super().from_source(source, config, encoder=encoder, seed=seed)
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: PicturesConfig) -> CaptionEncoder:

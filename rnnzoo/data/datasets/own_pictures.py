@@ -17,7 +17,7 @@ from streaming.runtime.pictures import read_picture
 
 @register_dataset("pictures:", "image-captions")
 def read(config: DataConfig) -> Splits:
-    """`pictures:FOLDER`: PNG and JPEG files of one size, and `captions.csv` with columns `file` and `caption`.
+    """`pictures:FOLDER`: PNG and JPEG files, and `captions.csv` with columns `file` and `caption`.
 
     Instead of pictures there may be `.npy` files of features (positions, features), such as another network gives.
     A file on several lines has several captions. `train.csv`, `dev.csv` and `test.csv` are taken as they are.
@@ -25,14 +25,16 @@ def read(config: DataConfig) -> Splits:
     folder = Path(config.dataset.removeprefix("pictures:"))
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder: expected one of pictures, with captions.csv")
-    return split_files(folder, (".csv",), examples)
+    one_size = not getattr(config, "size", ())
+    return split_files(folder, (".csv",), lambda path: examples(path, one_size))
 
 
-def examples(path: Path) -> Iterator[Example]:
+def examples(path: Path, one_size: bool) -> Iterator[Example]:
     """Pixels (H, W, 3), or features (S, D), and the captions of every file that a table names, beside which it lies.
 
     Raises:
-        DataError: a line has no file or caption, or a file is no picture or of another size than the first one.
+        DataError: a line has no file or caption, or a file is no picture, or of another size than the first one where
+            all are to have `one_size`.
     """
     captions: dict[str, list[str]] = {}
     for _, row in read_table(path, ("file", "caption")):
@@ -44,7 +46,7 @@ def examples(path: Path) -> Iterator[Example]:
             picture = read_file(path.parent / name, shape)
         except (StreamingError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
-        shape = picture.shape
+        shape = picture.shape if one_size else None
         yield picture, said
 
 
