@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.util
 import re
 import shutil
 
@@ -14,6 +15,7 @@ from rnnzoo.architecture import draw_architecture
 from rnnzoo.cli import main
 from rnnzoo.config import load_config, parse_config
 from rnnzoo.costs import find_costs, measure_costs, write_record
+from rnnzoo.data.mirror import find_mirror
 from rnnzoo.registry import find_bundle, find_config, list_models
 from rnnzoo.runs import read_encoder
 from streaming.inspection import describe
@@ -141,3 +143,18 @@ def test_the_record_holds_models_without_a_bundle():
     with (registry.root() / costs.RECORD).open(encoding="utf-8", newline="") as file:
         recorded = {row["name"] for row in csv.DictReader(file)}
     assert set(list_models(pretrained=False)) <= recorded
+
+
+@pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+def test_what_is_recorded_is_measured_again(tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("make_costs", registry.root() / "tools" / "make_costs.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    expected, configs = find_costs("music-jsb"), registry.config_paths()
+    monkeypatch.setattr(tool, "list_models", lambda pretrained: ["music-jsb"])
+    monkeypatch.setattr(costs, "root", lambda: tmp_path)
+    monkeypatch.setattr(costs, "config_paths", lambda: configs)
+    (tmp_path / "zoo_configs").mkdir()
+    assert tool.main([]) == 0
+    assert f"wrote {tmp_path / costs.RECORD}" in capsys.readouterr().out
+    assert find_costs("music-jsb") == expected
