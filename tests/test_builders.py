@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import socket
+import sys
 
 import pytest
 import tensorflow_datasets as tfds
@@ -92,9 +93,17 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(begun, monkeypatch, tmp_path
     assert not list((tmp_path / "tfds").rglob("*.part"))
 
 
-def test_beam_prepares_the_same_examples(monkeypatch, tmp_path):
+def test_beam_prepares_the_same_examples(monkeypatch, tmp_path, caplog):
     pytest.importorskip("apache_beam")
     plain = [example["tags"].tolist() for example in rows("wnut17", "validation")]
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "beam"))
     monkeypatch.setenv("RNNZOO_BEAM_RUNNER", "DirectRunner")
+    # Beam itself would read the arguments of the program.
+    monkeypatch.setattr(sys, "argv", ["rnnzoo", "train", "--runner", "NoRunner"])
+    caplog.clear()
     assert [example["tags"].tolist() for example in rows("wnut17", "validation")] == plain
+    assert caplog.text == ""
+    monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "again"))
+    monkeypatch.setenv("RNNZOO_BEAM_RUNNER", "NoRunner")
+    with pytest.raises(DataError, match=r"RNNZOO_BEAM_RUNNER=NoRunner is no runner of Apache Beam"):
+        load_builder("wnut17")
