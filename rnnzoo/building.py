@@ -26,8 +26,10 @@ def build_model(config: ExperimentConfig, encoder: Any) -> keras.Model:
     """The model of an experiment, its weights drawn by the experiment's seed."""
     import keras
 
+    # Found before the seed is set: what is imported for the first time may draw numbers of its own.
+    builder = model_builder(config.topology)
     keras.utils.set_random_seed(config.seed)
-    return model_builder(config.topology)(config.model, encoder)
+    return builder(config.model, encoder)
 
 
 def _encoder(name: str, config: ExperimentConfig) -> Any:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import streaming
+from rnnzoo.costs import stream_costs
 from rnnzoo.errors import ConfigError
 from rnnzoo.export import export_run
 from rnnzoo.registry import problem_class
 from rnnzoo.runs import Run, load_run, read_metrics
-from streaming.inspection import describe
 
 _MEASURED_ON = "dev"
 
@@ -67,6 +67,5 @@ def _costs(run: Run) -> dict[str, int | None]:
             export_run(run, path)
         except streaming.NotStreamableError:
             return {"multiply_adds": None, "state_bytes": None}
-        found = describe(path)
-    step = next(iter(found["signatures"].values()))
-    return {"multiply_adds": step["multiply_adds"] // found["chunk"], "state_bytes": found["state_bytes"]}
+        multiply_adds, state_bytes = stream_costs(path)
+    return {"multiply_adds": multiply_adds, "state_bytes": state_bytes}

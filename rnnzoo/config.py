@@ -10,11 +10,12 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 import yaml
 
 from rnnzoo.errors import ConfigError
+from rnnzoo.ranges import Count, Range
 from rnnzoo.registry import data_config, data_inputs, model_config, topologies
 from rnnzoo.suggest import suggest
 
@@ -86,6 +87,8 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
     if "name" not in tree:
         raise ConfigError(f"{where}: name is missing; say what the experiment is called")
     name, topology = reader.value(str, tree["name"], "name"), tree.get("topology")
+    if name in (".", "..") or not name.strip() or set(name) & set("/\\\0"):
+        raise ConfigError(f"{reader.place('name')}: expected a name that a folder can have; received {name!r}")
     if topology not in topologies():
         raise ConfigError(
             f"{reader.place('topology')}: expected one of {', '.join(topologies())}; received {topology!r}"
@@ -100,7 +103,7 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
     return ExperimentConfig(
         name=name,
         topology=topology,
-        seed=reader.value(int, tree.get("seed", 0), "seed"),
+        seed=reader.value(Count, tree.get("seed", 0), "seed"),
         **sections,
     )
 
@@ -147,7 +150,7 @@ class _Reader:
         if not isinstance(tree, Mapping):
             raise self._wrong(prefix or kind.__name__, "a section of keys and values", tree)
         self.check_keys(kind, tree, prefix)
-        hints = typing.get_type_hints(kind)
+        hints = typing.get_type_hints(kind, include_extras=True)
         values = {}
         for field in dataclasses.fields(kind):  # type: ignore[arg-type]
             key = f"{prefix}.{field.name}" if prefix else field.name
@@ -164,6 +167,11 @@ class _Reader:
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if hint is Any:
             return value
+        if origin is Annotated:
+            found = self.value(args[0], value, key)
+            if wrong := next((item for item in args[1:] if isinstance(item, Range) and not item.holds(found)), None):
+                raise self._wrong(key, str(wrong), value)
+            return found
         if origin in (Union, types.UnionType):
             inner = [arg for arg in args if arg is not type(None)]
             return None if value is None else self.value(inner[0], value, key)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rnnzoo.building import build_model
 from rnnzoo.config import ExperimentConfig, load_config
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry import find_config
+from rnnzoo.registry import config_path
 from rnnzoo.runs import CONFIG_FILE, load_run
 
 _BATCH = 16
@@ -49,8 +49,7 @@ def diagnose_source(source: str, overrides: Sequence[str], out: Path) -> Report:
         run = load_run(path)
         config, model, problem = run.config, run.model, load_problem(run.config, run.encoder)
     else:
-        named = path if path.suffix in (".yaml", ".yml") or path.exists() else find_config(source)
-        config = load_config(named, overrides)
+        config = load_config(config_path(source), overrides)
         problem = load_problem(config)
         model = build_model(config, problem.encoder)
     *_, (_, batch) = problem.batches("dev", _BATCH)

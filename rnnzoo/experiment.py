@@ -136,8 +136,8 @@ def evaluate_run(
         `name`, `dataset`, `split`, `parameters`, `offline` (metrics), and for each of `float32` and `int8` its
         metrics with `size_bytes`, `delay` and `max_abs_error`, and as `float32_never_reset` and `int8_never_reset`
         those of one stream over the whole split, where the topology has them; where the model cannot be streamed,
-        `not_streamable` says why instead. `made`: the seed of the training, and the command, commit and hardware of
-        this evaluation.
+        `not_streamable` says why instead. `made`: the seed of the training, the command, commit and hardware of
+        this evaluation, and the signature of the library that measured.
 
     Raises:
         DataError: the data set or the split cannot be found.
@@ -159,6 +159,7 @@ def evaluate_run(
             "command": f"rnnzoo evaluate {run.config.name} --split {split}",
             "commit": commit(),
             "hardware": hardware(),
+            "signature": problem.signature(split),
         },
     }
     try:

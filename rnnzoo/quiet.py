@@ -17,8 +17,11 @@ from streaming.errors import StreamingError
 
 
 def quiet_tensorflow() -> None:
-    """Hide what TensorFlow prints while it is imported, whenever that will be; errors are shown all the same."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    """Hide what TensorFlow prints while it is imported, whenever that will be, and notes that it makes as it runs.
+
+    What goes wrong comes as an exception; some notes of the level of errors say that all is well on this processor.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if "tensorflow" not in sys.modules and not any(isinstance(item, _Finder) for item in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
@@ -32,21 +35,22 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if name != "tensorflow":
             return None
-        sys.meta_path.remove(self)
+        # Some only ask whether it is there: the finder stays until it is loaded.
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader, self)
         return spec
 
 
 class _Loader(importlib.abc.Loader):
-    def __init__(self, inner: Any):
-        self._inner = inner
+    def __init__(self, inner: Any, finder: _Finder):
+        self._inner, self._finder = inner, finder
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
         return self._inner.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        sys.meta_path.remove(self._finder)
         with held_stderr():
             self._inner.exec_module(module)
             # The search for devices is what says most, and would come with the first operation.

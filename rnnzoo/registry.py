@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -206,6 +207,13 @@ def find_config(name: str) -> Path:
     if name in bundles:
         return bundles[name] / CONFIG_FILE
     raise ConfigError(f"no model is called {name!r}; {_known(name, {**bundles, **configs})}")
+
+
+def config_path(named: str) -> Path:
+    """The file of an experiment, given by its path or as `find_config` takes it, and raises."""
+    path = Path(named)
+    given = path.suffix in (".yaml", ".yml") or os.sep in named or path.exists()
+    return path if given else find_config(named)
 
 
 def _known(name: str, known: dict[str, Path]) -> str:

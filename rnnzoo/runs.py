@@ -174,16 +174,22 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all; raises as `write_text`."""
     write_text(path, _json(values).decode())
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror}): choose another folder, or make room") from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -1,9 +1,13 @@
-"""The builders of the zoo, from the mirror, with every socket closed: counts as published."""
+"""The builders of the zoo and of TFDS, from the mirror, with every socket closed: counts as published."""
 
+import errno
+import os
 import shutil
 import socket
+import sys
 
 import pytest
+import tensorflow_datasets as tfds
 
 from rnnzoo.data.mirror import find_mirror, load_builder, rows
 from rnnzoo.errors import DataError
@@ -26,6 +30,24 @@ COUNTS = {
     "coco_cc_photos": {"train": 26, "validation": 85},
 }
 
+# Those of TFDS itself; the treebanks are counted in tests/test_data.py.
+OFFICIAL = {
+    "spoken_digit": {"train": 2500},
+    "tiny_shakespeare": {"train": 1, "validation": 1, "test": 1},
+    "goemotions": {"train": 43410, "validation": 5426, "test": 5427},
+    "clinc_oos": {
+        "train": 15000,
+        "validation": 3000,
+        "test": 4500,
+        "train_oos": 100,
+        "validation_oos": 100,
+        "test_oos": 1000,
+    },
+    "scan/simple": {"train": 16728, "test": 4182},
+    "tatoeba/tatoeba_de": {"train": 1000},
+    "tatoeba/tatoeba_es": {"train": 1000},
+}
+
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch, tmp_path):
@@ -36,10 +58,10 @@ def _no_network(monkeypatch, tmp_path):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "tfds"))
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_examples_are_as_many_as_published(name):
+@pytest.mark.parametrize(("name", "expected"), [*COUNTS.items(), *OFFICIAL.items()])
+def test_examples_are_as_many_as_published(name, expected):
     builder = load_builder(name)
-    assert {split: info.num_examples for split, info in builder.info.splits.items()} == COUNTS[name]
+    assert {str(split): info.num_examples for split, info in builder.info.splits.items()} == expected
 
 
 def test_other_bytes_are_refused_and_nothing_is_prepared(tmp_path, monkeypatch):
@@ -54,9 +76,34 @@ def test_other_bytes_are_refused_and_nothing_is_prepared(tmp_path, monkeypatch):
     assert not list((tmp_path / "tfds").rglob("*.csv"))
 
 
-def test_beam_prepares_the_same_examples(monkeypatch, tmp_path):
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_full_disk_is_one_line_and_leaves_no_part(begun, monkeypatch, tmp_path):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def refuse(*_, **__):
+        raise full
+
+    if begun:
+        # TFDS puts it into an error of its own.
+        monkeypatch.setattr(tfds.core.GeneratorBasedBuilder, "download_and_prepare", refuse)
+    else:
+        monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(DataError, match=r"No space left on device.*\. Make room, or set RNNZOO_DATA_DIR"):
+        load_builder("etth1")
+    assert not list((tmp_path / "tfds").rglob("*.part"))
+
+
+def test_beam_prepares_the_same_examples(monkeypatch, tmp_path, caplog):
     pytest.importorskip("apache_beam")
     plain = [example["tags"].tolist() for example in rows("wnut17", "validation")]
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "beam"))
     monkeypatch.setenv("RNNZOO_BEAM_RUNNER", "DirectRunner")
+    # Beam itself would read the arguments of the program.
+    monkeypatch.setattr(sys, "argv", ["rnnzoo", "train", "--runner", "NoRunner"])
+    caplog.clear()
     assert [example["tags"].tolist() for example in rows("wnut17", "validation")] == plain
+    assert caplog.text == ""
+    monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "again"))
+    monkeypatch.setenv("RNNZOO_BEAM_RUNNER", "NoRunner")
+    with pytest.raises(DataError, match=r"RNNZOO_BEAM_RUNNER=NoRunner is no runner of Apache Beam"):
+        load_builder("wnut17")

@@ -194,6 +194,7 @@ def test_given_features_take_the_place_of_a_picture(tmp_path):
     convert(problem, model, tmp_path / "features.tflite", verify=False)
     stream = problem.evaluate_stream(streaming.load(tmp_path / "features.tflite"), "test")
     assert stream == problem.evaluate(model, "test")
+    assert problem.signature("test").startswith("nrefs:1|case:lc|eff:no|tok:13a")
     assert stream["nearest_bleu"] == pytest.approx(0.0)  # too short for four words
     with pytest.raises(InputError, match="no pictures in colour"):
         streaming.pipeline(tmp_path / "features.tflite").caption(b"\x89PNG\r\n\x1a\n")
@@ -203,17 +204,16 @@ def test_given_features_take_the_place_of_a_picture(tmp_path):
 
 def test_what_cannot_be_is_named():
     problem = problem_of()
-    for fields, said in (
-        ({"filters": (0,)}, r"model\.filters"),
-        ({"cell": "min_gru"}, "lstm or gru in a captioner; received 'min_gru'"),
-        ({"stride": 0}, r"model\.stride"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            CaptionerConfig(**fields)
+    with pytest.raises(ConfigError, match="lstm or gru in a captioner; received 'min_gru'"):
+        CaptionerConfig(cell="min_gru")
     for filters, said in (((), "is empty"), ((4,) * 6, "6 layers, more than a picture")):
         with pytest.raises(ConfigError, match=said):
             build_captioner(CaptionerConfig(**{**SMALL, "filters": filters}), problem.encoder)
-    for fields, said in (({"shift": -1}, r"data\.shift"), ({"level": "subwords"}, r"data\.vocabulary")):
+    for fields, said in (
+        ({"size": (3,)}, r"data\.size"),
+        ({"shift": -1}, r"data\.shift"),
+        ({"level": "subwords"}, r"data\.vocabulary"),
+    ):
         with pytest.raises(ConfigError, match=said):
             PicturesConfig(dataset="own", **fields)
     with pytest.raises(DataError, match=r"has shape \(3, 3, 3\), the first one .* \(12, 16, 3\)"):
@@ -243,3 +243,16 @@ def test_a_captioner_of_real_emoji_trains_converts_and_decodes_the_same(tmp_path
     assert losses[-1] < 0.8 * losses[0]
     convert(problem, model, tmp_path / "emoji.tflite", verify=False)
     assert problem.evaluate_stream(streaming.load(tmp_path / "emoji.tflite"), "dev") == problem.evaluate(model, "dev")
+
+
+@pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+def test_photographs_of_any_size_are_brought_to_one(tmp_path):
+    small = ["data.dataset=coco_cc_photos", "data.limit=8", "data.size=[24,32]", "data.width=1", "data.max_length=4"]
+    config = load_config(find_config("caption-emoji"), [*small, "model.filters=[4,8]", "model.units=8"])
+    problem = load_problem(config)
+    assert problem.encoder.shape == (24, 32, 3)
+    model = build_model(config, problem.encoder)
+    convert(problem, model, tmp_path / "photos.tflite", verify=False)
+    stream = problem.evaluate_stream(streaming.load(tmp_path / "photos.tflite"), "dev")
+    assert stream == problem.evaluate(model, "dev")
+    assert stream["count"] == 8

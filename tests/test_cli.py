@@ -1,5 +1,6 @@
 """Every command from its arguments: what it prints and writes, and one line for every mistake."""
 
+import errno
 import io
 import json
 import os
@@ -73,6 +74,23 @@ def test_evaluate_writes_all_figures(place, capsys, tmp_path):
     assert f"{found['offline']['accuracy']:.2%}" in capsys.readouterr().out
 
 
+def test_figures_that_cannot_be_written_are_shown(place, capsys, tmp_path, monkeypatch):
+    replace = os.replace
+
+    def full(source, target):
+        if Path(target).name == "figures.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    assert main(["evaluate", str(place / "run"), "--split", "dev", "--json", str(tmp_path / "figures.json")]) == 2
+    shown = capsys.readouterr()
+    assert "accuracy" in shown.out
+    assert "figures.json (No space left on device): choose another folder, or make room" in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_evaluate_says_what_cannot_be_streamed(tmp_path, capsys):
     write_colours(tmp_path / "data")
     text = write_colours(tmp_path / "data").replace("lookahead: 1", "lookahead: 0, bidirectional: true")
@@ -90,13 +108,6 @@ def test_export_makes_a_file_that_tags(place, capfd, tmp_path):
         assert "max error" in shown.out
         assert shown.err == ""
         assert len(streaming.pipeline(tmp_path / "x.tflite").tag(["red", "blue"])) == 2
-
-
-def test_list_and_info(capsys):
-    assert main(["list", "tagger*"]) == 0
-    assert "universal_dependencies/en_ewt" in capsys.readouterr().out
-    assert main(["info", "intent-clinc"]) == 0
-    assert "topology: classifier" in capsys.readouterr().out
 
 
 def test_demo_shows_proof_tags_and_speed(place, capfd):
@@ -304,3 +315,16 @@ def test_what_needs_no_model_imports_no_keras(argv, code):
         "assert not {'keras', 'tensorflow'} & set(sys.modules); sys.exit(code)"
     )
     assert subprocess.run([sys.executable, "-c", program, *argv], capture_output=True).returncode == code
+
+
+def test_native_libraries_are_quiet_even_where_somebody_asked_for_tensorflow_before():
+    program = """
+from rnnzoo.quiet import quiet_tensorflow
+quiet_tensorflow()
+import importlib.util
+importlib.util.find_spec("tensorflow")
+import tensorflow
+print(tensorflow.constant([1]).numpy())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[1]\n", "")

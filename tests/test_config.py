@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_type_hints
 
 import pytest
 
@@ -10,7 +10,7 @@ import rnnzoo
 from rnnzoo.config import _Reader, dump_config, load_config, parse_config
 from rnnzoo.errors import ConfigError
 from rnnzoo.models.config import ClassifierConfig, TaggerConfig
-from rnnzoo.registry import config_paths, topologies
+from rnnzoo.registry import config_paths, model_config, topologies
 
 TEXT = """
 name: small
@@ -106,6 +106,13 @@ def test_overrides_win_and_are_yaml():
     assert config == dataclasses.replace(config, name="small")
 
 
+@pytest.mark.parametrize("topology", topologies())
+def test_every_number_of_a_model_has_a_range(topology):
+    hints = get_type_hints(model_config(topology), include_extras=True)
+    bare = [name for name, hint in hints.items() if hint in (int, float, tuple[int, ...], tuple[float, ...])]
+    assert bare == []
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
@@ -119,6 +126,18 @@ def test_overrides_win_and_are_yaml():
         ("seed.x=3", "'seed' is no section"),
         ("training.epochs=[", "not valid YAML"),
         ("training=3", "override 'training=3': expected a section"),
+        ("model.units=0", "override 'model.units=0': expected at least 1; received 0. Change model.units"),
+        ("model.char_widths=[3, 0]", "override 'model.char_widths=[3, 0]': expected at least 1; received 0"),
+        ("model.char_widths=[]", "model.char_filters=64 needs a width or more in model.char_widths"),
+        ("model.layers=-1", "expected at least 0; received -1"),
+        ("model.dropout=1", "expected at least 0 and below 1; received 1. Change model.dropout"),
+        ("model.word_dropout=-0.1", "expected at least 0 and below 1; received -0.1"),
+        ("data.limit=0", "expected at least 1; received 0. Change data.limit"),
+        ("data.min_count=0", "expected at least 1"),
+        ("data.inputs=[wrds]", "override 'data.inputs=[wrds]': expected one of words, chars, affixes; received 'wrds'"),
+        ("name=../x", "override 'name=../x': expected a name that a folder can have; received '../x'"),
+        ("name=' '", "expected a name that a folder can have"),
+        ("seed=-1", "override 'seed=-1': expected at least 0; received -1"),
         ("topology=taggr", f"override 'topology=taggr': expected one of {', '.join(topologies())}; received 'taggr'"),
     ],
 )

@@ -64,3 +64,13 @@ def test_a_picture_is_there_and_shows_something(name, tmp_path):
     assert min(pixels.shape[:2]) > 300
     assert 0.002 < np.mean(pixels.min(-1) < 0.9) < 0.9
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_single_epoch_is_a_visible_point(tmp_path):
+    from matplotlib.image import imread
+
+    pixels = imread(drawing.draw_history(tmp_path / "x.png", {"loss": [3.0], "val_loss": [2.5]}))[..., :3]
+    for colour in ("#0072B2", "#D55E00"):
+        wanted = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        # A point of six dots across, at 120 dots an inch, beside the line in the legend.
+        assert (np.abs(pixels - wanted).max(-1) < 0.02).sum() > 150

@@ -1,5 +1,8 @@
 """Windows of a series, naive forecasts, quantiles, and a small forecaster of a real transformer."""
 
+import math
+from statistics import NormalDist
+
 import keras
 import numpy as np
 import pytest
@@ -52,11 +55,14 @@ def test_naive_forecasts_cover_all_windows_of_the_split():
     last = [np.mean((rows[e : e + 5] - rows[e - 1]) ** 2) for e in ends]
     seasonal = [np.mean([(rows[e + h] - rows[e + h - 4 * (1 + h // 4)]) ** 2 for h in range(5)]) for e in ends]
     right = np.stack([rows[e : e + 5] for e in ends])
+    known = problem.arrays("train")[0]["rows"].astype(np.float64)
+    steps = [np.mean([abs(column[t] - column[t - 4]) for t in range(4, len(column))]) for column in known.T]
     figures = problem.score("test", right + 0.5)
     assert figures == pytest.approx(
         {
             "mse": 0.25,
             "mae": 0.5,
+            "mase": np.mean([0.5 / step for step in steps]),
             "last_value_mse": np.mean(last),
             "seasonal_mse": np.mean(seasonal),
             "count": len(ends),
@@ -107,6 +113,17 @@ def test_the_linear_part_is_the_equation():
     x = rng.normal(size=(1, 9, 2)).astype(np.float32)
     expected = x[0, -1] + np.einsum("kh,kd->hd", w, np.diff(x[0], axis=0)[-7:])
     np.testing.assert_allclose(model.predict_on_batch({"rows": x})[0, -1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_ranked_probability_score_is_that_of_the_distribution():
+    """Of a normal distribution around a forecast that is 0.7 deviations off (Gneiting & Raftery 2007, equation 21)."""
+    shares = tuple(float(q) for q in np.arange(1, 100) / 100)
+    problem = problem_of(quantiles=shares)
+    rows, normal = problem.arrays("test")[0]["rows"], NormalDist()
+    right = np.stack([rows[e : e + 5] for e in range(160, 200 - 5 + 1)])
+    outputs = right[..., None] - 0.7 + np.array([normal.inv_cdf(q) for q in shares])
+    expected = 0.7 * (2 * normal.cdf(0.7) - 1) + 2 * normal.pdf(0.7) - 1 / math.sqrt(math.pi)
+    assert problem.score("test", outputs)["crps"] == pytest.approx(expected, rel=0.02)
 
 
 def test_the_pinball_loss_is_least_at_the_quantile():

@@ -1,5 +1,6 @@
 """A user's own files as data sets."""
 
+import dataclasses
 import wave
 
 import numpy as np
@@ -15,7 +16,8 @@ from rnnzoo.data.config import (
     TextConfig,
     WordsConfig,
 )
-from rnnzoo.errors import DataError
+from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.problems.captioner import CaptionerProblem
 
 
 def words(path, kind):
@@ -171,6 +173,42 @@ def test_pictures_with_their_captions(tmp_path):
     image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "9.png")
     with pytest.raises(DataError, match=r"9\.png has 6 x 4 pixels, the model takes 5 x 4"):
         read_source(PicturesConfig(dataset=f"pictures:{tmp_path}"))
+    config = PicturesConfig(dataset=f"pictures:{tmp_path}", size=(8, 12))
+    problem = CaptionerProblem.from_source(read_source(config), config)
+    pictures = [pixels for rows in problem.splits.values() for pixels, _ in rows]
+    # Each is of one grey, which stays what it is.
+    assert {(pixels.shape, float(np.ptp(pixels)) < 1e-3) for pixels in pictures} == {((8, 12, 3), True)}
+    assert sorted(round(float(pixels.mean())) for pixels in pictures) == sorted([0, *(i for i in range(30) if i != 9)])
+    assert problem.encoder.shape == (8, 12, 3)
     (tmp_path / "9.png").unlink()
     with pytest.raises(DataError, match=r"captions\.csv.*9\.png"):
         read_source(PicturesConfig(dataset=f"pictures:{tmp_path}"))
+
+
+def test_features_take_the_place_of_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(5, 3)) for _ in range(30)]
+    for i, array in enumerate(arrays):
+        np.save(tmp_path / f"{i}.npy", array)
+    (tmp_path / "captions.csv").write_text("\n".join(["file,caption", *(f"{i}.npy,number {i}" for i in range(30))]))
+    config = PicturesConfig(dataset=f"pictures:{tmp_path}")
+    source = read_source(config)
+    found = {said[0]: features for rows in source.splits.values() for features, said in rows}
+    for i, array in enumerate(arrays):
+        np.testing.assert_array_equal(found[f"number {i}"], array.astype(np.float32))
+    with pytest.raises(ConfigError, match=r"data\.shift=2 and data\.mirror=false are for pictures"):
+        CaptionerProblem.from_source(source, dataclasses.replace(config, shift=2))
+    with pytest.raises(ConfigError, match=r"data\.size=\[4, 4\] is for pictures"):
+        CaptionerProblem.from_source(source, dataclasses.replace(config, size=(4, 4)))
+    for wrong, said in (
+        (np.zeros((5, 4)), r"expected an array of shape \(5, 3\); received float64 of shape \(5, 4\)"),
+        (np.full((5, 3), np.nan), "expected finite numbers; row 0"),
+        (np.array([["a"]]), "received <U1"),
+        (np.array([{}], object), "allow_pickle"),
+    ):
+        np.save(tmp_path / "9.npy", wrong)
+        with pytest.raises(DataError, match=said):
+            read_source(config)
+    (tmp_path / "9.npy").write_bytes(b"")
+    with pytest.raises(DataError, match=r"9\.npy: expected an array of shape"):
+        read_source(config)

@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from zoo_runs import colours
 
+from rnnzoo.building import build_model
 from rnnzoo.errors import DataError
+from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
 
 PROGRAM = Path(__file__).with_name("killed_training.py")
@@ -64,3 +68,38 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["snapshot-00000001.safetensors"]
     assert read_snapshot(tmp_path).progress == {"value": 1}
+
+
+class Worse(keras.callbacks.Callback):
+    """Tells of every epoch that it is worse than the one before, and stops in the last."""
+
+    def __init__(self, stops):
+        super().__init__()
+        self.stops = stops
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_accuracy"] = 0.9 - 0.1 * epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.stops and int(self.model.optimizer.iterations) == 8:
+            raise KeyboardInterrupt
+
+
+def test_the_best_epoch_outlives_an_interruption(tmp_path, monkeypatch):
+    """The weights that are kept are those of the first epoch, which a snapshot of the last one still holds."""
+    experiment, problem = colours(tmp_path / "data")
+    config = TrainingConfig(epochs=3, batch_size=50, learning_rate=0.05, snapshot_seconds=0.0)
+    assert problem.steps("train", config.batch_size) == 3
+
+    def train(folder, stops=False):
+        monkeypatch.setattr(problem, "callbacks", lambda: [Worse(stops)])
+        model = build_model(experiment, problem.encoder)
+        history = fit(model, problem, config, seed=1, run_dir=tmp_path / folder)
+        assert history["val_accuracy"] == pytest.approx([0.9, 0.8, 0.7])
+        return model.get_weights()
+
+    whole = train("whole")
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", stops=True)
+    for a, b in zip(train("cut"), whole, strict=True):
+        np.testing.assert_array_equal(a, b)

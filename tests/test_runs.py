@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -179,3 +181,13 @@ def test_the_public_functions_find_bundles(made, tmp_path, monkeypatch):
     with pytest.raises(HubError, match="did you mean 'colours'"):
         rnnzoo.load("colour")
     assert json.loads((tmp_path / "pretrained" / "colours" / "metrics.json").read_text()) == {}
+
+
+def test_the_first_model_of_a_process_has_the_weights_of_the_second():
+    """Importing layers for the first time draws random numbers; a sweep builds many models in one process."""
+    program = """
+import rnnzoo
+first, second = (rnnzoo.create("speaker-vowels", units=3).get_weights() for _ in range(2))
+assert all((a == b).all() for a, b in zip(first, second))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

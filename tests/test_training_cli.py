@@ -64,6 +64,7 @@ def test_evaluation_tells_reset_from_never_reset(place, capsys):
     assert {row["seed"] for row in rows} == {"1"} == {str(found["made"]["seed"])}
     assert found["made"]["command"] == "rnnzoo evaluate colours --split test"
     assert "cores" in found["made"]["hardware"]
+    assert found["made"]["signature"] == ""
     for name in ("learning-curves", "confusion"):
         assert (place / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert {"offline", "float32", "float32_never_reset", "int8", "int8_never_reset"} <= set(found)
@@ -75,9 +76,26 @@ def test_evaluation_tells_reset_from_never_reset(place, capsys):
     assert sum(f"{found[key]['accuracy']:.2%}" in shown for key in found if "reset" in key) == 2
 
 
+def test_a_sweep_that_diverges_says_so_below_a_table_that_fits(place, capsys):
+    grid = [
+        "training.learning_rate=1e-2,1e38",
+        "training.clip_norm=null",
+        "training.optimizer=sgd",
+        "training.epochs=1",
+    ]
+    assert main(["sweep", str(place / "colours.yaml"), *grid, "--out", str(place / "wild")]) == 0
+    shown = capsys.readouterr().out
+    table, _, rest = shown[shown.index("learning rate") :].partition("learning_rate=1e38: the loss became")
+    assert [line.split()[0] for line in table.splitlines()[1:]] == ["1e-2", "1e38"]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "Lower training.learning_rate" in rest
+    assert "null" not in table
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["diagnose", "runs/none"], "cannot read runs/none (No such file or directory)"),
         (["sweep", "{yaml}"], "expected settings to sweep over"),
         (["sweep", "{yaml}", "model.units"], "expected key=value,value"),
         (["sweep", "{yaml}", "model.unit=1,2"], "model.units"),

@@ -10,13 +10,14 @@ import pytest
 
 from rnnzoo.data import Source
 from rnnzoo.errors import ConfigError, DataError, Diverged
+from rnnzoo.models import build_tagger
 from rnnzoo.problems.tagger import TaggerProblem
 from rnnzoo.training import TrainingConfig, fit
-from rnnzoo.training.callbacks import sampling_share
 from rnnzoo.training.optimization import epochs_in_vain, make_optimizer, make_schedule, plateau_rate
 from rnnzoo.training.parallel import split_batch
 from rnnzoo.training.precision import precision
-from tests.test_training import CONFIG, TRAINING, build, sentences
+from rnnzoo.training.sampling import sampling_share
+from tests.test_training import CONFIG, MODEL, TRAINING, build, sentences
 
 SHORT = dataclasses.replace(TRAINING, epochs=2, ema=None)
 
@@ -99,12 +100,34 @@ def test_a_weight_that_is_no_number_is_the_origin(data, tmp_path):
         fit(model, data, SHORT, seed=1, run_dir=tmp_path)
 
 
+def test_a_loss_that_overflows_has_finite_outputs_and_weights(data, tmp_path):
+    model = build(data)
+    # The difference of two scores is no number of 32 bits; each of them is.
+    model.get_layer("logits").bias.assign([3e38] + [-3e38] * (len(data.labels) - 1))
+    said = r"epoch 1, batch 1; first to be no number: the loss itself, of finite outputs, at step 1"
+    with pytest.raises(Diverged, match=said):
+        fit(model, data, SHORT, seed=1, run_dir=tmp_path)
+
+
+def test_what_is_wrong_with_an_example_is_said_in_its_own_words(data, tmp_path, monkeypatch):
+    def batches(split, *arguments):
+        raise DataError(f"an example of {split} is too long: cut it")
+        yield
+
+    monkeypatch.setattr(data, "batches", batches)
+    with pytest.raises(DataError, match=r"^an example of train is too long: cut it$"):
+        fit(build(data), data, SHORT, seed=1, run_dir=tmp_path)
+
+
 def test_labels_out_of_range_and_long_sequences_are_named(data, tmp_path, monkeypatch):
     longest = max(len(words) for words, _ in data.examples("train"))
     with pytest.raises(DataError, match=rf"has {longest} steps, more than training\.max_length={longest - 1}"):
         fit(build(data), data, dataclasses.replace(SHORT, max_length=longest - 1), seed=1, run_dir=tmp_path)
     with pytest.raises(ConfigError, match=r"training\.scheduled_sampling=0\.3 needs a decoder"):
         fit(build(data), data, dataclasses.replace(SHORT, scheduled_sampling=0.3), seed=1, run_dir=tmp_path)
+    chain = build_tagger(dataclasses.replace(MODEL, head="crf"), data.encoder)
+    with pytest.raises(ConfigError, match=r"training\.label_smoothing=0\.05 needs a loss over single labels"):
+        fit(chain, data, SHORT, seed=1, run_dir=tmp_path)
     monkeypatch.setattr(TaggerProblem, "number", lambda self, label: 7)
     wrong = TaggerProblem(data.config, data.encoder, data.splits)
     with pytest.raises(DataError, match=r"example 1 of split 'train' has the label 7; the model has 4 outputs"):

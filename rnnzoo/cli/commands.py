@@ -12,6 +12,7 @@ def train(arguments: argparse.Namespace) -> None:
     from rnnzoo.cli.show import figure
     from rnnzoo.config import load_config
     from rnnzoo.experiment import run_experiment
+    from rnnzoo.registry import config_path
 
     config = load_config(config_path(arguments.config), arguments.overrides)
     out = arguments.out or Path("runs") / config.name
@@ -31,11 +32,12 @@ def sweep(arguments: argparse.Namespace) -> None:
     """`rnnzoo sweep`."""
     from rnnzoo.cli.show import print_sweep
     from rnnzoo.config import load_config
+    from rnnzoo.registry import config_path
     from rnnzoo.sweep import parse_grid, run_sweep
 
     path, grid = config_path(arguments.config), parse_grid(arguments.overrides)
     out = arguments.out or Path("runs") / f"{load_config(path).name}.sweep"
-    print_sweep(run_sweep(path, grid, out), out)
+    print_sweep(run_sweep(path, grid, out), list(grid), out)
 
 
 def compare(arguments: argparse.Namespace) -> None:
@@ -66,14 +68,6 @@ def diagnose(arguments: argparse.Namespace) -> None:
         print(f"wrote {plot}")
 
 
-def config_path(named: str) -> Path:
-    """The file of a configuration, given by path or as the name of a model of the zoo."""
-    from rnnzoo.registry import find_config
-
-    path = Path(named)
-    return path if path.suffix in (".yaml", ".yml") or path.exists() else find_config(named)
-
-
 def evaluate(arguments: argparse.Namespace) -> None:
     """`rnnzoo evaluate`."""
     from rnnzoo.cli.show import print_evaluation
@@ -85,11 +79,12 @@ def evaluate(arguments: argparse.Namespace) -> None:
             raise FileNotFoundError(2, "the folder does not exist", str(path.parent))
     run = load_run(run_path(arguments.source))
     found = evaluate_run(run, arguments.split)
+    # Shown first: what cannot be written is not lost.
+    print_evaluation(found)
     if arguments.json:
         write_json(arguments.json, found)
     if arguments.csv:
         write_text(arguments.csv, figures_csv(found))
-    print_evaluation(found)
     for path in draw_run(run, arguments.split, arguments.plots) if arguments.plots else ():
         print(f"wrote {path}")
 
@@ -144,7 +139,7 @@ def demo(arguments: argparse.Namespace) -> None:
 
 def list_models(arguments: argparse.Namespace) -> None:
     """`rnnzoo list`."""
-    from rnnzoo.cli.show import print_models
+    from rnnzoo.cli.info import print_models
     from rnnzoo.registry import list_models
 
     print_models(list_models(arguments.pattern, True if arguments.pretrained else None), arguments.pattern)
@@ -152,9 +147,12 @@ def list_models(arguments: argparse.Namespace) -> None:
 
 def info(arguments: argparse.Namespace) -> None:
     """`rnnzoo info`."""
-    from rnnzoo.cli.show import print_info
+    from rnnzoo.cli.info import print_config, print_info
 
-    print_info(arguments.name)
+    if arguments.yaml:
+        print_config(arguments.name)
+    else:
+        print_info(arguments.name, arguments.plot)
 
 
 def run_path(source: str) -> Path:

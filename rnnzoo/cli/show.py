@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-from rnnzoo.config import dump_config, load_config
-from rnnzoo.registry import bundle_paths, find_config, list_models
 
 _LABELS = {
     "offline": "offline (Keras)",
@@ -20,8 +16,8 @@ _LABELS = {
     "int8_never_reset": "int8, never reset",
 }
 _COUNTS = ("count",)
-# Ends of the names of figures that are shares.
-_SHARES = ("accuracy", "recall", "precision", "f1", "error_rate")
+# In the names of figures that are shares.
+_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate")
 _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
@@ -29,6 +25,15 @@ def print_evaluation(found: dict[str, Any]) -> None:
     """The figures that `evaluate_run` returns."""
     count = int(found["offline"]["count"])
     print(f"{found['name']} on {found['dataset']}, split {found['split']}, {count:,} decisions")
+    print_figures(found)
+    if "not_streamable" in found:
+        print(f"not streamed: {found['not_streamable']}")
+    if found["made"]["signature"]:
+        print(f"measured by {found['made']['signature']}")
+
+
+def print_figures(found: dict[str, Any]) -> None:
+    """The table of these figures."""
     # A column for each way to run it: there are at most five, and any number of figures.
     kinds = {key: label for key, label in _LABELS.items() if key in found}
     table = Table()
@@ -37,17 +42,33 @@ def print_evaluation(found: dict[str, Any]) -> None:
         table.add_column(label, justify="right")
     for name in found["offline"]:
         if name not in _COUNTS:
-            table.add_row(name.replace("_", " "), *(figure(name, found[key][name]) for key in kinds))
-    for place, name in enumerate(("MB", "delay", "max error")):
-        table.add_row(name, *(_file_figures(found[key])[place] for key in kinds))
+            # Not every way has every figure: a search is measured offline alone.
+            cells = [figure(name, found[key][name]) if name in found[key] else "" for key in kinds]
+            table.add_row(name.replace("_", " "), *cells)
+    files = [_file_figures(found[key]) for key in kinds]
+    for name, *values in zip(("MB", "delay", "max error"), *files, strict=True):
+        if any(values):
+            table.add_row(name, *values)
     Console(highlight=False).print(table)
-    if "not_streamable" in found:
-        print(f"not streamed: {found['not_streamable']}")
 
 
-def print_sweep(rows: list[dict[str, Any]], out: Any) -> None:
-    """The rows that `run_sweep` returns, best first."""
-    print_rows(rows)
+def print_sweep(rows: list[dict[str, Any]], settings: list[str], out: Any) -> None:
+    """The rows that `run_sweep` returns, best first, and the errors of those that diverged.
+
+    Args:
+        rows: of the combinations.
+        settings: the keys of the grid; only those that vary are shown, by their last part.
+        out: where the runs are.
+    """
+    varied = [key for key in settings if len({row[key] for row in rows}) > 1] or settings[:1]
+    short = {key: key.rpartition(".")[2] for key in settings}
+    if len(set(short.values())) < len(short):
+        short = {key: key for key in settings}
+    hidden = {"error", *settings} - set(varied)
+    print_rows([{short.get(key, key): value for key, value in row.items() if key not in hidden} for row in rows])
+    for row in rows:
+        if "error" in row:
+            print(f"{'  '.join(f'{short[key]}={row[key]}' for key in varied)}: {row['error']}")
     print(f"saved {out}: a run for each line, and results.csv")
 
 
@@ -72,81 +93,14 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def figure(name: str, value: float) -> str:
-    """A figure as people write it: shares in per cent, others with four digits."""
-    if math.isnan(value):
+def figure(name: str, value: float | None) -> str:
+    """A figure as people write it: shares in per cent, others with four digits; the mean over nothing is none."""
+    if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2%}" if name.endswith(_SHARES) else f"{value:.4g}"
+    return f"{value:.2%}" if any(share in name for share in _SHARES) else f"{value:.4g}"
 
 
 def _file_figures(row: dict[str, Any]) -> tuple[str, str, str]:
     if "size_bytes" not in row:
         return "", "", ""
     return f"{row['size_bytes'] / 1e6:.2f}", str(row["delay"]), f"{row['max_abs_error']:.1e}"
-
-
-def print_models(names: list[str], pattern: str) -> None:
-    """A line for each model."""
-    from rnnzoo.errors import ConfigError
-
-    if not names:
-        known = ", ".join(list_models()) or "none: work in a clone of the repository"
-        raise ConfigError(f"no model matches {pattern!r}; known: {known}")
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "topology", "data", "weights"):
-        table.add_column(title)
-    for name in names:
-        config = load_config(find_config(name))
-        table.add_row(name, config.topology, config.data.dataset, "yes" if name in bundle_paths() else "no")
-    Console(highlight=False).print(table)
-
-
-def print_costs(path: Path) -> None:
-    """What each layer of a streaming file is, and what an invoke of each signature takes."""
-    from streaming.inspection import describe
-
-    if not path.is_file():
-        return
-    found = describe(path)
-    layers = Table(title="layers, as they stream", box=None, pad_edge=False, title_justify="left")
-    for title in ("layer", "kind", "a step's output", "rate", "delay", "states"):
-        layers.add_column(title)
-    for row in found["plan"]:
-        shape = " x ".join(map(str, row["shape"])) or "1"
-        layers.add_row(row["name"], row["kind"], shape, str(row["rate"]), str(row["delay"]), _states(row["states"]))
-    costs = Table(title="costs", box=None, pad_edge=False, title_justify="left")
-    for title in ("signature", "streams", "steps", "multiply-adds", "MB of weights", "operations"):
-        costs.add_column(title, justify="left" if title == "signature" else "right")
-    for name, row in found["signatures"].items():
-        size, count = f"{row['weight_bytes'] / 1e6:.2f}", str(sum(row["operations"].values()))
-        streams, steps = (str(row.get(key, "-")) for key in ("batch", "chunk"))
-        costs.add_row(name, streams, steps, f"{row['multiply_adds']:,}", size, count)
-    for table in (layers, costs):
-        Console(highlight=False).print(table)
-    print(f"state of a stream: {found['state_bytes']:,} bytes")
-
-
-def _states(states: dict[str, list[int]]) -> str:
-    return ", ".join(f"{name} {tuple(shape)}" for name, shape in states.items())
-
-
-def print_info(name: str) -> None:
-    """The configuration of a model, and of a pretrained one its size and metrics."""
-    import json
-
-    from rnnzoo.runs import METRICS_FILE, WEIGHTS_FILE, count_parameters
-
-    bundle = bundle_paths().get(name)
-    config = load_config(bundle / "config.yaml" if bundle else find_config(name))
-    print(dump_config(config), end="")
-    if bundle is None:
-        print("weights: none (train it: rnnzoo train " + name + ")")
-        return
-    size = (bundle / WEIGHTS_FILE).stat().st_size
-    print(f"weights: {bundle / WEIGHTS_FILE} ({size / 1e6:.2f} MB)")
-    print(f"parameters: {count_parameters(bundle):,}")
-    print_costs(bundle / "float32.tflite")
-    if (bundle / METRICS_FILE).is_file():
-        metrics = json.loads((bundle / METRICS_FILE).read_text(encoding="utf-8"))
-        metrics.pop("history", None)
-        print(f"metrics: {json.dumps(metrics)}")

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 from typing import Any
 
 from rnnzoo.errors import DataError
 
-VARIABLE = "RNNZOO_BEAM_RUNNER"
+VARIABLE, OPTIONS = "RNNZOO_BEAM_RUNNER", "RNNZOO_BEAM_OPTIONS"
 
 
 def use_beam(builder: Any, config: Any) -> None:
     """Let a TFDS builder write its examples in a Beam pipeline where RNNZOO_BEAM_RUNNER names a runner.
+
+    RNNZOO_BEAM_OPTIONS may hold what that runner takes, as on a command line.
 
     Args:
         builder: not prepared yet; one of this package makes the examples of a split in one step of the pipeline.
         config: of the download; it gets the runner, which TFDS gives to builders that are made for Beam, too.
 
     Raises:
-        DataError: Apache Beam is not installed.
+        DataError: Apache Beam is not installed, or has no such runner.
     """
     runner = os.environ.get(VARIABLE)
     if not runner:
         return
     try:
+        # It warns of clients for clouds that are not installed.
+        logging.disable(logging.WARNING)
         import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise DataError(f"{VARIABLE}={runner} needs Apache Beam: install rnnzoo[beam], or unset it") from error
-    config.beam_runner = runner
+    finally:
+        logging.disable(logging.NOTSET)
+    try:
+        config.beam_runner = beam.runners.create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise DataError(f"{VARIABLE}={runner} is no runner of Apache Beam ({error}); DirectRunner is one") from error
+    # Without any, Beam would take the arguments of this program for its own.
+    config.beam_options = PipelineOptions(shlex.split(os.environ.get(OPTIONS, "")))
     if not hasattr(builder, "MIRROR"):
         return
     make = builder._generate_examples

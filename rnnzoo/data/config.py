@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from rnnzoo.errors import ConfigError
+from rnnzoo.ranges import Factor, Size
 
 TextLevel = Literal["characters", "words", "subwords"]
+WordInput = Literal["words", "chars", "affixes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class DataConfig:
     """
 
     dataset: str
-    limit: int | None = None
+    limit: Size | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +43,10 @@ class WordsConfig(DataConfig):
     """
 
     input: Literal["words"] = "words"
-    inputs: tuple[str, ...] = ("words", "chars", "affixes")
-    min_count: int = 2
-    affix_min_count: int = 3
-    max_word_length: int = 20
+    inputs: tuple[WordInput, ...] = ("words", "chars", "affixes")
+    min_count: Size = 2
+    affix_min_count: Size = 3
+    max_word_length: Size = 20
     multi_label: bool = False
     threshold: float = 0.5
 
@@ -211,8 +213,8 @@ class TextConfig(DataConfig):
 
     input: Literal["text"] = "text"
     level: TextLevel = "characters"
-    vocabulary: int | None = None
-    min_count: int = 1
+    vocabulary: Size | None = None
+    min_count: Size = 1
     lower: bool = False
     window: int = 128
 
@@ -246,13 +248,13 @@ class PairsConfig(DataConfig):
     input: Literal["pairs"] = "pairs"
     level: TextLevel = "subwords"
     vocabulary: int | None = 4000
-    min_count: int = 1
+    min_count: Size = 1
     lower: bool = False
     max_length: int = 48
     reverse_source: bool = False
     wait_k: int | None = None
     width: int = 5
-    length_penalty: float = 1.0
+    length_penalty: Factor = 1.0
 
     def __post_init__(self) -> None:
         if self.level not in get_args(TextLevel):
@@ -271,10 +273,11 @@ class PairsConfig(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PicturesConfig(DataConfig):
-    """Pictures, all of one size, and what is said of them.
+    """Pictures, and what is said of them.
 
     Args:
         input: `pictures`.
+        size: height and width that all pictures are brought to; none: they have one size.
         level: what a step is: `characters`, `words` or `subwords`.
         vocabulary: most entries; None: all that are frequent enough.
         min_count: entries seen less often in the training split become the unknown one.
@@ -290,17 +293,20 @@ class PicturesConfig(DataConfig):
     """
 
     input: Literal["pictures"] = "pictures"
+    size: tuple[Size, ...] = ()
     level: TextLevel = "words"
-    vocabulary: int | None = None
-    min_count: int = 1
+    vocabulary: Size | None = None
+    min_count: Size = 1
     lower: bool = False
     max_length: int = 32
     shift: int = 0
     mirror: bool = False
     width: int = 5
-    length_penalty: float = 1.0
+    length_penalty: Factor = 1.0
 
     def __post_init__(self) -> None:
+        if len(self.size) not in (0, 2):
+            raise ConfigError(f"data.size is a height and a width, such as [96, 128]; received {list(self.size)}")
         if self.level not in get_args(TextLevel):
             raise ConfigError(f"data.level is one of {', '.join(get_args(TextLevel))}; received {self.level!r}")
         if self.level == "subwords" and not self.vocabulary:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
 import importlib.util
+import io
 import json
+import logging
 import os
 import sys
 import warnings
@@ -18,6 +21,9 @@ from rnnzoo.data.beam import use_beam
 from rnnzoo.errors import DataError
 
 _TABLE = "TFDS_CACHE.tsv"
+# What TensorFlow and the system say of a full disk, and what helps.
+_FULL = "No space left on device"
+_ROOM = "Make room, or set RNNZOO_DATA_DIR to another folder"
 _DEFAULT_MIRROR = Path("shared") / "data"
 
 
@@ -67,10 +73,12 @@ def load_builder(name: str) -> Any:
     if importlib.util.find_spec(own):
         importlib.import_module(own)
     try:
-        builder = tfds.builder(name, data_dir=str(folder))
+        with _silent():
+            builder = tfds.builder(name, data_dir=str(folder))
+            prepared = builder.is_prepared()
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise DataError(f"TensorFlow Datasets has no data set {name!r}; see its catalogue") from error
-    if builder.is_prepared():
+    if prepared:
         return builder
     downloads = folder / "downloads"
     config = tfds.download.DownloadConfig(try_download_gcs=False)
@@ -81,8 +89,9 @@ def load_builder(name: str) -> Any:
     use_beam(builder, config)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
+    print(f"preparing {name} in {folder} ...", flush=True)
     try:
-        with warnings.catch_warnings():
+        with _silent(), warnings.catch_warnings():
             # pydub misses a program that plain WAV files do not need.
             warnings.filterwarnings("ignore", "Couldn't find ffmpeg")
             builder.download_and_prepare(download_dir=str(downloads), download_config=config)
@@ -92,10 +101,10 @@ def load_builder(name: str) -> Any:
         sought = "no mirror (RNNZOO_DATA_MIRROR is not set)"
         if mirror:
             sought = f"the mirror {mirror}" + ("" if listed else ", which does not list it")
+        remedy = f"Connect to a network, or set RNNZOO_DATA_MIRROR to a folder with {_TABLE} that lists it"
         raise DataError(
             f"data set {name!r} is not prepared. Looked in {folder} and in {sought}; preparing it failed "
-            f"({type(error).__name__}: {_first_line(error)}). Connect to a network, or set "
-            f"RNNZOO_DATA_MIRROR to a folder with {_TABLE} that lists it"
+            f"({type(error).__name__}: {_first_line(error)}). {_ROOM if _FULL in str(error) else remedy}"
         ) from error
     return builder
 
@@ -174,10 +183,27 @@ def _checked_bytes(source: Path, sha256: str, prepare: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path} ({error.strerror}). {_ROOM}") from error
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """TFDS speaks of sizes that it does not know, and of folders that it is about to fill."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from rnnzoo.data.batching import Arrays
-from rnnzoo.errors import DataError
+from rnnzoo.errors import ConfigError, DataError
 from streaming.errors import ArtifactError
 from streaming.runtime.codec import END, START, TextCodec
 from streaming.runtime.pictures import on_white
@@ -45,7 +45,16 @@ class CaptionEncoder:
 
     @classmethod
     def fit(cls, train: Sequence[Example], config: PicturesConfig) -> CaptionEncoder:
-        """The vocabulary of a training split, and the shape of its pictures."""
+        """The vocabulary of a training split, and the shape of its pictures.
+
+        Raises:
+            ConfigError: features are to be moved or mirrored, as pictures are.
+        """
+        if train[0][0].ndim < 3 and (config.shift or config.mirror):
+            raise ConfigError(
+                f"data.shift={config.shift} and data.mirror={str(config.mirror).lower()} are for pictures, and the "
+                "data are features: set them to 0 and false"
+            )
         captions = [caption for _, captions in train for caption in captions]
         size, least = config.vocabulary, config.min_count
         codec = TextCodec.fit(captions, config.level, size=size, min_count=least, lower=config.lower)
@@ -61,7 +70,7 @@ class CaptionEncoder:
         if found.shape != self.shape:
             raise DataError(
                 f"a picture has shape {picture.shape}, the first one of the training split {self.shape}: bring all to "
-                "one size"
+                "one size, such as by data.size=[96, 128]"
             )
         return found
 
@@ -86,6 +95,20 @@ class CaptionEncoder:
             if name not in files:
                 raise ArtifactError(f"{name} is missing; take the files of one run")
         return cls(TextCodec.from_bytes(files[_CODEC]), _read_shape(files[_SHAPE]), config.max_length)
+
+
+def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A picture (H, W, C) brought to a height and a width, on white where it is transparent: float32, 0 to 255.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    import tensorflow as tf
+
+    if picture.ndim != 3:
+        raise ConfigError(f"data.size={list(size)} is for pictures, and the data are features: set it to []")
+    shown = on_white(picture) if picture.shape[-1] == _OPACITY else picture
+    return tf.image.resize(shown, tuple(size), antialias=True).numpy()
 
 
 def moved(picture: np.ndarray, down: int, right: int, mirror: bool) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from rnnzoo.errors import ConfigError
+from rnnzoo.ranges import Count, Rate, Size
 
 # One of CELLS.
 Cell = str
@@ -49,30 +50,31 @@ class TaggerConfig:
         ConfigError: `bidirectional` contradicts `lookahead` or the cell, or the cell or the head is unknown.
     """
 
-    word_size: int = 128
-    char_size: int = 32
-    char_filters: int = 64
-    char_widths: tuple[int, ...] = (3, 4)
-    affix_size: int = 32
-    context: int = 2
-    lookahead: int = 2
-    project: int = 0
-    conv_units: int = 256
+    word_size: Size = 128
+    char_size: Size = 32
+    char_filters: Count = 64
+    char_widths: tuple[Size, ...] = (3, 4)
+    affix_size: Count = 32
+    context: Count = 2
+    lookahead: Count = 2
+    project: Count = 0
+    conv_units: Size = 256
     cell: Cell = "lstm"
-    units: int = 256
-    layers: int = 1
+    units: Size = 256
+    layers: Count = 1
     bidirectional: bool = False
-    dropout: float = 0.4
-    input_dropout: float = 0.4
-    word_dropout: float = 0.1
-    affix_dropout: float = 0.0
-    recurrent_dropout: float = 0.0
+    dropout: Rate = 0.4
+    input_dropout: Rate = 0.4
+    word_dropout: Rate = 0.1
+    affix_dropout: Rate = 0.0
+    recurrent_dropout: Rate = 0.0
     head: Head = "softmax"
 
     def __post_init__(self) -> None:
         _check_cell(self.cell, self.recurrent_dropout)
         if self.head not in get_args(Head):
             raise ConfigError(f"model.head is one of {', '.join(get_args(Head))}; received {self.head!r}")
+        _check_widths(self.char_filters, self.char_widths)
         if self.bidirectional and self.lookahead:
             raise ConfigError(
                 "model.bidirectional=true reads to the end of the sentence and leaves model.lookahead="
@@ -93,19 +95,25 @@ class FeedForwardConfig:
         units: width of each hidden layer.
         layers: hidden layers.
         dropout, input_dropout, word_dropout, affix_dropout: as in `TaggerConfig`.
+
+    Raises:
+        ConfigError: there are filters of characters without a width.
     """
 
-    word_size: int = 128
-    char_size: int = 32
-    char_filters: int = 64
-    char_widths: tuple[int, ...] = (3, 4)
-    affix_size: int = 32
-    units: int = 256
-    layers: int = 1
-    dropout: float = 0.4
-    input_dropout: float = 0.4
-    word_dropout: float = 0.1
-    affix_dropout: float = 0.0
+    word_size: Size = 128
+    char_size: Size = 32
+    char_filters: Count = 64
+    char_widths: tuple[Size, ...] = (3, 4)
+    affix_size: Count = 32
+    units: Size = 256
+    layers: Count = 1
+    dropout: Rate = 0.4
+    input_dropout: Rate = 0.4
+    word_dropout: Rate = 0.1
+    affix_dropout: Rate = 0.0
+
+    def __post_init__(self) -> None:
+        _check_widths(self.char_filters, self.char_widths)
 
 
 @dataclass(frozen=True)
@@ -122,21 +130,19 @@ class ClassifierConfig:
         recurrent_dropout: as in `LanguageModelConfig`.
 
     Raises:
-        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate.
     """
 
-    word_size: int = 128
+    word_size: Size = 128
     cell: Cell = "lstm"
-    units: int = 192
-    layers: int = 1
-    dropout: float = 0.4
-    word_dropout: float = 0.1
-    recurrent_dropout: float = 0.0
+    units: Size = 192
+    layers: Size = 1
+    dropout: Rate = 0.4
+    word_dropout: Rate = 0.1
+    recurrent_dropout: Rate = 0.0
 
     def __post_init__(self) -> None:
         _check_cell(self.cell, self.recurrent_dropout)
-        if self.layers < 1:
-            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
 
 @dataclass(frozen=True)
@@ -153,20 +159,18 @@ class LanguageModelConfig:
             Ghahramani 2016); for `lstm`, `gru` and `simple_rnn`, whose loop it slows.
 
     Raises:
-        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate.
     """
 
-    token_size: int = 64
+    token_size: Size = 64
     cell: Cell = "lstm"
-    units: int = 512
-    layers: int = 1
-    dropout: float = 0.4
-    recurrent_dropout: float = 0.0
+    units: Size = 512
+    layers: Size = 1
+    dropout: Rate = 0.4
+    recurrent_dropout: Rate = 0.0
 
     def __post_init__(self) -> None:
         _check_cell(self.cell, self.recurrent_dropout)
-        if self.layers < 1:
-            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
 
 @dataclass(frozen=True)
@@ -192,12 +196,12 @@ class TranslatorConfig:
     """
 
     architecture: Architecture = "luong"
-    token_size: int = 256
+    token_size: Size = 256
     cell: Cell = "gru"
-    units: int = 256
-    layers: int = 1
-    dropout: float = 0.3
-    heads: int = 4
+    units: Size = 256
+    layers: Size = 1
+    dropout: Rate = 0.3
+    heads: Size = 4
 
     def __post_init__(self) -> None:
         if self.architecture not in get_args(Architecture):
@@ -206,8 +210,6 @@ class TranslatorConfig:
             )
         if self.cell not in ("lstm", "gru"):
             raise ConfigError(f"model.cell is lstm or gru in a translator; received {self.cell!r}")
-        if self.layers < 1:
-            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
         if self.units % 2 or self.units % self.heads:
             raise ConfigError(f"model.units is a multiple of 2 and of model.heads={self.heads}; received {self.units}")
 
@@ -226,25 +228,20 @@ class CaptionerConfig:
         dropout: rate on regions of the picture, on vectors of tokens and before the scores, in training.
 
     Raises:
-        ConfigError: a size is out of its range, or the cell has no form that attends.
+        ConfigError: the cell has no form that attends.
     """
 
-    filters: tuple[int, ...] = (32, 64, 128)
-    stride: int = 2
-    token_size: int = 128
+    filters: tuple[Size, ...] = (32, 64, 128)
+    stride: Size = 2
+    token_size: Size = 128
     cell: Cell = "lstm"
-    units: int = 256
-    attention_units: int = 128
-    dropout: float = 0.3
+    units: Size = 256
+    attention_units: Size = 128
+    dropout: Rate = 0.3
 
     def __post_init__(self) -> None:
         if self.cell not in ("lstm", "gru"):
             raise ConfigError(f"model.cell is lstm or gru in a captioner; received {self.cell!r}")
-        for name in ("stride", "token_size", "units", "attention_units"):
-            if (value := getattr(self, name)) < 1:
-                raise ConfigError(f"model.{name} is at least 1; received {value}")
-        if min(self.filters, default=1) < 1:
-            raise ConfigError(f"model.filters are at least 1 each; received {list(self.filters)}")
 
 
 @dataclass(frozen=True)
@@ -261,21 +258,19 @@ class AudioModelConfig:
         recurrent_dropout: as in `LanguageModelConfig`.
 
     Raises:
-        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate.
     """
 
-    conv_units: int = 96
-    conv_width: int = 5
+    conv_units: Size = 96
+    conv_width: Size = 5
     cell: Cell = "gru"
-    units: int = 128
-    layers: int = 2
-    dropout: float = 0.3
-    recurrent_dropout: float = 0.0
+    units: Size = 128
+    layers: Size = 2
+    dropout: Rate = 0.3
+    recurrent_dropout: Rate = 0.0
 
     def __post_init__(self) -> None:
         _check_cell(self.cell, self.recurrent_dropout)
-        if self.layers < 1:
-            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
 
 @dataclass(frozen=True)
@@ -289,7 +284,7 @@ class TranscriberConfig(AudioModelConfig):
         ConfigError: as before, or the convolution would skip frames.
     """
 
-    stride: int = 2
+    stride: Size = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -313,20 +308,18 @@ class RowModelConfig:
         recurrent_dropout: as in `LanguageModelConfig`.
 
     Raises:
-        ConfigError: the cell is unknown or does not take a rate, or there is no layer.
+        ConfigError: the cell is unknown or does not take a rate.
     """
 
     cell: Cell = "gru"
-    units: int = 128
-    layers: int = 1
-    dropout: float = 0.3
-    input_dropout: float = 0.0
-    recurrent_dropout: float = 0.0
+    units: Size = 128
+    layers: Size = 1
+    dropout: Rate = 0.3
+    input_dropout: Rate = 0.0
+    recurrent_dropout: Rate = 0.0
 
     def __post_init__(self) -> None:
         _check_cell(self.cell, self.recurrent_dropout)
-        if self.layers < 1:
-            raise ConfigError(f"model.layers is at least 1; received {self.layers}")
 
 
 @dataclass(frozen=True)
@@ -352,7 +345,7 @@ class SignalModelConfig(RowModelConfig):
         frame_units: outputs of the layer that takes a frame.
     """
 
-    frame_units: int = 32
+    frame_units: Size = 32
 
 
 def _check_cell(cell: str, recurrent_dropout: float = 0.0) -> None:
@@ -368,3 +361,8 @@ def _check_cell(cell: str, recurrent_dropout: float = 0.0) -> None:
             f"model.recurrent_dropout={recurrent_dropout} goes with model.cell={', '.join(MASKED_CELLS)}; "
             f"received {cell!r}: set it to 0"
         )
+
+
+def _check_widths(filters: int, widths: tuple[int, ...]) -> None:
+    if filters and not widths:
+        raise ConfigError(f"model.char_filters={filters} needs a width or more in model.char_widths; received []")

@@ -12,7 +12,7 @@ import numpy as np
 
 from rnnzoo.data.batching import Arrays, batch_indices, collate
 from rnnzoo.data.datasets import Example, Source
-from rnnzoo.errors import DataError
+from rnnzoo.errors import DataError, RnnzooError
 from rnnzoo.problems.baselines import Baseline
 
 if TYPE_CHECKING:
@@ -57,11 +57,17 @@ class Problem(abc.ABC):
     windowed: ClassVar[bool] = False
     # Whether whole-number targets are classes, each with an output of the model.
     class_targets: ClassVar[bool] = False
+    # The input that holds what a decoder has said so far, where training may give it its own guesses; and the numbers
+    # that are none.
+    decoder_input: ClassVar[str | None] = None
+    never_guessed: ClassVar[tuple[int, ...]] = ()
     # What targets (and inputs, by name) are padded with; a target of -1 weighs nothing.
     padding: ClassVar[Mapping[str, float]] = {_TARGETS: -1}
 
     def __init__(self, config: Any, encoder: Any, splits: dict[str, list[Example]], seed: int = 0):
         self.config, self.encoder, self.splits, self.seed = config, encoder, splits, seed
+        # What ended a pipeline: TensorFlow would only tell of it in its own words.
+        self.failure: RnnzooError | None = None
         self._encoded: dict[str, list[Arrays]] = {}
 
     @classmethod
@@ -133,6 +139,10 @@ class Problem(abc.ABC):
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         """Pictures of what a Keras model does on a split, written to a folder; the files."""
         return []
+
+    def signature(self, split: str) -> str:
+        """How the library that measures a split says it does, where it says so."""
+        return ""
 
     def baseline(self, split: str) -> Baseline | None:
         """What a classical method reaches on a split, learnt from the training split; None: there is none."""
@@ -216,18 +226,19 @@ class Problem(abc.ABC):
     ) -> Iterator[Batch]:
         rng = np.random.default_rng((self.seed if seed is None else seed, number)) if training else None
         skip = start[1] if number == start[0] else 0
-        return (batch for _, batch in self.batches(split, batch_size, rng, skip))
+        try:
+            yield from (batch for _, batch in self.batches(split, batch_size, rng, skip))
+        except RnnzooError as error:
+            self.failure = error
+            raise
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Callbacks that training it needs."""
         return []
 
-    def sampling_rate(self, model: keras.Model) -> keras.Variable | None:
-        """The variable from which a decoder reads the share of its inputs that are its own guesses, a number.
-
-        Training sets it step by step where `training.scheduled_sampling` asks for it; None: there is no decoder.
-        """
-        return None
+    def smooths_labels(self, model: keras.Model) -> bool:
+        """Whether what is minimized takes `training.label_smoothing`."""
+        return False
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         """What is trained in the model's place, with weights of the same names; usually the model itself."""

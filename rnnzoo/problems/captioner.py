@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnzoo.data.batching import batch_indices, collate
-from rnnzoo.data.datasets import Example
-from rnnzoo.data.pictures import CaptionEncoder, moved
+from rnnzoo.data.datasets import Example, Source
+from rnnzoo.data.pictures import CaptionEncoder, moved, resized
 from rnnzoo.errors import DataError
 from rnnzoo.problems.baselines import Baseline
+from rnnzoo.problems.bleu import bleu
 from rnnzoo.problems.cider import cider
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.codec import END, START
@@ -22,6 +22,8 @@ from streaming.runtime.tasks import Captioner, task_for
 from streaming.runtime.tasks.texts import BANNED
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import keras
 
     from rnnzoo.data.batching import Arrays
@@ -41,7 +43,20 @@ class CaptionerProblem(LabelProblem):
 
     topology = "captioner"
     kinds = ("image-captions",)
+    decoder_input = "target"
+    never_guessed = (*BANNED, END)
     encoder: CaptionEncoder
+
+    @classmethod
+    def from_source(cls, source: Source, config: PicturesConfig, *, encoder: Any = None, seed: int = 0) -> Self:
+        """As of every problem, the pictures in the size that the configuration says."""
+        if config.size and source.kind in cls.kinds:
+            splits = {
+                name: [(resized(picture, config.size), captions) for picture, captions in rows]
+                for name, rows in source.splits.items()
+            }
+            source = Source(source.kind, splits)
+        return super().from_source(source, config, encoder=encoder, seed=seed)
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: PicturesConfig) -> CaptionEncoder:
@@ -132,6 +147,10 @@ class CaptionerProblem(LabelProblem):
         nearest = {f"nearest_{name}": value for name, value in _score(self.nearest(split), references).items()}
         return {**_score(written, references), **nearest, "count": float(len(written))}
 
+    def signature(self, split: str) -> str:
+        references = [captions for _, captions in self.examples(split)]
+        return bleu([""] * len(references), references, lowercase=True)[1]
+
     def baseline(self, split: str) -> Baseline:
         references = [captions for _, captions in self.examples(split)]
         figures = {**_score(self.nearest(split), references), "count": float(len(references))}
@@ -170,11 +189,7 @@ def _step(decoder: keras.Model) -> StepFunction:
 
 
 def _score(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    import sacrebleu
-
-    rows = [list(row) for row in itertools.zip_longest(*references)]
-    bleu = sacrebleu.corpus_bleu(list(written), rows, lowercase=True)  # type: ignore[arg-type]
-    return {"bleu": float(bleu.score), "cider": cider(written, references)}
+    return {"bleu": bleu(written, references, lowercase=True)[0], "cider": cider(written, references)}
 
 
 def _coarse(picture: np.ndarray) -> np.ndarray:

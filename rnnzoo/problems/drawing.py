@@ -112,6 +112,7 @@ def draw_captions(path: Path, pictures: Sequence[np.ndarray], captions: Sequence
             axis.set_yticks([])
             axis.set_xlabel(textwrap.fill(caption, _LINE), fontsize=9)
             axis.grid(visible=False)
+            axis.spines[:].set_visible(False)
     return path
 
 

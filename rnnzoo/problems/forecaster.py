@@ -13,7 +13,7 @@ from rnnzoo.data.datasets import Example
 from rnnzoo.data.rows import RowEncoder
 from rnnzoo.data.series import SeriesEncoder
 from rnnzoo.errors import DataError
-from rnnzoo.problems.base import Batch, Problem
+from rnnzoo.problems.base import Batch, Problem, mean
 from rnnzoo.problems.baselines import Baseline
 from streaming.runtime.tasks import AnomalyDetector, Forecaster, task_for
 
@@ -159,20 +159,25 @@ class ForecasterProblem(Problem):
         """Figures of outputs (N, H, D) or, with quantiles, (N, H, D, Q), on standardized values.
 
         Returns:
-            `mse`, `mae` (of the quantile next to the median); with quantiles also `pinball`, the mean over quantiles of
-            the pinball loss; `last_value_mse` and `seasonal_mse` (`data.season` rows back) of naive forecasts; `count`
-            of windows.
+            `mse`, `mae` (of the quantile next to the median); `mase`, the mean over columns of their `mae` against that
+            of the seasonal naive forecast one step ahead on `train` (Hyndman & Koehler 2006); with quantiles also
+            `pinball`, the mean over quantiles of the pinball loss, and `crps`, the continuous ranked probability score
+            as twice that mean, which it is for quantiles that lie close (Gneiting & Ranjan 2011); `last_value_mse` and
+            `seasonal_mse` (`data.season` rows back) of naive forecasts; `count` of windows.
         """
         config, quantiles = self.config, np.array(self.encoder.quantiles)
         true = self._true(split).swapaxes(1, 2)
-        begin, rows = self._begin(split), self.arrays(split)[0]["rows"]
+        begin, rows, known = self._begin(split), self.arrays(split)[0]["rows"], self.arrays("train")[0]["rows"]
+        scale = np.abs(known[config.season :] - known[: -config.season]).mean(axis=0)
         middle = outputs[..., int(np.abs(quantiles - 0.5).argmin())] if len(quantiles) else outputs
         ends = begin + config.context + np.arange(len(true))
         back = config.season - np.arange(config.horizon) % config.season
         figures = {"mse": float(np.mean((middle - true) ** 2)), "mae": float(np.mean(np.abs(middle - true)))}
+        figures["mase"] = mean(np.mean(np.abs(middle - true), axis=(0, 1))[scale > 0] / scale[scale > 0])
         if len(quantiles):
             error = true[..., None] - outputs
             figures["pinball"] = float(np.maximum(quantiles * error, (quantiles - 1) * error).mean())
+            figures["crps"] = 2 * figures["pinball"]
         figures["last_value_mse"] = float(np.mean((rows[ends - 1][:, None] - true) ** 2))
         figures["seasonal_mse"] = float(np.mean((rows[ends[:, None] - back] - true) ** 2))
         return figures | {"count": float(len(true))}

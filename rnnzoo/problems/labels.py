@@ -39,6 +39,9 @@ class LabelProblem(Problem):
 
         return SmoothedCrossEntropy(config.label_smoothing)
 
+    def smooths_labels(self, model: keras.Model) -> bool:
+        return True
+
     def metrics(self) -> list[keras.metrics.Metric]:
         from rnnzoo.training.losses import LabelAccuracy
 

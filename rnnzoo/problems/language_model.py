@@ -58,6 +58,9 @@ class LanguageModelProblem(Problem):
 
         return SmoothedCrossEntropy(config.label_smoothing)
 
+    def smooths_labels(self, model: keras.Model) -> bool:
+        return True
+
     def metrics(self) -> list[keras.metrics.Metric]:
         return []
 

@@ -82,6 +82,9 @@ class TaggerProblem(LabelProblem):
 
         return CRFLoss(self._chain)
 
+    def smooths_labels(self, model: keras.Model) -> bool:
+        return chain_layer(model) is None
+
     def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
         chain = chain_layer(model)
         if chain is None:

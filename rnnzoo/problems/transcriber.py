@@ -66,6 +66,9 @@ class TranscriberProblem(LabelProblem):
 
         return CTCLoss(_BLANK)
 
+    def smooths_labels(self, model: keras.Model) -> bool:
+        return False
+
     def metrics(self) -> list[keras.metrics.Metric]:
         return []
 

@@ -15,6 +15,7 @@ from rnnzoo.data.pairs import PairEncoder
 from rnnzoo.errors import DataError
 from rnnzoo.problems.base import mean
 from rnnzoo.problems.baselines import Baseline, NearestText
+from rnnzoo.problems.bleu import bleu
 from rnnzoo.problems.labels import LabelProblem
 from streaming.runtime.codec import END, PAD, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
@@ -40,6 +41,8 @@ class TranslatorProblem(LabelProblem):
 
     topology = "translator"
     kinds = ("text-text",)
+    decoder_input = "target"
+    never_guessed = (*BANNED, END)
     encoder: PairEncoder
 
     @classmethod
@@ -116,10 +119,11 @@ class TranslatorProblem(LabelProblem):
 
     def score(self, split: str, written: Sequence[str]) -> dict[str, float]:
         """Figures of a translation of each example."""
-        import sacrebleu
+        score, _ = bleu(written, [[target] for _, target in self.examples(split)])
+        return {"bleu": score, "count": float(len(written))}
 
-        found = sacrebleu.corpus_bleu(list(written), [[target for _, target in self.examples(split)]])
-        return {"bleu": float(found.score), "count": float(len(written))}
+    def signature(self, split: str) -> str:
+        return bleu([""], [[target] for _, target in self.examples(split)[:1]])[1]
 
     def _score_simultaneous(self, split: str, events: Sequence[Sequence[TranslatedWord]]) -> dict[str, float]:
         pieces = [len(self.encoder.source.encode(text)) for text, _ in self.examples(split)]
@@ -208,7 +212,9 @@ def _lockstep(
                 wrote[row, step + 1] = token
                 if token != END:
                     found[chosen[row]].append(token)
-                open_rows[row] = token != END and len(found[chosen[row]]) < config.max_length
+                # As on the device: a piece for a piece while there is something to read, then up to the limit.
+                reading = step + 2 < ends[row]
+                open_rows[row] = token != END and (reading or len(found[chosen[row]]) < config.max_length)
             if not open_rows.any():
                 break
     return found

@@ -20,8 +20,6 @@ from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
 Logs = dict[str, float] | None
 # Beginnings of the names of arrays in a snapshot.
 _BEST, _METRIC = "best/", "metric/"
-# Where the inverse sigmoid of scheduled sampling bends: at half of the training.
-_BEND = math.exp(6)
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -242,38 +240,3 @@ class Patience(keras.callbacks.Callback):
             self.model.optimizer.learning_rate = plateau_rate(self._config, figures)
         if self._config.patience is not None and epochs_in_vain(figures) >= self._config.patience:
             self.model.stop_training, self.stopped = True, epoch + 1
-
-
-class ScheduledSampling(keras.callbacks.Callback):
-    """Raises the share of a decoder's inputs that are its own guesses, step by step (Bengio et al. 2015).
-
-    Args:
-        rate: the variable that the decoder reads its share from.
-        config: the share at the end, and how it grows.
-        steps: in the whole training.
-    """
-
-    def __init__(self, rate: keras.Variable, config: TrainingConfig, steps: int):
-        super().__init__()
-        self._rate, self._config, self._steps = rate, config, steps
-
-    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        # The optimizer's count goes on where an interrupted training stopped.
-        self._rate.assign(sampling_share(self._config, int(self.model.optimizer.iterations) / self._steps))
-
-    def on_test_begin(self, logs: Logs = None) -> None:
-        self._rate.assign(0.0)
-
-
-def sampling_share(config: TrainingConfig, progress: float) -> float:
-    """The share at a point of the training, 0 to 1: p x, or p (f(0) - f(x)) / (f(0) - f(1)).
-
-    f(x) = k / (k + exp(12 x)) with k = exp(6): the inverse sigmoid of the paper over one training.
-    """
-    if config.scheduled_sampling_schedule == "linear":
-        return config.scheduled_sampling * min(1.0, progress)
-
-    def falling(x: float) -> float:
-        return _BEND / (_BEND + math.exp(12 * x))
-
-    return config.scheduled_sampling * (falling(0) - falling(min(1.0, progress))) / (falling(0) - falling(1))

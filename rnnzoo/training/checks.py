@@ -19,7 +19,7 @@ def check_data(model: keras.Model, problem: Problem, config: TrainingConfig) -> 
 
     Raises:
         DataError: there is one, or a split of training is empty.
-        ConfigError: there is scheduled sampling without a decoder.
+        ConfigError: there is scheduled sampling without a decoder, or label smoothing without single labels.
     """
     outputs = model.output_shape[-1] if isinstance(model.output_shape, tuple) else None
     for split in ("train", "dev"):
@@ -44,7 +44,12 @@ def check_data(model: keras.Model, problem: Problem, config: TrainingConfig) -> 
                     f"{where} has the label {int(wrong.flat[0])}; the model has {outputs} outputs, labels 0 to "
                     f"{outputs - 1}: mend the data, or build the model for them"
                 )
-    if config.scheduled_sampling and problem.sampling_rate(model) is None:
+    if config.label_smoothing and not problem.smooths_labels(model):
+        raise ConfigError(
+            f"training.label_smoothing={config.label_smoothing} needs a loss over single labels; topology "
+            f"{problem.topology!r} is trained on another one here: set it to 0"
+        )
+    if config.scheduled_sampling and problem.decoder_input is None:
         raise ConfigError(
             f"training.scheduled_sampling={config.scheduled_sampling} needs a decoder that reads its own guesses; "
             f"topology {problem.topology!r} has none: set it to 0"

@@ -113,3 +113,7 @@ class TrainingConfig:
             )
         if self.jit_compile and self.jacobian_penalty:
             raise ConfigError("training.jacobian_penalty needs training.jit_compile=false")
+        if self.jacobian_penalty and self.scheduled_sampling:
+            raise ConfigError(
+                "training.jacobian_penalty and training.scheduled_sampling contradict each other: set one"
+            )

@@ -32,8 +32,9 @@ class Origin:
         """
         for number, (inputs, targets, weights) in enumerate(batches):
             before = [tf.identity(v.value) for v in self._kept()]
-            self._model.train_on_batch(inputs, targets, weights)
-            if all(np.isfinite(v.numpy()).all() for v in self._model.trainable_variables):
+            self._model.reset_metrics()
+            loss = self._model.train_on_batch(inputs, targets, weights, return_dict=True)["loss"]
+            if np.isfinite(loss) and all(np.isfinite(v.numpy()).all() for v in self._model.trainable_variables):
                 continue
             for variable, value in zip(self._kept(), before, strict=True):
                 variable.assign(value)

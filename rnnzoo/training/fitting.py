@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from rnnzoo.errors import ConfigError, DataError, Diverged
-from rnnzoo.training.callbacks import Keeper, Patience, ScheduledSampling, StopOnNaN
+from rnnzoo.training.callbacks import Keeper, Patience, StopOnNaN
 from rnnzoo.training.checks import check_data
 from rnnzoo.training.config import TrainingConfig
 from rnnzoo.training.optimization import make_optimizer
 from rnnzoo.training.progress import LogFiles, ProgressBar, ProgressLines
+from rnnzoo.training.sampling import GuessFed, ScheduledSampling
 
 if TYPE_CHECKING:
     from rnnzoo.problems.base import Problem
@@ -79,8 +80,8 @@ def fit(
         print(f"going on in epoch {epoch + 1} of {config.epochs}, step {batch + 1} of {steps}, from {run_dir}")
     # The averages have to be in place before the best weights are taken.
     average = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema is not None else []
-    rate = problem.sampling_rate(model) if config.scheduled_sampling else None
-    sampling = [] if rate is None else [ScheduledSampling(rate, config, steps * config.epochs)]
+    guessing = isinstance(trained, GuessFed)
+    sampling = [ScheduledSampling(trained.rate, config, steps * config.epochs)] if guessing else []
     stop, patience = StopOnNaN(keeper.start), Patience(config, keeper)
     shown = [] if quiet else [progress, *([LogFiles(run_dir, lambda: keeper.history)] if logs else [])]
     try:
@@ -98,6 +99,8 @@ def fit(
     except Diverged as error:
         raise Diverged(_explain(error, trained, problem, config, keeper, stop, seed, parallel)) from None
     except Exception as error:
+        if problem.failure is not None:
+            raise problem.failure from None
         if parallel is None or not parallel.is_loss(error):
             raise
         raise DataError(
@@ -136,14 +139,16 @@ def _on_tensorflow() -> bool:
 def _trained(model: keras.Model, problem: Problem, config: TrainingConfig, parallel: Parallel | None) -> keras.Model:
     """What runs in the model's place."""
     made = problem.training_model(model, config.batch_size)
-    if config.jacobian_penalty and not _on_tensorflow():
-        backend = keras.backend.backend()
-        raise ConfigError(f"training.jacobian_penalty needs KERAS_BACKEND=tensorflow; received {backend!r}")
-    if parallel and (made is not model or config.jacobian_penalty):
-        what = "training.jacobian_penalty" if config.jacobian_penalty else f"topology {problem.topology!r}"
+    alone = [f"training.{key}" for key in ("jacobian_penalty", "scheduled_sampling") if getattr(config, key)]
+    if alone and not _on_tensorflow():
+        raise ConfigError(f"{alone[0]} needs KERAS_BACKEND=tensorflow; received {keras.backend.backend()!r}")
+    if parallel and (made is not model or alone):
+        what = alone[0] if alone else f"topology {problem.topology!r}"
         raise ConfigError(f"--strategy does not go with {what}: train it on one device")
     if parallel:
         return parallel.model(model)
+    if config.scheduled_sampling and problem.decoder_input:
+        return GuessFed(made, problem.decoder_input, problem.never_guessed)
     if not config.jacobian_penalty:
         return made
     from rnnzoo.training.penalty import JacobianPenalized

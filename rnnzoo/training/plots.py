@@ -36,7 +36,9 @@ def figure(path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        FigureCanvasAgg(made).print_png(str(part))
+        FigureCanvasAgg(made)
+        # What the layout leaves outside of the figure, such as a label beside a square picture, is not cut.
+        made.savefig(part, format="png", bbox_inches="tight", pad_inches=0.1)
         os.replace(part, path)
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror}): choose another folder, or make room") from error
@@ -60,10 +62,11 @@ def curves(
         array = np.asarray(values, float)
         array = np.where(array > 0, array, np.nan) if log else array
         style = _STYLES[i % len(_STYLES)]
-        axis.plot(
-            start + np.arange(len(array)), array, color=COLOURS[i % len(COLOURS)], linestyle=style, label=name, lw=1.8
-        )
+        colour, marker = COLOURS[i % len(COLOURS)], "o" if len(array) == 1 else ""
+        x_values = start + np.arange(len(array))
+        axis.plot(x_values, array, color=colour, linestyle=style, marker=marker, label=name, lw=1.8)
     axis.set(title=title, xlabel=x, ylabel=y)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     if log:
         axis.set_yscale("log")
     if lines and legend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -55,9 +56,9 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
             old.unlink()
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise DataError(
-            f"cannot write {path} ({error.strerror}): make room and give the same command to go on from the one before"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "make room and give the same command to go on from the one before" if full else "choose another folder"
+        raise DataError(f"cannot write {path} ({error.strerror}): {remedy}") from error
     return path
 
 

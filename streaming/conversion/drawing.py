@@ -1,4 +1,4 @@
-"""The plan of a streaming model as a picture: time runs down, branches stand side by side.
+"""A graph of layers as a picture: data runs down, branches stand side by side.
 
 Layers are ranked by their longest way from an input and ordered within a rank by the mean of their neighbours
 (Sugiyama, Tagawa, Toda 1981); an edge that passes ranks keeps a lane of its own there. Needs matplotlib.
@@ -20,8 +20,15 @@ _MAX_INCHES = 300.0
 _PASSES, _SWEEPS = 8, 2000
 _STRAIGHT = 8.0
 _INK, _QUIET, _LINE = "#1d2733", "#5d6b7a", "#8a97a5"
-_FILLS = {"input": "#e3ecf7", "output": "#e3ecf7", "state": "#fdf0d9", "plain": "#f5f6f8", "delay": "#f9e1dd"}
-_EDGES = {"input": "#5b83b5", "output": "#5b83b5", "state": "#cf9a35", "plain": "#b3bcc6", "delay": "#c7645a"}
+# Colours of a kind of box, inside and around.
+_COLOURS = {
+    "input": ("#e3ecf7", "#5b83b5"),
+    "output": ("#e3ecf7", "#5b83b5"),
+    "state": ("#fdf0d9", "#cf9a35"),
+    "weights": ("#e6f3e3", "#6a9f5e"),
+    "plain": ("#f5f6f8", "#b3bcc6"),
+    "delay": ("#f9e1dd", "#c7645a"),
+}
 _LEGEND = (
     ("input", "input or output"),
     ("state", "has state"),
@@ -31,8 +38,14 @@ _LEGEND = (
 
 
 @dataclass
-class _Node:
-    """A box, or where an edge passes a rank: a lane, which has no kind."""
+class Node:
+    """A box of three lines, or where an edge passes a rank: a lane, which has no kind.
+
+    Args:
+        kind: `input`, `output`, `state`, `weights`, `plain` or `delay`, which gives the colour.
+        lines: its name and what else is said of it.
+        before, after: keys of the nodes that it hangs on, and that hang on it.
+    """
 
     kind: str = ""
     lines: tuple[str, ...] = ()
@@ -47,7 +60,22 @@ class _Node:
 
 
 def draw_plan(found: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Draw what `streaming.inspection.describe` found to a .png, .svg or .pdf.
+    """Draw what `streaming.inspection.describe` found to a .png, .svg or .pdf; raises as `draw_graph`."""
+    chunk, delay = found["chunk"], found["delay"]
+    text = f"{chunk} step{'s' * (chunk > 1)} a chunk · delay {delay} · state {found['state_bytes']:,} bytes a stream"
+    draw_graph(_graph(found), path, str(found["source"].get("model", "model")), text, _LEGEND)
+
+
+def draw_graph(
+    nodes: dict[str, Node], path: str | os.PathLike[str], title: str, text: str, legend: Sequence[tuple[str, str]]
+) -> None:
+    """Draw boxes and what leads from one to another.
+
+    Args:
+        nodes: by keys, each with the keys of its neighbours; ranks and lanes are added.
+        path: a .png, .svg or .pdf.
+        title, text: stand above.
+        legend: kinds of nodes, and what they mean.
 
     Raises:
         InputError: the file name has another ending, matplotlib is not installed, or the folder cannot be written.
@@ -60,7 +88,6 @@ def draw_plan(found: dict[str, Any], path: str | os.PathLike[str]) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(f"drawing needs matplotlib ({error}); pip install 'rnnzoo[train]'") from error
-    nodes = _graph(found)
     _rank(nodes)
     ranks = _order(nodes)
     _place(nodes, ranks)
@@ -74,7 +101,8 @@ def draw_plan(found: dict[str, Any], path: str | os.PathLike[str]) -> None:
     axes.set_xlim(left, right)
     axes.set_ylim(height - 0.95, -0.95)
     axes.axis("off")
-    _paint(axes, nodes, found, left)
+    _paint(axes, nodes)
+    _head(axes, left + 0.3, title, text, legend)
     dpi = min(140.0, 140.0 * _MAX_INCHES / max(height, right - left, _MAX_INCHES), 30_000 / max(height, right - left))
     try:
         figure.savefig(path, dpi=dpi)
@@ -82,34 +110,34 @@ def draw_plan(found: dict[str, Any], path: str | os.PathLike[str]) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; give a path in a folder that exists") from error
 
 
-def _graph(found: dict[str, Any]) -> dict[str, _Node]:
-    nodes: dict[str, _Node] = {}
+def _graph(found: dict[str, Any]) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
     for info in found["inputs"]:
         form = "a row a step" if info["time"] else "whole"
-        nodes["in:" + info["name"]] = _Node("input", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", form))
+        nodes["in:" + info["name"]] = Node("input", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", form))
     rows = {row["name"]: row for row in found["plan"]}
     for name, row in rows.items():
         kind = "delay" if row["kind"] == "Alignment" else "state" if row["states"] else "plain"
-        nodes[name] = _Node(kind, _lines(row))
+        nodes[name] = Node(kind, _lines(row))
     for name, row in rows.items():
         for source in row.get("inputs", []):
             key = source if source in rows and source != name else "in:" + source
             if key not in nodes:
-                nodes[key] = _Node("input", (source, "from encode", "whole"))
+                nodes[key] = Node("input", (source, "from encode", "whole"))
             nodes[key].after.append(name)
             nodes[name].before.append(key)
     for key, info in zip(_ends(nodes, rows, found["outputs"]), found["outputs"], strict=False):
         up, down = info["rate"]
         late = f"delay {-(-info['start'] * down // up)}"
         row = "running" if info["running"] else f"rate {up}/{down}" if down > 1 else f"rate {up}"
-        nodes["out:" + info["name"]] = _Node(
+        nodes["out:" + info["name"]] = Node(
             "output", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", f"{row} · {late}"), before=[key]
         )
         nodes[key].after.append("out:" + info["name"])
     return nodes
 
 
-def _ends(nodes: dict[str, _Node], rows: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> list[str]:
+def _ends(nodes: dict[str, Node], rows: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> list[str]:
     """The layers that make the outputs; in files that do not say so, the layers that feed no other."""
     last = [name for name in rows if not nodes[name].after]
     named = [next((n for n, row in rows.items() if o["name"] in row.get("outputs", [])), "") for o in outputs]
@@ -134,7 +162,7 @@ def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape)) or "scalar"
 
 
-def _rank(nodes: dict[str, _Node]) -> None:
+def _rank(nodes: dict[str, Node]) -> None:
     """Rank by the longest way, then give every edge that passes ranks a lane in each of them."""
     waiting = {key: len(node.before) for key, node in nodes.items()}
     ready = [key for key, count in waiting.items() if not count]
@@ -152,7 +180,7 @@ def _rank(nodes: dict[str, _Node]) -> None:
             previous, far = key, nodes[child]
             for rank in range(node.rank + 1, far.rank):
                 lane = f"lane:{key}>{child}:{rank}"
-                nodes[lane] = _Node(rank=rank, before=[previous])
+                nodes[lane] = Node(rank=rank, before=[previous])
                 if previous == key:
                     node.after[index] = lane
                 else:
@@ -163,7 +191,7 @@ def _rank(nodes: dict[str, _Node]) -> None:
                 far.before[far.before.index(key)] = previous
 
 
-def _order(nodes: dict[str, _Node]) -> list[list[str]]:
+def _order(nodes: dict[str, Node]) -> list[list[str]]:
     ranks: list[list[str]] = [[] for _ in range(max(node.rank for node in nodes.values()) + 1)]
     for key, node in nodes.items():
         ranks[node.rank].append(key)
@@ -178,7 +206,7 @@ def _order(nodes: dict[str, _Node]) -> list[list[str]]:
     return ranks
 
 
-def _place(nodes: dict[str, _Node], ranks: list[list[str]]) -> None:
+def _place(nodes: dict[str, Node], ranks: list[list[str]]) -> None:
     """Side by side in their order, and as near to the mean of their neighbours as that allows."""
     for rank in ranks:
         total = sum(nodes[key].width + _GAP_X for key in rank) - _GAP_X
@@ -197,7 +225,7 @@ def _place(nodes: dict[str, _Node], ranks: list[list[str]]) -> None:
             break
 
 
-def _pull(nodes: dict[str, _Node], key: str) -> tuple[float, float]:
+def _pull(nodes: dict[str, Node], key: str) -> tuple[float, float]:
     """Where a node wants to stand, the mean of its neighbours, and how strongly: lanes are to be straight."""
     node = nodes[key]
     near = [(nodes[n].x, 1.0 if node.kind or nodes[n].kind else _STRAIGHT) for n in node.before + node.after]
@@ -226,11 +254,11 @@ def _spread(widths: list[float], wanted: list[tuple[float, float]]) -> list[floa
     return [base + offset for base, offset in zip(bases, offsets, strict=True)]
 
 
-def _paint(axes: Any, nodes: dict[str, _Node], found: dict[str, Any], left: float) -> None:
+def _paint(axes: Any, nodes: dict[str, Node]) -> None:
     from matplotlib.patches import FancyBboxPatch, PathPatch
     from matplotlib.path import Path
 
-    def top(node: _Node) -> float:
+    def top(node: Node) -> float:
         return node.rank * (_HEIGHT + _GAP_Y)
 
     for node in nodes.values():
@@ -246,12 +274,8 @@ def _paint(axes: Any, nodes: dict[str, _Node], found: dict[str, Any], left: floa
             axes.plot([node.x] * 2, [top(node), begin], color=_LINE, linewidth=1.1, zorder=1)
             continue
         corner = (node.x - _WIDTH / 2, top(node))
-        style: dict[str, Any] = {
-            "facecolor": _FILLS[node.kind],
-            "edgecolor": _EDGES[node.kind],
-            "linewidth": 1.1,
-            "zorder": 2,
-        }
+        fill, edge = _COLOURS[node.kind]
+        style: dict[str, Any] = {"facecolor": fill, "edgecolor": edge, "linewidth": 1.1, "zorder": 2}
         axes.add_patch(FancyBboxPatch(corner, _WIDTH, _HEIGHT, "round,pad=0,rounding_size=0.08", **style))
         for text, y, size, weight, color in zip(
             node.lines,
@@ -264,20 +288,16 @@ def _paint(axes: Any, nodes: dict[str, _Node], found: dict[str, Any], left: floa
             axes.text(
                 node.x, top(node) + y, _short(text), ha="center", va="center", size=size, weight=weight, color=color
             )
-    _head(axes, found, left)
 
 
-def _head(axes: Any, found: dict[str, Any], left: float) -> None:
+def _head(axes: Any, x: float, title: str, text: str, legend: Sequence[tuple[str, str]]) -> None:
     from matplotlib.patches import Rectangle
 
-    name = str(found["source"].get("model", "model"))
-    chunk, delay = found["chunk"], found["delay"]
-    text = f"{chunk} step{'s' * (chunk > 1)} a chunk · delay {delay} · state {found['state_bytes']:,} bytes a stream"
-    axes.text(left + 0.3, -0.72, _short(name), size=11, weight="bold", color=_INK, va="center")
-    axes.text(left + 0.3, -0.5, text, size=8, color=_QUIET, va="center")
-    x = left + 0.3
-    for kind, label in _LEGEND:
-        axes.add_patch(Rectangle((x, -0.33), 0.13, 0.13, facecolor=_FILLS[kind], edgecolor=_EDGES[kind], linewidth=0.9))
+    axes.text(x, -0.72, _short(title), size=11, weight="bold", color=_INK, va="center")
+    axes.text(x, -0.5, text, size=8, color=_QUIET, va="center")
+    for kind, label in legend:
+        fill, edge = _COLOURS[kind]
+        axes.add_patch(Rectangle((x, -0.33), 0.13, 0.13, facecolor=fill, edgecolor=edge, linewidth=0.9))
         axes.text(x + 0.2, -0.265, label, size=7, color=_QUIET, va="center")
         x += 0.42 + 0.055 * len(label)
 

@@ -82,5 +82,6 @@ def read_source(config: DataConfig) -> Source:
     splits = {split: list(itertools.islice(rows, config.limit)) for split, rows in entry.read(config).items()}
     for split in SPLITS:
         if not splits.get(split):
-            raise DataError(f"split {split!r} of {name!r} holds no example; check its files")
+            remedy = "give more, or a folder with a file for each split" if ":" in name else "check its files"
+            raise DataError(f"split {split!r} of {name!r} holds no example: {remedy}")
     return Source(entry.kind, splits)

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Write zoo_configs/costs.csv: what the models without a bundle cost, which `rnnzoo list` shows.
+
+It builds each with the vocabularies of its data: TensorFlow Datasets downloads them, or RNNZOO_DATA_MIRROR names a
+folder that has them.
+"""
+
+import argparse
+import sys
+
+from rnnzoo.config import load_config
+from rnnzoo.costs import measure_costs, write_record
+from rnnzoo.errors import RnnzooError
+from rnnzoo.problems import load_problem
+from rnnzoo.quiet import quiet_tensorflow
+from rnnzoo.registry import find_config, list_models
+
+
+def main(argv: list[str] | None = None) -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    quiet_tensorflow()
+    found = {}
+    try:
+        for name in list_models(pretrained=False):
+            print(f"measuring {name} ...", flush=True)
+            config = load_config(find_config(name))
+            found[name] = measure_costs(config, load_problem(config).encoder)
+    except RnnzooError as error:
+        print(f"make_costs: error: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {write_record(found)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
