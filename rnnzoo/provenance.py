@@ -26,12 +26,16 @@ def commit() -> str | None:
 
 def train_command(config: ExperimentConfig, dtype: str, start: Path | None = None) -> str:
     """The command that trains a configuration anew: the zoo's own file, and what differs from it."""
+    from keras.backend import backend
+
     path, options = config_paths().get(config.name), f" --dtype {dtype}{f' --start {start.name}' if start else ''}"
+    # Other backends draw other random numbers.
+    begin = "rnnzoo train" if backend() == "tensorflow" else f"KERAS_BACKEND={backend()} rnnzoo train"
     if path is None:
-        return f"rnnzoo train config.yaml{options}"
+        return f"{begin} config.yaml{options}"
     own, zoo = (_flat(yaml.safe_load(dump_config(one))) for one in (config, load_config(path)))
     changed = [f" {key}={_inline(value)}" for key, value in own.items() if zoo.get(key, _inline) != value]
-    return f"rnnzoo train {path.relative_to(root()).as_posix()}{options}{''.join(changed)}"
+    return f"{begin} {path.relative_to(root()).as_posix()}{options}{''.join(changed)}"
 
 
 def hardware() -> str:

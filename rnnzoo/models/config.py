@@ -354,8 +354,6 @@ def _check_cell(cell: str, recurrent_dropout: float = 0.0) -> None:
             f"model.cell is one of {', '.join(CELLS)}; received {cell!r}. For a cell of your own give "
             "the file that registers it: --import FILE.py"
         )
-    if not 0 <= recurrent_dropout < 1:
-        raise ConfigError(f"model.recurrent_dropout is at least 0 and below 1; received {recurrent_dropout}")
     if recurrent_dropout and cell not in MASKED_CELLS:
         raise ConfigError(
             f"model.recurrent_dropout={recurrent_dropout} goes with model.cell={', '.join(MASKED_CELLS)}; "
