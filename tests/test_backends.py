@@ -40,3 +40,14 @@ def test_noisy_cells_train_and_infer_exactly(other):
 def test_cases_hold(other, which):
     file = HERE / "test_layer_cases.py"
     assert f"{len(which)} passed" in other("-m", "pytest", *(f"{file}::test_case[{name}]" for name in which))
+
+
+@pytest.mark.parametrize("other", ["jax"], indirect=True)
+def test_a_training_carries_its_states(other, tmp_path):
+    assert "carried" in other(HERE / "backend_training.py", tmp_path)
+
+
+@pytest.mark.parametrize("other", ["torch"], indirect=True)
+def test_carried_states_are_refused_by_name(other, tmp_path):
+    with pytest.raises(AssertionError, match=r"'language_model' carries states.*received 'torch'"):
+        other(HERE / "backend_training.py", tmp_path)

@@ -142,6 +142,11 @@ def _trained(model: keras.Model, problem: Problem, config: TrainingConfig, paral
     alone = [f"training.{key}" for key in ("jacobian_penalty", "scheduled_sampling") if getattr(config, key)]
     if alone and not _on_tensorflow():
         raise ConfigError(f"{alone[0]} needs KERAS_BACKEND=tensorflow; received {keras.backend.backend()!r}")
+    if made is not model and keras.backend.backend() == "torch":
+        # Keras writes a state while PyTorch still needs the last one for its gradient.
+        raise ConfigError(
+            f"topology {problem.topology!r} carries states and needs KERAS_BACKEND=tensorflow or jax; received 'torch'"
+        )
     if parallel and (made is not model or alone):
         what = alone[0] if alone else f"topology {problem.topology!r}"
         raise ConfigError(f"--strategy does not go with {what}: train it on one device")
