@@ -93,7 +93,7 @@ def test_ready_files_stream_what_keras_gives(name):
     if (folder / REFERENCE_FILE).exists():
         proof = prove(models["float32"], folder / REFERENCE_FILE, seed=7)
         assert proof.max_relative_error < TOLERANCE
-        assert proof.sequences >= 5
+        assert proof.sequences >= (5 if models["float32"].metadata.encode is None else 2)
         other = prove(models["int8"], folder / REFERENCE_FILE)
         assert proof.max_abs_error < other.max_abs_error
 
@@ -137,7 +137,8 @@ def test_the_stored_figures_are_found_again(name, capsys):
     if not os.environ.get("RNNZOO_DATA_MIRROR"):
         pytest.skip("RNNZOO_DATA_MIRROR is not set: no real data to measure on")
     assert tool("make_results").main([name, "--check"]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{name}: as stored"]
+    # Before it a line says that data are prepared, the first time.
+    assert capsys.readouterr().out.splitlines()[-1] == f"{name}: as stored"
 
 
 def test_a_figure_that_moved_is_seen():

@@ -76,7 +76,7 @@ def test_the_list_has_a_line_for_every_model(capsys):
         f"{found['state_bytes']:,}",
     ]
     assert rows["tagger-en-ewt"][2:] == ["-", "-", "yes"]
-    assert rows["music-jsb"][-1] == "no"
+    assert rows["translate-en-de-cho"][-1] == "no"
 
 
 def test_a_record_that_is_older_than_its_configuration_is_not_shown(stale, capsys):
