@@ -150,11 +150,11 @@ def test_what_is_recorded_is_measured_again(tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("make_costs", registry.root() / "tools" / "make_costs.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    expected, configs = find_costs("music-jsb"), registry.config_paths()
-    monkeypatch.setattr(tool, "list_models", lambda pretrained: ["music-jsb"])
+    expected, configs = find_costs("tagger-en-ewt-feedforward"), registry.config_paths()
+    monkeypatch.setattr(tool, "list_models", lambda pretrained: ["tagger-en-ewt-feedforward"])
     monkeypatch.setattr(costs, "root", lambda: tmp_path)
     monkeypatch.setattr(costs, "config_paths", lambda: configs)
     (tmp_path / "zoo_configs").mkdir()
     assert tool.main([]) == 0
     assert f"wrote {tmp_path / costs.RECORD}" in capsys.readouterr().out
-    assert find_costs("music-jsb") == expected
+    assert find_costs("tagger-en-ewt-feedforward") == expected
