@@ -259,6 +259,21 @@ def test_interrupted_and_broken_off(monkeypatch, capsys):
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize(
+    ("backend", "command", "said"),
+    [
+        ("jaxx", ["train", "intent-clinc"], "expected KERAS_BACKEND among tensorflow, jax, torch; received 'jaxx'"),
+        ("jax", ["export", "intent-clinc", "x.tflite"], "this needs KERAS_BACKEND=tensorflow; received 'jax'"),
+        ("jax", ["train", "intent-clinc"], "jax is not installed: pip install 'rnnzoo[backends]'"),
+    ],
+)
+def test_a_backend_that_cannot_run_is_refused_in_one_line(monkeypatch, capsys, backend, command, said):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(command) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_faults_of_the_program_are_not_explained():
     assert explain(KeyError("x")) is None
     assert explain(ModuleNotFoundError("no", name="own_module")) is None

@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+from rnnzoo.backend import EXPORTING, check_backend
+
 
 def train(arguments: argparse.Namespace) -> None:
     """`rnnzoo train`."""
@@ -14,6 +16,7 @@ def train(arguments: argparse.Namespace) -> None:
     from rnnzoo.experiment import run_experiment
     from rnnzoo.registry import config_path
 
+    check_backend()
     config = load_config(config_path(arguments.config), arguments.overrides)
     out = arguments.out or Path("runs") / config.name
     options = {
@@ -35,6 +38,7 @@ def sweep(arguments: argparse.Namespace) -> None:
     from rnnzoo.registry import config_path
     from rnnzoo.sweep import parse_grid, run_sweep
 
+    check_backend()
     path, grid = config_path(arguments.config), parse_grid(arguments.overrides)
     out = arguments.out or Path("runs") / f"{load_config(path).name}.sweep"
     print_sweep(run_sweep(path, grid, out), list(grid), out)
@@ -52,6 +56,7 @@ def diagnose(arguments: argparse.Namespace) -> None:
     """`rnnzoo diagnose`."""
     from rnnzoo.cli.parser import UsageError
 
+    check_backend(EXPORTING)
     if arguments.demonstration == (arguments.source is not None):
         raise UsageError("expected a run, a configuration or --demonstration, one of them")
     if arguments.demonstration:
@@ -74,6 +79,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from rnnzoo.experiment import draw_run, evaluate_run, figures_csv
     from rnnzoo.runs import load_run, write_json, write_text
 
+    check_backend(EXPORTING)
     for path in (arguments.json, arguments.csv):
         if path and not path.absolute().parent.is_dir():
             raise FileNotFoundError(2, "the folder does not exist", str(path.parent))
@@ -94,6 +100,7 @@ def export(arguments: argparse.Namespace) -> None:
     from rnnzoo.export import export_run
     from rnnzoo.runs import load_run
 
+    check_backend(EXPORTING)
     quantize = None if arguments.quantize == "none" else arguments.quantize
     print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize))
 
@@ -103,6 +110,7 @@ def bundle(arguments: argparse.Namespace) -> None:
     from rnnzoo.bundles import make_bundle, read_figures, write_manifest
     from rnnzoo.registry import bundles_folder
 
+    check_backend(EXPORTING)
     to = arguments.to or bundles_folder()
     test = read_figures(arguments.test) if arguments.test else None
     made = make_bundle(run_path(arguments.source), to, test=test, made=arguments.commit)
