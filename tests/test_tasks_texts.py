@@ -138,21 +138,20 @@ def test_words_are_written_while_one_speaks(translator, k):
     model, source, target, task = translator
     words = "the dog sees a cat now".split()
 
-    def best(ids, written, ended):
+    def best(ids, written):
         row = np.array(model([np.array([ids], "int32"), np.array([[START, *written]], "int32")]))[0, -1]
-        row[[*BANNED] if ended else [*BANNED, END]] = -np.inf
+        row[[*BANNED]] = -np.inf
         return int(row.argmax())
 
-    ids, written, read = [int(i) for i in source.encode(" ".join(words))], [], []
-    for n in range(k, len(ids) + 1):
-        written.append(best(ids[:n], written, ended=False))
-        read.append(n)
-    while len(written) < 8:
-        token = best([*ids, END], written, ended=True)
-        if token == END:
-            break
-        written.append(token)
-        read.append(len(ids))
+    units, written, read = [[int(i) for i in source.encode(f" {word}")] for word in words], [], []
+    for n in range(k, len(units) + 2):
+        ended, ids = n > len(units), [*itertools.chain(*units[:n])]
+        for i in itertools.count():
+            token = best([*ids, END] if ended else ids, written)
+            if len(written) == 8 or token == END or (i and not ended and target.begins_word(token)):
+                break
+            written.append(token)
+            read.append(min(n, len(units)))
     session = task.simultaneous(k)
     found, seen = [], []
     for n, word in enumerate(words, 1):
@@ -163,7 +162,7 @@ def test_words_are_written_while_one_speaks(translator, k):
     assert " ".join(event.word for event in found) == " ".join(target.decode(written).split())
     # A word is whole when the next one begins.
     begins = [i for i, token in enumerate(written) if not i or target.begins_word(token)]
-    expected = [read[i] for i in begins[1:]] + [len(ids)]
+    expected = [read[i] for i in begins[1:]] + [len(units)]
     assert [event.read for event in found] == expected
     assert seen == [event.read for event in found[: len(seen)]]
     assert list(session.finish()) == []
@@ -182,17 +181,17 @@ def test_a_model_of_two_inputs_translates_in_step(folder):
     files, k, text = {"source.json": source.to_bytes(), "target.json": target.to_bytes()}, 2, "the dog sees a cat"
     task = streaming.pipeline(save(model, folder, {"kind": "translator", "wait_k": k, "max_length": 9}, files))
     assert isinstance(task, SimultaneousTranslator)
-    ids = [*map(int, source.encode(text)), END]
-    fed, written = [PAD] * (k - 1) + [START], []
-    for s in itertools.count(k):
-        sources = (ids + [PAD] * s)[:s]
-        row = np.array(model([np.array([sources], "int32"), np.array([fed], "int32")]))[0, -1]
-        row[[*BANNED] if s >= len(ids) else [*BANNED, END]] = -np.inf
-        token = int(row.argmax())
-        if token == END or len(written) == 9:
-            break
-        written.append(token)
-        fed.append(token)
+    steps, written = [], []
+    for n, unit in enumerate([*([int(i) for i in source.encode(word)] for word in text.split()), [END]], 1):
+        steps += [(number, PAD) for number in unit]
+        for i in itertools.count() if n >= k else ():
+            row = np.array(model([np.array([side], "int32") for side in zip(*steps, strict=True)]))[0, -1]
+            row[[*BANNED]] = -np.inf
+            token = int(row.argmax())
+            if len(written) == 9 or token == END or (i and unit != [END] and target.begins_word(token)):
+                break
+            written.append(token)
+            steps.append((PAD, token))
     expected = " ".join(target.decode(written).split())
     assert task.translate(text) == expected
     session = task.session()

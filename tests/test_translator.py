@@ -21,9 +21,10 @@ from rnnzoo.problems import load_problem
 from rnnzoo.problems.translator import TranslatorProblem, average_lagging
 from rnnzoo.registry import find_config
 from streaming.errors import ArtifactError, InputError
-from streaming.runtime.codec import END, PAD, START
+from streaming.runtime.codec import END, PAD, SPECIAL, START, TextCodec
 
 WORDS = {"red": "rot", "blue": "blau", "cat": "Katze", "dog": "Hund", "runs": "rennt", "sees": "sieht"}
+SPACE = "\u2581"
 SMALL = {"token_size": 10, "units": 8, "heads": 2, "dropout": 0.0}
 PAIRS = PairsConfig(dataset="toy", level="words", max_length=7)
 WHOLE = ["luong", "bahdanau", "cho", "sutskever"]
@@ -71,19 +72,48 @@ def test_a_pair_becomes_what_the_decoder_reads_and_what_follows():
         PairEncoder.from_files({"source.json": encoder.source.to_bytes()}, PAIRS)
 
 
-@pytest.mark.parametrize(("source", "target"), [("red cat runs sees", "rot"), ("red", "rot Katze rennt")])
-def test_side_by_side_each_piece_is_written_k_pieces_later(source, target):
-    encoder = PairEncoder.fit(sentences(60, 0), dataclasses.replace(PAIRS, wait_k=2))
-    row = encoder.encode((source, target))
-    read, wrote = ([*codec.encode(text), END] for codec, text in ((encoder.source, source), (encoder.target, target)))
-    steps = max(len(read), 1 + len(wrote))
-    for step in range(steps):
-        # Before step t of the target (from 0), t + k pieces of the source have been read.
-        t = step - 1
-        assert row["source"][step] == (read[step] if step < len(read) else PAD)
-        assert row["targets"][step] == (wrote[t] if 0 <= t < len(wrote) else -1)
-        assert row["target"][step] == ([START, *wrote][t] if 0 <= t < len(wrote) else PAD)
-    assert len(row["source"]) == steps
+def subwords(words, endings):
+    """A codec whose pieces are these words, each after a space, and what may follow them."""
+    merges = [(part[:-1], part[-1]) for word in words for part in prefixes(f"{SPACE}{word}")]
+    merges += [(ending[0], ending[1]) for ending in endings if len(ending) == 2]
+    entries = (*SPECIAL, *(f"{SPACE}{word}" for word in words), *endings)
+    return TextCodec(entries, "subwords", tuple(dict.fromkeys(merges)))
+
+
+def prefixes(word):
+    return [word[:end] for end in range(2, len(word) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "steps"),
+    [
+        # Two words are read; then the first is written, and what it says next is the second, which has to wait.
+        (
+            "red, cat runs",
+            "rot Katze, rennt",
+            "red - -  , - rot  - rot Katze  cat - Katze  - Katze ,  runs - ,  - , rennt  end - rennt  - rennt end",
+        ),
+        # Nothing is left to write: so it says, at each word that is read.
+        ("red cat runs", "rot", "red - -  cat - rot  - rot end  runs - end  end - end"),
+        # The source ends before two words have come.
+        ("red", "rot Katze", "red - -  end - rot  - rot Katze  - Katze end"),
+        # A word of two pieces is read, and written, as one.
+        ("cats cat", "rotes rot", "cat - -  s - -  cat - rot  - rot es  - es rot  end - rot  - rot end"),
+    ],
+)
+def test_a_word_is_written_for_each_that_is_read(source, target, steps):
+    """Steps as a piece that is read, one that is written, and one that follows; - where there is none."""
+    encoder = PairEncoder(
+        subwords(["red", "cat", "runs"], ["s", ","]), subwords(["rot", "Katze", "rennt"], ["es", ","]), 9, wait_k=2
+    )
+    sides = {"source": encoder.source, "target": encoder.target, "targets": encoder.target}
+    rows = [encoder.encode((source, target))[name] for name in sides]
+    empty = {"source": PAD, "target": PAD, "targets": -1}
+    for step, pieces in enumerate(steps.split("  ")):
+        for (name, codec), row, piece in zip(sides.items(), rows, pieces.split(), strict=True):
+            known = {entry.strip(SPACE): number for number, entry in enumerate(codec.entries)}
+            assert row[step] == {"-": empty[name], "end": END}.get(piece, known.get(piece)), (step, name)
+    assert {len(row) for row in rows} == {len(steps.split("  "))}
 
 
 @pytest.mark.parametrize(

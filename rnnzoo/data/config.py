@@ -237,7 +237,7 @@ class PairsConfig(DataConfig):
         lower: lower-case all text.
         max_length: most steps of a text, its end included; a longer one is cut.
         reverse_source: read the source from its end (Sutskever et al. 2014).
-        wait_k: translate while the source is read, so many steps behind it (Ma et al. 2019); None: once it is read.
+        wait_k: translate while the source is read, so many words behind it (Ma et al. 2019); None: once it is read.
         width: of the beam that figures are measured with, and that the device searches with.
         length_penalty: of that search: 0 prefers short texts, 1 has no preference.
 

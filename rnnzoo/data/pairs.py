@@ -27,7 +27,7 @@ class PairEncoder:
         source, target: the vocabularies; they travel with the model to the device.
         max_length: most numbers of a text, its end included; what is longer is cut.
         reverse_source: the source is read from its end.
-        wait_k: None: the source is given whole; else the two run side by side, the target `wait_k` pieces behind.
+        wait_k: None: the source is given whole; else the two take turns, the target `wait_k` words behind.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("source", "target")
@@ -63,21 +63,34 @@ class PairEncoder:
         return np.append(ids[::-1] if self.reverse_source else ids, np.int32(END))
 
     def encode(self, example: Example) -> Arrays:
-        """A pair as `source` (S,), `target` (T,), `targets` (T,); with `wait_k` all are (T,), and some weigh 0."""
+        """A pair as `source` (S,), `target` (T,), `targets` (T,); with `wait_k` all are (S + T,), and some weigh 0."""
         source = self.read(example[0])
         written = self.target.encode(example[1])[: self.max_length - 1]
-        target, follows = np.append(np.int32(START), written), np.append(written, np.int32(END))
         if self.wait_k is None:
+            target, follows = np.append(np.int32(START), written), np.append(written, np.int32(END))
             return {"source": source, "target": target, "targets": follows}
-        # The end may only be written once the source has ended: there is a step for each of its pieces.
-        before = self.wait_k - 1
-        steps = max(len(source), before + len(target))
-        row = {name: np.full(steps, PAD, np.int32) for name in ("source", "target")}
-        row["targets"] = np.full(steps, -1, np.int32)
-        row["source"][: len(source)] = source
-        row["target"][before : before + len(target)] = target
-        row["targets"][before : before + len(target)] = follows
-        return row
+        return self._in_turns(self.wait_k, source[:-1], written)
+
+    def _in_turns(self, k: int, source: np.ndarray, written: np.ndarray) -> Arrays:
+        """The steps of `WaitK`: a word is read, one is written; each step reads a piece or writes one.
+
+        The step that reads the last piece of a word is followed by the first piece of the next to be written, or by the
+        end: so is, in what it should say, the step that writes the last piece before the next word is read.
+        """
+        rows: list[tuple[int, int, int]] = []
+        left = self.target.units(written)
+        for i, unit in enumerate([*self.source.units(source), [END]], 1):
+            rows += [(piece, PAD, -1) for piece in unit]
+            if i < k and unit != [END]:
+                continue
+            turn = left if unit == [END] else left[:1]
+            left = left[len(turn) :]
+            said = [piece for word in turn for piece in word]
+            follows = [*said, left[0][0] if left else END]
+            rows[-1] = (*rows[-1][:2], follows[0])
+            rows += [(PAD, piece, after) for piece, after in zip(said, follows[1:], strict=True)]
+        columns = np.array(rows, np.int32).T
+        return dict(zip(("source", "target", "targets"), columns, strict=True))
 
     def to_files(self) -> dict[str, bytes]:
         """The vocabularies as the translator of `streaming` reads them."""

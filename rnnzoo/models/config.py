@@ -329,12 +329,20 @@ class ForecasterConfig(RowModelConfig):
     Args:
         reads: what the recurrent layers read: `rows`, or `changes` from row to row, so that all of the forecast moves
             along with a series that moves.
+        columns: recurrent layers read all columns `together`, or each by itself, with the same weights (`apart`; Nie
+            et al. 2023), as an LSTM.
 
     Raises:
-        ConfigError: as before, or `reads` is something else.
+        ConfigError: as before, `reads` or `columns` is something else, or another cell is to read columns `apart`.
     """
 
     reads: Literal["rows", "changes"] = "rows"
+    columns: Literal["together", "apart"] = "together"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.columns == "apart" and self.cell != "lstm":
+            raise ConfigError(f"model.columns=apart needs model.cell=lstm; received {self.cell!r}")
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,21 @@ def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.
         x = keras.layers.Reshape((-1, horizon, width, 1), name="linear_quantiles")(x)
     last = keras.layers.Reshape((-1, 1, width, *(1 for _ in tail)), name="last")(rows)
     y = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows if config.reads == "rows" else changed)
+    if config.columns == "apart":
+        # An LSTM of each column: a convolutional one whose kernel sees no neighbour.
+        y = keras.layers.Reshape((-1, width, 1), name="columns")(y)
     for i in range(config.layers):
-        layer = recurrent_layer(
-            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
-        )
-        y = layer(y)
-        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
-    size = horizon * width * max(1, count)
-    y = keras.layers.Dense(size, kernel_initializer="zeros", name="correction")(y)
-    y = keras.layers.Reshape((-1, horizon, width, *tail), name="correction_ahead")(y)
+        name, noise = f"recurrent_{i}", config.recurrent_dropout
+        if config.columns == "apart":
+            layer = keras.layers.ConvLSTM1D(config.units, 1, return_sequences=True, recurrent_dropout=noise, name=name)
+        else:
+            layer = recurrent_layer(config.cell, config.units, name=name, recurrent_dropout=noise)
+        y = keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(layer(y))
+    if config.columns == "apart":
+        y = keras.layers.Dense(horizon * max(1, count), kernel_initializer="zeros", name="correction")(y)
+        y = keras.layers.Reshape((-1, width, horizon, *tail), name="correction_by_column")(y)
+        y = keras.layers.Permute((1, 3, 2, *(4 for _ in tail)), name="correction_ahead")(y)
+    else:
+        y = keras.layers.Dense(horizon * width * max(1, count), kernel_initializer="zeros", name="correction")(y)
+        y = keras.layers.Reshape((-1, horizon, width, *tail), name="correction_ahead")(y)
     return keras.Model({"rows": rows}, keras.layers.Add(name="forecast")([y, x, last]), name="forecaster")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +16,11 @@ from rnnzoo.problems.base import mean
 from rnnzoo.problems.baselines import Baseline, NearestText
 from rnnzoo.problems.bleu import bleu
 from rnnzoo.problems.labels import LabelProblem
-from streaming.runtime.codec import END, PAD, START
+from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
 from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator, task_for
 from streaming.runtime.tasks.texts import BANNED
-from streaming.runtime.tasks.translation import SimultaneousSession, best_token
+from streaming.runtime.tasks.translation import Turn, WaitK
 
 if TYPE_CHECKING:
     import keras
@@ -73,10 +72,11 @@ class TranslatorProblem(LabelProblem):
         """Figures of the translations that a Keras model gives to a beam search, or simultaneously, greedily.
 
         Returns:
-            `bleu` by sacreBLEU (cased, 13a), `count` of sentences, and with `wait_k` `average_lagging` in pieces.
+            `bleu` by sacreBLEU (cased, 13a), `count` of sentences, and with `wait_k` `average_lagging` in words.
         """
         if self.config.wait_k is not None:
-            return self._score_simultaneous(split, self._replayed(model, split, batch_size))
+            turns = [self._turns(text, self.config.wait_k) for text, _ in self.examples(split)]
+            return self._score_simultaneous(split, _taken(model, turns, batch_size))
         sources = [self.encoder.read(text) for text, _ in self.examples(split)]
         found = _searched(model, sources, self.config, batch_size)
         return self.score(split, [self.encoder.target.decode(tokens) for tokens in found])
@@ -126,22 +126,19 @@ class TranslatorProblem(LabelProblem):
         return bleu([""], [[target] for _, target in self.examples(split)[:1]])[1]
 
     def _score_simultaneous(self, split: str, events: Sequence[Sequence[TranslatedWord]]) -> dict[str, float]:
-        pieces = [len(self.encoder.source.encode(text)) for text, _ in self.examples(split)]
-        lags = [average_lagging([e.read for e in said], n) for said, n in zip(events, pieces, strict=True) if said]
+        source = self.encoder.source
+        words = [len(source.units(source.encode(text))) for text, _ in self.examples(split)]
+        lags = [average_lagging([e.read for e in said], n) for said, n in zip(events, words, strict=True) if said]
         figures = self.score(split, [" ".join(event.word for event in said) for said in events])
         return {"bleu": figures["bleu"], "average_lagging": mean(np.array(lags)), "count": figures["count"]}
 
-    def _replayed(self, model: keras.Model, split: str, batch_size: int) -> list[list[TranslatedWord]]:
-        """What the device would say of each example, were the numbers that it writes those of a Keras model."""
-        texts = [text for text, _ in self.examples(split)]
-        sources = [np.append(self.encoder.source.encode(text), np.int32(END)) for text in texts]
-        written = _lockstep(model, sources, self.config, batch_size)
-        task = SimpleNamespace(spec=self.config, source=self.encoder.source, codec=self.encoder.target)
-        found = []
-        for text, numbers in zip(texts, written, strict=True):
-            session = SimultaneousSession(task, _Replay(numbers), None)
-            found.append([*session.feed(text), *session.finish()])
-        return found
+    def _turns(self, text: str, k: int) -> Turn:
+        """All turns of the simultaneous translation of a text, as the device takes them."""
+        source = self.encoder.source
+        pace, found = WaitK(k, self.encoder.target, self.config.max_length), []
+        for unit in source.units(source.encode(text)):
+            found += yield from pace.read(unit)
+        return found + (yield from pace.finish(END))
 
     def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
         rows = self.arrays(split)
@@ -185,65 +182,41 @@ def _step(decoder: keras.Model, source: np.ndarray, fixed: list[np.ndarray]) -> 
     return step
 
 
-def _lockstep(
-    model: keras.Model, sources: Sequence[np.ndarray], config: PairsConfig, batch_size: int
-) -> list[list[int]]:
-    """What a simultaneous translator writes for each source, greedily; each step reads all that came before again."""
+def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[list[TranslatedWord]]:
+    """What comes of the turns of each text where Keras answers; all that came before is read again each time."""
     import keras
 
     hidden = keras.Model(model.input, model.get_layer("readout_dropout").output)
-    table, first = model.get_layer("target_embedding"), config.wait_k or 1
-    found: list[list[int]] = [[] for _ in sources]
-    for chosen in batch_indices(np.array([len(source) for source in sources]), batch_size, None):
-        ends = np.array([len(sources[i]) for i in chosen])
-        steps = int(ends.max()) + first + config.max_length
-        read, wrote = np.full((2, len(chosen), steps), PAD, np.int32)
-        for row, i in zip(read, chosen, strict=True):
-            row[: len(sources[i])] = sources[i]
-        wrote[:, first - 1] = START
-        open_rows = np.ones(len(chosen), bool)
-        for step in range(first - 1, steps - 1):
+    table = model.get_layer("target_embedding")
+    found: list[list[TranslatedWord]] = [[] for _ in turns]
+    for begin in range(0, len(turns), batch_size):
+        batch = turns[begin : begin + batch_size]
+        steps, due = [next(turn) for turn in batch], set(range(len(batch)))
+        while due:
+            lengths = np.array([len(taken) for taken in steps])
             # Of one of few lengths, so that a compiled model meets few shapes.
-            width = min(steps, -(-(step + 1) // 8) * 8)
-            state = hidden.predict_on_batch({"source": read[:, :width], "target": wrote[:, :width]})[:, step : step + 1]
-            logits = np.asarray(table(state, reverse=True))[:, 0]
-            for row in np.flatnonzero(open_rows):
-                token = best_token(logits[row], ended=bool(step + 1 >= ends[row]))
-                wrote[row, step + 1] = token
-                if token != END:
-                    found[chosen[row]].append(token)
-                # As on the device: a piece for a piece while there is something to read, then up to the limit.
-                reading = step + 2 < ends[row]
-                open_rows[row] = token != END and (reading or len(found[chosen[row]]) < config.max_length)
-            if not open_rows.any():
-                break
+            given = np.zeros((2, len(batch), -(-lengths.max() // 8) * 8), np.int32)
+            for row, taken in enumerate(steps):
+                given[:, row, : len(taken)] = np.transpose(taken)
+            states = hidden.predict_on_batch(dict(zip(("source", "target"), given, strict=True)))
+            logits = np.asarray(table(states[np.arange(len(batch)), lengths - 1], reverse=True))
+            for row in sorted(due):
+                try:
+                    steps[row] = steps[row] + batch[row].send(logits[row])
+                except StopIteration as end:
+                    found[begin + row] = end.value
+                    due.remove(row)
     return found
 
 
-class _Replay:
-    """A policy of a simultaneous session that writes what has been decided before."""
-
-    def __init__(self, numbers: Sequence[int]):
-        self._numbers = iter(numbers)
-
-    def reset(self) -> None:
-        """A session begins and ends with it."""
-
-    def read(self, number: int, wanted: bool) -> int:
-        return next(self._numbers) if wanted else PAD
-
-    def rest(self, k: int, most: int) -> Iterator[int]:
-        return self._numbers
-
-
 def average_lagging(read: Sequence[int], source: int) -> float:
-    """How many pieces of the source a translation stays behind one that needs no time (Ma et al. 2019, equation 8).
+    """How many words of the source a translation stays behind one that needs no time (Ma et al. 2019, equation 8).
 
         1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
 
     Args:
-        read: g(t), pieces that had been read when word t of the translation was written, (|y|,).
-        source: |x|, pieces of the source.
+        read: g(t), words that had been read when word t of the translation was written, (|y|,).
+        source: |x|, words of the source.
     """
     rate = source / len(read)
     until = next((t for t, n in enumerate(read, 1) if n >= source), len(read))

@@ -100,7 +100,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--resample", action="store_true", help="change the sample rate of audio to the model's")
     add("--resize", action="store_true", help="change the size of a picture to the model's")
     add("--json", action="store_true", help="JSON lines on a terminal too")
-    add("--wait-k", type=_positive, metavar="K", help="translate word by word, K pieces behind")
+    add("--wait-k", type=_positive, metavar="K", help="translate word by word, K words behind")
     add("--width", type=_positive, metavar="N", help="beam of a translator or captioner")
     add("--length-penalty", type=_number, metavar="X", help="0 prefers short texts, 1 does not")
     add("--n-best", type=_positive, metavar="N", help="texts for each input")

@@ -21,6 +21,7 @@ KINDS = ("characters", "words", "subwords")
 # Stands for the space before a piece, so that pieces joined are the text again (Kudo and Richardson 2018).
 _SPACE = "\u2581"
 _PIECE = re.compile(r"(\s*)(\w+|[^\w\s])")
+_LETTER = re.compile(r"\w")
 _REMEMBERED = 50_000
 
 
@@ -119,6 +120,19 @@ class TextCodec:
         """Whether a piece begins a new word."""
         lost = number == UNKNOWN and self.kind == "words"
         return lost or self.kind == "characters" or self.entries[number].startswith(_SPACE)
+
+    def units(self, ids: Iterable[int]) -> list[list[int]]:
+        """Numbers, cut where a word or a sign begins."""
+        found: list[list[int]] = []
+        for number in map(int, ids):
+            if self.begins_unit(number) or not found:
+                found.append([])
+            found[-1].append(number)
+        return found
+
+    def begins_unit(self, number: int) -> bool:
+        """Whether a piece begins a word, or a sign as those that follow a word without a space."""
+        return self.begins_word(number) or not _LETTER.match(self.entries[number])
 
     def to_bytes(self) -> bytes:
         """The codec as a file of JSON."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import Carrier, SavedSession
-from streaming.runtime.codec import END, PAD, START, UNKNOWN
+from streaming.runtime.codec import END, PAD, START, UNKNOWN, TextCodec
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Task, read_codec
 from streaming.runtime.tasks.schema import TranslatorSpec
@@ -18,8 +18,13 @@ from streaming.runtime.tasks.texts import BANNED, Searcher, Text
 _SOURCE, _TARGET = "source", "target"
 
 
+# Steps: pieces of the source and of the target, one of the two padding; they are answered by the logits after the last.
+Steps = list[tuple[int, int]]
+Turn = Generator[Steps, np.ndarray, "list[TranslatedWord]"]
+
+
 class TranslatedWord(NamedTuple):
-    """A word of the translation, and how many pieces of the source had been read when it was written."""
+    """A word of the translation, and how many words and signs of the source had been read when it was written."""
 
     word: str
     read: int
@@ -62,9 +67,9 @@ class Translator(Searcher):
         return self.search([self.numbers(text) for text in texts], **options)
 
     def simultaneous(self, wait_k: int | None = None) -> SimultaneousSession:
-        """A session that takes words and writes while it reads: it stays `wait_k` pieces behind (Ma et al. 2019).
+        """A session that takes words and writes while it reads: it stays `wait_k` words behind (Ma et al. 2019).
 
-        The model reads the source so far again with each piece, and then what was written.
+        The model reads the source so far again with each word, and then what was written.
 
         Raises:
             InputError: `wait_k` is less than 1, or neither given nor named by the file; or the model reads sources from
@@ -106,10 +111,11 @@ class TranslatorSession(SavedSession):
 
 
 class SimultaneousTranslator(Task):
-    """Translates word by word at constant cost: a model with two inputs, one step for each piece of the source.
+    """Translates word by word at constant cost: a model with two inputs, one step for each piece read or written.
 
-    At step s the model takes source piece s (the end token after the last, then padding) and, from step k on, the
-    target piece written last (the start token at step k, padding before); it gives the logits of the next one.
+    A step that reads takes a piece of the source (the end token after the last), one that writes a piece of the target;
+    the other input is padding. The logits are those of the next piece of the target; the end says that there is nothing
+    to write before more is read.
 
     Args:
         model: takes numbers `source` and `target`; its file holds `source.json` and `target.json`, its task `wait_k`.
@@ -131,144 +137,140 @@ class SimultaneousTranslator(Task):
 
     def session(self) -> SimultaneousSession:
         """Takes words, or any pieces of text that begin with one."""
-        return SimultaneousSession(self, _Lockstep(self), None)
+        return SimultaneousSession(self, _InTurns(self), None)
 
     def translate(self, text: str) -> str:
         """The translation of a sentence, as it would have been written while it was read."""
         return " ".join(event.word for event in self.run([text]))
 
 
-class SimultaneousSession(SavedSession):
-    """One sentence at a time, word by word: reads k pieces, then writes one for each that it reads."""
+class WaitK(Carrier):
+    """Whose turn it is: k words or signs are read, then one is written for each that is read (Ma et al. 2019).
 
-    carries = ("words", "unknown", "_k", "_policy", "_read", "_written", "_open")
+    Args:
+        k: how many are read before the first is written.
+        codec: of what is written.
+        most: pieces of the translation.
+    """
+
+    carries = ("_read", "_written", "_open")
+
+    def __init__(self, k: int, codec: TextCodec, most: int):
+        self._k, self._codec, self._most = k, codec, most
+        self._read = self._written = 0
+        self._open: list[int] = []
+
+    def read(self, unit: Sequence[int]) -> Turn:
+        """Reads a word or sign, then writes one; gives the words that are whole by then."""
+        self._read += 1
+        row = yield [(number, PAD) for number in unit]
+        return (yield from self._write(row, ended=False)) if self._read >= self._k else []
+
+    def finish(self, end: int) -> Turn:
+        """Reads the end, if anything came before it, and writes the rest."""
+        if not self._read:
+            return []
+        row = yield [(end, PAD)]
+        found = yield from self._write(row, ended=True)
+        return [*found, self._word()] if self._open else found
+
+    def _write(self, row: np.ndarray, ended: bool) -> Turn:
+        found, first = [], True
+        while self._written < self._most:
+            scores = np.array(row)
+            scores[[*BANNED]] = -np.inf
+            token = int(np.argmax(scores))
+            # What would begin another word is not written, but read for.
+            if token == END or (not first and not ended and self._codec.begins_unit(token)):
+                break
+            if self._open and self._codec.begins_word(token):
+                found.append(self._word())
+            self._open.append(token)
+            self._written, first = self._written + 1, False
+            row = yield [(PAD, token)]
+        return found
+
+    def _word(self) -> TranslatedWord:
+        word, self._open = self._codec.decode(self._open), []
+        return TranslatedWord(word, self._read)
+
+
+class SimultaneousSession(SavedSession):
+    """One sentence at a time, word by word: reads k words, then writes one for each that it reads."""
+
+    carries = ("words", "unknown", "_policy", "_pace")
 
     def __init__(self, task: Any, policy: Any, wait_k: int | None):
         super().__init__(task)
         self._k = task.spec.wait_k if wait_k is None else wait_k
         if self._k is None or self._k < 1:
-            raise InputError(f"wait_k is {self._k}, expected 1 piece or more; the file may name it too")
+            raise InputError(f"wait_k is {self._k}, expected 1 word or more; the file may name it too")
         self._policy = policy
         self.words = self.unknown = 0
         self._anew()
 
     def feed(self, piece: str) -> Iterator[TranslatedWord]:
         """The words that a word of the source brings; it is translated when they are asked for."""
-        for number in map(int, self._task.source.encode(piece)):
-            self.words, self.unknown = self.words + 1, self.unknown + (number == UNKNOWN)
-            self._read += 1
-            wanted = self._read >= self._k
-            token = self._policy.read(number, wanted)
-            if wanted:
-                yield from self._write(token)
+        for unit in self._task.source.units(self._task.source.encode(piece)):
+            self.words, self.unknown = self.words + len(unit), self.unknown + unit.count(UNKNOWN)
+            yield from self._answered(self._pace.read(unit))
 
     def finish(self) -> Iterator[TranslatedWord]:
         """The rest of the translation; the next word begins a new sentence."""
-        if self._read:
-            for token in self._policy.rest(self._k, self._task.spec.max_length - self._written):
-                yield from self._write(token)
-            if self._open:
-                yield self._word()
+        yield from self._answered(self._pace.finish(END if self._task.spec.source_end else PAD))
         self._anew()
 
     def _anew(self) -> None:
         self._policy.reset()
-        self._read = self._written = 0
-        self._open: list[int] = []
+        self._pace = WaitK(self._k, self._task.codec, self._task.spec.max_length)
 
-    def _write(self, token: int) -> Iterator[TranslatedWord]:
-        if self._open and self._task.codec.begins_word(token):
-            yield self._word()
-        self._open.append(token)
-        self._written += 1
-
-    def _word(self) -> TranslatedWord:
-        word, self._open = self._task.codec.decode(self._open), []
-        return TranslatedWord(word, self._read)
+    def _answered(self, turn: Turn) -> list[TranslatedWord]:
+        try:
+            steps = next(turn)
+            while True:
+                steps = turn.send(self._policy.advance(steps))
+        except StopIteration as end:
+            return list(end.value)
 
 
 class _Rereading(Carrier):
-    """Greedy writing with a model that must be given the whole source: with each piece it begins anew."""
+    """The logits of a model that must be given the whole source: when more of it has come, it begins anew."""
 
     carries = ("_source", "_target")
 
     def __init__(self, task: Translator):
         self._task = task
+        self._dtype = task.model.metadata.inputs[0].dtype
         self.reset()
 
     def reset(self) -> None:
         self._source: list[int] = []
         self._target: list[int] = [START]
 
-    def read(self, number: int, wanted: bool) -> int:
-        self._source.append(number)
-        if not wanted:
-            return PAD
-        _, row = self._begun(self._source)
-        return self._chosen(row, ended=False)
-
-    def rest(self, k: int, most: int) -> Iterator[int]:
-        stream, row = self._begun([*self._source, END] if self._task.spec.source_end else self._source)
-        for _ in range(most):
-            token = self._chosen(row, ended=True)
-            if token == END:
-                return
-            yield token
-            row = stream.feed(np.array([token], self._task.model.metadata.inputs[0].dtype))[-1]
-
-    def _begun(self, source: list[int]) -> tuple[Any, np.ndarray]:
-        stream = self._task.model.create_stream()
-        stream.encode(np.array(source, np.int32))
-        return stream, stream.feed(np.array(self._target, self._task.model.metadata.inputs[0].dtype))[-1]
-
-    def _chosen(self, row: np.ndarray, ended: bool) -> int:
-        token = best_token(row, ended)
-        self._target.append(token)
-        return token
+    def advance(self, steps: Steps) -> np.ndarray:
+        sources, targets = ([number for number in side if number != PAD] for side in zip(*steps, strict=True))
+        self._source += sources
+        self._target += targets
+        if not targets:
+            self._stream = self._task.model.create_stream()
+            self._stream.encode(np.array(self._source, np.int32))
+            targets = self._target
+        return self._stream.feed(np.array(targets, self._dtype))[-1]
 
 
-class _Lockstep(Carrier):
-    """Greedy writing with a model that takes a piece of the source and one of the target at each step."""
+class _InTurns(Carrier):
+    """The logits of a model that takes a piece of the source or one of the target at each step."""
 
-    carries = ("_stream", "_last", "_steps")
+    carries = ("_stream",)
 
     def __init__(self, task: SimultaneousTranslator):
         self._stream = task.model.create_stream()
         self._types = {info.name: info.dtype for info in task.model.metadata.inputs}
-        self._end = task.spec.source_end
-        self.reset()
 
     def reset(self) -> None:
         self._stream.reset()
-        self._last, self._steps = START, 0
 
-    def read(self, number: int, wanted: bool) -> int:
-        return self._step(number, wanted, ended=False)
-
-    def rest(self, k: int, most: int) -> Iterator[int]:
-        number = END if self._end else PAD
-        while most > 0:
-            wanted = self._steps + 1 >= k
-            token = self._step(number, wanted, ended=True)
-            number = PAD
-            if not wanted:
-                continue
-            if token == END:
-                return
-            most -= 1
-            yield token
-
-    def _step(self, number: int, wanted: bool, ended: bool) -> int:
-        values = {_SOURCE: number, _TARGET: self._last if wanted else PAD}
-        row = self._stream.step({name: np.array([value], self._types[name]) for name, value in values.items()})[0]
-        self._steps += 1
-        if wanted:
-            self._last = best_token(row, ended)
-        return self._last
-
-
-def best_token(row: np.ndarray, ended: bool) -> int:
-    """The most probable token of a row of logits; the end only where the source has ended."""
-    scores = np.array(row)
-    scores[[*BANNED] if ended else [*BANNED, END]] = -np.inf
-    return int(np.argmax(scores))
+    def advance(self, steps: Steps) -> np.ndarray:
+        sides = dict(zip((_SOURCE, _TARGET), zip(*steps, strict=True), strict=True))
+        rows: np.ndarray = self._stream.feed({name: np.array(side, self._types[name]) for name, side in sides.items()})
+        return rows[-1]
