@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from pathlib import Path
@@ -14,38 +13,26 @@ import rnnzoo
 import streaming
 from rnnzoo.quiet import held_stderr
 from rnnzoo.registry import problem_class
-from rnnzoo.runs import weights_dtype
 
 if TYPE_CHECKING:
     from rnnzoo.runs import Run
     from streaming.conversion.convert import Report
 
 _CALIBRATION_SEQUENCES = 100
-_EXACT = 1e-5
 
 
 def export_kind(run: Run, path: Path, kind: str) -> Report:
-    """Convert a run to one of `rnnzoo.registry.KINDS`; raises as `export_run` does.
-
-    Weights that the run stores in float16 stay so in the file of float32, which computes with the same numbers.
-    """
-    if kind == "int8":
-        return export_run(run, path, "dynamic")
-    if weights_dtype(run.path) == "float16":
-        # Not so where the graph has finer constants of its own, such as the filters of sounds.
-        with contextlib.suppress(streaming.ParityError):
-            return export_run(run, path, "float16", tolerance=_EXACT)
-    return export_run(run, path)
+    """Convert a run to one of `rnnzoo.registry.KINDS`; raises as `export_run` does."""
+    return export_run(run, path, "dynamic" if kind == "int8" else None)
 
 
-def export_run(run: Run, path: str | Path, quantize: str | None = None, *, tolerance: float | None = None) -> Report:
+def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Report:
     """Convert a run, with its task and its encoder's files inside, so that the file alone is enough.
 
     Args:
         run: what `load_run` returned.
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
-        tolerance: as `streaming.convert` takes it.
 
     Raises:
         DataError: the data for the calibration cannot be found.
@@ -61,7 +48,6 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None, *, toler
             path,
             quantize=quantize,
             calibration=calibration,
-            tolerance=tolerance,
             metadata=metadata,
             **options,
         )

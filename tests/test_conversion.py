@@ -405,6 +405,23 @@ def test_quantized_files_run_on_every_runtime(quantize: str, runtime: str, conve
     assert 0 < np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
 
 
+def test_weights_that_are_float16_numbers_take_half_the_bytes(runtime: str, convert: Any) -> None:
+    model = model_of(lambda x: layers.Dense(4)(layers.LSTM(48, return_sequences=True)(layers.Dense(40)(x))), 32)
+    whole, _ = convert(model)
+    model.set_weights([weight.astype("float16") for weight in model.get_weights()])
+    report, path = convert(model)
+    assert report.size_bytes < 0.6 * whole.size_bytes
+    assert report.max_abs_error < 1e-6
+    x = np.random.default_rng(0).normal(size=(12, 32)).astype("float32")
+    got = streaming.load(path, runtime=runtime).create_stream().feed(x)
+    np.testing.assert_allclose(got, model(x[None])[0], rtol=1e-5, atol=1e-6)
+    # One weight that is none keeps its matrix as it is.
+    weights = model.get_weights()
+    weights[0][0, 0] = 0.1
+    model.set_weights(weights)
+    assert report.size_bytes < convert(model)[0].size_bytes < whole.size_bytes
+
+
 class Block(keras.layers.Layer):
     """A user's composite layer: no rule, no protocol, just Keras layers and keras.ops."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import sys
@@ -42,6 +43,9 @@ ARITHMETIC = (
     "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE SUM MEAN SELECT SELECT_V2 LOGISTIC TANH EXP RSQRT SQRT".split()
 )
 
+# Bytes of a constant from which on a smaller form is worth an operation.
+_WORTH_HALVING = 4096
+
 # What internal state needs besides.
 VARIABLES = frozenset("ASSIGN_VARIABLE CALL_ONCE READ_VARIABLE VAR_HANDLE".split())
 
@@ -71,6 +75,8 @@ def convert(
             flatbuffer = converter.convert()
             if quantize == "int8":
                 flatbuffer = _quantize_products(flatbuffer, samples)
+            elif quantize is None:
+                flatbuffer = _halve(flatbuffer)
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:300]
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
@@ -108,7 +114,51 @@ def _widen(calibrated: bytes) -> bytes:
             found = tensor.quantization
             if found is not None and found.max is not None and len(found.max) and not np.any([*found.min, *found.max]):
                 found.min, found.max = [-1.0] * len(found.min), [1.0] * len(found.max)
-    builder = flatbuffers.Builder(len(calibrated))
+    return _packed(model)
+
+
+def _halve(flatbuffer: bytes) -> bytes:
+    """The model with constants that are float16 numbers in half the bytes; what it computes is the same.
+
+    Runtimes make float32 of them when they load the model.
+    """
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    halves = {}
+    for place, buffer in enumerate(model.buffers):
+        if buffer.data is not None and len(buffer.data) >= _WORTH_HALVING:
+            halves[place] = np.asarray(buffer.data).tobytes()
+    found: dict[int, int] = {}
+    for graph in model.subgraphs:
+        for index, tensor in enumerate(list(graph.tensors)):
+            if tensor.type != schema.TensorType.FLOAT32 or tensor.buffer not in halves:
+                continue
+            if tensor.buffer not in found:
+                values = np.frombuffer(halves[tensor.buffer], "<f4")
+                with np.errstate(over="ignore"):
+                    half = values.astype("<f2")
+                if not np.array_equal(half.astype("<f4"), values):
+                    continue
+                found[tensor.buffer] = len(model.buffers)
+                model.buffers.append(schema.BufferT(data=np.frombuffer(half.tobytes(), np.uint8)))
+            constant = copy.copy(tensor)
+            constant.type, constant.buffer = schema.TensorType.FLOAT16, found[tensor.buffer]
+            operator = schema.OperatorT(
+                opcodeIndex=len(model.operatorCodes), inputs=[len(graph.tensors)], outputs=[index]
+            )
+            graph.operators.insert(0, operator)
+            graph.tensors.append(constant)
+            tensor.buffer = 0
+    if not found:
+        return flatbuffer
+    for place in found:
+        model.buffers[place].data = None
+    number = schema.BuiltinOperator.DEQUANTIZE
+    model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=number, builtinCode=number, version=3))
+    return _packed(model)
+
+
+def _packed(model: Any) -> bytes:
+    builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
