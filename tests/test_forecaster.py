@@ -115,6 +115,48 @@ def test_the_linear_part_is_the_equation():
     np.testing.assert_allclose(model.predict_on_batch({"rows": x})[0, -1], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("quantiles", [(), (0.1, 0.9)])
+def test_columns_apart_are_read_by_one_lstm_each(quantiles, tmp_path):
+    problem = problem_of(quantiles=quantiles)
+    model = build_forecaster(
+        ForecasterConfig(cell="lstm", units=4, layers=2, reads="changes", columns="apart"), problem.encoder
+    )
+    rng = np.random.default_rng(5)
+    for weight in model.trainable_weights:
+        weight.assign(rng.normal(0, 0.5, weight.shape))
+    rows = problem.arrays("dev")[0]["rows"][:30]
+    linear, correction = model.get_layer("linear"), model.get_layer("correction").get_weights()
+    expected = np.zeros((30, 5, 2, max(1, len(quantiles))))
+    for column, x in enumerate(rows.T.astype(np.float64)):
+        changes = np.diff(x, prepend=0)
+        before = np.pad(changes, (6, 0))
+        w, b = linear.get_weights()
+        y = changes[:, None]
+        for layer in ("recurrent_0", "recurrent_1"):
+            y = lstm(model.get_layer(layer).get_weights(), y)
+        said = (y @ correction[0] + correction[1]).reshape(30, 5, -1)
+        for t in range(30):
+            expected[t, :, column] = (x[t] + before[t : t + 7] @ w[:, 0, 0] + b)[:, None] + said[t]
+    found = model.predict_on_batch({"rows": rows[None]})[0]
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
+    report = streaming.convert(model, tmp_path / "apart.tflite")
+    assert report.verification.max_relative_error <= 1e-5
+
+
+def lstm(weights, rows):
+    """Hochreiter & Schmidhuber (1997) with forget gates, as Keras lays it out: input, forget, candidate, output."""
+    kernel, recurrent, bias = weights
+    h = c = np.zeros(recurrent.shape[1])
+    found = []
+    for x in rows:
+        i, f, g, o = np.split(x @ kernel[0] + h @ recurrent[0] + bias, 4)
+        i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+        c = f * c + i * np.tanh(g)
+        h = o * np.tanh(c)
+        found.append(h)
+    return np.array(found)
+
+
 def test_the_ranked_probability_score_is_that_of_the_distribution():
     """Of a normal distribution around a forecast that is 0.7 deviations off (Gneiting & Raftery 2007, equation 21)."""
     shares = tuple(float(q) for q in np.arange(1, 100) / 100)

@@ -75,6 +75,14 @@ case("strided-valid", lambda x: layers.Conv1D(3, 3, 2)(layers.Conv1D(4, 3, 3)(x)
 case("gru-after-stride", lambda x: layers.GRU(3, return_sequences=True)(layers.Conv1D(4, 4, 2)(x)))
 case("residual-same", lambda x: layers.Add()([x, layers.Conv1D(4, 3, padding="same")(x)]))
 case("inception", inception)
+# Keras takes the second for a bias of the last axis where a chunk is one step, or three.
+case(
+    "add-column",
+    lambda x: layers.Add()([layers.Reshape((-1, 2, 2))(x), layers.Reshape((-1, 2, 1))(layers.Dense(2)(x))]),
+)
+case("add-column-op", lambda x: ops.add(layers.Reshape((-1, 2, 2))(x), layers.Reshape((-1, 2, 1))(layers.Dense(2)(x))))
+case("add-one", lambda x: layers.Add()([layers.Dense(3)(x), layers.Dense(1)(x)]))
+case("add-one-op", lambda x: layers.Dense(3)(x) + layers.Dense(1)(x))
 case("unet", unet)
 case("pad-and-crop", lambda x: layers.Cropping1D((1, 3))(layers.Conv1D(3, 3)(layers.ZeroPadding1D((2, 4))(x))))
 case("pad-by-hand", lambda x: layers.Conv1D(3, 3, dilation_rate=2)(layers.ZeroPadding1D((4, 0))(x)))

@@ -147,7 +147,8 @@ def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
     """The Keras model on one whole sequence, stateful layers reset; outputs without the batch axis."""
     stateful = [layer for layer in plan.model._flatten_layers() if getattr(layer, "stateful", False)]
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
-    batch = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), 1)
+    # Keras 3.15 takes an operand of one sequence with one axis larger than 1 for a bias, whichever axis that is: two.
+    batch = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), 2)
     batched = [keras.ops.convert_to_tensor(np.repeat(inputs[name][None], batch, axis=0)) for name in plan.names]
     for layer in stateful:
         layer.reset_state()

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras.src.ops import core, nn
 from keras.src.ops import numpy as knp
 
@@ -18,7 +19,7 @@ from streaming.conversion.signals import Signal
 from streaming.conversion.values import Chunk
 
 _ELEMENTWISE = (
-    "Absolute Abs Add Subtract Multiply Divide DivideNoNan TrueDivide FloorDivide Mod Power Maximum Minimum Negative "
+    "Absolute Abs Subtract Multiply Divide DivideNoNan TrueDivide FloorDivide Mod Power Maximum Minimum Negative "
     "Square Sqrt Reciprocal Exp Expm1 Log Log1p Log2 Log10 Logaddexp Sin Cos Tan Tanh Sinh Cosh Arctan Floor Ceil "
     "Round Sign Clip Equal NotEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalOr LogicalNot LogicalXor "
     "Where Isfinite Isnan Isinf NanToNum ZerosLike OnesLike"
@@ -56,6 +57,15 @@ class ElementwiseOperation(PerStep):
             shape = tuple(item.shape)
             if (len(shape) == rank and shape[1] != 1) or (len(shape) == rank - 1 and shape[0] != 1):
                 self.refuse(f"meets a constant of shape {shape} along the time axis", "use a constant without time")
+
+
+@register(knp.Add)
+class AddOperation(ElementwiseOperation):
+    """As the layer `Add`."""
+
+    def compute(self, x1: Any, x2: Any) -> Any:
+        dtype = keras.backend.result_type(*(getattr(x, "dtype", type(x)) for x in (x1, x2)))
+        return tf.add(*(keras.ops.cast(x, dtype) for x in (x1, x2)))
 
 
 def _is_array(item: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -124,7 +125,6 @@ class PerStep(Rule):
     layers.LeakyReLU,
     layers.ELU,
     layers.Rescaling,
-    layers.Add,
     layers.Subtract,
     layers.Multiply,
     layers.Average,
@@ -135,6 +135,21 @@ class Elementwise(PerStep):
     """Element by element: sees no axis at all."""
 
     flat_sequences = True
+
+
+@register(layers.Add)
+class Sum(Elementwise):
+    """Of several; by TensorFlow, as Keras takes for a bias what only looks like one where a chunk is a step."""
+
+    def compute(self, *args: Any, **kwargs: Any) -> Any:
+        if "mask" in kwargs:
+            return super().compute(*args, **kwargs)
+        inputs = keras.tree.flatten((args, kwargs))
+        found = functools.reduce(tf.add, inputs)
+        masks = [getattr(value, "_keras_mask", None) for value in inputs]
+        if any(mask is not None for mask in masks):
+            found._keras_mask = self.call.op.compute_mask(inputs, masks)
+        return found
 
 
 @register(
