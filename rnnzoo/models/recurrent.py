@@ -16,14 +16,19 @@ def _sru(units: int, **kwargs: Any) -> keras.layers.Layer:
     return SRU(units, peepholes=False, **kwargs)
 
 
+def head_count(units: int) -> int:
+    """Four heads, where they divide the units."""
+    return 1 if units % 4 else 4
+
+
 def _mlstm(units: int, **kwargs: Any) -> keras.layers.Layer:
     """Heads of at most a quarter of the units, where they divide by four: a memory is as large as a head's square."""
-    return MLSTM(units, heads=1 if units % 4 else 4, **kwargs)
+    return MLSTM(units, heads=head_count(units), **kwargs)
 
 
 def _transformer(units: int, return_sequences: bool, name: str) -> keras.layers.Layer:
     """What a recurrent layer is compared with; where one row stands for all, it is the mean of the steps."""
-    block = TransformerBlock(units, heads=1 if units % 4 else 4, name=name)
+    block = TransformerBlock(units, heads=head_count(units), name=name)
     if return_sequences:
         return block
     return keras.Sequential([block, keras.layers.GlobalAveragePooling1D(name=f"{name}_mean")], name=f"{name}_whole")
