@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from rnnzoo.cards import figure
 
 _LABELS = {
     "offline": "offline (Keras)",
@@ -16,8 +17,6 @@ _LABELS = {
     "int8_never_reset": "int8, never reset",
 }
 _COUNTS = ("count",)
-# In the names of figures that are shares.
-_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate")
 _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
@@ -91,13 +90,6 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return figure(name, value)
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def figure(name: str, value: float | None) -> str:
-    """A figure as people write it: shares in per cent, others with four digits; the mean over nothing is none."""
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:.2%}" if any(share in name for share in _SHARES) else f"{value:.4g}"
 
 
 def _file_figures(row: dict[str, Any]) -> tuple[str, str, str]:
