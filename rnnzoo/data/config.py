@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.ranges import Factor, Size
+from rnnzoo.ranges import Factor, Range, Rate, Size
 
 TextLevel = Literal["characters", "words", "subwords"]
 WordInput = Literal["words", "chars", "affixes"]
@@ -330,9 +330,6 @@ class AudioConfig(DataConfig):
         pause: longest silence between two recordings of a training stream, in seconds.
         speed: recordings are played faster or slower by up to this share, in training.
         noise: deviation of the loudest noise that is added in training; samples lie in -1 .. 1.
-
-    Raises:
-        ConfigError: a value is out of its range.
     """
 
     input: Literal["audio"] = "audio"
@@ -343,19 +340,11 @@ class AudioConfig(DataConfig):
     num_mels: int = 40
     low_hz: float = 60.0
     high_hz: float = 3800.0
-    window: int = 128
-    pause: float = 0.5
-    speed: float = 0.15
-    noise: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ConfigError(f"data.window is at least 1 frame; received {self.window}")
-        if not (self.pause >= 0 and 0 <= self.speed < 1 and self.noise >= 0):
-            raise ConfigError(
-                "data.pause and data.noise are at least 0, data.speed is at least 0 and below 1; received "
-                f"pause={self.pause}, speed={self.speed}, noise={self.noise}"
-            )
+    window: Size = 128
+    # The stream is held in memory, with a pause before each recording.
+    pause: Annotated[float, Range(0, 10)] = 0.5
+    speed: Rate = 0.15
+    noise: Factor = 0.01
 
 
 def _check_threshold(threshold: float) -> None:
