@@ -150,7 +150,7 @@ def test_wrong_overrides_are_named(override, said):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.window=0", "expected at least 1; received 0. Change data.window"),
+        ("data.window=0", "expected at least 1 and below 10000; received 0. Change data.window"),
         # Days of silence before each recording would not fit into memory.
         ("data.pause=100000", "expected at least 0 and below 10; received 100000. Change data.pause"),
         ("data.speed=1", "expected at least 0 and below 1; received 1. Change data.speed"),

@@ -18,7 +18,8 @@ class DataConfig:
 
     Args:
         dataset: a name that `rnnzoo.data.known_datasets()` lists, such as `universal_dependencies/en_ewt`.
-        limit: at most this many examples of each split, for small budgets; None takes all.
+        limit: the first so many examples of each split, for small budgets, which of data in the order of their labels
+            are of few labels; None takes all.
     """
 
     dataset: str
@@ -340,8 +341,8 @@ class AudioConfig(DataConfig):
     num_mels: int = 40
     low_hz: float = 60.0
     high_hz: float = 3800.0
-    window: Size = 128
-    # The stream is held in memory, with a pause before each recording.
+    # Streams of many windows are held in memory, with a pause before each recording.
+    window: Annotated[int, Range(1, 10_000)] = 128
     pause: Annotated[float, Range(0, 10)] = 0.5
     speed: Rate = 0.15
     noise: Factor = 0.01

@@ -89,3 +89,32 @@ def recurrent_layer(
     masked = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
     layer = _CELLS[cell](units, return_sequences=return_sequences, name=name, **masked)
     return keras.layers.Bidirectional(layer, name=f"both_{name}") if bidirectional else layer
+
+
+def recurrent_layers(
+    config: Any, x: Any, *, residual: bool = False, bidirectional: bool = False, whole: bool = False
+) -> Any:
+    """The recurrent layers of a configuration, each followed by dropout.
+
+    Args:
+        config: says `cell`, `units`, `layers`, `dropout` and `recurrent_dropout`.
+        x: (B, T, D).
+        residual: add what a layer reads to what it gives, where they are as wide.
+        bidirectional: read from both ends.
+        whole: give what the last step of the last layer says of all, (B, U).
+
+    Returns:
+        (B, T, U), as wide as what the layers give; without a layer x.
+    """
+    for i in range(config.layers):
+        layer = recurrent_layer(
+            config.cell,
+            config.units,
+            name=f"recurrent_{i}",
+            return_sequences=not (whole and i == config.layers - 1),
+            bidirectional=bidirectional,
+            recurrent_dropout=config.recurrent_dropout,
+        )
+        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(layer(x))
+        x = keras.layers.Add(name=f"residual_{i}")([x, y]) if residual and x.shape[-1] == y.shape[-1] else y
+    return x
