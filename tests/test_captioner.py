@@ -179,6 +179,7 @@ def test_files_that_do_not_fit_get_one_line(loud, tmp_path, capsys, monkeypatch)
     for name, said in (
         ("large.png", "large.png: the picture has 32 x 24 pixels, the model takes 16 x 12; crop it, or allow"),
         ("cut.png", "cut.png: the picture is damaged"),
+        ("sound.wav", "sound.wav is audio, the model takes array; give it a PNG, JPEG or .npy file"),
     ):
         assert main(["run", str(path), str(tmp_path / name)]) == 2
         error = capsys.readouterr().err

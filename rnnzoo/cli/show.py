@@ -72,16 +72,20 @@ def print_sweep(rows: list[dict[str, Any]], settings: list[str], out: Any) -> No
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
-    """A table with a line for each row, and a column for each key."""
+    """A table with a line for each row, and a column for each key; numbers and the words above them are never cut."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(box=None, pad_edge=False)
-    widest = max(len(str(row[names[0]])) for row in rows)
+    table, needed = Table(box=None, pad_edge=False), 0
     for place, name in enumerate(names):
-        options: Any = {"justify": "right"} if place else {"min_width": min(24, widest), "overflow": "fold"}
-        table.add_column(name.replace("_", " "), **options)
+        title, cells = name.replace("_", " "), [_cell(name, row.get(name)) for row in rows]
+        longest = max(map(len, [*title.split(), *cells])) if place else min(24, max(map(len, cells)))
+        options: Any = {"justify": "right", "width": longest} if place else {"min_width": longest, "overflow": "fold"}
+        table.add_column(title, **options)
+        needed += longest + 2
     for row in rows:
         table.add_row(*(_cell(name, row.get(name)) for name in names))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def _cell(name: str, value: Any) -> str:
