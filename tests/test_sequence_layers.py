@@ -20,6 +20,7 @@ from rnnzoo.layers import (
     SampledSoftmax,
     TiedEmbedding,
     TransformerBlock,
+    TransformerDecoderBlock,
 )
 from streaming.runtime import audio
 
@@ -223,5 +224,10 @@ def test_a_transformer_says_what_it_cannot_be() -> None:
     for wrong in ({"units": 6, "heads": 4}, {"units": 0}, {"units": 4, "window": 1}, {"units": 4, "expansion": 0}):
         with pytest.raises(ValueError, match="expected positive sizes, a window of 2 or more"):
             TransformerBlock(**wrong)
+    for layer in (TransformerBlock, TransformerDecoderBlock):
+        with pytest.raises(ValueError, match=r"expected (stateful=False and )?causal=True"):
+            layer(4, stateful=True, causal=False)
+    with pytest.raises(ValueError, match="a source of 2 x 4 features"):
+        TransformerDecoderBlock(4)(np.ones((1, 3, 4)), np.ones((1, 2, 4)))
     with pytest.raises(ValueError, match="expected a fixed batch for stateful=True"):
         TransformerBlock(4, stateful=True)(keras.Input((None, 4)))
