@@ -185,16 +185,13 @@ def test_a_language_model_learns_with_targets_as_input(make: Any, tmp_path: Any)
 
 def test_mistakes_are_named() -> None:
     for make, match in (
-        (lambda: AttentionPooling(0), "units >= 1"),
-        (lambda: CharRNN(0), "positive sizes"),
         (lambda: CharRNN(3)(np.ones((1, 2, 4))), r"C \* 3"),
-        (lambda: LogMel(frame_length=0), "LogMel: .*expected 1 or more"),
         (lambda: LogMel(mel_scale="bark"), "bark"),
         (lambda: LogMel(power=3), "power 1 or 2"),
         (lambda: LogMel(high_hz=9000), "9000"),
+        (lambda: LogMel()(np.ones((1, 399, 1))), r"400 or more. Received: shape \(1, 399, 1\)"),
         (lambda: LogMel()(np.ones((1, 800, 2))), r"samples \(B, N, 1\)"),
         (lambda: SampledSoftmax(1), "vocabulary >= 2"),
-        (lambda: SampledSoftmax(9, 0), "samples >= 1"),
         (lambda: AdaptiveSoftmax(9, (4, 3)), "ascending cutoffs"),
         (lambda: AdaptiveSoftmax(9, ()), "ascending cutoffs"),
     ):
@@ -220,8 +217,8 @@ def test_a_stateful_transformer_remembers_its_window_from_batch_to_batch() -> No
 
 
 def test_a_transformer_says_what_it_cannot_be() -> None:
-    for wrong in ({"units": 6, "heads": 4}, {"units": 0}, {"units": 4, "window": 1}, {"units": 4, "expansion": 0}):
-        with pytest.raises(ValueError, match="expected positive sizes, a window of 2 or more"):
+    for wrong in ({"units": 6, "heads": 4}, {"units": 4, "window": 1}):
+        with pytest.raises(ValueError, match="expected a window of 2 or more, and units that heads divide"):
             TransformerBlock(**wrong)
     with pytest.raises(ValueError, match="expected a fixed batch for stateful=True"):
         TransformerBlock(4, stateful=True)(keras.Input((None, 4)))

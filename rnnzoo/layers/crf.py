@@ -11,13 +11,14 @@ from keras import ops
 from keras.src import backend
 
 from rnnzoo.layers import chain
+from rnnzoo.layers.refusals import OverSequences, refused
 
 # Far below every score, and finite: a difference of two such scores is no NaN.
 FORBIDDEN = -1e4
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class CRF(keras.layers.Layer):
+class CRF(OverSequences, keras.layers.Layer):
     """Holds the chain's scores over the labels; the output is the input (Lafferty, McCallum & Pereira 2001).
 
     Put it behind the layer that scores the labels of each step, compile the model with `CRFLoss(crf)`, and decode
@@ -42,7 +43,7 @@ class CRF(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         size = input_shape[-1]
         if self.labels is not None and len(self.labels) != size:
-            raise ValueError(f"CRF: expected scores of {len(self.labels)} labels. Received: shape {tuple(input_shape)}")
+            raise refused(f"CRF: expected scores of {len(self.labels)} labels. Received: shape {tuple(input_shape)}")
         self.transitions = self.add_weight((size, size), name="transitions", initializer="zeros")
         self.start = self.add_weight((size,), name="start", initializer="zeros")
         self.end = self.add_weight((size,), name="end", initializer="zeros")
@@ -118,12 +119,12 @@ class CRFLoss(keras.losses.Loss):
     def __init__(self, crf: CRF | None = None, name: str = "crf_loss", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         if crf is not None and not isinstance(crf, CRF):
-            raise ValueError(f"CRFLoss: expected a CRF layer. Received: {type(crf).__name__}")
+            raise refused(f"CRFLoss: expected a CRF layer. Received: {type(crf).__name__}")
         self.crf = crf
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if self.crf is None:
-            raise ValueError("CRFLoss: expected a CRF layer; compile the model with CRFLoss(layer). Received: None")
+            raise refused("CRFLoss: expected a CRF layer; compile the model with CRFLoss(layer). Received: None")
         mask, weight = backend.get_keras_mask(y_pred), None
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)

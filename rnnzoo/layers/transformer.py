@@ -10,10 +10,11 @@ import numpy as np
 from keras import ops
 
 from rnnzoo.layers.precision import widened
+from rnnzoo.layers.refusals import OverSequences, positive, refused
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(OverSequences, keras.layers.Layer):
     """Attention to the last steps, then two dense layers (Vaswani et al. 2017, Attention Is All You Need; normalized
     before each part, Xiong et al. 2020; a sliding window, Beltagy et al. 2020; a bias for each distance, Raffel et
     al. 2020).
@@ -49,10 +50,11 @@ class TransformerBlock(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if min(units, heads, expansion) < 1 or window < 2 or units % heads:
-            raise ValueError(
-                "TransformerBlock: expected positive sizes, a window of 2 or more, and units that heads divide. "
-                f"Received: units={units}, heads={heads}, window={window}, expansion={expansion}"
+        positive(self, units=units, heads=heads, window=window, expansion=expansion)
+        if window < 2 or units % heads:
+            raise refused(
+                "TransformerBlock: expected a window of 2 or more, and units that heads divide. "
+                f"Received: units={units}, heads={heads}, window={window}"
             )
         self.units, self.heads, self.window, self.expansion, self.stateful = units, heads, window, expansion, stateful
         self.outer_norm = keras.layers.LayerNormalization(name="outer_norm", dtype=self.dtype_policy)
@@ -80,7 +82,7 @@ class TransformerBlock(keras.layers.Layer):
             norm.build((*input_shape[:-1], units))
         if self.stateful:
             if input_shape[0] is None:
-                raise ValueError(
+                raise refused(
                     "TransformerBlock: expected a fixed batch for stateful=True, such as "
                     f"keras.Input(batch_shape=(8, None, {input_shape[-1]})). Received: input shape {tuple(input_shape)}"
                 )
