@@ -123,7 +123,7 @@ def test_the_layer_equals_the_device_and_streams(scale: str, norm: Any, power: f
 
 
 # log(feature.melspectrogram) of librosa 0.11.0 for the signal below: sr=8000, n_fft=128, hop_length=200, n_mels=5,
-# center=True, pad_mode="constant", power=2.0, fmin=100, fmax=3600, and htk=True, norm=None, or htk=False, norm="slaney".
+# center=True, pad_mode="constant", power=2.0, fmin=100, fmax=3600; htk=True, norm=None, and htk=False, norm="slaney".
 LIBROSA = {
     ("htk", None): [
         [6.535, 4.5698, 1.0878, 0.1047, -0.3732],

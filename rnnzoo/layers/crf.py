@@ -11,7 +11,7 @@ from keras import ops
 from keras.src import backend
 
 from rnnzoo.layers import chain
-from rnnzoo.layers.refusals import OverSequences, refused
+from rnnzoo.layers.refusals import OverSequences, fit_mask, refused, shape_of
 
 # Far below every score, and finite: a difference of two such scores is no NaN.
 FORBIDDEN = -1e4
@@ -65,15 +65,20 @@ class CRF(OverSequences, keras.layers.Layer):
 
     def log_likelihood(self, scores: Any, labels: Any, mask: Any = None) -> Any:
         """Log probability (B,) of the labels (B, T), given the scores (B, T, K)."""
-        return chain.log_likelihood(ops.cast(scores, "float32"), labels, *self.scores(), mask=mask)
+        return chain.log_likelihood(ops.cast(scores, "float32"), labels, *self.scores(), mask=self._fit(scores, mask))
 
     def marginals(self, scores: Any, mask: Any = None) -> Any:
         """Probability (B, T, K) of each label at each step, given the whole sequence."""
-        return chain.marginals(ops.cast(scores, "float32"), *self.scores(), mask=mask)
+        return chain.marginals(ops.cast(scores, "float32"), *self.scores(), mask=self._fit(scores, mask))
 
     def decode(self, scores: Any, mask: Any = None) -> Any:
         """The most probable labels, int32 (B, T)."""
-        return chain.viterbi(ops.cast(scores, "float32"), *self.scores(), mask=mask)
+        return chain.viterbi(ops.cast(scores, "float32"), *self.scores(), mask=self._fit(scores, mask))
+
+    def _fit(self, scores: Any, mask: Any) -> Any:
+        if mask is not None:
+            fit_mask(self, mask, "scores", shape_of(scores))
+        return mask
 
     def chain_scores(self) -> dict[str, Any]:
         """What `transitions.json` of a bundle holds: lists of numbers, None for what is forbidden."""

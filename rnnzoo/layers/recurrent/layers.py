@@ -69,7 +69,7 @@ class SimpleRNN(SwapIn, keras.layers.SimpleRNN):
     Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
 
     Raises:
-        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        ValueError: no units, no steps, a state or a mask that does not fit, a mask that is not boolean, a NaN weight.
         NotImplementedError: a second derivative is asked for.
     """
 
@@ -90,7 +90,7 @@ class LSTM(SwapIn, keras.layers.LSTM):
     Input: (B, T, D), a boolean mask (B, T), initial states [h, c] (B, U) each. Output: as Keras's.
 
     Raises:
-        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        ValueError: no units, no steps, a state or a mask that does not fit, a mask that is not boolean, a NaN weight.
         NotImplementedError: a second derivative is asked for.
     """
 
@@ -110,7 +110,7 @@ class GRU(SwapIn, keras.layers.GRU):
     Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
 
     Raises:
-        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        ValueError: no units, no steps, a state or a mask that does not fit, a mask that is not boolean, a NaN weight.
         NotImplementedError: a second derivative is asked for.
     """
 
