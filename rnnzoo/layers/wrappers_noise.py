@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from rnnzoo.layers.refusals import probability, refused
+from rnnzoo.layers.refusals import fit_states, probability, refused
 from rnnzoo.layers.wrappers import CellWrapper
 
 
@@ -87,6 +87,7 @@ class ZoneoutCell(_Noise):
         self._key = None
 
     def call(self, inputs: Any, states: Any, training: bool | None = False) -> tuple[Any, Any]:
+        fit_states(self, states, self.state_size, None)
         last = keras.tree.flatten(states)
         counts = [last.pop()] if _counts_steps() else []
         inner = keras.tree.pack_sequence_as(self.cell.state_size, last) if counts else states
