@@ -44,7 +44,8 @@ def test_cases_hold(other, which):
 
 @pytest.mark.slow
 def test_bad_input_is_refused(other):
-    assert " passed" in other("-m", "pytest", HERE / "test_bad_input.py")
+    # Each weight of each layer would be a compilation on JAX.
+    assert " passed" in other("-m", "pytest", HERE / "test_bad_input.py", "-k", "not nan_in or MinGRU")
 
 
 @pytest.mark.parametrize("other", ["jax"], indirect=True)
