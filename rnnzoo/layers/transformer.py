@@ -11,11 +11,12 @@ import numpy as np
 from keras import ops
 
 from rnnzoo.layers.precision import widened
+from rnnzoo.layers.refusals import OverSequences, positive, refused
 from streaming.errors import NotStreamableError
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(OverSequences, keras.layers.Layer):
     """Attention to the last steps, then two dense layers (Vaswani et al. 2017, Attention Is All You Need; normalized
     before each part, Xiong et al. 2020; a sliding window, Beltagy et al. 2020; a bias for each distance, Raffel et
     al. 2020).
@@ -54,13 +55,14 @@ class TransformerBlock(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if min(units, heads, expansion) < 1 or window < 2 or units % heads:
-            raise ValueError(
-                f"{type(self).__name__}: expected positive sizes, a window of 2 or more, and units that heads divide. "
-                f"Received: units={units}, heads={heads}, window={window}, expansion={expansion}"
+        positive(self, units=units, heads=heads, window=window, expansion=expansion)
+        if window < 2 or units % heads:
+            raise refused(
+                f"{type(self).__name__}: expected a window of 2 or more, and units that heads divide. "
+                f"Received: units={units}, heads={heads}, window={window}"
             )
         if stateful and not causal:
-            raise ValueError("TransformerBlock: expected causal=True with stateful=True. Received: causal=False")
+            raise refused("TransformerBlock: expected causal=True with stateful=True. Received: causal=False")
         self.units, self.heads, self.window, self.expansion = units, heads, window, expansion
         self.stateful, self.causal = stateful, causal
         self.outer_norm = keras.layers.LayerNormalization(name="outer_norm", dtype=self.dtype_policy)
@@ -89,7 +91,7 @@ class TransformerBlock(keras.layers.Layer):
             norm.build((*input_shape[:-1], units))
         if self.stateful:
             if input_shape[0] is None:
-                raise ValueError(
+                raise refused(
                     "TransformerBlock: expected a fixed batch for stateful=True, such as "
                     f"keras.Input(batch_shape=(8, None, {input_shape[-1]})). Received: input shape {tuple(input_shape)}"
                 )
@@ -232,7 +234,7 @@ class TransformerDecoderBlock(TransformerBlock):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.stateful or not self.causal:
-            raise ValueError(
+            raise refused(
                 "TransformerDecoderBlock: expected stateful=False and causal=True. "
                 f"Received: stateful={self.stateful}, causal={self.causal}"
             )
@@ -242,7 +244,7 @@ class TransformerDecoderBlock(TransformerBlock):
         self, x_shape: tuple[int | None, ...], source_shape: tuple[int | None, ...]
     ) -> None:
         if source_shape[-1] != 2 * self.units:
-            raise ValueError(
+            raise refused(
                 f"TransformerDecoderBlock: expected a source of 2 x {self.units} features, keys and values. "
                 f"Received: shape {tuple(source_shape)}"
             )
