@@ -222,7 +222,14 @@ class Attend(keras.layers.Layer):
         return {"states": {"step": {"shape": (1,)}} if counts else {}, "delay": 0}
 
     def stream_step(
-        self, x: Any, valid: Any, states: dict[str, Any], keys: Any, memory: Any, memory_mask: Any = None
+        self,
+        x: Any,
+        valid: Any,
+        states: dict[str, Any],
+        keys: Any,
+        memory: Any,
+        memory_mask: Any = None,
+        return_attention_scores: bool = False,
     ) -> Any:
         """A chunk of queries."""
         steps, new = None, {}
@@ -230,4 +237,4 @@ class Attend(keras.layers.Layer):
             exists = ops.ones_like(x[:, :, 0]) if valid is None else ops.cast(valid, "float32")
             steps = states["step"] + ops.cumsum(exists, axis=1) - exists
             new["step"] = states["step"] + ops.sum(exists, axis=1, keepdims=True)
-        return self.call(x, keys, memory, memory_mask=memory_mask, steps=steps), valid, new
+        return self.call(x, keys, memory, memory_mask, steps, return_attention_scores), valid, new

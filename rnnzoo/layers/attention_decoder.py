@@ -257,7 +257,8 @@ class AttentionLoop(keras.layers.Layer):
         self._forget_dropout()
         found = [outputs[..., :width]]
         if self.return_attention_scores:
-            found.append(outputs[..., width:])
+            # The width of a part is unknown where that of the weights is.
+            found = [ops.reshape(found[0], (*ops.shape(outputs)[:2], width)), outputs[..., width:]]
         found += list(last) if self.return_state else []
         return found if len(found) > 1 else found[0]
 
@@ -301,13 +302,17 @@ class AttentionLoop(keras.layers.Layer):
         for index, given in enumerate(initial_state or []):
             current[index] = ops.where(started > 0.5, current[index], given)
         masks = [mask for mask in (valid, inputs_mask) if mask is not None]
-        rows = []
+        rows, weights = [], []
         for t in range(x.shape[1]):
             keep = None
             for mask in masks:
                 here = ops.cast(mask[:, t : t + 1], "bool")
                 keep = here if keep is None else ops.logical_and(keep, here)
-            y, _, current = self.advance(x[:, t], keep, current, keys, memory, memory_mask)
+            y, row, current = self.advance(x[:, t], keep, current, keys, memory, memory_mask)
             rows.append(y)
+            weights.append(row)
         new = {f"state{index}": value for index, value in enumerate(current)}
-        return ops.stack(rows, axis=1), valid, {"started": ops.ones_like(started), **new}
+        output = ops.stack(rows, axis=1)
+        if self.return_attention_scores:
+            output = [output, ops.stack(weights, axis=1)]
+        return output, valid, {"started": ops.ones_like(started), **new}
