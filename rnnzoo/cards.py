@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ KINDS = {
     "int8_never_reset": "int8, never reset",
 }
 FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
-_SHARES = ("accuracy", "recall", "precision", "f1", "error_rate")
+# In the names of figures that are shares.
+_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate")
 _TEMPLATE = """# {name}
 
 {about}
@@ -135,10 +137,10 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
 
 
 def figure(name: str, value: float | None) -> str:
-    """A figure as people write it: shares in per cent, others with four digits."""
-    if value is None:
+    """A figure as people write it: shares in per cent, others with four digits; the mean over nothing is none."""
+    if value is None or math.isnan(value):
         return "-"
-    return f"{value:.2%}" if name.endswith(_SHARES) else f"{value:.4g}"
+    return f"{value:.2%}" if any(share in name for share in _SHARES) else f"{value:.4g}"
 
 
 def _table(test: Mapping[str, Any]) -> str:

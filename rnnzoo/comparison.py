@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import streaming
-from rnnzoo.costs import stream_costs
+from rnnzoo.costs import stream_costs, whole_multiply_adds
 from rnnzoo.errors import ConfigError
 from rnnzoo.export import export_run
 from rnnzoo.registry import problem_class
@@ -25,8 +25,8 @@ def compare_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
     Returns:
         A row for each run, best first: `model`, the figures that were saved with it, `parameters`, `multiply_adds` of a
-        step and `state_bytes` of a stream, the last two None where it does not stream; then one for the classical
-        method of the topology, if it has one, whose `parameters` are the numbers that it keeps.
+        step and `state_bytes` of a stream, the last None where it does not stream; then one for the classical method of
+        the topology, if it has one, whose `parameters` are the numbers that it keeps.
 
     Raises:
         ConfigError: there is no run, or they are not of one topology and data set.
@@ -66,6 +66,7 @@ def _costs(run: Run) -> dict[str, int | None]:
         try:
             export_run(run, path)
         except streaming.NotStreamableError:
-            return {"multiply_adds": None, "state_bytes": None}
+            options = problem_class(run.config.topology).conversion(run.config.data)
+            return {"multiply_adds": whole_multiply_adds(run.model, options), "state_bytes": None}
         multiply_adds, state_bytes = stream_costs(path)
     return {"multiply_adds": multiply_adds, "state_bytes": state_bytes}

@@ -1,4 +1,4 @@
-"""What a model of the zoo costs: parameters, and where it streams multiply-adds of a step and bytes of state."""
+"""What a model of the zoo costs: parameters, multiply-adds of a step, and where it streams bytes of state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -18,7 +18,10 @@ from rnnzoo.config import ExperimentConfig
 from rnnzoo.registry import bundle_paths, config_paths, problem_class, root
 from rnnzoo.runs import count_parameters, read_metrics, write_text
 
-# Of models without a bundle, whose vocabularies only the data tell; tools/make_costs.py writes it.
+if TYPE_CHECKING:
+    import keras
+
+# Of models without a streaming file, which have to be built and converted; tools/make_costs.py writes it.
 RECORD = "zoo_configs/costs.csv"
 STREAMED = "float32.tflite"
 _FIELDS = ("name", "parameters", "multiply_adds", "state_bytes", "not_streamable", "config")
@@ -31,7 +34,8 @@ class Costs(NamedTuple):
 
     Args:
         parameters: numbers in its weights.
-        multiply_adds: of one step of a stream; None where it does not stream.
+        multiply_adds: of one step of a stream, and where it does not stream of one more step of a whole sequence; None
+            where that cannot be said.
         state_bytes: of one stream; None where it does not stream.
         not_streamable: why it does not stream; empty where it does.
     """
@@ -44,14 +48,20 @@ class Costs(NamedTuple):
 
 def find_costs(name: str) -> Costs | None:
     """The costs of a model of the zoo: of its bundle, else as recorded; None where its record is not up to date."""
-    bundle = bundle_paths().get(name)
+    bundle, recorded = bundle_paths().get(name), _recorded(name)
     if bundle is None:
-        return _recorded(name)
+        return recorded
     parameters = count_parameters(bundle)
     if (bundle / STREAMED).is_file():
         return Costs(parameters, *stream_costs(bundle / STREAMED))
     reason = read_metrics(bundle).get("test", {}).get("not_streamable", "its bundle has no streaming file")
-    return Costs(parameters, not_streamable=reason)
+    return Costs(parameters, recorded and recorded.multiply_adds, not_streamable=reason)
+
+
+def recorded_models() -> list[str]:
+    """The names of those whose costs no file tells, which the record has to hold."""
+    bundles = bundle_paths()
+    return [name for name in config_paths() if name not in bundles or not (bundles[name] / STREAMED).is_file()]
 
 
 def measure_costs(config: ExperimentConfig, encoder: Any) -> Costs:
@@ -66,8 +76,34 @@ def measure_costs(config: ExperimentConfig, encoder: Any) -> Costs:
         try:
             streaming.convert(model, path, verify=False, **options)
         except streaming.NotStreamableError as error:
-            return Costs(model.count_params(), not_streamable=str(error))
+            return Costs(model.count_params(), whole_multiply_adds(model, options), not_streamable=str(error))
         return Costs(model.count_params(), *stream_costs(path))
+
+
+def whole_multiply_adds(model: keras.Model, options: Mapping[str, Any]) -> int | None:
+    """Multiply-adds that a sequence takes for one more step, of a model that needs it whole.
+
+    Of a chunk that is read backwards from its own end, one step more is one of all layers in both directions; the first
+    of them begins at zeros, of which nothing has to be computed.
+
+    Args:
+        model: bidirectional.
+        options: for `streaming.convert`.
+
+    Returns:
+        None where the model does not stream for another reason.
+    """
+    import streaming
+    from streaming.inspection import describe
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / STREAMED
+        try:
+            streaming.convert(model, path, chunk=2, lookahead=0, verify=False, **options)
+        except streaming.NotStreamableError:
+            return None
+        found = describe(path)["signatures"]
+    return int(found["chunk_2"]["multiply_adds"] - found["step"]["multiply_adds"])
 
 
 def stream_costs(path: Path) -> tuple[int, int]:

@@ -42,6 +42,12 @@ def test_cases_hold(other, which):
     assert f"{len(which)} passed" in other("-m", "pytest", *(f"{file}::test_case[{name}]" for name in which))
 
 
+@pytest.mark.slow
+def test_bad_input_is_refused(other):
+    # Each weight of each layer would be a compilation on JAX.
+    assert " passed" in other("-m", "pytest", HERE / "test_bad_input.py", "-k", "not nan_in or MinGRU")
+
+
 @pytest.mark.parametrize("other", ["jax"], indirect=True)
 def test_a_training_carries_its_states(other, tmp_path):
     assert "carried" in other(HERE / "backend_training.py", tmp_path)

@@ -5,6 +5,7 @@ import pytest
 from zoo_runs import write_colours
 
 from rnnzoo.cli import main
+from rnnzoo.cli.show import print_rows
 from rnnzoo.comparison import compare_runs
 from rnnzoo.problems.baselines import (
     FrequentTags,
@@ -94,6 +95,14 @@ def test_runs_are_compared_with_each_other_and_with_what_needs_no_network(tmp_pa
     by_name = {row["model"].partition("-")[0]: row for row in rows}
     # Keys and values of 63 steps and their existence take more than the two vectors of an LSTM.
     assert by_name["cell=transformer"]["state_bytes"] - by_name["cell=lstm"]["state_bytes"] == 4 * (63 * 17 - 16)
+
+
+def test_no_number_is_cut_where_there_is_little_room(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    row = {f"long_name_{i}": 1234567 + i for i in range(12)}
+    print_rows([{"model": "a model whose name is long", **row}])
+    out = capsys.readouterr().out
+    assert all(f"{value:,}" in out for value in row.values())
 
 
 def test_runs_of_other_data_are_not_compared(tmp_path, capsys):

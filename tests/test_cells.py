@@ -74,26 +74,6 @@ def test_impossible_options_are_named(make, said):
 X = np.zeros((2, 5, 3), "float32")
 
 
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda layer: layer(X[:, :0]), "shape (2, 0, 3)"),
-        (lambda layer: layer(X[0]), "shape (5, 3)"),
-        (lambda layer: layer(X, initial_state=[np.zeros((2, 5)), np.zeros((2, 4))]), "(2, 5), (2, 4)"),
-        (lambda layer: layer(X, initial_state=[np.zeros((2, 4))]), "(2, 4)"),
-        (lambda layer: layer(X, initial_state=[np.zeros((3, 4))] * 2), "(3, 4), (3, 4)"),
-        (lambda layer: layer(X, mask=np.ones((2, 5))), "dtype float64"),
-        (lambda layer: layer(X, mask=np.ones((2, 4), bool)), "(2, 4)"),
-        (lambda layer: layer(X, mask=np.ones((2, 5, 1), bool)), "(2, 5, 1)"),
-    ],
-)
-def test_what_does_not_fit_is_named_before_anything_runs(call, said):
-    with pytest.raises(ValueError, match="RNN: expected") as error:
-        call(RNN(LSTMCell(4)))
-    assert str(error.value).endswith(f"Received: {said}")
-    assert "\n" not in str(error.value)
-
-
 def test_a_cell_names_states_that_do_not_fit():
     with pytest.raises(
         ValueError, match=r"LSTMCell: expected states h \(B, 4\), c \(B, 4\)\. Received: shapes \(2, 3\)"

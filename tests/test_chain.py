@@ -145,6 +145,11 @@ def test_greedy_merges_repeats_and_leaves_blanks_out() -> None:
 def test_mistakes_are_named() -> None:
     for make, match in (
         (lambda: CRF(LABELS)(np.ones((1, 2, 4))), "scores of 3 labels"),
+        (
+            lambda: crf().decode(np.ones((2, 4, 3)), np.ones((2, 4))),
+            r"boolean mask .* Received: float64 of shape \(2, 4\)",
+        ),
+        (lambda: crf().marginals(np.ones((2, 4, 3)), np.ones((2, 5), bool)), r"Received: bool of shape \(2, 5\)"),
         (lambda: CRFLoss(keras.layers.Dense(2)), "expected a CRF layer"),
         (lambda: CTCLoss(-1), "blank >= 0"),
     ):

@@ -205,6 +205,19 @@ def test_nan_in_a_recurrent_weight_is_named():
         check(cell)
 
 
+@pytest.mark.parametrize("kind", [rnnzoo.layers.GRUCell, rnnzoo.layers.LRU, rnnzoo.layers.RGLRUCell])
+def test_the_seed_decides_all_that_is_examined(kind):
+    def weights(process, seed):
+        keras.utils.set_random_seed(process)
+        layer = kind(5)
+        check(layer, properties=["shape"], seed=seed)
+        return layer.get_weights()
+
+    for first, second, other in zip(weights(1, 7), weights(2, 7), weights(1, 8), strict=True):
+        np.testing.assert_array_equal(first, second)
+        assert not np.array_equal(first, other)
+
+
 def test_a_built_layer_keeps_its_weights():
     cell = Leaky(4)
     cell.build((None, 5))

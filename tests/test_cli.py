@@ -343,3 +343,10 @@ print(tensorflow.constant([1]).numpy())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("[1]\n", "")
+
+
+@pytest.mark.parametrize("package", ["rnnzoo", "streaming"])
+def test_a_package_is_its_command(package):
+    found = subprocess.run([sys.executable, "-m", package, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0
+    assert found.stdout.startswith(f"usage: {package} ")

@@ -10,7 +10,7 @@ import rnnzoo
 from rnnzoo.config import _Reader, dump_config, load_config, parse_config
 from rnnzoo.errors import ConfigError
 from rnnzoo.models.config import ClassifierConfig, TaggerConfig
-from rnnzoo.registry import config_paths, model_config, topologies
+from rnnzoo.registry import config_paths, find_config, model_config, topologies
 
 TEXT = """
 name: small
@@ -144,6 +144,22 @@ def test_every_number_of_a_model_has_a_range(topology):
 def test_wrong_overrides_are_named(override, said):
     with pytest.raises(ConfigError) as error:
         parse_config(TEXT, "t", [override])
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.window=0", "expected at least 1 and below 10000; received 0. Change data.window"),
+        # Days of silence before each recording would not fit into memory.
+        ("data.pause=100000", "expected at least 0 and below 10; received 100000. Change data.pause"),
+        ("data.speed=1", "expected at least 0 and below 1; received 1. Change data.speed"),
+        ("data.noise=-0.1", "expected at least 0; received -0.1. Change data.noise"),
+    ],
+)
+def test_wrong_streams_of_recordings_are_named(override, said):
+    with pytest.raises(ConfigError) as error:
+        load_config(find_config("digits-kws-stream"), [override])
     assert said in str(error.value)
 
 

@@ -303,16 +303,49 @@ def test_refuses_models_it_cannot_see_into(tmp_path: Any) -> None:
     for model, kind, match in cases:
         with pytest.raises(kind, match=match):
             streaming.convert(model, tmp_path / "m.tflite")
-    fixed = keras.Sequential([keras.Input((20, 4)), layers.LSTM(3)])
-    with pytest.raises(streaming.NotStreamableError, match=r"no input has a time axis.*None, features"):
+    fixed = keras.Sequential([keras.Input((20, 4), name="rows"), layers.LSTM(3)])
+    with pytest.raises(
+        streaming.NotStreamableError, match=r"'rows' is fixed at 20 steps; .*keras\.Input\(\(None, 4\)\)"
+    ):
         streaming.convert(fixed, tmp_path / "m.tflite")
+    flat = keras.Sequential([keras.Input((20,), name="row"), layers.Dense(3)])
+    with pytest.raises(
+        streaming.NotStreamableError, match=r"no input has a time.*'row' is \(None, 20\).*None, features"
+    ):
+        streaming.convert(flat, tmp_path / "m.tflite")
+    whole = model_of(ARCHITECTURES["dense"])
+    with pytest.raises(streaming.InputError, match="encode names every input"):
+        streaming.convert(whole, tmp_path / "m.tflite", encode=[whole.inputs[0].name], max_length=4)
     double = keras.Sequential([keras.Input((None, None, 3)), layers.Dense(3)])
     with pytest.raises(streaming.NotStreamableError, match="unknown sizes"):
         streaming.convert(double, tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_other_precisions_are_refused_by_layer(policy: str, tmp_path: Any) -> None:
+    def within(inner: str) -> keras.Model:
+        x = keras.Input((None, 4))
+        y = layers.TimeDistributed(layers.Dense(2, name="inner", dtype=inner))(layers.Dense(4, name="first")(x))
+        return keras.Model(x, y)
+
+    dtype = policy.removeprefix("mixed_")
+    kept = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        whole = within(policy)
+    finally:
+        keras.config.set_dtype_policy(kept)
     x = keras.Input((None, 4))
-    half = keras.Model(x, layers.LSTM(3, dtype="mixed_float16")(x))
-    with pytest.raises(streaming.NotStreamableError, match=r"computes in float16, expected float32"):
-        streaming.convert(half, tmp_path / "m.tflite")
+    cast = keras.Model(x, ops.cast(ops.cast(x, dtype) * 2, "float32"))
+    cases = [
+        (whole, rf"layer 'first' \(Dense\) computes in {dtype}, expected float32"),
+        (within(policy), rf"layer 'inner' \(Dense\) computes in {dtype}, expected float32"),
+        (cast, rf"layer 'cast.*' \(Cast\) gives {dtype}, expected float32; "),
+    ]
+    for model, match in cases:
+        with pytest.raises(streaming.NotStreamableError, match=match):
+            streaming.convert(model, tmp_path / "m.tflite")
     assert not list(tmp_path.iterdir())
 
 
@@ -325,7 +358,19 @@ def test_refuses_models_it_cannot_see_into(tmp_path: Any) -> None:
         ({"batch_sizes": 4}, "batch_sizes is 4"),
         ({"chunk": True}, "chunk is True"),
         ({"tolerance": "fine"}, "tolerance is 'fine'"),
+        ({"chunk": 10**12}, "chunk is 1000000000000, expected a whole number of steps, 1 to 65536"),
+        ({"batch_sizes": (10**12,)}, "expected whole numbers of streams, 1 to 65536"),
+        ({"encode": 3}, "encode is 3, expected names"),
+        ({"metadata": 3}, "metadata is 3, expected a dict"),
+        ({"metadata": {"task": "tagger"}}, "the task 'tagger', expected a dict"),
         ({"quantize": "int8", "calibration": [[[1, 2], [1]]]}, "rows of different lengths"),
+        ({"calibration": []}, "calibration set is empty"),
+        ({"calibration": [np.zeros((0, 6))]}, "calibration sequence 0: input .* has 0 steps"),
+        ({"calibration": [np.zeros((5, 4))]}, r"has shape \(5, 4\), expected \('steps', 6\)"),
+        ({"calibration": [np.zeros((2, 5, 6))]}, "without a batch axis"),
+        ({"calibration": [np.full((5, 6), np.nan)]}, "holds NaN"),
+        ({"calibration": [np.full((5, 6), 1e300)]}, "what float32 cannot hold"),
+        ({"calibration": [np.full((5, 6), "a")]}, "is <U1, not float32"),
         ({"lookahead": -1}, "lookahead is -1"),
         ({"attention_window": 0}, "attention_window is 0"),
         ({"quantize": "int4"}, "quantize is 'int4'"),
@@ -342,7 +387,10 @@ def test_bad_options(options: Any, match: str, tmp_path: Any) -> None:
 def test_path_that_cannot_be_written(tmp_path: Any) -> None:
     with pytest.raises(streaming.InputError, match="does not exist"):
         streaming.convert(model_of(ARCHITECTURES["dense"]), tmp_path / "nowhere" / "m.tflite")
-    for path in (None, ""):
+    with pytest.raises(streaming.InputError, match="is a folder; give the path"):
+        streaming.convert(model_of(ARCHITECTURES["dense"]), tmp_path)
+    assert not list(tmp_path.iterdir())
+    for path in (None, "", "m\0.tflite"):
         with pytest.raises(streaming.InputError, match="expected the path of"):
             streaming.convert(model_of(ARCHITECTURES["dense"]), path)
 

@@ -52,6 +52,10 @@ PICTURES = {
     ),
     "events": lambda path: drawing.draw_events(path, np.sin(np.arange(90.0)), 30.0, {"true": [(3, "N")], "found": []}),
     "captions": lambda path: drawing.draw_captions(path, [np.full((8, 9, 3), 300.0)], ["a grey picture " * 5]),
+    # What would be broken formulas.
+    "dollars": lambda path: drawing.draw_confusion(path, ["$a_{$", "5 %"], ["$\\frac$", "5 %"]),
+    "dollars-read": lambda path: drawing.draw_alignments(path, [(["$x_{$"], ["$^$", "%"], np.ones((1, 2)))] * 2),
+    "dollars-said": lambda path: drawing.draw_captions(path, [np.full((8, 9, 3), 30.0)], ["$\\frac$ {off} 5 %"]),
 }
 
 

@@ -12,6 +12,7 @@ from keras import layers
 from test_conversion import randomize
 
 import streaming
+from rnnzoo.layers import AttentionCell, AttentionDecoder, BahdanauAttention, LuongAttention
 from streaming.runtime.decoding import beam_search, greedy
 
 LONGEST, SOURCE, TARGET = 7, 12, 5
@@ -74,6 +75,69 @@ def captioner() -> keras.Model:
     start = layers.Dense(6)(layers.GlobalAveragePooling2D()(features))
     h = layers.GRU(6, return_sequences=True)(layers.Embedding(TARGET, 6)(words), initial_state=start)
     return randomize(keras.Model([image, words], layers.Dense(TARGET)(layers.AdditiveAttention()([h, regions]) + h)))
+
+
+WEIGHTS = {
+    "dot": lambda query, memory: layers.Attention()([query, memory], return_attention_scores=True),
+    "additive": lambda query, memory: layers.AdditiveAttention()([query, memory], return_attention_scores=True),
+    "Luong": lambda query, memory: LuongAttention("general")(query, memory, return_attention_scores=True),
+    "Bahdanau": lambda query, memory: BahdanauAttention(5)(query, memory, return_attention_scores=True),
+    "decoder": lambda query, memory: AttentionDecoder(
+        AttentionCell(keras.layers.GRUCell(6), BahdanauAttention(5)), return_attention_scores=True
+    )(query, memory),
+}
+
+
+def telling(attend: Any) -> keras.Model:
+    """A model that gives the context and the weights of its attention to a masked source."""
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None, 3), name="target")
+    memory = layers.GRU(6, return_sequences=True)(layers.Embedding(SOURCE, 6, mask_zero=True)(source))
+    return randomize(keras.Model([source, target], attend(layers.GRU(6, return_sequences=True)(target), memory)))
+
+
+@pytest.mark.parametrize(
+    "attention",
+    ["dot", "Bahdanau", *(pytest.param(n, marks=pytest.mark.slow) for n in ("additive", "Luong", "decoder"))],
+)
+def test_weights_of_attention_are_streamed(attention: str, convert: Any) -> None:
+    model = telling(WEIGHTS[attention])
+    report, path = convert(model, encode=["source"], max_length=LONGEST, chunk=2)
+    assert report.max_abs_error < 1e-5
+    loaded = streaming.load(path)
+    name = list(loaded.output_spec)[1]
+    assert loaded.output_spec[name].shape == (LONGEST,)
+    generator = np.random.default_rng(1)
+    for length in (2, 5, LONGEST):
+        source = generator.integers(1, SOURCE, length).astype("int32")
+        target = generator.normal(size=(5, 3)).astype("float32")
+        stream = loaded.create_stream()
+        stream.encode(source)
+        fed, rest = stream.feed(target), stream.finish()
+        got = np.concatenate([fed[name], rest[name]])
+        np.testing.assert_allclose(got[:, :length], model([source[None], target[None]])[1][0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(got[:, length:], 0)
+        np.testing.assert_allclose(got.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_weights_that_cannot_be_streamed_are_refused(tmp_path: Any) -> None:
+    def heads(query: Any, memory: Any) -> Any:
+        return layers.MultiHeadAttention(2, 3, name="heads")(query, memory, return_attention_scores=True)
+
+    def read(query: Any, memory: Any) -> Any:
+        return keras.ops.max(WEIGHTS["dot"](query, memory)[1], axis=-1)
+
+    for attend, match in (
+        (heads, r"layer 'heads' .*heads before time.*use Attention"),
+        (read, r"layer '(max|amax)'.*reads weights of attention.*output of the model"),
+    ):
+        with pytest.raises(streaming.NotStreamableError, match=match):
+            streaming.convert(telling(attend), tmp_path / "m.tflite", encode=["source"], max_length=LONGEST)
+    x = keras.Input((None, 4))
+    _, scores = layers.MultiHeadAttention(2, 3, name="past")(x, x, use_causal_mask=True, return_attention_scores=True)
+    with pytest.raises(streaming.NotStreamableError, match=r"layer 'past' .*without return_attention_scores"):
+        streaming.convert(keras.Model(x, scores), tmp_path / "m.tflite", attention_window=4)
+    assert not list(tmp_path.iterdir())
 
 
 def test_captioner_streams_words_from_an_image(convert: Any) -> None:

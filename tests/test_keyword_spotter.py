@@ -10,7 +10,7 @@ from rnnzoo.config import load_config
 from rnnzoo.data import AudioConfig, Source
 from rnnzoo.data.audio import AudioEncoder, Segment, compose, stretched
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.errors import DataError
 from rnnzoo.problems import load_problem
 from rnnzoo.problems.keyword_spotter import KeywordSpotterProblem
 from rnnzoo.registry import find_config
@@ -80,16 +80,14 @@ def test_the_encoder_comes_back(problem):
 
 
 @pytest.mark.parametrize(
-    ("fields", "error", "said"),
+    ("fields", "said"),
     [
-        ({"speed": 1.0}, ConfigError, "speed=1.0"),
-        ({"window": 0}, ConfigError, "at least 1 frame"),
-        ({"high_hz": 5000.0}, DataError, "4000"),
-        ({"fft_length": 100}, DataError, "fft_length"),
+        ({"high_hz": 5000.0}, "4000"),
+        ({"fft_length": 100}, "fft_length"),
     ],
 )
-def test_impossible_features_are_named(fields, error, said):
-    with pytest.raises(error, match=said):
+def test_impossible_features_are_named(fields, said):
+    with pytest.raises(DataError, match=said):
         AudioEncoder.fit([tones()[0][0]], AudioConfig(dataset="own", **fields), ["x"])
 
 

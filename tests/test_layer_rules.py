@@ -175,10 +175,36 @@ def test_rates_that_do_not_meet_are_refused(tmp_path: Any) -> None:
     def broken(x: Any) -> Any:
         return layers.Concatenate()([x, layers.MaxPooling1D(2)(x)])
 
-    with pytest.raises(streaming.NotStreamableError, match=r"concatenate.*different rates \(1, 1/2"):
+    with pytest.raises(streaming.NotStreamableError, match=r"concatenate.*rates \(1 from .*, 1/2 from 'max_pool"):
         streaming.convert(model_of(broken), tmp_path / "m.tflite")
     with pytest.raises(streaming.NotStreamableError, match=r"concatenate.*different lengths \(\[100, 98\]|\[98, 100\]"):
         streaming.convert(model_of(lambda x: layers.Concatenate()([x, layers.Conv1D(3, 3)(x)])), tmp_path / "m.tflite")
+
+
+def test_two_inputs_meet_at_one_rate_or_are_refused_by_name(convert: Any, tmp_path: Any) -> None:
+    """All inputs of a stream take as many steps: one that came more slowly is no input of its own."""
+    fast, slow = keras.Input((None, 3), name="fast"), keras.Input((None, 2), name="slow")
+    pooled, more = layers.MaxPooling1D(2, name="pool")(fast), layers.UpSampling1D(2, name="up")(slow)
+    for pair, match in (
+        ([pooled, slow], r"layer 'meet' joins .*rates \(1/2 from 'pool', 1 from 'slow', per input step\); all inputs"),
+        ([fast, more], r"layer 'meet' joins .*rates \(1 from 'fast', 2 from 'up', per input step\); all inputs"),
+    ):
+        model = keras.Model([fast, slow], layers.Concatenate(name="meet")(pair))
+        with pytest.raises(streaming.NotStreamableError, match=match):
+            streaming.convert(model, tmp_path / "m.tflite")
+    means = layers.AveragePooling1D(2)(slow)
+    joined = layers.GRU(4, return_sequences=True)(layers.Concatenate()([pooled, means]))
+    model = randomize(keras.Model([fast, slow], layers.Dense(2)(joined)))
+    _, path = convert(model)
+    generator = np.random.default_rng(0)
+    x = {"fast": generator.normal(size=(11, 3)).astype("f"), "slow": generator.normal(size=(11, 2)).astype("f")}
+    stream = streaming.load(path).create_stream()
+    parts = [stream.feed({name: rows[a:b] for name, rows in x.items()}) for a, b in ((0, 3), (3, 4), (4, 11))]
+    got = np.concatenate([*parts, stream.finish()])
+    np.testing.assert_allclose(got, model([x["fast"][None], x["slow"][None]])[0], rtol=1e-5, atol=1e-5)
+    stream.reset()
+    with pytest.raises(streaming.InputError, match="different numbers of steps"):
+        stream.feed({"fast": x["fast"], "slow": x["slow"][:5]})
 
 
 def test_preprocessing_of_ids_and_bins(runtime: str, convert: Any) -> None:

@@ -188,29 +188,6 @@ def test_a_second_derivative_is_refused(kind):
         twice()
 
 
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        ({"x": (B, 0, D)}, r"one step or more. Received: shape \(3, 0, 4\)"),
-        ({"mask": np.ones((B, 7), "float32")}, "expected a boolean mask.*Received: dtype float32"),
-        ({"mask": np.ones((B, 6), bool)}, r"expected a mask \(B, T\).*Received: shape \(3, 6\)"),
-        ({"states": [(B, U)]}, r"expected 2 initial states \(3, 5\).*Received: shapes \[\(3, 5\)\]"),
-        ({"states": [(B, U + 1)] * 2}, r"expected 2 initial states \(3, 5\).*Received: shapes \[\(3, 6\)"),
-        ({"states": [(B + 1, U)] * 2}, r"expected 2 initial states \(3, 5\).*Received: shapes \[\(4, 5\)"),
-    ],
-)
-def test_bad_input_is_refused(call, said):
-    states = [tf.zeros(shape) for shape in call.get("states", [])]
-    with pytest.raises(ValueError, match=said):
-        LSTM(U)(tf.zeros(call.get("x", (B, 7, D))), initial_state=states or None, mask=call.get("mask"))
-
-
-@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU", "LayerNormLSTM"])
-def test_no_units_are_refused(kind):
-    with pytest.raises(ValueError, match="0"):
-        getattr(rnnzoo.layers, kind)(0)
-
-
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
 def test_eager_layers_of_other_widths_and_lengths_may_run_before(kind):
     for units, steps in ((3, 4), (5, 6), (8, 3), (2, 7)):

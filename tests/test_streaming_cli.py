@@ -145,6 +145,14 @@ def damaged_weights(path, saved):
             new.writestr(name, b"nothing" if name.endswith(".h5") else old.read(name))
 
 
+def flipped_weights(path, saved):
+    content = bytearray(saved.read_bytes())
+    with zipfile.ZipFile(saved) as archive:
+        entry = archive.getinfo("model.weights.h5")
+    content[entry.header_offset + entry.compress_size // 2] ^= 255
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -154,8 +162,9 @@ def damaged_weights(path, saved):
         (lambda path, saved: path.write_bytes(saved.read_bytes()[:500]), "is not a .keras file"),
         (lambda path, saved: zipfile.ZipFile(path, "w").close(), "is not a .keras file"),
         (damaged_weights, "Keras cannot load"),
+        (flipped_weights, "is damaged: model.weights.h5 does not match its checksum"),
     ],
-    ids=["missing", "folder", "empty", "truncated", "no config", "no weights"],
+    ids=["missing", "folder", "empty", "truncated", "no config", "no weights", "one byte"],
 )
 def test_what_is_no_saved_model_is_refused(write, message, saved, tmp_path):
     write(tmp_path / "model.keras", saved)
@@ -466,8 +475,18 @@ def test_other_mistakes_get_one_line(converted, saved, tmp_path, capsys):
     assert "rows.csv: No such file" in refused(capsys, "run", converted, "rows.csv")
     assert "expected one of" in refused(capsys, "run", converted, "--runtime", "onnx")
     assert "does not exist" in refused(capsys, "convert", saved, tmp_path / "none" / "x.tflite")
+    assert "cannot import ''" in refused(capsys, "convert", saved, tmp_path / "x.tflite", "--import", "")
+    assert "is a folder" in refused(capsys, "convert", saved, tmp_path)
     with pytest.raises(ArtifactError):
         main(["inspect", "missing.tflite", "--debug"])
+
+
+@pytest.mark.parametrize("module", ["streaming", "streaming.cli"])
+def test_modules_run_as_the_command(module):
+    done = subprocess.run([sys.executable, "-m", module, "fly"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("streaming: error: unknown command 'fly'")
+    assert done.stderr.count("\n") == 1
 
 
 def test_interrupt_is_130(monkeypatch, capsys):

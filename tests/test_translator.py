@@ -1,6 +1,8 @@
 """Pairs of texts as numbers, decoders against equations, translations that are the same in Keras and in a file."""
 
 import dataclasses
+import itertools
+import json
 import re
 
 import keras
@@ -9,6 +11,7 @@ import pytest
 
 import streaming
 from rnnzoo.building import build_model
+from rnnzoo.cli import main
 from rnnzoo.config import load_config
 from rnnzoo.data import Source
 from rnnzoo.data.config import PairsConfig
@@ -18,8 +21,9 @@ from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.models.config import TranslatorConfig
 from rnnzoo.models.translator import build_translator, decoding_models
 from rnnzoo.problems import load_problem
-from rnnzoo.problems.translator import TranslatorProblem, average_lagging
+from rnnzoo.problems.translator import TranslatorProblem, _searched, average_lagging
 from rnnzoo.registry import find_config
+from rnnzoo.runs import read_metrics
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.codec import END, PAD, SPECIAL, START, TextCodec
 
@@ -27,7 +31,7 @@ WORDS = {"red": "rot", "blue": "blau", "cat": "Katze", "dog": "Hund", "runs": "r
 SPACE = "\u2581"
 SMALL = {"token_size": 10, "units": 8, "heads": 2, "dropout": 0.0}
 PAIRS = PairsConfig(dataset="toy", level="words", max_length=7)
-WHOLE = ["luong", "bahdanau", "cho", "sutskever"]
+WHOLE = ["luong", "bahdanau", "cho", "sutskever", "transformer"]
 
 
 def sentences(count, seed):
@@ -159,9 +163,9 @@ def test_without_attention_the_source_is_one_vector_at_every_step():
 
 def made(architecture):
     """A problem, and a model that is as deep and as reversed as in its paper."""
-    deep = architecture == "sutskever"
-    problem = toy(dataclasses.replace(PAIRS, reverse_source=deep))
-    return problem, model_of(problem, architecture, cell="lstm" if deep else "gru", layers=2 if deep else 1)
+    deep, reverse = architecture in ("sutskever", "transformer"), architecture == "sutskever"
+    problem = toy(dataclasses.replace(PAIRS, reverse_source=reverse))
+    return problem, model_of(problem, architecture, cell="lstm" if reverse else "gru", layers=2 if deep else 1)
 
 
 @pytest.mark.parametrize("architecture", WHOLE)
@@ -181,6 +185,60 @@ def test_a_search_sees_what_training_saw(architecture, tmp_path):
     np.testing.assert_allclose(np.stack(rows, axis=1), model(inputs), rtol=1e-4, atol=1e-4)
     drawn = [picture.name for picture in problem.draw(model, "dev", tmp_path)]
     assert drawn == (["attention.png"] if architecture in ("luong", "bahdanau") else [])
+
+
+def test_a_transformer_sees_neither_padding_nor_what_is_to_come():
+    problem, model = made("transformer")
+    inputs, *_ = problem.collate(problem.arrays("dev"))
+    found = np.asarray(model(inputs))
+    padded = np.pad(inputs["source"], ((0, 0), (0, 5)), constant_values=PAD)
+    np.testing.assert_allclose(model({**inputs, "source": padded}), found, rtol=1e-4, atol=1e-4)
+    for row, logits, given in zip(problem.arrays("dev"), found, inputs["target"], strict=True):
+        alone = model({"source": row["source"][None], "target": given[None]})[0]
+        np.testing.assert_allclose(alone, logits, rtol=1e-4, atol=1e-4)
+    later = inputs["target"].copy()
+    later[:, 3:] = (later[:, 3:] + 1) % len(problem.encoder.target)
+    other = np.asarray(model({**inputs, "target": later}))
+    np.testing.assert_array_equal(other[:, :3], found[:, :3])
+    assert abs(other[:, 3:] - found[:, 3:]).max() > 0.1
+
+
+def test_the_search_of_a_transformer_finds_the_best_of_all_translations():
+    # A beam that holds every text of up to three of the six words.
+    problem = toy(dataclasses.replace(PAIRS, max_length=3, width=300, length_penalty=0.0))
+    model = model_of(problem, "transformer", layers=2)
+    words = sorted({word for text in WORDS.values() for word in problem.encoder.target.encode(text)})
+    assert len(words) == 6
+    texts = [text for size in range(4) for text in itertools.product(words, repeat=size)]
+    sources = [problem.encoder.read(text) for text, _ in problem.examples("dev")[:3]]
+    for source, found in zip(sources, _searched(model, sources, problem.config, 3), strict=True):
+        ended = [[*text, END][:3] for text in texts]
+        read = np.array([[START, *text[:2], PAD, PAD][:3] for text in texts], np.int32)
+        logits = np.asarray(model({"source": np.repeat(source[None], len(texts), axis=0), "target": read}), "float64")
+        logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+        chances = [sum(row[i, n] for i, n in enumerate(text)) for row, text in zip(logits, ended, strict=True)]
+        assert found == texts[int(np.argmax(chances))]
+
+
+def test_a_transformer_trains_and_is_measured_from_a_shell(tmp_path, capsys):
+    lines = ["source,target", *(",".join(pair) for pair in sentences(60, 5))]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    small = ["model.units=8", "model.token_size=8", "model.heads=2", "model.layers=1", "data.level=words"]
+    small += [
+        "data.vocabulary=null",
+        "data.max_length=6",
+        "data.width=1",
+        "training.epochs=2",
+        "training.learning_rate=0.01",
+    ]
+    name = "translate-en-de-vaswani"
+    given = ["train", name, f"data.dataset=pairs:{tmp_path / 'pairs.csv'}", *small, "--out", str(tmp_path / "run")]
+    assert main(given) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "test.json")]) == 0
+    figures = json.loads((tmp_path / "test.json").read_text())
+    assert figures["offline"]["bleu"] == figures["float32"]["bleu"]
+    losses = read_metrics(tmp_path / "run")["history"]["loss"]
+    assert losses[1] < losses[0]
 
 
 @pytest.mark.slow
@@ -230,7 +288,7 @@ def test_a_translation_that_is_right_scores_100():
         (lambda: PairsConfig(dataset="d", wait_k=3, reverse_source=True), r"data\.wait_k=3.*reverse_source"),
         (lambda: PairsConfig(dataset="d", vocabulary=None), r"data\.vocabulary"),
         (lambda: PairsConfig(dataset="d", max_length=1), r"data\.max_length is at least 2"),
-        (lambda: TranslatorConfig(architecture="transformer"), r"luong, bahdanau.*'transformer'"),  # type: ignore[arg-type]
+        (lambda: TranslatorConfig(architecture="rnn"), r"luong, bahdanau.*'rnn'"),  # type: ignore[arg-type]
         (lambda: TranslatorConfig(cell="min_gru"), r"model\.cell is lstm or gru"),
         (lambda: TranslatorConfig(units=6), r"model\.units is a multiple.*heads=4"),
         (lambda: build_translator(TranslatorConfig(), PairEncoder.fit(sentences(9, 0), WAITING)), r"luong.*wait_k=2"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write zoo_configs/costs.csv: what the models without a bundle cost, which `rnnzoo list` shows.
+"""Write zoo_configs/costs.csv: what the models without a streaming file cost, which `rnnzoo list` shows.
 
 It builds each with the vocabularies of its data: TensorFlow Datasets downloads them, or RNNZOO_DATA_MIRROR names a
 folder that has them.
@@ -9,11 +9,11 @@ import argparse
 import sys
 
 from rnnzoo.config import load_config
-from rnnzoo.costs import measure_costs, write_record
+from rnnzoo.costs import measure_costs, recorded_models, write_record
 from rnnzoo.errors import RnnzooError
 from rnnzoo.problems import load_problem
 from rnnzoo.quiet import quiet_tensorflow
-from rnnzoo.registry import find_config, list_models
+from rnnzoo.registry import find_config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     quiet_tensorflow()
     found = {}
     try:
-        for name in list_models(pretrained=False):
+        for name in recorded_models():
             print(f"measuring {name} ...", flush=True)
             config = load_config(find_config(name))
             found[name] = measure_costs(config, load_problem(config).encoder)

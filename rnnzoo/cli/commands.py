@@ -11,7 +11,7 @@ from rnnzoo.backend import EXPORTING, check_backend
 
 def train(arguments: argparse.Namespace) -> None:
     """`rnnzoo train`."""
-    from rnnzoo.cli.show import figure
+    from rnnzoo.cards import figure
     from rnnzoo.config import load_config
     from rnnzoo.experiment import run_experiment
     from rnnzoo.registry import config_path

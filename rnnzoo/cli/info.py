@@ -8,14 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rnnzoo.cli.show import figure, print_figures
+from rnnzoo.cards import figure
+from rnnzoo.cli.show import print_figures
 from rnnzoo.config import dump_config, load_config
 from rnnzoo.costs import RECORD, STREAMED, Costs, find_costs
 from rnnzoo.errors import ConfigError
 from rnnzoo.registry import bundle_paths, find_config, list_models
 from rnnzoo.runs import WEIGHTS_FILE, read_metrics
 
-_LEGEND = "multiply-adds of a step and bytes of state of a stream; - : does not stream"
+_LEGEND = "multiply-adds of a step, and bytes of state of a stream; - : reads the sequence whole, and does not stream"
 _STALE = f"?: the configuration is newer than {RECORD}; python tools/make_costs.py"
 
 
@@ -88,9 +89,11 @@ def print_config(name: str) -> None:
 
 def _said(costs: Costs) -> str:
     text = f"{costs.parameters:,} parameters"
-    if costs.multiply_adds is None:
+    if costs.multiply_adds is not None:
+        text += f", {costs.multiply_adds:,} multiply-adds a step"
+    if costs.not_streamable:
         return f"{text}, does not stream\n{costs.not_streamable}"
-    return f"{text}, {costs.multiply_adds:,} multiply-adds a step, {costs.state_bytes:,} bytes of state a stream"
+    return f"{text}, {costs.state_bytes:,} bytes of state a stream"
 
 
 def _print_layers(found: dict[str, Any]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from rnnzoo.cards import figure
 
 _LABELS = {
     "offline": "offline (Keras)",
@@ -16,8 +17,6 @@ _LABELS = {
     "int8_never_reset": "int8, never reset",
 }
 _COUNTS = ("count",)
-# In the names of figures that are shares.
-_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate")
 _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
@@ -73,16 +72,20 @@ def print_sweep(rows: list[dict[str, Any]], settings: list[str], out: Any) -> No
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
-    """A table with a line for each row, and a column for each key."""
+    """A table with a line for each row, and a column for each key; numbers and the words above them are never cut."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(box=None, pad_edge=False)
-    widest = max(len(str(row[names[0]])) for row in rows)
+    table, needed = Table(box=None, pad_edge=False), 0
     for place, name in enumerate(names):
-        options: Any = {"justify": "right"} if place else {"min_width": min(24, widest), "overflow": "fold"}
-        table.add_column(name.replace("_", " "), **options)
+        title, cells = name.replace("_", " "), [_cell(name, row.get(name)) for row in rows]
+        longest = max(map(len, [*title.split(), *cells])) if place else min(24, max(map(len, cells)))
+        options: Any = {"justify": "right", "width": longest} if place else {"min_width": longest, "overflow": "fold"}
+        table.add_column(title, **options)
+        needed += longest + 2
     for row in rows:
         table.add_row(*(_cell(name, row.get(name)) for name in names))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -91,13 +94,6 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, float):
         return figure(name, value)
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def figure(name: str, value: float | None) -> str:
-    """A figure as people write it: shares in per cent, others with four digits; the mean over nothing is none."""
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:.2%}" if any(share in name for share in _SHARES) else f"{value:.4g}"
 
 
 def _file_figures(row: dict[str, Any]) -> tuple[str, str, str]:

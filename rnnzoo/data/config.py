@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.ranges import Factor, Size
+from rnnzoo.ranges import Factor, Range, Rate, Size
 
 TextLevel = Literal["characters", "words", "subwords"]
 WordInput = Literal["words", "chars", "affixes"]
@@ -18,7 +18,8 @@ class DataConfig:
 
     Args:
         dataset: a name that `rnnzoo.data.known_datasets()` lists, such as `universal_dependencies/en_ewt`.
-        limit: at most this many examples of each split, for small budgets; None takes all.
+        limit: the first so many examples of each split, for small budgets, which of data in the order of their labels
+            are of few labels; None takes all.
     """
 
     dataset: str
@@ -330,9 +331,6 @@ class AudioConfig(DataConfig):
         pause: longest silence between two recordings of a training stream, in seconds.
         speed: recordings are played faster or slower by up to this share, in training.
         noise: deviation of the loudest noise that is added in training; samples lie in -1 .. 1.
-
-    Raises:
-        ConfigError: a value is out of its range.
     """
 
     input: Literal["audio"] = "audio"
@@ -343,19 +341,11 @@ class AudioConfig(DataConfig):
     num_mels: int = 40
     low_hz: float = 60.0
     high_hz: float = 3800.0
-    window: int = 128
-    pause: float = 0.5
-    speed: float = 0.15
-    noise: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ConfigError(f"data.window is at least 1 frame; received {self.window}")
-        if not (self.pause >= 0 and 0 <= self.speed < 1 and self.noise >= 0):
-            raise ConfigError(
-                "data.pause and data.noise are at least 0, data.speed is at least 0 and below 1; received "
-                f"pause={self.pause}, speed={self.speed}, noise={self.noise}"
-            )
+    # Streams of many windows are held in memory, with a pause before each recording.
+    window: Annotated[int, Range(1, 10_000)] = 128
+    pause: Annotated[float, Range(0, 10)] = 0.5
+    speed: Rate = 0.15
+    noise: Factor = 0.01
 
 
 def _check_threshold(threshold: float) -> None:

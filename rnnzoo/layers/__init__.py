@@ -43,7 +43,7 @@ from rnnzoo.layers.pooling import AttentionPooling
 from rnnzoo.layers.recurrent import GRU, LSTM, LayerNormLSTM, SimpleRNN
 from rnnzoo.layers.sampled import AdaptiveSoftmax, MeanOutput, SampledSoftmax
 from rnnzoo.layers.tied import TiedEmbedding
-from rnnzoo.layers.transformer import TransformerBlock
+from rnnzoo.layers.transformer import TransformerBlock, TransformerDecoderBlock
 from rnnzoo.layers.wrappers import HighwayCell, ResidualCell
 from rnnzoo.layers.wrappers_noise import VariationalDropoutCell, WeightDropoutCell, ZoneoutCell
 
@@ -98,6 +98,7 @@ __all__ = [
     "SimpleRNN",
     "TiedEmbedding",
     "TransformerBlock",
+    "TransformerDecoderBlock",
     "VariationalDropoutCell",
     "WeightDropoutCell",
     "ZoneoutCell",

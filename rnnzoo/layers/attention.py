@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.precision import widened
+from rnnzoo.layers.refusals import OverSequences, positive, refused
 
 HIDDEN = -1e9
 
 
-class SourceAttention(keras.layers.Layer):
+class SourceAttention(OverSequences, keras.layers.Layer):
     """What both kinds of attention share: keys once a source, then weights and a context for each query.
 
     Input: query (B, T, Dq), memory (B, S, Dm), and a mask of the source (B, S). Output: the context (B, T, Dm), the
@@ -24,11 +25,8 @@ class SourceAttention(keras.layers.Layer):
 
     def __init__(self, units: int | None, window: int | None = None, predictive: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        name = type(self).__name__
-        if units is not None and units < 1:
-            raise ValueError(f"{name}: expected units >= 1. Received: units={units}")
-        if window is not None and window < 1:
-            raise ValueError(f"{name}: expected window >= 1, or None for all of the source. Received: window={window}")
+        sizes = {"units": units, "window": window}
+        positive(self, **{name: size for name, size in sizes.items() if size is not None})
         self.units, self.window, self.predictive = units, window, predictive
         self.key_projection: Any = None
         self.attend = Attend(window, predictive, name="attend", dtype=self.dtype_policy)
@@ -39,11 +37,6 @@ class SourceAttention(keras.layers.Layer):
         return self.window is not None and not self.predictive
 
     def build(self, query_shape: tuple[Any, ...], memory_shape: tuple[Any, ...]) -> None:
-        if len(query_shape) != 3 or len(memory_shape) != 3:
-            raise ValueError(
-                f"{type(self).__name__}: expected query (B, T, D) and memory (B, S, D). "
-                f"Received: shapes {tuple(query_shape)} and {tuple(memory_shape)}"
-            )
         keys = tuple(memory_shape)
         if self.key_projection is not None:
             self.key_projection.build(keys)
@@ -91,6 +84,7 @@ class BahdanauAttention(SourceAttention):
     """
 
     def __init__(self, units: int, **kwargs: Any):
+        positive(self, units=units)
         super().__init__(units, **kwargs)
         self.key_projection = keras.layers.Dense(units, use_bias=False, name="keys", dtype=self.dtype_policy)
         self.attend.additive = True
@@ -131,9 +125,9 @@ class LuongAttention(SourceAttention):
         **kwargs: Any,
     ):
         if score not in ("dot", "general", "concat"):
-            raise ValueError(f"LuongAttention: expected score 'dot', 'general' or 'concat'. Received: score={score!r}")
+            raise refused(f"LuongAttention: expected score 'dot', 'general' or 'concat'. Received: score={score!r}")
         if predictive and window is None:
-            raise ValueError("LuongAttention: expected a window with predictive=True. Received: window=None")
+            raise refused("LuongAttention: expected a window with predictive=True. Received: window=None")
         super().__init__(units, window, predictive, **kwargs)
         self.score = score
         self.attend.additive = score == "concat"
@@ -141,7 +135,7 @@ class LuongAttention(SourceAttention):
     def build(self, query_shape: tuple[Any, ...], memory_shape: tuple[Any, ...]) -> None:
         width = query_shape[-1]
         if self.score == "dot" and width != memory_shape[-1]:
-            raise ValueError(
+            raise refused(
                 "LuongAttention: expected queries as wide as the memory for score='dot'; use 'general' for others. "
                 f"Received: widths {width} and {memory_shape[-1]}"
             )
@@ -228,7 +222,14 @@ class Attend(keras.layers.Layer):
         return {"states": {"step": {"shape": (1,)}} if counts else {}, "delay": 0}
 
     def stream_step(
-        self, x: Any, valid: Any, states: dict[str, Any], keys: Any, memory: Any, memory_mask: Any = None
+        self,
+        x: Any,
+        valid: Any,
+        states: dict[str, Any],
+        keys: Any,
+        memory: Any,
+        memory_mask: Any = None,
+        return_attention_scores: bool = False,
     ) -> Any:
         """A chunk of queries."""
         steps, new = None, {}
@@ -236,4 +237,4 @@ class Attend(keras.layers.Layer):
             exists = ops.ones_like(x[:, :, 0]) if valid is None else ops.cast(valid, "float32")
             steps = states["step"] + ops.cumsum(exists, axis=1) - exists
             new["step"] = states["step"] + ops.sum(exists, axis=1, keepdims=True)
-        return self.call(x, keys, memory, memory_mask=memory_mask, steps=steps), valid, new
+        return self.call(x, keys, memory, memory_mask, steps, return_attention_scores), valid, new

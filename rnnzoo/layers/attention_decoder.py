@@ -9,6 +9,7 @@ from keras import ops
 from keras.src import backend
 
 from rnnzoo.layers.attention import SourceAttention
+from rnnzoo.layers.refusals import OverSequences, finite, fit_states, positive, refused
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -47,13 +48,13 @@ class AttentionCell(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if attend not in ("before", "after"):
-            raise ValueError(f"AttentionCell: expected attend 'before' or 'after'. Received: attend={attend!r}")
-        if units is not None and (units < 1 or attend == "before"):
-            raise ValueError(
-                f"AttentionCell: expected units >= 1, with attend='after' only. Received: units={units}, {attend=}"
-            )
+            raise refused(f"AttentionCell: expected attend 'before' or 'after'. Received: attend={attend!r}")
+        if units is not None:
+            positive(self, units=units)
+            if attend == "before":
+                raise refused(f"AttentionCell: expected units with attend='after' only. Received: {units=}, {attend=}")
         if not hasattr(cell, "state_size") or not isinstance(attention, SourceAttention):
-            raise ValueError(
+            raise refused(
                 "AttentionCell: expected a Keras RNN cell and a BahdanauAttention or LuongAttention. "
                 f"Received: {type(cell).__name__} and {type(attention).__name__}"
             )
@@ -100,6 +101,7 @@ class AttentionCell(keras.layers.Layer):
     def call(
         self, x: Any, states: list[Any], keys: Any, memory: Any, memory_mask: Any = None, training: bool = False
     ) -> tuple[Any, Any, list[Any]]:
+        fit_states(self, states, self.state_size, None)
         count = len(keras.tree.flatten(self.cell.state_size))
         inner, extra = list(states[:count]), list(states[count:])
         step = extra[-1] if self.attention.counts_steps else None
@@ -148,7 +150,7 @@ class AttentionCell(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class AttentionDecoder(keras.layers.Layer):
+class AttentionDecoder(OverSequences, keras.layers.Layer):
     """A recurrent layer that attends to a source at each step: `AttentionCell` over a sequence.
 
     Args:
@@ -172,7 +174,7 @@ class AttentionDecoder(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if not isinstance(cell, AttentionCell):
-            raise ValueError(f"AttentionDecoder: expected an AttentionCell. Received: {type(cell).__name__}")
+            raise refused(f"AttentionDecoder: expected an AttentionCell. Received: {type(cell).__name__}")
         self.cell, self.return_state, self.return_attention_scores = cell, return_state, return_attention_scores
         self.loop = AttentionLoop(cell, return_state, return_attention_scores, name="loop", dtype=self.dtype_policy)
 
@@ -184,6 +186,9 @@ class AttentionDecoder(keras.layers.Layer):
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return previous_mask
 
+    def initial_sizes(self, count: int) -> Any:
+        return self.cell.state_size[:count]
+
     def call(
         self,
         inputs: Any,
@@ -194,14 +199,10 @@ class AttentionDecoder(keras.layers.Layer):
         training: bool = False,
     ) -> Any:
         states = [] if initial_state is None else keras.tree.flatten(initial_state)
-        sizes, given = self.cell.state_size, [state.shape[-1] for state in states]
-        if given != sizes[: len(given)]:
-            raise ValueError(
-                f"AttentionDecoder: expected an initial state of sizes {sizes}, or its first parts. Received: {given}"
-            )
         keys = self.cell.attention.keys(memory)
         named = {"inputs_mask": inputs_mask, "memory_mask": memory_mask, "training": training}
-        return self.loop(inputs, keys, memory, initial_state=states or None, **named)
+        found = self.loop(inputs, keys, memory, initial_state=states or None, **named)
+        return found if training else finite(self, found)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -256,7 +257,8 @@ class AttentionLoop(keras.layers.Layer):
         self._forget_dropout()
         found = [outputs[..., :width]]
         if self.return_attention_scores:
-            found.append(outputs[..., width:])
+            # The width of a part is unknown where that of the weights is.
+            found = [ops.reshape(found[0], (*ops.shape(outputs)[:2], width)), outputs[..., width:]]
         found += list(last) if self.return_state else []
         return found if len(found) > 1 else found[0]
 
@@ -300,13 +302,17 @@ class AttentionLoop(keras.layers.Layer):
         for index, given in enumerate(initial_state or []):
             current[index] = ops.where(started > 0.5, current[index], given)
         masks = [mask for mask in (valid, inputs_mask) if mask is not None]
-        rows = []
+        rows, weights = [], []
         for t in range(x.shape[1]):
             keep = None
             for mask in masks:
                 here = ops.cast(mask[:, t : t + 1], "bool")
                 keep = here if keep is None else ops.logical_and(keep, here)
-            y, _, current = self.advance(x[:, t], keep, current, keys, memory, memory_mask)
+            y, row, current = self.advance(x[:, t], keep, current, keys, memory, memory_mask)
             rows.append(y)
+            weights.append(row)
         new = {f"state{index}": value for index, value in enumerate(current)}
-        return ops.stack(rows, axis=1), valid, {"started": ops.ones_like(started), **new}
+        output = ops.stack(rows, axis=1)
+        if self.return_attention_scores:
+            output = [output, ops.stack(weights, axis=1)]
+        return output, valid, {"started": ops.ones_like(started), **new}

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from rnnzoo.layers.refusals import Recurrent, refused
+
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class Bidirectional(keras.layers.Bidirectional):
+class Bidirectional(Recurrent, keras.layers.Bidirectional):
     """Forward and backward over each sequence of a batch, as long as it is (Schuster & Paliwal 1997).
 
         y[t] = merge(forward(x)[t], reverse(backward(reverse(x[:n])))[t]),   n the length of the sequence
@@ -27,11 +29,16 @@ class Bidirectional(keras.layers.Bidirectional):
 
     stream_as = keras.layers.Bidirectional
 
+    def initial_sizes(self, count: int) -> Any:
+        cells = [getattr(layer, "cell", None) for layer in (self.forward_layer, self.backward_layer)]
+        sizes = [getattr(cell, "state_size", None) for cell in cells]
+        return None if None in sizes else sizes
+
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None) -> Any:
         if mask is None or self.forward_layer._call_has_mask_arg:
             return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
         if initial_state is not None or self.return_state:
-            raise ValueError(
+            raise refused(
                 f"Bidirectional: expected neither initial_state nor return_state with a mask, as "
                 f"{type(self.forward_layer).__name__} knows no masks. Received: {initial_state=}, {self.return_state=}"
             )

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.memoryless import Memoryless
+from rnnzoo.layers.refusals import positive, refused
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -31,15 +32,14 @@ class CharRNN(Memoryless, keras.layers.Layer):
 
     def __init__(self, char_size: int, units: int = 64, **kwargs: Any):
         super().__init__(**kwargs)
-        if min(char_size, units) < 1:
-            raise ValueError(f"CharRNN: expected positive sizes. Received: char_size={char_size}, units={units}")
+        positive(self, char_size=char_size, units=units)
         self.char_size, self.units = char_size, units
         self.ahead = keras.layers.GRU(units, name="ahead", dtype=self.dtype_policy)
         self.back = keras.layers.GRU(units, go_backwards=True, name="back", dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if (input_shape[-1] or 0) % self.char_size or not input_shape[-1]:
-            raise ValueError(
+            raise refused(
                 f"CharRNN: expected (B, T, C * {self.char_size}), the vectors of C characters side by side. "
                 f"Received: input shape {tuple(input_shape)}"
             )

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.memoryless import Memoryless
+from rnnzoo.layers.refusals import positive, refused
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -32,16 +33,16 @@ class CharCNN(Memoryless, keras.layers.Layer):
 
     def __init__(self, char_size: int, filters: int = 64, widths: Sequence[int] = (3,), **kwargs: Any):
         super().__init__(**kwargs)
-        if min(char_size, filters, *widths) < 1 or not widths:
-            raise ValueError(
-                "CharCNN: expected positive sizes and at least one width. Received: "
-                f"char_size={char_size}, filters={filters}, widths={tuple(widths)}"
-            )
+        positive(self, char_size=char_size, filters=filters)
+        if not widths:
+            raise refused("CharCNN: expected at least one width. Received: widths=()")
+        for width in widths:
+            positive(self, width=width)
         self.char_size, self.filters, self.widths = char_size, filters, tuple(widths)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if (input_shape[-1] or 0) % self.char_size:
-            raise ValueError(
+            raise refused(
                 f"CharCNN: expected (B, T, C * {self.char_size}), the vectors of C characters side by side. "
                 f"Received: input shape {tuple(input_shape)}"
             )

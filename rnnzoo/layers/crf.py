@@ -11,13 +11,14 @@ from keras import ops
 from keras.src import backend
 
 from rnnzoo.layers import chain
+from rnnzoo.layers.refusals import OverSequences, fit_mask, refused, shape_of
 
 # Far below every score, and finite: a difference of two such scores is no NaN.
 FORBIDDEN = -1e4
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class CRF(keras.layers.Layer):
+class CRF(OverSequences, keras.layers.Layer):
     """Holds the chain's scores over the labels; the output is the input (Lafferty, McCallum & Pereira 2001).
 
     Put it behind the layer that scores the labels of each step, compile the model with `CRFLoss(crf)`, and decode
@@ -42,7 +43,7 @@ class CRF(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         size = input_shape[-1]
         if self.labels is not None and len(self.labels) != size:
-            raise ValueError(f"CRF: expected scores of {len(self.labels)} labels. Received: shape {tuple(input_shape)}")
+            raise refused(f"CRF: expected scores of {len(self.labels)} labels. Received: shape {tuple(input_shape)}")
         self.transitions = self.add_weight((size, size), name="transitions", initializer="zeros")
         self.start = self.add_weight((size,), name="start", initializer="zeros")
         self.end = self.add_weight((size,), name="end", initializer="zeros")
@@ -64,15 +65,20 @@ class CRF(keras.layers.Layer):
 
     def log_likelihood(self, scores: Any, labels: Any, mask: Any = None) -> Any:
         """Log probability (B,) of the labels (B, T), given the scores (B, T, K)."""
-        return chain.log_likelihood(ops.cast(scores, "float32"), labels, *self.scores(), mask=mask)
+        return chain.log_likelihood(ops.cast(scores, "float32"), labels, *self.scores(), mask=self._fit(scores, mask))
 
     def marginals(self, scores: Any, mask: Any = None) -> Any:
         """Probability (B, T, K) of each label at each step, given the whole sequence."""
-        return chain.marginals(ops.cast(scores, "float32"), *self.scores(), mask=mask)
+        return chain.marginals(ops.cast(scores, "float32"), *self.scores(), mask=self._fit(scores, mask))
 
     def decode(self, scores: Any, mask: Any = None) -> Any:
         """The most probable labels, int32 (B, T)."""
-        return chain.viterbi(ops.cast(scores, "float32"), *self.scores(), mask=mask)
+        return chain.viterbi(ops.cast(scores, "float32"), *self.scores(), mask=self._fit(scores, mask))
+
+    def _fit(self, scores: Any, mask: Any) -> Any:
+        if mask is not None:
+            fit_mask(self, mask, "scores", shape_of(scores))
+        return mask
 
     def chain_scores(self) -> dict[str, Any]:
         """What `transitions.json` of a bundle holds: lists of numbers, None for what is forbidden."""
@@ -118,12 +124,12 @@ class CRFLoss(keras.losses.Loss):
     def __init__(self, crf: CRF | None = None, name: str = "crf_loss", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         if crf is not None and not isinstance(crf, CRF):
-            raise ValueError(f"CRFLoss: expected a CRF layer. Received: {type(crf).__name__}")
+            raise refused(f"CRFLoss: expected a CRF layer. Received: {type(crf).__name__}")
         self.crf = crf
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if self.crf is None:
-            raise ValueError("CRFLoss: expected a CRF layer; compile the model with CRFLoss(layer). Received: None")
+            raise refused("CRFLoss: expected a CRF layer; compile the model with CRFLoss(layer). Received: None")
         mask, weight = backend.get_keras_mask(y_pred), None
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)

@@ -8,6 +8,8 @@ import keras
 from keras import ops
 from keras.src import backend
 
+from rnnzoo.layers.refusals import refused
+
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class CTCLoss(keras.losses.Loss):
@@ -28,7 +30,7 @@ class CTCLoss(keras.losses.Loss):
     def __init__(self, blank: int = 0, name: str = "ctc_loss", **kwargs: Any):
         super().__init__(name=name, **kwargs)
         if blank < 0:
-            raise ValueError(f"CTCLoss: expected blank >= 0. Received: blank={blank}")
+            raise refused(f"CTCLoss: expected blank >= 0. Received: blank={blank}")
         self.blank = blank
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.memoryless import Memoryless
+from rnnzoo.layers.refusals import positive, probability
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -31,6 +32,8 @@ class PaddedEmbedding(Memoryless, keras.layers.Embedding):
         ValueError: a size is not positive, or the rate is no probability below 1.
     """
 
+    sequence_shape = "(B, T)"
+
     def __init__(
         self,
         input_dim: int,
@@ -40,9 +43,9 @@ class PaddedEmbedding(Memoryless, keras.layers.Embedding):
         seed: int | None = None,
         **kwargs: Any,
     ):
+        positive(self, input_dim=input_dim, output_dim=output_dim)
+        probability(self, unknown_rate=unknown_rate)
         super().__init__(input_dim, output_dim, **kwargs)
-        if not 0 <= unknown_rate < 1:
-            raise ValueError(f"PaddedEmbedding: expected 0 <= unknown_rate < 1. Received: unknown_rate={unknown_rate}")
         self.unknown_rate, self.unknown, self.seed = unknown_rate, unknown, seed
         self._random = keras.random.SeedGenerator(seed)
 

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from rnnzoo.layers.refusals import OverSequences, positive, refused, shape_of
 from streaming.errors import InputError
 from streaming.runtime.audio import features
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class LogMel(keras.layers.Layer):
+class LogMel(OverSequences, keras.layers.Layer):
     """log(max(energies in mel bands, epsilon)), as `streaming.runtime.audio.LogMel` defines them for the device.
 
         X[t] = DFT(hann * x[t * step : t * step + length]);   y[t] = log(max(|X[t]|^power M, epsilon))
@@ -39,7 +40,7 @@ class LogMel(keras.layers.Layer):
     Input: samples (B, N, 1). Output: (B, frames, num_mels), frames = (N - frame_length) // frame_step + 1.
 
     Raises:
-        ValueError: a parameter is out of range, or the input has more than one channel.
+        ValueError: a parameter is out of range, or the input has more than one channel or less than one frame.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class LogMel(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        positive(self, sample_rate=sample_rate, frame_length=frame_length, frame_step=frame_step)
+        positive(self, fft_length=fft_length, num_mels=num_mels)
         high = sample_rate / 2 if high_hz is None else high_hz
         try:
             self.definition = features.LogMel(
@@ -66,9 +69,9 @@ class LogMel(keras.layers.Layer):
                 epsilon, center,
             )  # fmt: skip
         except InputError as error:
-            raise ValueError(f"LogMel: {error}") from error
+            raise refused(f"LogMel: {error}") from error
         if power not in (1, 2):
-            raise ValueError(f"LogMel: expected power 1 or 2. Received: power={power}")
+            raise refused(f"LogMel: expected power 1 or 2. Received: power={power}")
         filters = self.definition.filters()
         # Bins outside of all bands have no part in the result.
         self._bins = np.flatnonzero(filters.any(axis=1))
@@ -81,7 +84,7 @@ class LogMel(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if len(input_shape) != 3 or input_shape[-1] != 1:
-            raise ValueError(f"LogMel: expected samples (B, N, 1). Received: input shape {tuple(input_shape)}")
+            raise refused(f"LogMel: expected samples (B, N, 1). Received: input shape {tuple(input_shape)}")
         d = self.definition
         self.transform.build((None, None, 1))
         angles = 2 * np.pi * np.outer(np.arange(d.frame_length), self._bins) / d.fft_length
@@ -92,6 +95,14 @@ class LogMel(keras.layers.Layer):
         weights = np.concatenate([filters, filters]) if d.power == 2 else filters
         self.bands.build((None, None, len(weights)))
         self.bands.kernel.assign(weights.astype("float32"))
+
+    def _fit_sequence(self, name: str, x: Any, mask: Any) -> None:
+        super()._fit_sequence(name, x, mask)
+        shape, frame = shape_of(x), self.definition.frame_length
+        if self.edge is None and shape[1] is not None and shape[1] < frame:
+            raise refused(
+                f"LogMel: expected samples (B, N, 1), N of a frame's {frame} or more. Received: shape {shape}"
+            )
 
     def call(self, x: Any) -> Any:
         x = x if self.edge is None else self.edge(x)

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from rnnzoo.layers.refusals import OverSequences, positive, refused
+
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class LookaheadConv(keras.layers.Layer):
+class LookaheadConv(OverSequences, keras.layers.Layer):
     """A convolution that sees `context` past and `lookahead` future steps, with zeros beyond both ends.
 
         y[t] = activation(b + sum_k x[t + k] W[k]),   k = -context ... lookahead
@@ -41,10 +43,12 @@ class LookaheadConv(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if lookahead < 0 or context < 0 or (units is not None and units < 1):
-            raise ValueError(
-                "LookaheadConv: expected lookahead >= 0, context >= 0 and units >= 1 or None. "
-                f"Received: lookahead={lookahead}, context={context}, units={units}"
+        if units is not None:
+            positive(self, units=units)
+        if not all(isinstance(size, int) and size >= 0 for size in (lookahead, context)):
+            raise refused(
+                "LookaheadConv: expected lookahead and context to be whole numbers of 0 or more. "
+                f"Received: lookahead={lookahead!r}, context={context!r}"
             )
         self.units, self.lookahead, self.context, self.use_bias = units, lookahead, context, use_bias
         self.activation = keras.activations.get(activation)

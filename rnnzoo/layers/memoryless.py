@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnzoo.layers.refusals import OverSequences
 
-class Memoryless:
+
+class Memoryless(OverSequences):
     """Mix-in of a layer without memory: its stream is the layer."""
 
     def stream_spec(self, input_shape: tuple[int | None, ...]) -> dict[str, Any]:

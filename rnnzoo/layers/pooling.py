@@ -8,13 +8,14 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.precision import widened
+from rnnzoo.layers.refusals import OverSequences, positive
 
 # Scores beyond this overflow exp in float32; a weight of e^-60 is nothing.
 LARGEST = 30.0
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class AttentionPooling(keras.layers.Layer):
+class AttentionPooling(OverSequences, keras.layers.Layer):
     """The mean of a sequence under learned weights (Yang et al. 2016, Hierarchical Attention Networks).
 
         e[t] = v . tanh(W x[t] + b);   y = sum_t exp(e[t]) x[t] / sum_t exp(e[t])
@@ -32,8 +33,7 @@ class AttentionPooling(keras.layers.Layer):
 
     def __init__(self, units: int = 64, **kwargs: Any):
         super().__init__(**kwargs)
-        if units < 1:
-            raise ValueError(f"AttentionPooling: expected units >= 1. Received: units={units}")
+        positive(self, units=units)
         self.units = units
         self.hidden = keras.layers.Dense(units, activation="tanh", name="hidden", dtype=self.dtype_policy)
         self.score = keras.layers.Dense(1, use_bias=False, name="score", dtype=self.dtype_policy)

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from rnnzoo.layers.memoryless import Memoryless
+from rnnzoo.layers.refusals import positive, refused
 
 
 class LargeSoftmax(Memoryless, keras.layers.Layer):
@@ -22,8 +23,9 @@ class LargeSoftmax(Memoryless, keras.layers.Layer):
 
     def __init__(self, vocabulary: int, **kwargs: Any):
         super().__init__(**kwargs)
+        positive(self, vocabulary=vocabulary)
         if vocabulary < 2:
-            raise ValueError(f"{type(self).__name__}: expected vocabulary >= 2. Received: vocabulary={vocabulary}")
+            raise refused(f"{type(self).__name__}: expected vocabulary >= 2. Received: vocabulary={vocabulary}")
         self.vocabulary = vocabulary
         self.supports_masking = True
 
@@ -53,8 +55,7 @@ class SampledSoftmax(LargeSoftmax):
 
     def __init__(self, vocabulary: int, samples: int = 1024, seed: int | None = None, **kwargs: Any):
         super().__init__(vocabulary, **kwargs)
-        if samples < 1:
-            raise ValueError(f"SampledSoftmax: expected samples >= 1. Received: samples={samples}")
+        positive(self, samples=samples)
         self.samples, self.seed = samples, seed
         self._random = keras.random.SeedGenerator(seed)
 
@@ -120,7 +121,7 @@ class AdaptiveSoftmax(LargeSoftmax):
         self.cutoffs, self.factor = tuple(cutoffs), factor
         ascending = [0, *self.cutoffs, vocabulary]
         if not self.cutoffs or not np.all(np.diff(ascending) > 0) or factor < 1:
-            raise ValueError(
+            raise refused(
                 f"AdaptiveSoftmax: expected ascending cutoffs between 1 and {vocabulary - 1}, and factor >= 1. "
                 f"Received: cutoffs={self.cutoffs}, factor={factor}"
             )

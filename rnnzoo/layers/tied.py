@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.embedding import PaddedEmbedding
+from rnnzoo.layers.refusals import refused
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -50,7 +51,7 @@ class TiedEmbedding(PaddedEmbedding):
 
     def compute_output_spec(self, ids: Any, training: bool | None = None, reverse: bool = False) -> keras.KerasTensor:
         if reverse and ids.shape[-1] != self.output_dim:
-            raise ValueError(
+            raise refused(
                 f"TiedEmbedding: expected vectors of width {self.output_dim} with reverse=True. "
                 f"Received: shape {tuple(ids.shape)}"
             )

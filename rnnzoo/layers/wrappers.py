@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.cells.base import DropoutRNNCell
+from rnnzoo.layers.refusals import fit_states, refused
 
 
 class CellWrapper(DropoutRNNCell, keras.layers.Layer):
@@ -22,7 +23,7 @@ class CellWrapper(DropoutRNNCell, keras.layers.Layer):
 
     def __init__(self, cell: Any, **kwargs: Any):
         if isinstance(cell, keras.layers.StackedRNNCells) or not hasattr(cell, "state_size"):
-            raise ValueError(
+            raise refused(
                 f"{type(self).__name__}: expected one RNN cell; wrap each cell of a stack. "
                 f"Received: cell={type(cell).__name__}"
             )
@@ -53,6 +54,7 @@ class CellWrapper(DropoutRNNCell, keras.layers.Layer):
 
     def advance(self, x: Any, states: Any, training: bool | None) -> tuple[Any, Any]:
         """One step of the inner cell."""
+        fit_states(self, states, self.cell.state_size, None)
         kwargs = {"training": training} if self.cell._call_has_training_arg else {}
         y, states = self.cell(x, states, **kwargs)
         return y, states if keras.tree.is_nested(states) else [states]
@@ -93,7 +95,7 @@ class _Shortcut(CellWrapper):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if input_shape[-1] != self.output_size:
-            raise ValueError(
+            raise refused(
                 f"{type(self).__name__}: expected as many input features as the cell puts out, {self.output_size}. "
                 f"Received: input shape {tuple(input_shape)}"
             )

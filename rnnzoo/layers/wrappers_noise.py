@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from rnnzoo.layers.cells.base import probability
+from rnnzoo.layers.refusals import fit_states, probability, refused
 from rnnzoo.layers.wrappers import CellWrapper
 
 
@@ -58,7 +58,7 @@ class ZoneoutCell(_Noise):
         self.rate = list(rate) if isinstance(rate, list | tuple) else rate
         self.rates = self.rate if isinstance(self.rate, list) else [self.rate] * count
         if len(self.rates) != count:
-            raise ValueError(f"ZoneoutCell: expected one rate, or {count}, one for each state. Received: rate={rate}")
+            raise refused(f"ZoneoutCell: expected one rate, or {count}, one for each state. Received: rate={rate}")
         for each in self.rates:
             probability(self, rate=each)
         self._key: Any = None
@@ -87,6 +87,7 @@ class ZoneoutCell(_Noise):
         self._key = None
 
     def call(self, inputs: Any, states: Any, training: bool | None = False) -> tuple[Any, Any]:
+        fit_states(self, states, self.state_size, None)
         last = keras.tree.flatten(states)
         counts = [last.pop()] if _counts_steps() else []
         inner = keras.tree.pack_sequence_as(self.cell.state_size, last) if counts else states
@@ -206,7 +207,7 @@ class WeightDropoutCell(_Noise):
         names = {v.name for v in self.cell.trainable_variables}
         missing = [name for name in self.dropped if name not in names]
         if missing:
-            raise ValueError(
+            raise refused(
                 f"WeightDropoutCell: expected weights among {', '.join(sorted(names))}. Received: {missing[0]!r}"
             )
 

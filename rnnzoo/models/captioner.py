@@ -8,19 +8,27 @@ import keras
 
 from rnnzoo.data.pictures import CaptionEncoder
 from rnnzoo.errors import ConfigError
-from rnnzoo.layers import AttentionCell, AttentionDecoder, BahdanauAttention, PaddedEmbedding
+from rnnzoo.layers import (
+    AttentionCell,
+    AttentionDecoder,
+    BahdanauAttention,
+    PaddedEmbedding,
+    TransformerDecoderBlock,
+)
 from rnnzoo.models.config import CaptionerConfig
+from rnnzoo.models.recurrent import head_count
 
 _CELLS = {"lstm": keras.layers.LSTMCell, "gru": keras.layers.GRUCell}
 # Names of layers, by which the halves of a model are found again.
-_REGIONS, _STATE, _LOOP = "regions", "state_", "decoder"
+_REGIONS, _STATE, _LOOP, _SHOWN = "regions", "state_", "decoder", "shown"
 
 
 def build_captioner(config: CaptionerConfig, encoder: CaptionEncoder) -> keras.Model:
     """Show, Attend and Tell (Xu et al. 2015), with soft attention: trained with the right word before each step.
 
     The regions are the cells of the last feature map, or the positions of given features; the first state is made of
-    their mean; the next word is scored from the state, the context and the word before.
+    their mean; the next word is scored from the state, the context and the word before. A Transformer's block looks at
+    the regions in place of it (as in Cornia et al. 2020).
 
     Args:
         config: sizes.
@@ -37,19 +45,12 @@ def build_captioner(config: CaptionerConfig, encoder: CaptionEncoder) -> keras.M
     target = keras.Input((None,), dtype="int32", name="target")
     found = _look(config, picture)
     regions = keras.layers.Dropout(config.dropout, name=_REGIONS)(found)
-    mean = keras.layers.GlobalAveragePooling1D(name="gist")(regions)
-    # Weights are stored by the names of layers: each has one of its own.
-    cell = _CELLS[config.cell](config.units, name="cell")
-    attention = BahdanauAttention(config.attention_units, name="attention")
-    states = [
-        keras.layers.Dense(config.units, activation="tanh", name=f"{_STATE}{i}")(mean)
-        for i in range(2 if config.cell == "lstm" else 1)
-    ]
+    looking, states = _looking_layers(config), _first_states(config, regions)
     entries = len(encoder.labels)
     parts = {
         "embedding": PaddedEmbedding(entries, config.token_size, name="target_embedding"),
         "embedding_dropout": keras.layers.Dropout(config.dropout, name="embedding_dropout"),
-        _LOOP: AttentionDecoder(AttentionCell(cell, attention, name="step"), name=_LOOP),
+        **looking,
         "readout": keras.layers.Dense(config.token_size, activation="tanh", name="readout"),
         "readout_dropout": keras.layers.Dropout(config.dropout, name="readout_dropout"),
         "logits": keras.layers.Dense(entries, name="logits"),
@@ -67,10 +68,12 @@ def decoding_models(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     Returns:
         The encoder: `picture` to a list of the regions (B, S, D) and the states that the decoder begins with. The
         decoder: a list of the regions, `target` (B, 1) and states, to a list of logits (B, 1, V) and the states that
-        follow.
+        follow. The state of a Transformer is what has been written, (B, T).
     """
     parts = {layer.name: layer for layer in model.layers}
     named = {**parts, "embedding": parts["target_embedding"]}
+    if _SHOWN in parts:
+        return _decoding_over_past(model, named)
     # The same cell, by a layer that tells its states.
     named[_LOOP] = AttentionDecoder(parts[_LOOP].cell, return_state=True, name=_LOOP)
     given = [parts[_REGIONS].output]
@@ -80,6 +83,42 @@ def decoding_models(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     begun = [keras.Input(tensor.shape[1:], name=f"given_{i}") for i, tensor in enumerate(given)]
     logits, *new = _write(named, target, begun[0], begun[1:])
     return encoder, keras.Model([begun[0], target, *begun[1:]], [logits, *new], name="decoder")
+
+
+def _decoding_over_past(model: keras.Model, parts: dict[str, Any]) -> tuple[keras.Model, keras.Model]:
+    """The halves of a Transformer, which reads all that it has written again: for so few steps that costs little."""
+    picture, regions = model.input["picture"], parts[_REGIONS].output
+    nothing = keras.ops.cast(keras.layers.Flatten()(picture)[:, :0], "int32")
+    encoder = keras.Model(picture, [regions, nothing], name="encoder")
+    target, past = (keras.Input((None,), dtype="int32", name=name) for name in ("target", "past"))
+    given = keras.Input(regions.shape[1:], name="given_0")
+    written = keras.layers.Concatenate()([past, target])
+    (logits,) = _write(parts, written, given, [])
+    return encoder, keras.Model([given, target, past], [logits[:, -1:], written], name="decoder")
+
+
+def _looking_layers(config: CaptionerConfig) -> dict[str, keras.layers.Layer]:
+    """What knows the words before and looks at the regions."""
+    if config.cell == "transformer":
+        return {
+            _SHOWN: keras.layers.Dense(2 * config.units, use_bias=False, name=_SHOWN),
+            _LOOP: TransformerDecoderBlock(config.units, head_count(config.units), name=_LOOP),
+        }
+    # Weights are stored by the names of layers: each has one of its own.
+    cell = _CELLS[config.cell](config.units, name="cell")
+    attention = BahdanauAttention(config.attention_units, name="attention")
+    return {_LOOP: AttentionDecoder(AttentionCell(cell, attention, name="step"), name=_LOOP)}
+
+
+def _first_states(config: CaptionerConfig, regions: Any) -> list[Any]:
+    """What a recurrent decoder begins with."""
+    if config.cell == "transformer":
+        return []
+    mean = keras.layers.GlobalAveragePooling1D(name="gist")(regions)
+    return [
+        keras.layers.Dense(config.units, activation="tanh", name=f"{_STATE}{i}")(mean)
+        for i in range(2 if config.cell == "lstm" else 1)
+    ]
 
 
 def _look(config: CaptionerConfig, picture: Any) -> Any:
@@ -113,7 +152,10 @@ def _look(config: CaptionerConfig, picture: Any) -> Any:
 def _write(parts: dict[str, Any], target: Any, regions: Any, states: list[Any]) -> list[Any]:
     """Logits of what follows each word, and the states after the last where the decoder tells them."""
     x = parts["embedding_dropout"](parts["embedding"](target))
-    found = parts[_LOOP](x, regions, initial_state=states)
+    if _SHOWN in parts:
+        found = parts[_LOOP](x, parts[_SHOWN](regions))
+    else:
+        found = parts[_LOOP](x, regions, initial_state=states)
     y, *new = found if isinstance(found, list) else [found]
     y = parts["readout"](keras.layers.Concatenate()([y, x]))
     return [parts["logits"](parts["readout_dropout"](y)), *new]

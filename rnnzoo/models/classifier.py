@@ -9,7 +9,7 @@ import keras
 from rnnzoo.data.rows import RowEncoder
 from rnnzoo.layers import PaddedEmbedding
 from rnnzoo.models.config import ClassifierConfig
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.models.recurrent import recurrent_layers
 
 
 def build_classifier(config: ClassifierConfig, encoder: Any) -> keras.Model:
@@ -31,16 +31,6 @@ def build_classifier(config: ClassifierConfig, encoder: Any) -> keras.Model:
         rate = config.word_dropout
         layer = PaddedEmbedding(len(encoder.words), config.word_size, unknown_rate=rate, name="word_embedding")
         x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(layer(inputs["words"]))
-    for i in range(config.layers):
-        last = i == config.layers - 1
-        layer = recurrent_layer(
-            config.cell,
-            config.units,
-            name=f"recurrent_{i}",
-            return_sequences=not last,
-            recurrent_dropout=config.recurrent_dropout,
-        )
-        x = layer(x)
-        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    x = recurrent_layers(config, x, whole=True)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model(inputs, logits, name="classifier")

@@ -11,7 +11,7 @@ from rnnzoo.ranges import Count, Rate, Size
 # One of CELLS.
 Cell = str
 Head = Literal["softmax", "crf"]
-Architecture = Literal["luong", "bahdanau", "cho", "sutskever", "wait_k"]
+Architecture = Literal["luong", "bahdanau", "cho", "sutskever", "wait_k", "transformer"]
 
 # What `model.cell` may say; `rnnzoo.models.register_cell` adds to it.
 CELLS = ["lstm", "gru", "simple_rnn", "min_gru", "min_lstm", "lru", "sru", "qrnn", "mlstm", "transformer"]
@@ -183,13 +183,14 @@ class TranslatorConfig:
             before each step (Bahdanau et al. 2015); `cho`: the encoder's last state, at every step (Cho et al. 2014);
             `sutskever`: the last states of all layers of the encoder, which the decoder starts from (Sutskever et al.
             2014, who also reverse the source: `data.reverse_source`); `wait_k`: what has been read so far, for
-            `data.wait_k`.
+            `data.wait_k`; `transformer`: all of the source, by blocks of attention in place of the recurrent layers
+            (Vaswani et al. 2017).
         token_size: width of the vectors of source and target tokens; the latter also score the next token.
-        cell: `lstm` or `gru`.
+        cell: `lstm` or `gru`; a `transformer` has none.
         units: width of each layer of the decoder, and of the encoder over all its directions.
-        layers: recurrent layers of the encoder, and of the decoder.
+        layers: of the encoder, and of the decoder.
         dropout: rate on vectors of tokens, between layers and before the scores, in training.
-        heads: with `wait_k`, heads of the attention to what has been read.
+        heads: of the attention of `transformer`, and with `wait_k` of that to what has been read.
 
     Raises:
         ConfigError: a name is unknown, or a size does not fit.
@@ -209,7 +210,10 @@ class TranslatorConfig:
                 f"model.architecture is one of {', '.join(get_args(Architecture))}; received {self.architecture!r}"
             )
         if self.cell not in ("lstm", "gru"):
-            raise ConfigError(f"model.cell is lstm or gru in a translator; received {self.cell!r}")
+            raise ConfigError(
+                f"model.cell is lstm or gru in a translator, and model.architecture=transformer another choice; "
+                f"received {self.cell!r}"
+            )
         if self.units % 2 or self.units % self.heads:
             raise ConfigError(f"model.units is a multiple of 2 and of model.heads={self.heads}; received {self.units}")
 
@@ -222,9 +226,9 @@ class CaptionerConfig:
         filters: width of each convolution; the picture is halved between them. None of them: features are given.
         stride: of the first convolution.
         token_size: width of a token's vector.
-        cell: `lstm` or `gru`.
+        cell: `lstm`, `gru` or `transformer`, a block of attention to the words before and the regions.
         units: width of the decoder.
-        attention_units: width of the hidden layer of attention.
+        attention_units: width of the hidden layer of a recurrent decoder's attention.
         dropout: rate on regions of the picture, on vectors of tokens and before the scores, in training.
 
     Raises:
@@ -240,8 +244,8 @@ class CaptionerConfig:
     dropout: Rate = 0.3
 
     def __post_init__(self) -> None:
-        if self.cell not in ("lstm", "gru"):
-            raise ConfigError(f"model.cell is lstm or gru in a captioner; received {self.cell!r}")
+        if self.cell not in ("lstm", "gru", "transformer"):
+            raise ConfigError(f"model.cell is lstm, gru or transformer in a captioner; received {self.cell!r}")
 
 
 @dataclass(frozen=True)

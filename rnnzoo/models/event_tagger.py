@@ -6,7 +6,7 @@ import keras
 
 from rnnzoo.data.signals import SignalEncoder
 from rnnzoo.models.config import SignalModelConfig
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.models.recurrent import recurrent_layers
 
 
 def build_event_tagger(config: SignalModelConfig, encoder: SignalEncoder) -> keras.Model:
@@ -25,11 +25,6 @@ def build_event_tagger(config: SignalModelConfig, encoder: SignalEncoder) -> ker
         config.frame_units, encoder.frame, strides=encoder.frame, activation="relu", name="frames"
     )
     x = keras.layers.Dropout(config.dropout, name="frames_dropout")(frames(rows))
-    for i in range(config.layers):
-        layer = recurrent_layer(
-            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
-        )
-        x = layer(x)
-        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    x = recurrent_layers(config, x)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model({"rows": rows}, logits, name="event_tagger")

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnzoo.data.audio import AudioEncoder
 from rnnzoo.models.config import AudioModelConfig
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.models.recurrent import recurrent_layers
 
 
 def build_keyword_spotter(config: AudioModelConfig, encoder: AudioEncoder) -> keras.Model:
@@ -24,11 +24,6 @@ def build_keyword_spotter(config: AudioModelConfig, encoder: AudioEncoder) -> ke
     x = keras.layers.Normalization(mean=encoder.mean, variance=np.square(encoder.scale), name="normalized")(features)
     x = keras.layers.Conv1D(config.conv_units, config.conv_width, padding="causal", activation="relu", name="conv")(x)
     x = keras.layers.Dropout(config.dropout, name="conv_dropout")(x)
-    for i in range(config.layers):
-        layer = recurrent_layer(
-            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
-        )
-        x = layer(x)
-        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    x = recurrent_layers(config, x)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model({"features": features}, logits, name="keyword_spotter")

@@ -6,7 +6,7 @@ import keras
 
 from rnnzoo.data.text import TextEncoder
 from rnnzoo.models.config import LanguageModelConfig
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.models.recurrent import recurrent_layers
 
 
 def build_language_model(config: LanguageModelConfig, encoder: TextEncoder) -> keras.Model:
@@ -22,12 +22,6 @@ def build_language_model(config: LanguageModelConfig, encoder: TextEncoder) -> k
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = keras.layers.Embedding(len(encoder.labels), config.token_size, name="token_embedding")(tokens)
     x = keras.layers.Dropout(config.dropout, name="embedded_dropout")(x)
-    for i in range(config.layers):
-        layer = recurrent_layer(
-            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
-        )
-        y = layer(x)
-        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
-        x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
+    x = recurrent_layers(config, x, residual=True)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model({"tokens": tokens}, logits, name="language_model")

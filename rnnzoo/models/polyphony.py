@@ -6,7 +6,7 @@ import keras
 
 from rnnzoo.data.rows import RowEncoder
 from rnnzoo.models.config import RowModelConfig
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.models.recurrent import recurrent_layers
 
 
 def build_polyphony(config: RowModelConfig, encoder: RowEncoder) -> keras.Model:
@@ -21,11 +21,6 @@ def build_polyphony(config: RowModelConfig, encoder: RowEncoder) -> keras.Model:
     """
     rows = keras.Input((None, encoder.width), name="rows")
     x = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows)
-    for i in range(config.layers):
-        layer = recurrent_layer(
-            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
-        )
-        x = layer(x)
-        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    x = recurrent_layers(config, x)
     notes = keras.layers.Dense(encoder.width, activation="sigmoid", name="notes")(x)
     return keras.Model({"rows": rows}, notes, name="polyphony")

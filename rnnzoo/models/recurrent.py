@@ -16,14 +16,19 @@ def _sru(units: int, **kwargs: Any) -> keras.layers.Layer:
     return SRU(units, peepholes=False, **kwargs)
 
 
+def head_count(units: int) -> int:
+    """Four heads, where they divide the units."""
+    return 1 if units % 4 else 4
+
+
 def _mlstm(units: int, **kwargs: Any) -> keras.layers.Layer:
     """Heads of at most a quarter of the units, where they divide by four: a memory is as large as a head's square."""
-    return MLSTM(units, heads=1 if units % 4 else 4, **kwargs)
+    return MLSTM(units, heads=head_count(units), **kwargs)
 
 
 def _transformer(units: int, return_sequences: bool, name: str) -> keras.layers.Layer:
     """What a recurrent layer is compared with; where one row stands for all, it is the mean of the steps."""
-    block = TransformerBlock(units, heads=1 if units % 4 else 4, name=name)
+    block = TransformerBlock(units, heads=head_count(units), name=name)
     if return_sequences:
         return block
     return keras.Sequential([block, keras.layers.GlobalAveragePooling1D(name=f"{name}_mean")], name=f"{name}_whole")
@@ -84,3 +89,32 @@ def recurrent_layer(
     masked = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
     layer = _CELLS[cell](units, return_sequences=return_sequences, name=name, **masked)
     return keras.layers.Bidirectional(layer, name=f"both_{name}") if bidirectional else layer
+
+
+def recurrent_layers(
+    config: Any, x: Any, *, residual: bool = False, bidirectional: bool = False, whole: bool = False
+) -> Any:
+    """The recurrent layers of a configuration, each followed by dropout.
+
+    Args:
+        config: says `cell`, `units`, `layers`, `dropout` and `recurrent_dropout`.
+        x: (B, T, D).
+        residual: add what a layer reads to what it gives, where they are as wide.
+        bidirectional: read from both ends.
+        whole: give what the last step of the last layer says of all, (B, U).
+
+    Returns:
+        (B, T, U), as wide as what the layers give; without a layer x.
+    """
+    for i in range(config.layers):
+        layer = recurrent_layer(
+            config.cell,
+            config.units,
+            name=f"recurrent_{i}",
+            return_sequences=not (whole and i == config.layers - 1),
+            bidirectional=bidirectional,
+            recurrent_dropout=config.recurrent_dropout,
+        )
+        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(layer(x))
+        x = keras.layers.Add(name=f"residual_{i}")([x, y]) if residual and x.shape[-1] == y.shape[-1] else y
+    return x

@@ -6,7 +6,7 @@ import keras
 
 from rnnzoo.layers import CRF, LookaheadConv
 from rnnzoo.models.config import TaggerConfig
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.models.recurrent import recurrent_layers
 from rnnzoo.models.words import embed_words
 from streaming.runtime.text import WordEncoder
 
@@ -33,18 +33,7 @@ def build_tagger(config: TaggerConfig, encoder: WordEncoder) -> keras.Model:
         x = keras.layers.Dropout(config.dropout, name="projection_dropout")(x)
     x = LookaheadConv(config.conv_units, config.lookahead, config.context, "relu", name="neighbours")(x)
     x = keras.layers.Dropout(config.dropout, name="neighbours_dropout")(x)
-    for i in range(config.layers):
-        both = config.bidirectional
-        layer = recurrent_layer(
-            config.cell,
-            config.units,
-            name=f"recurrent_{i}",
-            bidirectional=both,
-            recurrent_dropout=config.recurrent_dropout,
-        )
-        y = layer(x)
-        y = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(y)
-        x = keras.layers.Add(name=f"residual_{i}")([x, y]) if x.shape[-1] == y.shape[-1] else y
+    x = recurrent_layers(config, x, residual=True, bidirectional=config.bidirectional)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     if config.head == "crf":
         logits = CRF(encoder.labels, name="crf")(logits)

@@ -7,7 +7,7 @@ import numpy as np
 
 from rnnzoo.data.audio import AudioEncoder
 from rnnzoo.models.config import TranscriberConfig
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.models.recurrent import recurrent_layers
 
 
 def build_transcriber(config: TranscriberConfig, encoder: AudioEncoder) -> keras.Model:
@@ -26,11 +26,6 @@ def build_transcriber(config: TranscriberConfig, encoder: AudioEncoder) -> keras
         config.conv_units, config.conv_width, strides=config.stride, padding="causal", activation="relu", name="conv"
     )(x)
     x = keras.layers.Dropout(config.dropout, name="conv_dropout")(x)
-    for i in range(config.layers):
-        layer = recurrent_layer(
-            config.cell, config.units, name=f"recurrent_{i}", recurrent_dropout=config.recurrent_dropout
-        )
-        x = layer(x)
-        x = keras.layers.Dropout(config.dropout, name=f"recurrent_{i}_dropout")(x)
+    x = recurrent_layers(config, x)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model({"features": features}, logits, name="transcriber")

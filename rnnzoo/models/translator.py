@@ -18,6 +18,8 @@ from rnnzoo.layers import (
     Bidirectional,
     LuongAttention,
     TiedEmbedding,
+    TransformerBlock,
+    TransformerDecoderBlock,
 )
 from rnnzoo.models.config import TranslatorConfig
 
@@ -27,6 +29,7 @@ _ATTENTIVE = ("luong", "bahdanau")
 # Names of layers, or how they begin: by them the halves of a model are found again.
 _MEMORY, _STATE, _DECODER = "memory", "state_", "decoder_"
 _LOOP, _ATTENTION, _HEADS, _CONTEXT = "decoder", "attention", "read_so_far", ("context_in", "context_out")
+_SHOWN = "shown_to_"
 
 
 def build_translator(config: TranslatorConfig, encoder: PairEncoder) -> keras.Model:
@@ -70,9 +73,12 @@ def decoding_models(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     Returns:
         The encoder: `source` (B, S) to a list of what the decoder is given: the memory (B, S, D) of attention, or a
         context (B, D), if any; then the states that it begins with. The decoder: a list of `source` (B, S), `target`
-        (B, 1) and what the encoder gave, to a list of logits (B, 1, V) and the states that follow.
+        (B, 1) and what the encoder gave, to a list of logits (B, 1, V) and the states that follow. The state of a
+        Transformer is what has been written, (B, T).
     """
     parts = {layer.name: layer for layer in model.layers}
+    if _is_transformer(parts):
+        return _decoding_over_past(model, parts)
     memory = parts[_MEMORY].output if _MEMORY in parts else None
     states = [parts[name].output for name in _state_names(parts)]
     given = states if memory is None else [memory, *states]
@@ -88,8 +94,24 @@ def decoding_models(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     return encoder, keras.Model([source, target, *begun], [logits, *new], name="decoder")
 
 
+def _decoding_over_past(model: keras.Model, parts: Mapping[str, keras.layers.Layer]) -> tuple[keras.Model, keras.Model]:
+    """The halves of a Transformer, which reads all that it has written again: for so few steps that costs little."""
+    source, memory = model.input["source"], parts[_MEMORY].output
+    encoder = keras.Model(source, [memory, source[:, :0]], name="encoder")
+    read, target, past = (keras.Input((None,), dtype="int32", name=name) for name in ("source", "target", "past"))
+    given = keras.Input(memory.shape[1:], name="given_0")
+    written = keras.layers.Concatenate()([past, target])
+    x = _attend(parts, parts["target_embedding"](written), given, keras.ops.not_equal(read, 0))
+    return encoder, keras.Model([read, target, given, past], [_score(parts, x[:, -1:], None), written], name="decoder")
+
+
 def _encode(config: TranslatorConfig, x: Any) -> tuple[Any, list[Any]]:
     """What the decoder sees at each step, None where it is nothing, and the states that it begins with."""
+    if config.architecture == "transformer":
+        for i in range(config.layers):
+            x = TransformerBlock(config.units, config.heads, causal=False, name=f"encoder_{i}")(x)
+            x = keras.layers.Dropout(config.dropout, name=f"encoder_{i}_dropout")(x)
+        return keras.layers.LayerNormalization(name=_MEMORY)(x), []
     last: list[Any] = []
     for i in range(config.layers):
         both = config.architecture in _ATTENTIVE
@@ -122,6 +144,12 @@ def _decoder_layers(config: TranslatorConfig, entries: int) -> Iterator[keras.la
         cell = cells[0] if len(cells) == 1 else keras.layers.StackedRNNCells(cells, name="cells")
         attentive = AttentionCell(cell, BahdanauAttention(config.units, name=_ATTENTION), name="step")
         yield AttentionDecoder(attentive, name=_LOOP)
+    elif config.architecture == "transformer":
+        for i in range(config.layers):
+            yield keras.layers.Dense(2 * config.units, use_bias=False, name=f"{_SHOWN}{_DECODER}{i}")
+            yield TransformerDecoderBlock(config.units, config.heads, name=f"{_DECODER}{i}")
+            yield keras.layers.Dropout(config.dropout, name=f"{_DECODER}{i}_dropout")
+        yield keras.layers.LayerNormalization(name="written")
     else:
         for i in range(config.layers):
             yield _LAYERS[config.cell](config.units, return_sequences=True, return_state=True, name=f"{_DECODER}{i}")
@@ -155,6 +183,8 @@ def _decode(
         y = parts[_LOOP](x, memory, initial_state=states, memory_mask=mask)
         x, *new = y if isinstance(y, list) else [y]
         return _score(parts, x, None), new
+    if _is_transformer(parts):
+        return _score(parts, _attend(parts, x, memory, mask), None), []
     read, wrote = (parts[name](memory) for name in _CONTEXT) if _CONTEXT[0] in parts else (None, None)
     if read is not None:
         x = keras.layers.Add()([x, read])
@@ -170,9 +200,26 @@ def _decode(
     return _score(parts, x, wrote), new
 
 
+def _attend(parts: Mapping[str, keras.layers.Layer], x: Any, memory: Any, mask: Any) -> Any:
+    """What the blocks of a Transformer make of vectors x (B, T, E)."""
+    for layer in _steps(parts):
+        x = layer(x, parts[f"{_SHOWN}{layer.name}"](memory), source_mask=mask)
+        x = parts[f"{layer.name}_dropout"](x)
+    return parts["written"](x)
+
+
+def _is_transformer(parts: Mapping[str, keras.layers.Layer]) -> bool:
+    return f"{_SHOWN}{_DECODER}0" in parts
+
+
+def _steps(parts: Mapping[str, keras.layers.Layer]) -> list[keras.layers.Layer]:
+    """The layers of a decoder that know what was before, in order."""
+    return [parts[name] for name in parts if name.startswith(_DECODER) and name[len(_DECODER) :].isdigit()]
+
+
 def _advance(parts: Mapping[str, keras.layers.Layer], x: Any, states: list[Any]) -> tuple[Any, list[Any]]:
     """The recurrent layers of the decoder, and their states after the last step."""
-    layers = [parts[name] for name in parts if name.startswith(_DECODER) and name[len(_DECODER) :].isdigit()]
+    layers = _steps(parts)
     size, new = len(states) // len(layers), []
     for i, layer in enumerate(layers):
         x, *after = layer(x, initial_state=states[i * size : (i + 1) * size] or None)

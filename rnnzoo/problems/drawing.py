@@ -45,8 +45,9 @@ def draw_confusion(path: Path, true: Sequence[str], found: Sequence[str]) -> Pat
     with figure(path, size=(7.2, 6.4)) as (axis,):
         shown = axis.imshow(share, cmap=_SHADES, vmin=0, vmax=1)
         axis.set(title=title, xlabel="found", ylabel="true")
-        axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
-        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+        names = [_plain(label) for label in labels]
+        axis.set_xticks(range(len(labels)), names, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(labels)), names, fontsize=8)
         axis.grid(visible=False)
         if len(labels) <= _LABELS // 2:
             for i, j in zip(*np.nonzero(share >= 0.005), strict=True):
@@ -83,7 +84,7 @@ def draw_forecasts(path: Path, columns: Mapping[str, Mapping[str, np.ndarray]], 
                 ahead = ahead[:, ahead.shape[1] // 2]
             axis.plot(steps, ahead, color=COLOURS[0], lw=1.8, label="forecast")
             axis.axvline(origin, color="grey", lw=0.8, ls=":")
-            axis.set(title=name, xlabel="rows")
+            axis.set(title=_plain(name), xlabel="rows")
             axis.legend(frameon=False, fontsize=9)
     return path
 
@@ -97,7 +98,9 @@ def draw_events(path: Path, signal: np.ndarray, rate: float, marks: Mapping[str,
             at = [begin / rate for begin, _ in events]
             axis.plot(at, [low - line * step] * len(at), "|", ms=9, mew=2, color=COLOURS[line - 1], label=name)
             for seconds, (_, label) in zip(at, events, strict=True):
-                axis.text(seconds, low - line * step, f" {label}", fontsize=7, va="center", color=COLOURS[line - 1])
+                axis.text(
+                    seconds, low - line * step, f" {_plain(label)}", fontsize=7, va="center", color=COLOURS[line - 1]
+                )
         axis.set(xlabel="seconds")
         axis.legend(frameon=False, fontsize=9, loc="upper right")
     return path
@@ -110,12 +113,12 @@ def draw_captions(path: Path, pictures: Sequence[np.ndarray], captions: Sequence
             axis.imshow(np.clip(picture, 0, 255).astype(np.uint8))
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.set_xlabel(textwrap.fill(caption, _LINE), fontsize=9)
+            axis.set_xlabel(_plain(textwrap.fill(caption, _LINE)), fontsize=9)
             axis.grid(visible=False)
             axis.spines[:].set_visible(False)
     return path
 
 
 def _plain(piece: str) -> str:
-    """What fonts have glyphs for: the sign of a space is shown as a line."""
-    return piece.replace("▁", "_")
+    """What fonts have glyphs for: the sign of a space is shown as a line; and no formula stands between two dollars."""
+    return piece.replace("▁", "_").replace("$", r"\$")

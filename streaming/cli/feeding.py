@@ -64,7 +64,8 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
     task: Task | None = task_for(model) if kind is not None else None
     takes = task.takes if task is not None else "steps"
     if name.lower().endswith(".wav") and takes != "audio":
-        raise InputError(f"{name} is audio, the model takes {takes}; give it a file of lines")
+        wanted = "a PNG, JPEG or .npy file" if takes == "array" else "a file of lines"
+        raise InputError(f"{name} is audio, the model takes {takes}; give it {wanted}")
     _check_options(task, options)
     with contextlib.ExitStack() as stack:
         source = pipe if name == "-" else stack.enter_context(open(name, "rb"))

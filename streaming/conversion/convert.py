@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -20,6 +21,9 @@ from streaming.conversion.verify import verify as check
 from streaming.errors import InputError
 from streaming.runtime import artifact
 from streaming.runtime.costs import Cost, measure
+
+# Steps of a chunk or bound, and streams of a batch: TFLite counts elements in 32 bits.
+MOST = 2**16
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
@@ -112,13 +116,16 @@ def convert(
         InputError: an argument is wrong.
         ArtifactError: the path cannot be written.
     """
-    _check(chunk, batch_sizes, state, quantize, calibration, metadata, path, tolerance)
+    _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance)
+    if not isinstance(encode, Iterable):
+        raise InputError(f"encode is {encode!r}, expected names of inputs")
     options = Options(
         _steps("lookahead", lookahead, 0),
         _steps("attention_window", attention_window, 1),
         (encode,) if isinstance(encode, str) else tuple(encode),
         _steps("max_length", max_length, 1) or 0,
     )
+    chunk = _steps("chunk", chunk, 1)
     planned = plan(model, options)
     _refuse_nan(planned)
     if (chunk or planned.unit) % planned.unit:
@@ -129,7 +136,14 @@ def convert(
     if state == "internal" and planned.encoded:
         raise InputError("internal state does not go with encode; convert with state='external'")
     data = read_sequences(planned, calibration) if calibration is not None else None
-    job = Job(planned, chunk or planned.unit, sorted({1, *batch_sizes}), metadata or {}, state=state, quantize=quantize)
+    job = Job(
+        planned,
+        chunk or planned.unit,
+        sorted({1, *map(int, batch_sizes)}),
+        metadata or {},
+        state=state,
+        quantize=quantize,
+    )
     exact = job.exact() if quantize else None
     exact_proof = measured = drift = proof = None
     if exact is not None and verify:
@@ -182,14 +196,19 @@ def _random(planned: Plan) -> list[dict[str, np.ndarray]]:
     return [random_inputs(planned, 500, generator)]
 
 
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= MOST  # type: ignore[operator]
+
+
 def _steps(name: str, value: Any, least: int) -> int | None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-        raise InputError(f"{name} is {value!r}, expected a whole number of steps, {least} or more, or None")
-    return value
+    if value is None:
+        return None
+    if not _whole(value, least):
+        raise InputError(f"{name} is {value!r}, expected a whole number of steps, {least} to {MOST}, or None")
+    return int(value)
 
 
 def _check(
-    chunk: Any,
     batch_sizes: Any,
     state: Any,
     quantize: Any,
@@ -202,10 +221,9 @@ def _check(
         raise InputError(
             f"Keras runs on {keras.backend.backend()}, conversion needs TensorFlow; set KERAS_BACKEND=tensorflow"
         )
-    _steps("chunk", chunk, 1)
     sizes = list(batch_sizes) if isinstance(batch_sizes, Iterable) else []
-    if not sizes or any(not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes):
-        raise InputError(f"batch_sizes is {batch_sizes!r}, expected whole numbers of streams, 1 or more")
+    if not sizes or not all(_whole(size, 1) for size in sizes):
+        raise InputError(f"batch_sizes is {batch_sizes!r}, expected whole numbers of streams, 1 to {MOST}")
     if state not in ("external", "internal"):
         raise InputError(f"state is {state!r}, expected 'external' or 'internal'")
     if state == "internal" and max(sizes) > 1:
@@ -214,13 +232,21 @@ def _check(
         raise InputError(f"quantize is {quantize!r}, expected one of {', '.join(map(repr, QUANTIZATIONS))}")
     if quantize == "int8" and calibration is None:
         raise InputError("quantize='int8' needs calibration=[...]: some real sequences (T, *features) of input")
+    if not isinstance(metadata, Mapping | None):
+        raise InputError(f"metadata is {metadata!r}, expected a dict with task, files and source")
+    if not isinstance((metadata or {}).get("task"), Mapping | None):
+        raise InputError(
+            f"metadata has the task {(metadata or {})['task']!r}, expected a dict with its kind and options"
+        )
     unknown = sorted(set(metadata or {}) - {"task", "files", "source"})
     if unknown:
         raise InputError(f"metadata has an unknown key {unknown[0]!r}, expected task, files and source")
     if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance > 0):
         raise InputError(f"tolerance is {tolerance!r}, expected a number above 0, or None")
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path) or "\0" in os.fspath(path):
         raise InputError(f"path is {path!r}, expected the path of the .tflite file to write")
+    if os.path.isdir(path):
+        raise InputError(f"cannot write {path}: it is a folder; give the path of the .tflite file in it")
     folder = os.path.dirname(os.path.abspath(os.fspath(path)))
     if not os.path.isdir(folder):
         raise InputError(f"cannot write {path}: the folder {folder} does not exist; create it first")

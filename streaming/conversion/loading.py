@@ -34,7 +34,7 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
     for name in modules:
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except (ImportError, ValueError) as error:
             raise InputError(f"cannot import {name!r} ({error}); give the name of an installed module") from error
     for entry in _objects(config):
         _check_known(entry, path, keras)
@@ -54,8 +54,13 @@ def _read_config(path: Path) -> Any:
             entry = archive.getinfo("config.json")
             if entry.file_size > MAX_CONFIG_BYTES:
                 raise InputError(f"{path}: config.json has {entry.file_size} bytes, no model needs that many; refused")
+            # Keras reads weights in parts, so that no checksum would be compared.
+            if (damaged := archive.testzip()) is not None:
+                raise InputError(f"{path} is damaged: {damaged} does not match its checksum; copy or save it again")
             with archive.open(entry) as file:
                 return json.loads(file.read(MAX_CONFIG_BYTES))
+    except InputError:
+        raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, RuntimeError, RecursionError) as error:
         raise InputError(
             f"{path} is not a .keras file; save the model with model.save('name.keras') in Keras 3"

@@ -168,6 +168,8 @@ def _function(model: Any) -> Functional:
 
 def _check_dtypes(model: keras.Model) -> None:
     for layer in model._flatten_layers():
+        if isinstance(layer, keras.Model | keras.layers.InputLayer):
+            continue  # these compute nothing: a layer that does is the one to name
         policy = layer.dtype_policy
         if policy.compute_dtype not in ("float32", "string") and not policy.compute_dtype.startswith("int"):
             raise NotStreamableError(
@@ -212,14 +214,26 @@ class _Planner:
                 signal = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
                 self.plan.inputs[name] = signal
             found.append(signal)
-        if not any(signal.timeline for signal in self.plan.inputs.values()):
-            shapes = {name: (None, *signal.shape) for name, signal in self.plan.inputs.items()}
-            raise NotStreamableError(
-                f"no input has a time axis of unknown length ({shapes}); "
-                "build the model with keras.Input((None, features)) and load the same weights"
-            )
+        self._check_time()
         self.plan.max_length = self.options.max_length
         return found
+
+    def _check_time(self) -> None:
+        """Refuse a model none of whose inputs comes step by step, and say what each of them is instead."""
+        inputs = self.plan.inputs
+        if any(signal.timeline for signal in inputs.values()):
+            return
+        if not inputs:
+            raise InputError("encode names every input, so none is left for the steps; leave that of the stream out")
+        fixed = {name: signal.shape for name, signal in inputs.items() if _holds_steps(signal)}
+        said = [f"{name!r} is fixed at {shape[0]} steps" for name, shape in fixed.items()]
+        said += [f"{name!r} is {(None, *signal.shape)}" for name, signal in inputs.items() if name not in fixed]
+        shape = next(iter(fixed.values()), None)
+        wanted = "(None, features)" if shape is None else (None, *shape[1:])
+        raise NotStreamableError(
+            f"no input has a time axis of unknown length: {', '.join(said)}; "
+            f"build the model with keras.Input({wanted}) and load the same weights"
+        )
 
     def walk(self, function: Functional, inputs: list[Signal], prefix: str) -> list[Signal]:
         """Plan all nodes of a (nested) graph; returns the signals of its outputs, flat."""
@@ -249,6 +263,16 @@ class _Planner:
             return self.walk(inner, signals, f"{name}/")
         args, kwargs = self._align(*self._after_start(op, name, args, kwargs), name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
+        if any(signal.weights for signal in call.signals):
+            raise NotStreamableError(
+                f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
+                "make them an output of the model, and compute with them outside"
+            )
+        for dtype in (keras.backend.standardize_dtype(tensor.dtype) for tensor in node.outputs):
+            if "float" in dtype and dtype != "float32":
+                raise NotStreamableError(
+                    f"layer {name!r} ({call.kind}) gives {dtype}, expected float32; leave out what casts to {dtype}"
+                )
         whole = bool(call.signals) and all(signal.whole for signal in call.signals)
         rule: Rule = WholeRule(call) if whole else rule_for(call)
         outputs = rule.plan()
@@ -281,10 +305,10 @@ class _Planner:
         if len(lines) <= 1:
             return args, kwargs
         if len({line.rate for line in lines}) > 1:
-            rates = sorted({str(line.rate) for line in lines})
+            rates = dict.fromkeys(f"{_timeline(signal).rate} from {signal.name!r}" for signal in moving)
             raise NotStreamableError(
-                f"layer {name!r} joins sequences of different rates ({', '.join(rates)} per input step); "
-                "bring them to one rate by strides or upsampling"
+                f"layer {name!r} joins sequences of different rates ({', '.join(rates)}, per input step); all inputs "
+                "take as many steps, so bring the sequences to one rate by strides or upsampling"
             )
         first = max(line.first for line in lines)
 
@@ -366,6 +390,11 @@ def free_name(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def _holds_steps(signal: Signal) -> bool:
+    """Whether an input without an unknown axis looks like a sequence: rows of features, or a row of ids."""
+    return len(signal.shape) > 1 or (len(signal.shape) == 1 and signal.dtype != "float32")
 
 
 def _timeline(signal: Signal) -> Timeline:

@@ -85,11 +85,15 @@ def _read(where: str, value: Any, signal: Signal, limit: int | None) -> np.ndarr
         )
     if array.dtype.kind not in ("fiu" if signal.dtype == "float32" else "iub"):
         raise InputError(f"{where} is {array.dtype}, not {signal.dtype}")
-    if not np.isfinite(array).all():
-        raise InputError(f"{where} holds NaN or infinity; give clean data")
-    if limit is not None and array.size and not 0 <= array.min() <= array.max() < limit:
+    if not array.size:
+        raise InputError(f"{where} has 0 steps; leave empty sequences out")
+    with np.errstate(over="ignore"):
+        found = array.astype(signal.dtype)
+    if not np.isfinite(found).all():
+        raise InputError(f"{where} holds NaN, infinity or what {signal.dtype} cannot hold; give clean data")
+    if limit is not None and not 0 <= array.min() <= array.max() < limit:
         raise InputError(f"{where} has ids from {array.min()} to {array.max()}, expected 0 to {limit - 1}")
-    return array.astype(signal.dtype)
+    return found
 
 
 def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[dict[str, np.ndarray]]) -> Samples:

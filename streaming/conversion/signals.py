@@ -93,7 +93,8 @@ class Signal:
     running: the offline tensor has no time axis and the stream holds its value after each step;
     masked: a Keras mask (B, T) goes along; quiet: zero wherever the position does not exist;
     origin: the input of the model that this is, unchanged; whole: computed once, by `encode`, from inputs that are
-    given whole before the stream starts; spread: such a signal has the positions of its source at its first axis.
+    given whole before the stream starts; spread: such a signal has the positions of its source at its first axis;
+    weights: of attention, whose last axis has the S positions of a source; offline it is as long as the source.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Signal:
     origin: str | None = None
     whole: bool = False
     spread: bool = False
+    weights: bool = False
 
     @property
     def sequence(self) -> bool:

@@ -140,6 +140,9 @@ def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> di
         else:
             high = 2 if signal.dtype == "bool" else plan.id_limits.get(name, tables)
             found[name] = generator.integers(0, high, shape).astype(signal.dtype)
+            if signal.spread and any(output.weights for output in plan.outputs.values()):
+                # Keras defines no weights over a source that is masked throughout, as one of zeros may be.
+                found[name][:1] = np.maximum(found[name][:1], min(1, high - 1))
     return found
 
 
@@ -157,7 +160,11 @@ def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
         for variable, value in zip(keras.tree.flatten(layer.states), values, strict=True):
             variable.assign(value)
     flat = [keras.ops.convert_to_numpy(output)[0] for output in keras.tree.flatten(outputs)]
-    return dict(zip(plan.outputs, flat, strict=True))
+    found = dict(zip(plan.outputs, flat, strict=True))
+    for name, signal in plan.outputs.items():
+        if signal.weights:
+            found[name] = np.pad(found[name], [(0, 0), (0, int(signal.shape[-1] or 0) - found[name].shape[-1])])
+    return found
 
 
 def run_stream(stream: Any, plan: Plan, inputs: dict[str, np.ndarray], cuts: list[int]) -> dict[str, np.ndarray]:

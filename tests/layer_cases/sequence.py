@@ -22,6 +22,7 @@ from rnnzoo.layers import (
     SampledSoftmax,
     TiedEmbedding,
     TransformerBlock,
+    TransformerDecoderBlock,
 )
 
 
@@ -178,7 +179,7 @@ def lookahead(w, x):
     return windows @ w["kernel"] + w["bias"]
 
 
-def transformer(w, x, window=3, heads=2):
+def transformer(w, x, window=3, heads=2, ahead=0, source=None):
     def norm(v, name):
         centred = v - v.mean(-1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-3)
@@ -189,11 +190,17 @@ def transformer(w, x, window=3, heads=2):
     q, k, v = np.split(norm(z, "outer_norm") @ w["attention_kernel"], 3, axis=-1)
     found = np.zeros_like(z)
     for b, t, h in np.ndindex(*z.shape[:2], heads):
-        past = np.arange(max(0, t - window + 1), t + 1)
+        near = np.arange(max(0, t - window + 1), min(t + ahead, z.shape[1] - 1) + 1)
         part = slice(h * units // heads, (h + 1) * units // heads)
-        scores = k[b, past, part] @ q[b, t, part] / np.sqrt(units / heads) + w["distance_bias"][h, t - past]
-        found[b, t, part] = softmax(scores) @ v[b, past, part]
+        scores = k[b, near, part] @ q[b, t, part] / np.sqrt(units / heads) + w["distance_bias"][h, t - near + ahead]
+        found[b, t, part] = softmax(scores) @ v[b, near, part]
     u = z + found @ w["output_kernel"]
+    if source is not None:
+        q, (m, n) = norm(u, "source_norm") @ w["query_kernel"], np.split(source, 2, axis=-1)
+        for b, t, h in np.ndindex(*z.shape[:2], heads):
+            part = slice(h * units // heads, (h + 1) * units // heads)
+            found[b, t, part] = softmax(m[b, :, part] @ q[b, t, part] / np.sqrt(units / heads)) @ n[b, :, part]
+        u = u + found @ w["looked_kernel"]
     hidden = np.maximum(norm(u, "inner_norm") @ w["hidden_kernel"] + w["hidden_bias"], 0)
     return u + hidden @ w["last_kernel"] + w["last_bias"]
 
@@ -264,6 +271,19 @@ CASES = {
     "lookahead": Case(lambda: LookaheadConv(4, lookahead=2, context=1), lookahead),
     "transformer": Case(lambda: TransformerBlock(4, 2, 3, 2), transformer),
     "transformer-projected": Case(lambda: TransformerBlock(6, 2, 3, 2), transformer, OPTION),
+    "transformer-both-ways": Case(
+        lambda: TransformerBlock(4, 2, 3, 2, causal=False),
+        lambda w, x: transformer(w, x, ahead=2),
+        (*OPTION, "mask", "streaming"),
+        {"streams": False},
+    ),
+    "transformer-decoder": Case(
+        lambda: OnBoth(TransformerDecoderBlock(4, 2, 3, 2)),
+        lambda w, pair: transformer(w, pair[0], source=pair[1]),
+        None,
+        {**PAIR, "inputs": [normal(3, 7, 5), normal(3, 4, 8, seed=1)]},
+        (TransformerDecoderBlock,),
+    ),
     # A padded character is where a derivative does not exist.
     "char-cnn": Case(lambda: CharCNN(3, 4), char_cnn, settings={"inputs": normal(3, 7, 12)}),
     "char-cnn-padded": Case(lambda: CharCNN(3, 4), char_cnn, ("oracle", "streaming"), {"inputs": LETTERS}),

@@ -36,7 +36,8 @@ def recordings(folder: Path, sample_rate: int) -> Iterator[Example]:
         try:
             samples = read_wav(path, sample_rate)
         except (StreamingError, OSError) as error:
-            raise DataError(f"{path}: {error}") from error
+            # It names the file.
+            raise DataError(str(error)) from error
         if not len(samples):
             raise DataError(f"{path}: expected a recording; it holds no sample")
         yield samples, path.parent.name

@@ -12,22 +12,10 @@ from keras import ops
 # before its loop, and forgets them after it.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
+from rnnzoo.layers.refusals import fit_states, positive, probability, refused
+
 _KINDS = {"initializer": keras.initializers, "regularizer": keras.regularizers, "constraint": keras.constraints}
 _OF_LAYERS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
-
-
-def positive(owner: Any, **sizes: Any) -> None:
-    """Refuses sizes that are no whole numbers of one or more."""
-    for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"{type(owner).__name__}: expected {name} of 1 or more. Received: {name}={size!r}")
-
-
-def probability(owner: Any, **rates: Any) -> None:
-    """Refuses rates outside of [0, 1)."""
-    for name, rate in rates.items():
-        if not isinstance(rate, int | float) or not 0 <= rate < 1:
-            raise ValueError(f"{type(owner).__name__}: expected 0 <= {name} < 1. Received: {name}={rate!r}")
 
 
 class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
@@ -90,9 +78,7 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
         if unknown:
             known = ", ".join(("units", *_COMMON, *self.options, *weights, *_OF_LAYERS))
             name = unknown[0]
-            raise ValueError(
-                f"{type(self).__name__}: expected options among {known}. Received: {name}={kwargs[name]!r}"
-            )
+            raise refused(f"{type(self).__name__}: expected options among {known}. Received: {name}={kwargs[name]!r}")
 
     @property
     def state_size(self) -> int | list[int]:
@@ -124,11 +110,7 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
     def read(self, states: Any) -> list[Any]:
         """The states as a list, once they are known to fit."""
         found = list(states) if isinstance(states, list | tuple) else [states]
-        sizes = self._sizes()
-        if [tuple(s.shape[1:]) for s in found] != [(size,) for size in sizes]:
-            wanted = ", ".join(f"{name} (B, {size})" for name, size in zip(self.state_names, sizes, strict=True))
-            shapes = ", ".join(str(tuple(s.shape)) for s in found)
-            raise ValueError(f"{type(self).__name__}: expected states {wanted}. Received: shapes {shapes}")
+        fit_states(self, found, self.state_size, None, self.state_names)
         return found
 
     def biased(self, x: Any) -> Any:

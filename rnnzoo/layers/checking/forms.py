@@ -114,7 +114,7 @@ def _chunked_state(subject: Subject) -> list[float]:
     pieces: list[np.ndarray] = []
     states: dict[str, Any] = {}
     for begin, end in ((0, 1), (1, 3), (3, subject.steps)):
-        output = layer(ops.convert_to_tensor(x[:, begin:end]), training=False, **states)
+        output = subject.call(layer, ops.convert_to_tensor(x[:, begin:end]), **states)
         # As many states as the cell has, in the structure that it takes.
         piece, *flat = keras.tree.flatten(output)
         states = {"initial_state": keras.tree.pack_sequence_as(layer.cell.state_size, flat)}

@@ -71,4 +71,5 @@ def _jax(layer: Any, sources: list[Any], pack: Any, scalar: Any) -> tuple[Any, A
     def function(weights: list[Any], leaves: list[Any]) -> Any:
         return scalar(layer.stateless_call(weights, others, pack(leaves), **kwargs)[0])
 
-    return jax.grad(function, argnums=(0, 1))([v.value for v in layer.trainable_variables], sources)
+    gradient = jax.jit(jax.grad(function, argnums=(0, 1)))
+    return gradient([v.value for v in layer.trainable_variables], sources)

@@ -71,7 +71,8 @@ def check(
         properties: which to examine; None for all.
         skip: property -> why it does not apply.
         tolerance: largest difference in float32, relative to the largest value, at least 1.
-        seed: of weights and inputs.
+        seed: of weights and inputs: it makes a check repeat itself. For a layer that is not built it becomes that of
+            the process, by `keras.utils.set_random_seed`.
 
     Returns:
         Check: the figure of each property, and what was not examined, with the reason.

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from rnnzoo.layers.checking.errors import LayerCheckError
+from rnnzoo.layers.refusals import not_finite
 
 
 def is_cell(layer: Any) -> bool:
@@ -45,7 +46,10 @@ class Subject:
         self.weights = [ops.convert_to_numpy(w) for w in self.layer.weights]
 
     def _draw_weights(self) -> None:
-        """Adds noise to all weights: zeros and ones, as biases start, would hide mistakes."""
+        """Starts again from the seed, and adds noise to all weights: zeros and ones would hide mistakes."""
+        # Initializers take their seeds when they are made.
+        keras.utils.set_random_seed(self.seed)
+        self.layer.set_weights(self._remade().get_weights())
         generator = np.random.default_rng(self.seed)
         for weight in self.layer.trainable_variables:
             value = ops.convert_to_numpy(weight)
@@ -53,12 +57,9 @@ class Subject:
             weight.assign(value if weight.constraint is None else weight.constraint(ops.convert_to_tensor(value)))
 
     def _refuse_nan(self) -> None:
-        for weight in self.layer.weights:
-            wrong = np.count_nonzero(~np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32"))))
-            if wrong:
-                raise LayerCheckError(
-                    self.name, "weights", f"{weight.path} has {wrong} values that are NaN or infinite; train it again"
-                )
+        spoilt = not_finite(self.layer)
+        if spoilt is not None:
+            raise LayerCheckError(self.name, "weights", f"{spoilt}; train it again")
 
     @property
     def single(self) -> bool:
@@ -85,8 +86,23 @@ class Subject:
 
     def run(self, layer: Any, inputs: Any = None, **kwargs: Any) -> list[np.ndarray]:
         """Outputs in flat order, at inference."""
-        outputs = layer(self.tensors(self.inputs if inputs is None else inputs), training=False, **kwargs)
+        outputs = self.call(layer, self.tensors(self.inputs if inputs is None else inputs), **kwargs)
         return [ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
+
+    def call(self, layer: Any, x: Any, **kwargs: Any) -> Any:
+        """The layer's outputs at inference, as they are."""
+        if keras.backend.backend() != "jax" or not layer.built:
+            return layer(x, training=False, **kwargs)
+        import jax
+
+        def function(*flat: Any) -> Any:
+            x, kwargs = keras.tree.pack_sequence_as(given, flat)
+            with keras.StatelessScope():
+                return layer(x, training=False, **kwargs)
+
+        # Operation by operation JAX would compile each of them for each new shape.
+        given = (x, kwargs)
+        return jax.jit(function)(*keras.tree.flatten(given))
 
     def tensors(self, inputs: Any) -> Any:
         """Inputs for a call of the layer."""
@@ -98,15 +114,18 @@ class Subject:
 
     def copy(self, dtype: str | None = None, **changes: Any) -> Any:
         """The layer made anew from its config, with the same weights."""
+        layer = self._remade(dtype, changes)
+        layer.set_weights(self.weights)
+        return layer
+
+    def _remade(self, dtype: str | None = None, changes: Mapping[str, Any] | None = None) -> Any:
         config = self.layer.get_config()
-        config.update({name: value for name, value in changes.items() if name in config})
+        config.update({name: value for name, value in (changes or {}).items() if name in config})
         with self.scope():
             layer = type(self.layer).from_config(config if dtype is None else _with_dtype(config, dtype))
-        inputs = self.inputs
-        if dtype == "float64":
-            inputs = keras.tree.map_structure(widen, inputs)
-        self.run(layer, inputs)
-        layer.set_weights(self.weights)
+        inputs = keras.tree.map_structure(widen, self.inputs) if dtype == "float64" else self.inputs
+        # Symbols are enough to build it.
+        layer(keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype.name), inputs), training=False)
         return layer
 
     def whole(self) -> Any:

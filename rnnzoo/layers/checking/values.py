@@ -165,7 +165,7 @@ def mixed_precision(subject: Subject, settings: Settings) -> float:
     expected, worst = subject.run(subject.layer), 0.0
     for policy, tolerance in MIXED_TOLERANCE.items():
         layer = subject.copy(policy)
-        outputs = keras.tree.flatten(layer(subject.tensors(subject.inputs), training=False))
+        outputs = keras.tree.flatten(subject.call(layer, subject.tensors(subject.inputs)))
         for value, output in zip(expected, outputs, strict=True):
             dtype = keras.backend.standardize_dtype(output.dtype)
             if not np.issubdtype(value.dtype, np.floating):

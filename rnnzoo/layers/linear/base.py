@@ -10,6 +10,7 @@ from keras import ops
 
 from rnnzoo.layers.cells.base import RecurrentCell
 from rnnzoo.layers.linear.scan import hold, linear_scan
+from rnnzoo.layers.refusals import Recurrent, refused
 
 
 class LinearCell(RecurrentCell):
@@ -36,7 +37,7 @@ class LinearCell(RecurrentCell):
     def __init__(self, units: int, **kwargs: Any):
         for name in self.absent:
             if name in kwargs:
-                raise ValueError(
+                raise refused(
                     f"{type(self).__name__}: has no option {name}, its gates do not read the state. "
                     f"Received: {name}={kwargs[name]!r}"
                 )
@@ -86,7 +87,7 @@ class DiagonalCell(LinearCell):
         return self.show(h, context), [h[:, -1]]
 
 
-class ScanRNN(keras.layers.RNN):
+class ScanRNN(Recurrent, keras.layers.RNN):
     """Base of the layers that run a linear cell over a whole sequence at once.
 
     Arguments and results are those of `keras.layers.RNN` around the cell, with the same weights.
@@ -124,16 +125,6 @@ class ScanRNN(keras.layers.RNN):
         )
         self.recompute = recompute
 
-    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        super().build(sequences_shape, initial_state_shape)
-        # The window of a cell over several inputs is known only now.
-        size = self.cell.state_size
-        self.state_size = [size] if isinstance(size, int) else list(size)
-
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        self._check(sequences, mask)
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
-
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if self.unroll or not self.cell.parallel:
             return super().inner_loop(sequences, initial_state, mask, training=training)
@@ -153,21 +144,6 @@ class ScanRNN(keras.layers.RNN):
             outputs = ops.where(mask[:, :, None], outputs, ops.zeros_like(outputs))
         last = outputs[:, -1]
         return last, (outputs if self.return_sequences else last[:, None]), list(states)
-
-    def _check(self, sequences: Any, mask: Any) -> None:
-        name, shape = type(self).__name__, tuple(sequences.shape)
-        if len(shape) != 3 or shape[1] == 0:
-            raise ValueError(f"{name}: expected a sequence (B, T, D) of one step or more. Received: shape {shape}")
-        mask = _first(mask)
-        if mask is None:
-            return
-        dtype, found = keras.backend.standardize_dtype(mask.dtype), tuple(mask.shape)
-        fits = len(found) == 2 and all(m is None or s is None or m == s for m, s in zip(found, shape, strict=False))
-        if dtype != "bool" or not fits:
-            raise ValueError(
-                f"{name}: expected a boolean mask (B, T) for a sequence (B, T, D) of shape {shape}. "
-                f"Received: {dtype} of shape {found}"
-            )
 
     def get_config(self) -> dict[str, Any]:
         own = super().get_config()

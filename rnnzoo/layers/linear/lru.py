@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from rnnzoo.layers.cells.base import positive
 from rnnzoo.layers.linear.base import DiagonalCell, LinearCell, ScanRNN
 from rnnzoo.layers.linear.minimal import log_sigmoid
 from rnnzoo.layers.linear.scan import linear_scan, wide
+from rnnzoo.layers.refusals import positive, refused
 
 # Where every decay starts, its absolute value: both papers keep it near one.
 SLOWEST, FASTEST = 0.999, 0.9
@@ -111,7 +111,7 @@ class RGLRUCell(DiagonalCell):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if input_shape[-1] != self.units:
-            raise ValueError(
+            raise refused(
                 f"RGLRUCell: expected inputs of {self.units} features, as many as units. Received: shape "
                 f"{tuple(input_shape)}; put a Dense layer before it"
             )

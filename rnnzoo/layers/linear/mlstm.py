@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from rnnzoo.layers.cells.base import positive
 from rnnzoo.layers.linear.base import LinearCell, ScanRNN
 from rnnzoo.layers.linear.scan import doubling, linear_scan, shifted, wide
+from rnnzoo.layers.refusals import positive, refused
 
 # Steps that meet each other as in attention; between chunks the state is carried.
 CHUNK = 64
@@ -54,9 +54,9 @@ class MLSTMCell(LinearCell):
         super().__init__(units, **kwargs)
         positive(self, heads=heads)
         if units % heads:
-            raise ValueError(f"MLSTMCell: expected heads that divide the units. Received: units={units}, heads={heads}")
+            raise refused(f"MLSTMCell: expected heads that divide the units. Received: units={units}, heads={heads}")
         if forget_gate not in FORGET_GATES:
-            raise ValueError(
+            raise refused(
                 f"MLSTMCell: expected forget_gate among {', '.join(FORGET_GATES)}. Received: "
                 f"forget_gate={forget_gate!r}"
             )

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from rnnzoo.layers.cells.base import positive
 from rnnzoo.layers.linear.base import LinearCell, ScanRNN
 from rnnzoo.layers.linear.scan import hold, linear_scan
+from rnnzoo.layers.refusals import positive, refused
 
 # Each is named by its gates, in the order of their columns after those of the candidate.
 POOLINGS = ("f", "fo", "ifo")
@@ -46,7 +46,7 @@ class QRNNCell(LinearCell):
         super().__init__(units, **kwargs)
         positive(self, window=window)
         if pooling not in POOLINGS:
-            raise ValueError(f"QRNNCell: expected pooling among {', '.join(POOLINGS)}. Received: pooling={pooling!r}")
+            raise refused(f"QRNNCell: expected pooling among {', '.join(POOLINGS)}. Received: pooling={pooling!r}")
         self.window, self.pooling = window, pooling
 
     @property

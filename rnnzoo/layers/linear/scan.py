@@ -16,6 +16,7 @@ import keras
 from keras import ops
 
 from rnnzoo.layers.linear.gradient import with_gradient
+from rnnzoo.layers.refusals import refused
 
 CHUNK = 32
 # A number of the recurrence: (x,), or (real part, imaginary part).
@@ -78,17 +79,17 @@ def wide(x: Any) -> Any:
 def _check(a: Number, b: Number, start: Number, mask: Any) -> None:
     shape = tuple(b[0].shape)
     if len(shape) < 2 or shape[1] == 0:
-        raise ValueError(f"linear_scan: expected b (B, T, ...) of one step or more. Received: shape {shape}")
+        raise refused(f"linear_scan: expected b (B, T, ...) of one step or more. Received: shape {shape}")
     for x in (*a, *b):
         other = tuple(x.shape)
         if len(other) != len(shape) or not all(map(_agree, other, shape)) or not _agree(other[1], shape[1], one=False):
-            raise ValueError(f"linear_scan: expected a that broadcasts to b {shape}, T included. Received: {other}")
+            raise refused(f"linear_scan: expected a that broadcasts to b {shape}, T included. Received: {other}")
     for x in start:
         other, without = tuple(x.shape), (shape[0], *shape[2:])
         if len(other) != len(without) or not all(_agree(s, w, one=False) for s, w in zip(other, without, strict=True)):
-            raise ValueError(f"linear_scan: expected an initial state {without} for b {shape}. Received: {other}")
+            raise refused(f"linear_scan: expected an initial state {without} for b {shape}. Received: {other}")
     if mask is not None and keras.backend.standardize_dtype(mask.dtype) != "bool":
-        raise ValueError(
+        raise refused(
             f"linear_scan: expected a boolean mask (B, T). Received: dtype {mask.dtype}; cast it with keras.ops.cast"
         )
 

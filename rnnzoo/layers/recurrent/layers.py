@@ -7,9 +7,10 @@ from typing import Any
 import keras
 
 from rnnzoo.layers.cells import LayerNormLSTMCell
+from rnnzoo.layers.refusals import Recurrent, positive
 
 
-class HandDerived(keras.layers.RNN):
+class HandDerived(Recurrent, keras.layers.RNN):
     """Base of a Keras recurrent layer whose loop over time is ours where the options allow, else Keras's.
 
     The TensorFlow backend gets the hand-derived backward pass; on a GPU, what cuDNN takes stays with Keras, as does
@@ -17,10 +18,6 @@ class HandDerived(keras.layers.RNN):
     """
 
     stream_as: type[keras.layers.Layer]
-
-    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        self._check(sequences, initial_state, mask)
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
         if not self._is_for_keras(training):
@@ -42,32 +39,6 @@ class HandDerived(keras.layers.RNN):
 
         return getattr(self, "use_cudnn", False) is not False and bool(tf.config.list_logical_devices("GPU"))
 
-    def _check(self, sequences: Any, initial_state: Any, mask: Any) -> None:
-        name, shape, units = type(self).__name__, tuple(sequences.shape), self.cell.units
-        if shape[1] == 0:
-            raise ValueError(f"{name}: expected a sequence (B, T, D) of one step or more. Received: shape {shape}")
-        states = [] if initial_state is None else _flat(initial_state)
-        fits = [len(s.shape) == 2 and s.shape[1] == units and _agree(s.shape[0], shape[0]) for s in states]
-        if not all(fits) or len(states) not in (0, len(self.state_size)):
-            raise ValueError(
-                f"{name}: expected {len(self.state_size)} initial states ({shape[0]}, {units}), one row for each "
-                f"sequence. Received: shapes {[tuple(s.shape) for s in states]}"
-            )
-        mask = _first(mask)
-        if mask is None:
-            return
-        dtype = keras.backend.standardize_dtype(mask.dtype)
-        if dtype != "bool":
-            raise ValueError(
-                f"{name}: expected a boolean mask, True where a step counts. Received: dtype {dtype}; "
-                "cast it with keras.ops.cast(mask, 'bool')"
-            )
-        if len(mask.shape) != 2 or not all(map(_agree, mask.shape, shape)):
-            raise ValueError(
-                f"{name}: expected a mask (B, T) for a sequence (B, T, D) of shape {shape}. "
-                f"Received: shape {tuple(mask.shape)}"
-            )
-
 
 def _flat(states: Any) -> list[Any]:
     return list(states) if isinstance(states, (list, tuple)) else [states]
@@ -78,12 +49,16 @@ def _first(mask: Any) -> Any:
     return mask[0] if isinstance(mask, (list, tuple)) else mask
 
 
-def _agree(one: int | None, other: int | None) -> bool:
-    return one is None or other is None or one == other
+class SwapIn(HandDerived):
+    """Base of those in the place of a layer of Keras."""
+
+    def __init__(self, units: int, *args: Any, **kwargs: Any):
+        positive(self, units=units)
+        super().__init__(units, *args, **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class SimpleRNN(HandDerived, keras.layers.SimpleRNN):
+class SimpleRNN(SwapIn, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` with a hand-derived backward pass (Elman 1990).
 
         h[t] = act(x[t] W + b + h[t-1] R)
@@ -94,7 +69,7 @@ class SimpleRNN(HandDerived, keras.layers.SimpleRNN):
     Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
 
     Raises:
-        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        ValueError: no units, no steps, a state or a mask that does not fit, a mask that is not boolean, a NaN weight.
         NotImplementedError: a second derivative is asked for.
     """
 
@@ -102,7 +77,7 @@ class SimpleRNN(HandDerived, keras.layers.SimpleRNN):
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class LSTM(HandDerived, keras.layers.LSTM):
+class LSTM(SwapIn, keras.layers.LSTM):
     """`keras.layers.LSTM` with a hand-derived backward pass (Hochreiter & Schmidhuber 1997, Gers et al. 2000).
 
         i, f, g, o = split(x[t] W + b + h[t-1] R)
@@ -115,7 +90,7 @@ class LSTM(HandDerived, keras.layers.LSTM):
     Input: (B, T, D), a boolean mask (B, T), initial states [h, c] (B, U) each. Output: as Keras's.
 
     Raises:
-        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        ValueError: no units, no steps, a state or a mask that does not fit, a mask that is not boolean, a NaN weight.
         NotImplementedError: a second derivative is asked for.
     """
 
@@ -123,7 +98,7 @@ class LSTM(HandDerived, keras.layers.LSTM):
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class GRU(HandDerived, keras.layers.GRU):
+class GRU(SwapIn, keras.layers.GRU):
     """`keras.layers.GRU` with a hand-derived backward pass (Cho et al. 2014).
 
         z, r = gate(split(x[t] W_zr + b_zr + h[t-1] R_zr)),   h[t] = z h[t-1] + (1 - z) n
@@ -135,7 +110,7 @@ class GRU(HandDerived, keras.layers.GRU):
     Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
 
     Raises:
-        ValueError: no units, a sequence of no steps, a state or a mask that does not fit, a mask that is not boolean.
+        ValueError: no units, no steps, a state or a mask that does not fit, a mask that is not boolean, a NaN weight.
         NotImplementedError: a second derivative is asked for.
     """
 

@@ -18,9 +18,11 @@ from streaming.conversion.values import Chunk, Static
 class SourceAttentionRule(Rule):
     """Luong's (dot) and Bahdanau's (additive) attention: the query is the stream, values and keys the source."""
 
-    def plan(self) -> Signal:
+    def plan(self) -> Any:
         signals = keras.tree.flatten(self.call.args[0])
         self.check(signals[0], signals[1:])
+        if len(self.call.results) > 1:
+            return [self.result(), self.weights(1, signals[1])]
         return self.result()
 
     def check(self, query: Signal, source: list[Signal]) -> None:
@@ -30,8 +32,8 @@ class SourceAttentionRule(Rule):
                 "attends to the whole sequence, so its state grows without bound",
                 "name the source in encode=..., or use MultiHeadAttention with use_causal_mask and attention_window",
             )
-        if any(self.call.kwargs.get(name) for name in ("return_attention_scores", "use_causal_mask")):
-            self.refuse("returns its scores, or masks by position", "call it without those options")
+        if self.call.kwargs.get("use_causal_mask"):
+            self.refuse("masks its source by position", "call it without use_causal_mask")
 
     def result(self, index: int = 0, **changes: Any) -> Signal:
         """The query's timeline, whatever the source."""
@@ -40,11 +42,17 @@ class SourceAttentionRule(Rule):
         dtype = keras.backend.standardize_dtype(self.call.results[index].dtype)
         return Signal(self.call.name, shape, dtype, query.timeline, masked=query.masked, **changes)
 
-    def step(self, env: Env, *args: Any, mask: Any = None, **kwargs: Any) -> Chunk:
+    def step(self, env: Env, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
         query, *source = args[0]
         exists = _exists(source[0], mask[1] if isinstance(mask, list | tuple) and len(mask) > 1 else None)
-        output = self.call.op([query.full, *(item.value for item in source)], mask=[query.mask, exists])
-        return query.like(full=output)
+        inputs, masks = [query.full, *(item.value for item in source)], [query.mask, exists]
+        if len(self.call.results) == 1:
+            return query.like(full=self.call.op(inputs, mask=masks))
+        output, weights = self.call.op(inputs, mask=masks, return_attention_scores=True)
+        if source[0].exists is not None:
+            # Of a source that is masked throughout Keras weighs all positions alike, here those past its end too.
+            weights *= tf.cast(source[0].exists[:, None], weights.dtype)
+        return [query.like(full=output), query.like(full=weights)]
 
 
 class SourceMultiHeadRule(SourceAttentionRule):
@@ -53,6 +61,11 @@ class SourceMultiHeadRule(SourceAttentionRule):
     def plan(self) -> Signal:
         signals = [item for item in keras.tree.flatten((self.call.args, self.call.kwargs)) if isinstance(item, Signal)]
         self.check(signals[0], [s for s in signals[1:] if s.dtype == "float32"])
+        if len(self.call.results) > 1:
+            self.refuse(
+                "returns its weights with the heads before time, (B, H, T, S)",
+                "call it without return_attention_scores, or use Attention, whose weights are (B, T, S)",
+            )
         return self.result()
 
     def step(self, env: Env, *args: Any, mask: Any = None, **kwargs: Any) -> Chunk:

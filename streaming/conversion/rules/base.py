@@ -215,6 +215,11 @@ class Rule:
         }
         return Signal(**{**values, **changes})
 
+    def weights(self, index: int, source: Signal) -> Signal:
+        """An output (B, T, S) of weights over the positions of a source, zeros past its end."""
+        dtype = keras.backend.standardize_dtype(self.call.results[index].dtype)
+        return Signal(self.call.name, source.shape[:1], dtype, self.call.signals[0].timeline, weights=True)
+
     def sequence(self) -> Signal:
         """The one sequence that the call takes; refuses anything else."""
         signals = self.call.signals

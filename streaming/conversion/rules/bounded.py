@@ -137,8 +137,13 @@ class AttentionRule(_Bounded):
                 "attends to the whole sequence, so its state grows without bound",
                 "convert with attention_window=W to bound the past, or use a recurrent layer",
             )
-        if not self._flag("use_causal_mask") or self._flag("return_attention_scores"):
-            self.refuse("attends to what is still to come, or returns its weights", "call it with use_causal_mask=True")
+        if not self._flag("use_causal_mask"):
+            self.refuse("attends to what is still to come", "call it with use_causal_mask=True")
+        if self._flag("return_attention_scores"):
+            self.refuse(
+                "returns its weights with the heads before time, (B, H, T, T), as wide as the sequence is long",
+                "call it without return_attention_scores",
+            )
         if any(signal is not signals[0] for signal in signals) or not signals[0].sequence or signals[0].masked:
             self.refuse("attends from one sequence to another, or to masked steps", "use self-attention, layer(x, x)")
         if getattr(layer, "_attention_axes", (1,)) not in ((1,), None) or len(signals[0].shape) != 1:

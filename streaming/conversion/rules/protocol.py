@@ -22,13 +22,15 @@ class ProtocolRule(Rule):
 
     identity = False
 
-    def plan(self) -> Signal:
+    def plan(self) -> Any:
         layer, signals = self.call.op, self.call.signals
         if not signals or not signals[0].sequence or any(s.running for s in signals):
             self.refuse("needs a sequence as first input to stream by stream_step", "call it on one (B, T, ...)")
         others = set(self._others(self.call.args, self.call.kwargs))
         unknown = sorted(others - set(inspect.signature(layer.stream_step).parameters))
-        if unknown or len(self.call.results) > 1:
+        sources = [s for s in signals if s.spread]
+        several = len(self.call.results) > 1
+        if unknown or (several and not (self._gives_weights() and sources)):
             what = f"the argument {unknown[0]!r}" if unknown else "several outputs"
             self.refuse(f"has {what}, which its stream_step has not", "call it on one sequence, for one output")
         signal = signals[0]
@@ -62,7 +64,13 @@ class ProtocolRule(Rule):
             self.valid_of.append(signal.timeline)
         if signal.masked and delay:
             self.refuse("delays a masked sequence", "put it before the mask, or pass no mask")
-        return self.result(timeline=timeline, masked=signal.masked and self.call.op.supports_masking)
+        output = self.result(timeline=timeline, masked=signal.masked and self.call.op.supports_masking)
+        return [output, self.weights(1, sources[0])] if several else output
+
+    def _gives_weights(self) -> bool:
+        """Whether the call gives its output and weights (B, T, S) over a source."""
+        given = self.call.kwargs.get("return_attention_scores", getattr(self.call.op, "return_attention_scores", False))
+        return bool(given) and len(self.call.results) == 2
 
     def _others(self, args: Any, kwargs: Any) -> dict[str, Any]:
         """Arguments beside the first that hold tensors, by name; the Keras mask of the first is not one of them."""
@@ -93,7 +101,7 @@ class ProtocolRule(Rule):
                 found[mask] = tf.logical_and(real, tf.cast(given.value, tf.bool)) if given is not None else real
         return keras.tree.map_structure(lambda item: item.value if isinstance(item, Static) else item, found)
 
-    def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Chunk:
+    def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Any:
         if self.identity:
             return inputs
         signal = self.call.signals[0]
@@ -114,7 +122,11 @@ class ProtocolRule(Rule):
                     "keep the shape of stream_spec",
                 )
             env.write(self.key(name), tf.cast(value, self.states[name].dtype))
-        return Chunk(env.batch, inputs.steps, full=output, mask=inputs.mask)
+        if len(keras.tree.flatten(output)) != len(self.call.results):
+            self.refuse("returned fewer outputs from stream_step than from its call", "return the weights there too")
+        return keras.tree.map_structure(
+            lambda full: Chunk(env.batch, inputs.steps, full=full, mask=inputs.mask), output
+        )
 
 
 class DelayRule(Rule):

@@ -29,7 +29,10 @@ class RecurrentRule(Rule):
     def plan(self) -> Any:
         layer, signal = self.call.op, self.call.signals[0]
         if not signal.sequence:
-            self.refuse("runs over something that is no sequence of the stream", "give it an input (B, T, D)")
+            self.refuse(
+                "runs over something that is no sequence of the stream",
+                "give it an input (B, T, D) of unknown length T, or name an input that is given whole in encode=...",
+            )
         if layer.go_backwards:
             self.refuse("reads the sequence backwards, from its end", "train with go_backwards=False")
         others = [s for s in self.call.signals if s is not signal and s is not self._mask_signal()]

@@ -2,11 +2,12 @@
 
 A source of variable length lies at the beginning of S = max_length positions; a boolean mask says which are real.
 What is computed at the others never reaches a real one: recurrent layers hold their state there, convolutions see
-zeros.
+zeros, and a layer of one's own whose `call` takes a `mask` is given it.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -58,6 +59,8 @@ class WholeRule(Rule):
             return
         if kind is layers.Conv1D and op.strides == (1,) and op.padding in ("same", "causal"):
             return
+        if _takes_mask(op):
+            return
         from streaming.conversion.rules import rule_for
         from streaming.conversion.rules.embedding import EmbeddingRule
         from streaming.conversion.rules.pointwise import Idle, PerStep
@@ -67,7 +70,10 @@ class WholeRule(Rule):
         rule = rule_for(self._as_sequence())
         rule.plan()
         if not isinstance(rule, PerStep | Idle | EmbeddingRule | MaskingRule | ReshapeRule | TimeDistributedRule):
-            self.refuse("looks along the source in the encoder", "use recurrent layers, or Conv1D without strides")
+            self.refuse(
+                "looks along the source in the encoder",
+                "use recurrent layers, Conv1D without strides, or a layer of your own whose call takes a mask",
+            )
 
     def _as_sequence(self) -> Call:
         made: dict[int, Signal] = {}
@@ -100,6 +106,8 @@ class WholeRule(Rule):
         else:
             if type(op) is layers.Conv1D:
                 args = (Static(_where(exists, first.value)), *args[1:])
+            elif _takes_mask(op):
+                kwargs = {**kwargs, "mask": first.counted}
             outputs = op(*_plain(args), **_plain(kwargs))
             mask = None  # Keras marks what it masks on the tensors themselves
         found = []
@@ -111,6 +119,11 @@ class WholeRule(Rule):
     @property
     def _signals(self) -> list[Signal]:
         return keras.tree.flatten(self.plan())
+
+
+def _takes_mask(op: Any) -> bool:
+    """Whether a layer of one's own can be told which positions are real; that it heeds them is seen in verification."""
+    return hasattr(op, "stream_step") and "mask" in inspect.signature(op.call).parameters
 
 
 def _plain(structure: Any) -> Any:

@@ -37,7 +37,7 @@ class WavReader:
         except (wave.Error, EOFError, RuntimeError) as error:
             self.close()
             raise InputError(
-                f"{self.name} is no WAV file of PCM samples ({error or 'it ends early'}); convert it to 16-bit WAV"
+                f"{self.name} is no WAV file of PCM samples ({str(error) or 'it ends early'}); convert it to 16-bit WAV"
             ) from error
         except InputError:
             self.close()

@@ -1,0 +1,153 @@
+"""What layers refuse, each in one line: sizes, sequences, states and masks that do not fit, weights that are NaN."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from numbers import Integral
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+from keras.src import backend
+
+
+def refused(message: str) -> ValueError:
+    """The error of bad input, whose message reaches the user as it is, from inside of any number of layers."""
+    error = ValueError(message)
+    # Keras would wrap it in a list of all arguments of the call; by this it knows an error that it has wrapped.
+    error._keras_call_info_injected = True  # type: ignore[attr-defined]
+    return error
+
+
+def positive(owner: Any, **sizes: Any) -> None:
+    """Refuses sizes that are no whole numbers of one or more."""
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
+            raise refused(
+                f"{type(owner).__name__}: expected {name} to be a whole number of 1 or more. Received: {name}={size!r}"
+            )
+
+
+def probability(owner: Any, **rates: Any) -> None:
+    """Refuses rates outside of [0, 1)."""
+    for name, rate in rates.items():
+        if not isinstance(rate, int | float) or not 0 <= rate < 1:
+            raise refused(f"{type(owner).__name__}: expected 0 <= {name} < 1. Received: {name}={rate!r}")
+
+
+def fit_states(owner: Any, states: Any, sizes: Any, batch: int | None, names: tuple[str, ...] = ()) -> None:
+    """Refuses states that are not (B, size) for each of the sizes."""
+    found = [shape_of(state) for state in keras.tree.flatten(states)]
+    sizes = keras.tree.flatten(sizes)
+    if len(found) != len(sizes) or not all(
+        fits(shape, (batch, size)) for shape, size in zip(found, sizes, strict=True)
+    ):
+        rows = "B" if batch is None else batch
+        named = [*names, *[""] * len(sizes)]
+        wanted = ", ".join(f"{name} ({rows}, {size})".strip() for name, size in zip(named, sizes, strict=False))
+        raise refused(
+            f"{type(owner).__name__}: expected states {wanted}. Received: shapes {', '.join(map(str, found)) or 'none'}"
+        )
+
+
+def fit_mask(owner: Any, mask: Any, of: str, shape: tuple[Any, ...]) -> None:
+    """Refuses a mask that is not boolean (B, T) for `of`, of that shape."""
+    mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
+    dtype, found = keras.backend.standardize_dtype(mask.dtype), shape_of(mask)
+    if dtype != "bool" or not fits(found, shape[:2]):
+        raise refused(
+            f"{type(owner).__name__}: expected a boolean mask (B, T), True where a step counts, for {of} of shape "
+            f"{shape}. Received: {dtype} of shape {found}"
+        )
+
+
+def shape_of(x: Any) -> tuple[Any, ...]:
+    """The shape of an array, or of what is none yet; None where a size is not known."""
+    return tuple(x.shape if hasattr(x, "shape") else np.shape(x))
+
+
+def fits(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    """Whether one shape can be the other, as far as both are known."""
+    return len(found) == len(wanted) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(found, wanted, strict=True)
+    )
+
+
+class OverSequences:
+    """Mix-in of layers over sequences: what does not fit is refused before anything is computed, symbols included.
+
+    A sequence is the first argument of `call`, whose mask is `mask`, or each x that has an `x_mask`.
+    """
+
+    # Its shape has as many parts, or more.
+    sequence_shape: ClassVar[str] = "(B, T, D)"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        names, sequences = _arguments(type(self).call)  # type: ignore[attr-defined]
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        for name, mask_name in sequences.items():
+            # What is missing, Keras names.
+            if name in given:
+                self._fit_sequence(name, given[name], given.get(mask_name))
+        states = keras.tree.flatten(given["initial_state"]) if given.get("initial_state") is not None else []
+        sizes = self.initial_sizes(len(states))
+        if states and sizes is not None:
+            fit_states(self, states, sizes, shape_of(given[names[0]])[0])
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+    def initial_sizes(self, count: int) -> Any:
+        """Sizes that `count` initial states must have, in any structure; None where they are not known."""
+        return getattr(getattr(self, "cell", None), "state_size", None)
+
+    def _fit_sequence(self, name: str, x: Any, mask: Any) -> None:
+        shape = shape_of(x)
+        wanted = self.sequence_shape
+        if len(shape) < len(wanted.split()) or shape[1] == 0:
+            raise refused(
+                f"{type(self).__name__}: expected {name} {wanted} of one step or more. Received: shape {shape}"
+            )
+        mask = backend.get_keras_mask(x) if mask is None else mask
+        if mask is not None:
+            fit_mask(self, mask, name, shape)
+
+
+@cache
+def _arguments(call: Callable[..., Any]) -> tuple[list[str], dict[str, str]]:
+    """Names of the arguments of a method, and those of the sequences among them with those of their masks."""
+    names = list(inspect.signature(call).parameters)[1:]
+    masks = {name: f"{name}_mask" for name in names if f"{name}_mask" in names}
+    return names, masks or {names[0]: "mask"}
+
+
+class Recurrent(OverSequences):
+    """Mix-in of recurrent layers, which at inference also say which weight is NaN where their outputs are."""
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
+        found = super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
+        return found if training else finite(self, found)
+
+
+def finite(layer: Any, found: Any) -> Any:
+    """What the layer found, unless it is NaN because a weight is, which is refused."""
+    try:
+        total = np.sum(ops.convert_to_numpy(keras.tree.flatten(found)[0]))
+    except (NotImplementedError, TypeError, ValueError):
+        return found  # The values are not known yet: the call is being traced.
+    spoilt = None if np.isfinite(total) else not_finite(layer)
+    if spoilt is not None:
+        raise refused(
+            f"{type(layer).__name__}: expected finite weights. Received: {spoilt}; load others, or train it again"
+        )
+    return found
+
+
+def not_finite(layer: Any) -> str | None:
+    """The first weight with values that are no finite numbers, in words; None where all are finite."""
+    for weight in layer.weights:
+        wrong = np.count_nonzero(~np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32"))))
+        if wrong:
+            return f"{weight.path} has {wrong} values that are NaN or infinite"
+    return None
