@@ -133,7 +133,7 @@ class Recurrent(OverSequences):
 def finite(layer: Any, found: Any) -> Any:
     """What the layer found, unless it is NaN because a weight is, which is refused."""
     try:
-        total = np.sum(ops.convert_to_numpy(keras.tree.flatten(found)[0]))
+        total = np.sum(ops.convert_to_numpy(keras.tree.flatten(found)[0]), dtype="float64")
     except (NotImplementedError, TypeError, ValueError):
         return found  # The values are not known yet: the call is being traced.
     spoilt = None if np.isfinite(total) else not_finite(layer)

@@ -153,7 +153,7 @@ class WaitK(Carrier):
         most: pieces of the translation.
     """
 
-    carries = ("_read", "_written", "_open")
+    carries = ("_k", "_read", "_written", "_open")
 
     def __init__(self, k: int, codec: TextCodec, most: int):
         self._k, self._codec, self._most = k, codec, most
@@ -198,7 +198,7 @@ class WaitK(Carrier):
 class SimultaneousSession(SavedSession):
     """One sentence at a time, word by word: reads k words, then writes one for each that it reads."""
 
-    carries = ("words", "unknown", "_policy", "_pace")
+    carries = ("words", "unknown", "_k", "_policy", "_pace")
 
     def __init__(self, task: Any, policy: Any, wait_k: int | None):
         super().__init__(task)
