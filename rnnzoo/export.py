@@ -22,17 +22,18 @@ _CALIBRATION_SEQUENCES = 100
 
 
 def export_kind(run: Run, path: Path, kind: str) -> Report:
-    """Convert a run to one of `rnnzoo.registry.KINDS`; raises as `export_run` does."""
-    return export_run(run, path, "dynamic" if kind == "int8" else None)
+    """Convert a run to one of `rnnzoo.registry.KINDS`, as small as it can be; raises as `export_run` does."""
+    return export_run(run, path, "dynamic") if kind == "int8" else export_run(run, path, compact=True)
 
 
-def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Report:
+def export_run(run: Run, path: str | Path, quantize: str | None = None, *, compact: bool = False) -> Report:
     """Convert a run, with its task and its encoder's files inside, so that the file alone is enough.
 
     Args:
         run: what `load_run` returned.
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
+        compact: as `streaming.convert` takes it.
 
     Raises:
         DataError: the data for the calibration cannot be found.
@@ -49,6 +50,7 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None) -> Repor
             quantize=quantize,
             calibration=calibration,
             metadata=metadata,
+            compact=compact,
             **options,
         )
 

@@ -457,7 +457,7 @@ def test_weights_that_are_float16_numbers_take_half_the_bytes(runtime: str, conv
     model = model_of(lambda x: layers.Dense(4)(layers.LSTM(48, return_sequences=True)(layers.Dense(40)(x))), 32)
     whole, _ = convert(model)
     model.set_weights([weight.astype("float16") for weight in model.get_weights()])
-    report, path = convert(model)
+    report, path = convert(model, compact=True)
     assert report.size_bytes < 0.6 * whole.size_bytes
     assert report.max_abs_error < 1e-6
     x = np.random.default_rng(0).normal(size=(12, 32)).astype("float32")
@@ -467,7 +467,9 @@ def test_weights_that_are_float16_numbers_take_half_the_bytes(runtime: str, conv
     weights = model.get_weights()
     weights[0][0, 0] = 0.1
     model.set_weights(weights)
-    assert report.size_bytes < convert(model)[0].size_bytes < whole.size_bytes
+    assert report.size_bytes < convert(model, compact=True)[0].size_bytes < whole.size_bytes
+    with pytest.raises(streaming.InputError, match="compact goes with quantize=None, received 'dynamic'"):
+        convert(model, compact=True, quantize="dynamic")
 
 
 class Block(keras.layers.Layer):

@@ -81,6 +81,7 @@ def convert(
     metadata: Mapping[str, Any] | None = None,
     verify: bool = True,
     tolerance: float | None = None,
+    compact: bool = False,
 ) -> Report:
     """Convert a functional or Sequential Keras model into a streaming TFLite file, and prove it equal.
 
@@ -106,6 +107,9 @@ def convert(
             differs. A quantized file is verified twice: unquantized to 1e-5, and as it is to `tolerance`.
         tolerance: largest difference, relative to the largest offline value (at least 1); None: 1e-5 in float32,
             0.02 in float16, 0.3 in "dynamic", 0.5 in "int8".
+        compact: store weights that are float16 numbers, as of a run of `rnnzoo train --dtype float16`, in half the
+            bytes. What is computed is the same; runtimes make float32 of them at the first step, and need more memory.
+            For `quantize=None`.
 
     Returns:
         Report.
@@ -116,7 +120,7 @@ def convert(
         InputError: an argument is wrong.
         ArtifactError: the path cannot be written.
     """
-    _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance)
+    _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     if not isinstance(encode, Iterable):
         raise InputError(f"encode is {encode!r}, expected names of inputs")
     options = Options(
@@ -143,6 +147,7 @@ def convert(
         metadata or {},
         state=state,
         quantize=quantize,
+        compact=compact,
     )
     exact = job.exact() if quantize else None
     exact_proof = measured = drift = proof = None
@@ -216,6 +221,7 @@ def _check(
     metadata: Any,
     path: Any,
     tolerance: Any,
+    compact: Any,
 ) -> None:
     if keras.backend.backend() != "tensorflow":
         raise InputError(
@@ -232,6 +238,8 @@ def _check(
         raise InputError(f"quantize is {quantize!r}, expected one of {', '.join(map(repr, QUANTIZATIONS))}")
     if quantize == "int8" and calibration is None:
         raise InputError("quantize='int8' needs calibration=[...]: some real sequences (T, *features) of input")
+    if compact and quantize is not None:
+        raise InputError(f"compact goes with quantize=None, received {quantize!r}; leave one of them out")
     if not isinstance(metadata, Mapping | None):
         raise InputError(f"metadata is {metadata!r}, expected a dict with task, files and source")
     if not isinstance((metadata or {}).get("task"), Mapping | None):

@@ -47,7 +47,9 @@ class Job:
         state: str = "external",
         quantize: str | None = None,
         samples: Samples | None = None,
+        compact: bool = False,
     ) -> None:
+        self.compact = compact
         self.plan, self.chunk, self.batches, self.extra = plan, chunk, batches, extra
         self.state, self.quantize, self.samples = state, quantize, samples
         taken = {*plan.inputs, *plan.outputs, *plan.marks.values()}
@@ -88,7 +90,7 @@ class Job:
                 traced["encode"] = trace_encode(self.plan, self.layout)
             if variables is not None:
                 traced["reset"] = trace_reset(self.layout, variables)
-            self._flatbuffer = tflite.convert(traced, self.quantize, module, self.samples)
+            self._flatbuffer = tflite.convert(traced, self.quantize, module, self.samples, self.compact)
         return self._flatbuffer
 
     @property

@@ -51,11 +51,16 @@ VARIABLES = frozenset("ASSIGN_VARIABLE CALL_ONCE READ_VARIABLE VAR_HANDLE".split
 
 
 def convert(
-    signatures: Mapping[str, Any], quantize: str | None, module: tf.Module | None = None, samples: Samples | None = None
+    signatures: Mapping[str, Any],
+    quantize: str | None,
+    module: tf.Module | None = None,
+    samples: Samples | None = None,
+    compact: bool = False,
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
-    module: owns the variables of internal state; samples: for "int8", (signature, inputs by name).
+    module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
+    that are float16 numbers are stored so.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
@@ -75,7 +80,7 @@ def convert(
             flatbuffer = converter.convert()
             if quantize == "int8":
                 flatbuffer = _quantize_products(flatbuffer, samples)
-            elif quantize is None:
+            if compact:
                 flatbuffer = _halve(flatbuffer)
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:300]

@@ -104,7 +104,8 @@ def read(path: str | os.PathLike[str]) -> Artifact:
             raise ArtifactError(f"{path} has {size} bytes, more than the {MAX_FILE_BYTES} a TFLite file can have")
         with path.open("rb") as file:
             start = file.read(_MARK.stop)
-            content = start + (file.read() if start[_MARK] == b"TFL3" else b"")
+            file.seek(0)
+            content = file.read() if start[_MARK] == b"TFL3" else start
     except OSError as error:
         raise ArtifactError(
             f"cannot read {path}: {error.strerror}; give the path of a .tflite made by streaming.convert"
@@ -128,7 +129,7 @@ def parse(content: bytes, name: str, size: int | None = None) -> Artifact:
         raise ArtifactError(f"{name}: {METADATA_FILE} is not JSON ({error}); convert the model again") from error
     except ArtifactError as error:
         raise ArtifactError(f"{name}: {error}") from None
-    if _digest(content[:-_DIGEST_BYTES]) != content[-_DIGEST_BYTES:]:
+    if _digest(memoryview(content)[:-_DIGEST_BYTES]) != content[-_DIGEST_BYTES:]:
         raise ArtifactError(f"{name} is damaged: it does not match its checksum; copy or convert it again")
     flatbuffer = content[:start]
     if len(flatbuffer) != metadata.flatbuffer_bytes or fingerprint(flatbuffer) != metadata.fingerprint:
@@ -180,7 +181,7 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
         return file.read(entry.file_size)
 
 
-def _digest(content: bytes) -> bytes:
+def _digest(content: bytes | memoryview) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
