@@ -74,7 +74,8 @@ def test_what_is_ready_shares_one_invoke(load: Load) -> None:
     streams = [model.create_stream() for _ in range(4)]
     with streaming.StreamBatcher(model, max_wait=LONG) as batcher:
         for turn in range(3):  # a full batch waits for nobody
-            futures = [batcher.submit(stream, x[i : i + 1]) for i, stream in enumerate(streams)]
+            with batcher._turns._changed:  # all are there before its thread looks, however busy the machine is
+                futures = [batcher.submit(stream, x[i : i + 1]) for i, stream in enumerate(streams)]
             for i, future in enumerate(futures):
                 np.testing.assert_allclose(future.result(LONG / 2), models.TABLE[[i]] + turn)
         metrics = batcher.metrics()
