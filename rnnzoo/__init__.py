@@ -5,6 +5,7 @@ Importing it imports neither TensorFlow nor Keras; building a model does.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,13 @@ __all__ = [
     "list_models",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Packages that need Keras, such as `rnnzoo.layers`, are imported when they are first named."""
+    if name in ("data", "layers", "models", "training"):
+        return importlib.import_module(f"rnnzoo.{name}")
+    raise AttributeError(f"module 'rnnzoo' has no attribute {name!r}")
 
 
 def create(name: str, **overrides: Any) -> keras.Model:

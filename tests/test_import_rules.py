@@ -139,6 +139,15 @@ def test_importing_a_package_imports_nothing_heavy(package):
     assert done.stdout.strip() == "[]"
 
 
+def test_packages_are_there_once_the_zoo_is_imported():
+    code = (
+        "import rnnzoo, sys; assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "assert rnnzoo.layers.LSTM(3).units == 3\n"
+        "assert not hasattr(rnnzoo, 'layer')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_training_without_the_extra_says_what_to_install(tmp_path):
     config = next((ROOT / "zoo_configs").glob("*/*.yaml"))
     done = run(f"from rnnzoo.cli import main\nsys.exit(main(['train', {str(config)!r}]))\n")
