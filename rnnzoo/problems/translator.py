@@ -191,21 +191,25 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
     found: list[list[TranslatedWord]] = [[] for _ in turns]
     for begin in range(0, len(turns), batch_size):
         batch = turns[begin : begin + batch_size]
-        steps, due = [next(turn) for turn in batch], set(range(len(batch)))
-        while due:
+        steps: list[list[tuple[int, int]]] = [[] for _ in batch]
+        answers: dict[int, Any] = dict.fromkeys(range(len(batch)))
+        while True:
+            for row, answer in list(answers.items()):
+                try:
+                    steps[row] = steps[row] + batch[row].send(answer)
+                except StopIteration as end:
+                    found[begin + row] = end.value
+                    del answers[row]
+            if not answers:
+                break
             lengths = np.array([len(taken) for taken in steps])
             # Of one of few lengths, so that a compiled model meets few shapes.
             given = np.zeros((2, len(batch), -(-lengths.max() // 8) * 8), np.int32)
-            for row, taken in enumerate(steps):
-                given[:, row, : len(taken)] = np.transpose(taken)
+            for row in np.flatnonzero(lengths):
+                given[:, row, : lengths[row]] = np.transpose(steps[row])
             states = hidden.predict_on_batch(dict(zip(("source", "target"), given, strict=True)))
             logits = np.asarray(table(states[np.arange(len(batch)), lengths - 1], reverse=True))
-            for row in sorted(due):
-                try:
-                    steps[row] = steps[row] + batch[row].send(logits[row])
-                except StopIteration as end:
-                    found[begin + row] = end.value
-                    due.remove(row)
+            answers = {row: logits[row] for row in answers}
     return found
 
 
