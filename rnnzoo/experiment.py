@@ -100,7 +100,9 @@ def _train(
     parallel = _parallel(strategy)
     with precision(training.precision), parallel.strategy.scope() if parallel else contextlib.nullcontext():
         model = build_model(config, problem.encoder)
-        if start is not None:
+        if start is None:
+            problem.begin(model, config.model)
+        else:
             start_from(model, problem.encoder, start)
     experiment = dump_config(config)
     history = fit(

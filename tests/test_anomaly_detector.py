@@ -11,6 +11,8 @@ from rnnzoo.data import Source
 from rnnzoo.data.config import AnomalyConfig
 from rnnzoo.data.mirror import find_mirror
 from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.models.config import ForecasterConfig
+from rnnzoo.models.forecaster import build_forecaster
 from rnnzoo.problems import load_problem
 from rnnzoo.problems.anomaly_detector import AnomalyDetectorProblem
 from rnnzoo.registry import find_config
@@ -52,6 +54,20 @@ def test_windows_hold_the_next_row_of_a_series_in_its_own_units():
     for split, rows in seen.items():
         assert len(set(rows)) == len(rows), split
     assert max(row for _, row in seen["train"]) < 48 <= max(row for _, row in seen["dev"]) < 60
+
+
+def test_a_linear_map_by_least_squares_knows_the_rows_of_the_training_alone():
+    problem, config = problem_of(), ForecasterConfig(units=4, linear="least_squares")
+    model = build_forecaster(config, problem.encoder)
+    problem.begin(model, config)
+    changes, ahead = [], []
+    for row in problem.arrays("train"):
+        rows = row["rows"][:48, 0].astype(np.float64)
+        for t in range(2, 47):
+            changes.append([rows[t - 1] - rows[t - 2], rows[t] - rows[t - 1]])
+            ahead.append(rows[t + 1] - rows[t])
+    best = np.linalg.lstsq(np.array(changes), np.array(ahead), rcond=None)[0]
+    np.testing.assert_allclose(model.get_layer("linear").get_weights()[0].ravel(), best, rtol=1e-4, atol=1e-6)
 
 
 def test_a_perfect_detector_gets_all_and_a_silent_one_nothing():

@@ -16,7 +16,7 @@ from rnnzoo.data.mirror import find_mirror
 from rnnzoo.data.series import SeriesEncoder
 from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.models.config import ForecasterConfig
-from rnnzoo.models.forecaster import build_forecaster
+from rnnzoo.models.forecaster import build_forecaster, least_squares
 from rnnzoo.problems import load_problem
 from rnnzoo.problems.forecaster import ForecasterProblem
 from rnnzoo.registry import find_config
@@ -113,6 +113,31 @@ def test_the_linear_part_is_the_equation():
     x = rng.normal(size=(1, 9, 2)).astype(np.float32)
     expected = x[0, -1] + np.einsum("kh,kd->hd", w, np.diff(x[0], axis=0)[-7:])
     np.testing.assert_allclose(model.predict_on_batch({"rows": x})[0, -1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_training_begins_with_the_least_squares_of_all_columns_where_asked(tmp_path):
+    problem = problem_of()
+    model = build_forecaster(ForecasterConfig(units=4), problem.encoder)
+    problem.begin(model, ForecasterConfig(units=4))
+    assert not model.get_layer("linear").get_weights()[0].any()
+    problem.begin(model, ForecasterConfig(units=4, linear="least_squares"))
+    rows = problem.arrays("train")[0]["rows"].astype(np.float64)
+    changes, ahead = [], []
+    for column in rows.T:
+        for t in range(7, len(rows) - 5):
+            changes.append(column[t - 6 : t + 1] - column[t - 7 : t])
+            ahead.append(column[t + 1 : t + 6] - column[t])
+    best = np.linalg.lstsq(np.array(changes), np.array(ahead), rcond=None)[0]
+    kernel, bias = model.get_layer("linear").get_weights()
+    np.testing.assert_allclose(kernel[:, 0, 0], best, rtol=1e-4, atol=1e-5)
+    assert not bias.any()
+    # What the model forecasts from the last row with all its context is what the equation says.
+    said = model.predict_on_batch({"rows": rows[None, :8].astype(np.float32)})[0, -1]
+    np.testing.assert_allclose(said, rows[7] + best.T @ np.diff(rows[:8], axis=0), rtol=1e-3, atol=1e-4)
+
+
+def test_series_that_are_too_short_or_never_change_tell_a_linear_map_nothing():
+    assert not least_squares([np.ones((40, 2)), np.arange(9.0)[:, None]], context=8, horizon=5).any()
 
 
 @pytest.mark.parametrize("quantiles", [(), (0.1, 0.9)])

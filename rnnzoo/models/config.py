@@ -335,11 +335,14 @@ class ForecasterConfig(RowModelConfig):
             along with a series that moves.
         columns: recurrent layers read all columns `together`, or each by itself, with the same weights (`apart`; Nie
             et al. 2023), as an LSTM.
+        linear: what a training by `rnnzoo train` begins the linear map with: `zeros`, or the solution of
+            `least_squares` on the training split.
 
     Raises:
         ConfigError: as before, `reads` or `columns` is something else, or another cell is to read columns `apart`.
     """
 
+    linear: Literal["zeros", "least_squares"] = "zeros"
     reads: Literal["rows", "changes"] = "rows"
     columns: Literal["together", "apart"] = "together"
 

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
 
 from rnnzoo.data.series import SeriesEncoder
 from rnnzoo.models.config import ForecasterConfig
 from rnnzoo.models.recurrent import recurrent_layer
+
+
+def least_squares(series: Iterable[np.ndarray], context: int, horizon: int) -> np.ndarray:
+    """The linear map from the changes before a row to the rows after it that is wrong by least, over all columns.
+
+    Args:
+        series: each rows (N, D) of numbers; those shorter than `context` + `horizon` tell nothing.
+        context: rows that a forecast looks back on, C.
+        horizon: rows ahead, H.
+
+    Returns:
+        (C - 1, H) of float64, the oldest change first. Where several maps are as good, the smallest.
+    """
+    products, found = np.zeros((context - 1, context - 1)), np.zeros((context - 1, horizon))
+    for rows in series:
+        for column in rows.T.astype(np.float64):
+            if len(column) < context + horizon:
+                continue
+            windows = np.lib.stride_tricks.sliding_window_view(column, context + horizon)
+            changes = np.diff(windows[:, :context])
+            products += changes.T @ changes
+            found += changes.T @ (windows[:, context:] - windows[:, context - 1 : context])
+    return np.linalg.lstsq(products, found, rcond=None)[0]
+
+
+def begin_linear(
+    model: keras.Model, config: ForecasterConfig, encoder: SeriesEncoder, series: Iterable[np.ndarray]
+) -> None:
+    """Give a fresh forecaster the linear map that `config.linear` names, found on `series`, each rows (N, D)."""
+    if config.linear == "least_squares":
+        kernel = least_squares(series, encoder.context, encoder.horizon)
+        model.get_layer("linear").set_weights([kernel[:, None, None], np.zeros(encoder.horizon)])
 
 
 def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.Model:

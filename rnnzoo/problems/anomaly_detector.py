@@ -72,6 +72,12 @@ class AnomalyDetectorProblem(Problem):
 
         return ForecastLoss(())
 
+    def begin(self, model: keras.Model, config: Any) -> None:
+        from rnnzoo.models.forecaster import begin_linear
+
+        known = [row["rows"][: self._span("train", i)[1]] for i, row in enumerate(self.arrays("train"))]
+        begin_linear(model, config, self.encoder, known)
+
     def metrics(self) -> list[keras.metrics.Metric]:
         return []
 

@@ -232,6 +232,9 @@ class Problem(abc.ABC):
             self.failure = error
             raise
 
+    def begin(self, model: keras.Model, config: Any) -> None:  # noqa: B027
+        """Give a fresh model what its section `model` wants computed from the training split, before it is trained."""
+
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Callbacks that training it needs."""
         return []

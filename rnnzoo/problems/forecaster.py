@@ -65,6 +65,11 @@ class ForecasterProblem(Problem):
 
         return ForecastLoss(self.encoder.quantiles)
 
+    def begin(self, model: keras.Model, config: Any) -> None:
+        from rnnzoo.models.forecaster import begin_linear
+
+        begin_linear(model, config, self.encoder, [self.arrays("train")[0]["rows"]])
+
     def metrics(self) -> list[keras.metrics.Metric]:
         return []
 
