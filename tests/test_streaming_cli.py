@@ -278,6 +278,22 @@ def test_quantization_and_internal_state_are_shown(saved, tmp_path, capsys):
     assert [row["streams"] for row in measure(out, 20)["throughput"]] == [1]
 
 
+def test_weights_of_half_precision_are_stored_so_where_asked(tmp_path, capsys):
+    model = keras.Sequential([keras.Input((None, FEATURES)), layers.LSTM(64, return_sequences=True)])
+    model.set_weights([weight.astype("float16") for weight in model.get_weights()])
+    model.save(tmp_path / "half.keras")
+    sizes = []
+    for more in ((), ("--compact",)):
+        out = tmp_path / "half.tflite"
+        assert run(capsys, "convert", tmp_path / "half.keras", out, *more)[0] == 0
+        sizes.append(out.stat().st_size)
+    assert sizes[1] < 0.7 * sizes[0]
+    code, _, err = run(capsys, "convert", tmp_path / "half.keras", out, "--compact", "--quantize", "dynamic")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "compact goes with quantize=None" in err
+    assert out.stat().st_size == sizes[1]
+
+
 def test_inspect_hides_what_would_drive_a_terminal(tmp_path, capsys):
     path = tmp_path / "m.tflite"
     streaming.convert(small_model(), path, metadata={"task": {"kind": "\x1b[2Jgone"}})

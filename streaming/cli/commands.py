@@ -40,6 +40,7 @@ def _converted(arguments: argparse.Namespace) -> Any:
         max_length=arguments.max_length,
         metadata={"source": {"file": arguments.model.name}},
         tolerance=arguments.tolerance,
+        compact=arguments.compact,
     )
 
 

@@ -76,6 +76,7 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     add("--max-length", type=int, metavar="N", help="most positions of an input that is given whole")
     add("--calibration", type=Path, metavar="FILE", help=".npy (N, T, features), or .npz of sequences (T, features)")
     add("--tolerance", type=float, metavar="X", help="largest difference from the offline model that is accepted")
+    add("--compact", action="store_true", help="store weights that are float16 numbers in half the bytes")
     add("--import", dest="modules", action="append", default=[], metavar="MODULE", help="import it first: it registers")
 
 
