@@ -88,8 +88,9 @@ def test_scores_are_shown_while_one_listens(model, folder):
     assert tuple(session.scores) == LABELS
 
 
-def test_each_utterance_begins_with_a_fresh_state(model, folder):
-    task = {**SPOT, "endpoint": {"silence": 0.2, "level": -30.0}, "refractory": 0.0}
+@pytest.mark.parametrize("lead", [0.0, 0.1])
+def test_each_utterance_begins_with_a_fresh_state_after_its_lead(lead, model, folder):
+    task = {**SPOT, "endpoint": {"silence": 0.2, "level": -30.0}, "refractory": 0.0, "lead": lead}
     spotter = streaming.pipeline(save(model, folder, task, {"labels.txt": labels_file()}))
     samples = np.concatenate([np.zeros(800), tone(0.5), np.zeros(3000), signal(1, 0.5), np.zeros(4000), tone(0.1)])
     # The tone ends at 4800, the noise at 11800 or a little before; 0.2 s later each utterance ends.
@@ -103,10 +104,11 @@ def test_each_utterance_begins_with_a_fresh_state(model, folder):
     assert ends[2] == len(samples)
     expected = []
     for event, (begin, end) in zip(utterances, itertools.pairwise([0, *ends]), strict=True):
-        logits = np.asarray(model(LogMel(**FEATURES)(samples[begin:end])[None]))[0]
+        heard = np.concatenate([np.zeros(round(lead * RATE)), samples[begin:end]])
+        logits = np.asarray(model(LogMel(**FEATURES)(heard)[None]))[0]
         assert event.label == LABELS[int(logits[-1].argmax())]
         assert event.score == pytest.approx(softmax(logits[-1]).max(), rel=1e-4)
-        expected += [(label, time) for label, _, time in expected_keywords(logits, begin / RATE, 1, 0.0)]
+        expected += [(label, time) for label, _, time in expected_keywords(logits, begin / RATE - lead, 1, 0.0)]
     keywords = [(event.label, event.time) for event in found if isinstance(event, Keyword)]
     assert [label for label, _ in keywords] == [label for label, _ in expected]
     np.testing.assert_allclose([time for _, time in keywords], [time for _, time in expected])
@@ -186,6 +188,7 @@ def test_what_is_no_audio_changes_nothing(model, folder):
         ({"endpoint": {"silence": 0}}, "endpoint is 0"),
         ({"labels": 4}, "names 3 labels, its task 4"),
         ({"smoothing": -1}, "0 or more"),
+        ({"lead": -0.1}, r"lead is -0\.1, expected seconds"),
     ],
 )
 def test_wrong_descriptions_are_refused(change, message, model, folder):

@@ -328,6 +328,7 @@ class AudioConfig(DataConfig):
         num_mels: features of a frame.
         low_hz, high_hz: range of the features.
         window: frames of a training window; the state is carried from window to window.
+        lead: silence that a fresh state hears before the first sample, in seconds, by whole frames.
         pause: longest silence between two recordings of a training stream, in seconds.
         speed: recordings are played faster or slower by up to this share, in training.
         noise: deviation of the loudest noise that is added in training; samples lie in -1 .. 1.
@@ -343,9 +344,15 @@ class AudioConfig(DataConfig):
     high_hz: float = 3800.0
     # Streams of many windows are held in memory, with a pause before each recording.
     window: Annotated[int, Range(1, 10_000)] = 128
+    lead: Annotated[float, Range(0, 10)] = 0.0
     pause: Annotated[float, Range(0, 10)] = 0.5
     speed: Rate = 0.15
     noise: Factor = 0.01
+
+    @property
+    def lead_frames(self) -> int:
+        """The lead in frames."""
+        return round(self.lead * self.sample_rate / self.frame_step)
 
 
 def _check_threshold(threshold: float) -> None:

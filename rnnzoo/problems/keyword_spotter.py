@@ -59,14 +59,16 @@ class KeywordSpotterProblem(LabelProblem):
             "smoothing": _SMOOTHING,
             "threshold": 0.6,
             "refractory": 0.3,
+            "lead": config.lead,
             **encoder.task,
         }
 
     def encode(self, example: Example) -> Arrays:
-        """Features of a recording and of the silence after it; the target is its label's number."""
+        """Features of a recording and of the silence before and after it; the target is its label's number."""
         samples, label = example
+        lead = np.zeros(self.config.lead_frames * self.config.frame_step, np.float32)
         tail = np.zeros(int(_TAIL * self.config.sample_rate), np.float32)
-        features = self.encoder.encode(np.concatenate([samples, tail]))
+        features = self.encoder.encode(np.concatenate([lead, samples, tail]))
         return {**features, "targets": np.array(self.number(label), np.int32)}
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
@@ -130,9 +132,13 @@ class KeywordSpotterProblem(LabelProblem):
         return targets, weights
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        rows, logits = self.arrays(split), self._logits(model, split, batch_size)
-        whole = model.predict_on_batch({"features": np.concatenate([row["features"] for row in rows])[None]})[0]
+        logits = self._logits(model, split, batch_size)
+        whole = model.predict_on_batch({"features": np.concatenate(self._without_lead(split))[None]})[0]
         return self._score(split, logits, whole)
+
+    def _without_lead(self, split: str) -> list[np.ndarray]:
+        """The features of each recording as one hears it that goes on after the last."""
+        return [row["features"][self.config.lead_frames :] for row in self.arrays(split)]
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         from rnnzoo.problems.drawing import draw_confusion
@@ -165,7 +171,8 @@ class KeywordSpotterProblem(LabelProblem):
             stream.reset()
             logits.append(np.asarray(stream.feed(row)))
         stream.reset()
-        return self._score(split, logits, np.concatenate([np.asarray(stream.feed(row)) for row in rows]))
+        whole = [np.asarray(stream.feed(row)) for row in self._without_lead(split)]
+        return self._score(split, logits, np.concatenate(whole))
 
     def baseline(self, split: str) -> Baseline:
         labels = [label for _, label in self.examples("train")]
@@ -180,7 +187,7 @@ class KeywordSpotterProblem(LabelProblem):
         Returns:
             `accuracy`, `never_reset_accuracy`, and the `count` of recordings.
         """
-        lengths = [len(row) for row in logits]
+        lengths = [len(row) for row in self._without_lead(split)]
         parts = np.split(whole, np.cumsum(lengths)[:-1])
         true = [self.number(label) for _, label in self.examples(split)]
         right = [[self._heard(row) == label for row, label in zip(rows, true, strict=True)] for rows in (logits, parts)]

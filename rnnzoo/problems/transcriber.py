@@ -50,12 +50,19 @@ class TranscriberProblem(LabelProblem):
 
     @classmethod
     def task(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
-        return {"kind": "transcriber", "labels": len(encoder.labels), "blank": _BLANK, **encoder.task}
+        lead = {"lead": config.lead}
+        return {"kind": "transcriber", "labels": len(encoder.labels), "blank": _BLANK, **lead, **encoder.task}
 
     def encode(self, example: Example) -> Arrays:
-        """Features of a recording; the targets are the numbers of its words, without those that `train` lacks."""
+        """Features of a recording after its lead; the targets are the numbers of its words, those that `train` has."""
         samples, text = example
+        return self._arrays(self._after_lead(samples), text)
+
+    def _arrays(self, samples: np.ndarray, text: str) -> Arrays:
         return {**self.encoder.encode(samples), "targets": self._words([text])}
+
+    def _after_lead(self, samples: np.ndarray) -> np.ndarray:
+        return np.pad(samples, (self.config.lead_frames * self.config.frame_step, 0))
 
     def _words(self, texts: Sequence[str]) -> np.ndarray:
         numbers = [self.number(word) for text in texts for word in text.split()]
@@ -111,10 +118,11 @@ class TranscriberProblem(LabelProblem):
                 rows = [self._composed(own) for _ in numbers]
             else:
                 weights[numbers >= count] = 0
-                rows = [self.examples(split)[n % count] for n in numbers]
+                known = [self.examples(split)[n % count] for n in numbers]
+                rows = [(self._after_lead(samples), text) for samples, text in known]
             longest = max(len(samples) for samples, _ in rows)
-            padded = [(np.pad(samples, (0, longest - len(samples))), text) for samples, text in rows]
-            batch = collate([self.encode(row) for row in padded], {"targets": _BLANK}, exact=True)
+            padded = [self._arrays(np.pad(samples, (0, longest - len(samples))), text) for samples, text in rows]
+            batch = collate(padded, {"targets": _BLANK}, exact=True)
             yield numbers, ({"features": batch["features"]}, batch["targets"], weights)
 
     @property
@@ -154,7 +162,7 @@ class TranscriberProblem(LabelProblem):
             for i, row in zip(chosen, model.predict_on_batch(batch), strict=True):
                 shape = model.compute_output_shape({"features": (1, *rows[i]["features"].shape)})
                 logits[i] = row[: shape[1]]
-        whole = self.encoder.encode(np.concatenate([samples for samples, _ in self.examples(split)]))
+        whole = self.encoder.encode(self._after_lead(np.concatenate([samples for samples, _ in self.examples(split)])))
         endless = model.predict_on_batch({"features": whole["features"][None]})[0]
         found = self._score(split, [self._text(ctc_greedy(row, _BLANK)) for row in logits])
         beams = [self._text(ctc_beam(row, _BLANK, width=_BEAM)[0].tokens) for row in logits]

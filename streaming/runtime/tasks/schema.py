@@ -108,14 +108,19 @@ class EndpointSpec:
 
 @dataclass(frozen=True)
 class AudioSpec:
-    """Audio to rows of a model: `features` where they are made outside of the graph."""
+    """Audio to rows of a model: `features` where they are made outside of the graph.
+
+    lead: seconds of silence that a fresh state hears before the first sample.
+    """
 
     sample_rate: int
     features: LogMel | None = None
     endpoint: EndpointSpec | None = None
+    lead: float = 0.0
 
     def __post_init__(self) -> None:
         expect(self.sample_rate >= 100, f"sample_rate is {self.sample_rate}, expected 100 samples a second or more")
+        expect(0 <= self.lead <= 60, f"lead is {self.lead}, expected seconds, 0 to 60")
         made = self.features
         expect(
             made is None or made.sample_rate == self.sample_rate,

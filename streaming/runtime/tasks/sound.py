@@ -69,6 +69,8 @@ class _AudioTask(Task):
         self.step = features.frame_step if features else self.width
         self.length = features.frame_length if features else self.width
         self.up, self.down = model.metadata.outputs[0].rate
+        # Samples of silence before the first of an utterance: whole rows of the model.
+        self.lead = round(self.spec.lead * self.spec.sample_rate / self.step) * self.step
 
     @property
     def sample_rate(self) -> int:
@@ -76,9 +78,9 @@ class _AudioTask(Task):
         return int(self.spec.sample_rate)
 
     def seconds(self, row: int) -> float:
-        """When an output row has seen all its samples, in seconds since the utterance began."""
+        """When an output row has seen all its samples, in seconds since the utterance began; its lead is before that."""
         last = -(-(row + 1) * self.down // self.up) - 1
-        return (last * self.step + self.length) / self.sample_rate
+        return (last * self.step + self.length - self.lead) / self.sample_rate
 
 
 class _AudioSession(SavedSession):
@@ -91,6 +93,7 @@ class _AudioSession(SavedSession):
         "_held",
         "_taken",
         "_begin",
+        "_lead",
         "_fed",
         "_row",
     )
@@ -134,6 +137,8 @@ class _AudioSession(SavedSession):
         return found
 
     def _advance(self, samples: np.ndarray) -> list[Any]:
+        if self._lead and len(samples):
+            samples, self._lead = np.concatenate([np.zeros(self._lead), samples]), 0
         if self._front is not None:
             rows = self._front.feed(samples)
         else:
@@ -160,7 +165,7 @@ class _AudioSession(SavedSession):
     def _anew(self, sample: int) -> None:
         """Begin an utterance at a sample."""
         self._begin, self._fed, self._row = sample, False, 0
-        self._held = np.zeros(0)
+        self._held, self._lead = np.zeros(0), self._task.lead
         self._stream.reset()
         if self._front is not None:
             self._front.reset()
