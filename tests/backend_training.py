@@ -37,5 +37,17 @@ def main(folder: Path) -> None:
     np.testing.assert_allclose(again, parts[0], rtol=1e-4, atol=1e-4)
     print("carried")
 
+    # A model that does not move is as good on `dev` after each epoch: all of it was read, from its beginning.
+    words = " ".join("abcde fghij".split() * 3 + ["jihgf"] * 9) * 3
+    problem = LanguageModelProblem.from_source(Source("text", {**splits, "dev": [(words, None)]}), config)
+    still = TrainingConfig(epochs=4, batch_size=4, learning_rate=1e-9, schedule="constant")
+    losses = fit(model, problem, still, seed=0, run_dir=folder / "still")["val_loss"]
+    twin, found = carried_twin(model, 4), []
+    for _, (inputs, targets, _) in problem.batches("dev", 4):
+        rows = np.log(keras.ops.convert_to_numpy(keras.ops.softmax(twin.predict_on_batch(inputs))))
+        found.append(-np.take_along_axis(rows, targets[..., None].astype(int), axis=-1).mean())
+    np.testing.assert_allclose(losses, np.mean(found), rtol=1e-3)
+    print("whole")
+
 
 main(Path(sys.argv[1]))

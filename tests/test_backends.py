@@ -49,8 +49,9 @@ def test_bad_input_is_refused(other):
 
 
 @pytest.mark.parametrize("other", ["jax"], indirect=True)
-def test_a_training_carries_its_states(other, tmp_path):
-    assert "carried" in other(HERE / "backend_training.py", tmp_path)
+def test_a_training_carries_its_states_and_sees_all_of_dev(other, tmp_path):
+    said = other(HERE / "backend_training.py", tmp_path).splitlines()
+    assert {"carried", "whole"} <= set(said)
 
 
 @pytest.mark.parametrize("other", ["torch"], indirect=True)

@@ -19,7 +19,7 @@ from rnnzoo.training.progress import LogFiles, ProgressBar, ProgressLines
 from rnnzoo.training.sampling import GuessFed, ScheduledSampling
 
 if TYPE_CHECKING:
-    from rnnzoo.problems.base import Problem
+    from rnnzoo.problems.base import Batch, Problem
     from rnnzoo.training.parallel import Parallel
 
 
@@ -73,7 +73,7 @@ def fit(
     if resumed or parallel:
         _make_metrics(trained, problem, config, parallel)
     quiet = parallel is not None and not parallel.is_chief
-    validation = problem.steps("dev", config.batch_size) if parallel or not _on_tensorflow() else None
+    validation = problem.steps("dev", config.batch_size) if parallel else None
     progress = ProgressBar(config.epochs, steps) if ProgressBar.useful() else ProgressLines(config.epochs)
     if resumed and not quiet:
         epoch, batch = keeper.start
@@ -161,6 +161,20 @@ def _trained(model: keras.Model, problem: Problem, config: TrainingConfig, paral
     return JacobianPenalized(made, config.jacobian_penalty)
 
 
+class _Whole(keras.utils.PyDataset):
+    """Batches that every evaluation begins anew: of a generator, Keras on JAX leaves one over to the next."""
+
+    def __init__(self, batches: list[Batch]):
+        super().__init__()
+        self._known = batches
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self._known[index]
+
+
 def _batches(
     problem: Problem,
     config: TrainingConfig,
@@ -170,6 +184,8 @@ def _batches(
     start: tuple[int, int] = (0, 0),
 ) -> Any:
     training = seed is not None
+    if not _on_tensorflow() and not training:
+        return _Whole([batch for _, batch in problem.batches(split, config.batch_size)])
     if not _on_tensorflow():
         return problem.endless_batches(split, config.batch_size, training, seed, start)
 

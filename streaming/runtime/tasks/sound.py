@@ -78,7 +78,7 @@ class _AudioTask(Task):
         return int(self.spec.sample_rate)
 
     def seconds(self, row: int) -> float:
-        """When an output row has seen all its samples, in seconds since the utterance began; its lead is before that."""
+        """When an output row has seen all its samples, in seconds since the utterance began, after its lead."""
         last = -(-(row + 1) * self.down // self.up) - 1
         return (last * self.step + self.length - self.lead) / self.sample_rate
 
@@ -98,6 +98,7 @@ class _AudioSession(SavedSession):
         "_row",
     )
     _held: np.ndarray
+    _lead: int
 
     def __init__(self, task: Any):
         super().__init__(task)
