@@ -80,6 +80,11 @@ class AudioEncoder:
             ) from error
 
 
+def after_lead(samples: np.ndarray, config: AudioConfig) -> np.ndarray:
+    """What a fresh state hears of samples (N,): the silence that leads, then the samples."""
+    return np.pad(samples, (config.lead_frames * config.frame_step, 0))
+
+
 class Segment(NamedTuple):
     """Where a recording lies in a stream, in samples, and which it is."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnzoo.data.audio import AudioEncoder, Segment, compose
+from rnnzoo.data.audio import AudioEncoder, Segment, after_lead, compose
 from rnnzoo.data.batching import collate
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.datasets import Example
@@ -66,9 +66,8 @@ class KeywordSpotterProblem(LabelProblem):
     def encode(self, example: Example) -> Arrays:
         """Features of a recording and of the silence before and after it; the target is its label's number."""
         samples, label = example
-        lead = np.zeros(self.config.lead_frames * self.config.frame_step, np.float32)
         tail = np.zeros(int(_TAIL * self.config.sample_rate), np.float32)
-        features = self.encoder.encode(np.concatenate([lead, samples, tail]))
+        features = self.encoder.encode(after_lead(np.concatenate([samples, tail]), self.config))
         return {**features, "targets": np.array(self.number(label), np.int32)}
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnzoo.data.audio import AudioEncoder, arrange, in_noise
+from rnnzoo.data.audio import AudioEncoder, after_lead, arrange, in_noise
 from rnnzoo.data.batching import collate
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.datasets import Example
@@ -50,19 +50,16 @@ class TranscriberProblem(LabelProblem):
 
     @classmethod
     def task(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
-        lead = {"lead": config.lead}
-        return {"kind": "transcriber", "labels": len(encoder.labels), "blank": _BLANK, **lead, **encoder.task}
+        found = {"kind": "transcriber", "labels": len(encoder.labels), "blank": _BLANK}
+        return {**found, "lead": config.lead, **encoder.task}
 
     def encode(self, example: Example) -> Arrays:
         """Features of a recording after its lead; the targets are the numbers of its words, those that `train` has."""
         samples, text = example
-        return self._arrays(self._after_lead(samples), text)
+        return self._arrays(after_lead(samples, self.config), text)
 
     def _arrays(self, samples: np.ndarray, text: str) -> Arrays:
         return {**self.encoder.encode(samples), "targets": self._words([text])}
-
-    def _after_lead(self, samples: np.ndarray) -> np.ndarray:
-        return np.pad(samples, (self.config.lead_frames * self.config.frame_step, 0))
 
     def _words(self, texts: Sequence[str]) -> np.ndarray:
         numbers = [self.number(word) for text in texts for word in text.split()]
@@ -119,7 +116,7 @@ class TranscriberProblem(LabelProblem):
             else:
                 weights[numbers >= count] = 0
                 known = [self.examples(split)[n % count] for n in numbers]
-                rows = [(self._after_lead(samples), text) for samples, text in known]
+                rows = [(after_lead(samples, self.config), text) for samples, text in known]
             longest = max(len(samples) for samples, _ in rows)
             padded = [self._arrays(np.pad(samples, (0, longest - len(samples))), text) for samples, text in rows]
             batch = collate(padded, {"targets": _BLANK}, exact=True)
@@ -162,7 +159,8 @@ class TranscriberProblem(LabelProblem):
             for i, row in zip(chosen, model.predict_on_batch(batch), strict=True):
                 shape = model.compute_output_shape({"features": (1, *rows[i]["features"].shape)})
                 logits[i] = row[: shape[1]]
-        whole = self.encoder.encode(self._after_lead(np.concatenate([samples for samples, _ in self.examples(split)])))
+        joined = np.concatenate([samples for samples, _ in self.examples(split)])
+        whole = self.encoder.encode(after_lead(joined, self.config))
         endless = model.predict_on_batch({"features": whole["features"][None]})[0]
         found = self._score(split, [self._text(ctc_greedy(row, _BLANK)) for row in logits])
         beams = [self._text(ctc_beam(row, _BLANK, width=_BEAM)[0].tokens) for row in logits]
