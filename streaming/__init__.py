@@ -19,6 +19,7 @@ from streaming.errors import (
 
 if TYPE_CHECKING:
     from streaming.conversion.convert import Report, convert
+    from streaming.conversion.locate import locate
     from streaming.runtime.batcher import StreamBatcher
     from streaming.runtime.model import StreamingModel, load
     from streaming.runtime.stream import Stream
@@ -38,6 +39,7 @@ __all__ = [
     "StreamingModel",
     "convert",
     "load",
+    "locate",
     "pipeline",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "StreamBatcher": "streaming.runtime.batcher",
     "StreamingModel": "streaming.runtime.model",
     "load": "streaming.runtime.model",
+    "locate": "streaming.conversion.locate",
     "Stream": "streaming.runtime.stream",
     "pipeline": "streaming.runtime.tasks",
 }

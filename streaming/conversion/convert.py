@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from streaming.conversion import tflite
 from streaming.conversion.job import Job
+from streaming.conversion.locate import describe
 from streaming.conversion.plan import Plan, plan
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
 from streaming.conversion.rules.base import Options
@@ -121,16 +123,8 @@ def convert(
         ArtifactError: the path cannot be written.
     """
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
-    if not isinstance(encode, Iterable):
-        raise InputError(f"encode is {encode!r}, expected names of inputs")
-    options = Options(
-        _steps("lookahead", lookahead, 0),
-        _steps("attention_window", attention_window, 1),
-        (encode,) if isinstance(encode, str) else tuple(encode),
-        _steps("max_length", max_length, 1) or 0,
-    )
     chunk = _steps("chunk", chunk, 1)
-    planned = plan(model, options)
+    planned = plan_with(model, lookahead, attention_window, encode, max_length)
     _refuse_nan(planned)
     if (chunk or planned.unit) % planned.unit:
         raise InputError(
@@ -152,7 +146,7 @@ def convert(
     exact = job.exact() if quantize else None
     exact_proof = measured = drift = proof = None
     if exact is not None and verify:
-        exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None])
+        exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe, exact))
     if quantize == "int8":
         assert exact is not None
         assert data is not None
@@ -160,7 +154,10 @@ def convert(
     if verify:
         limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
         candidate = job.model()
-        proof = check(planned, candidate, limit, data if quantize == "int8" else None)
+        if quantize is None:
+            proof = check(planned, candidate, limit, data, where=partial(describe, job))
+        else:
+            proof = check(planned, candidate, limit, data, only_data=quantize == "int8", kinds=("plain",))
         if planned.approximate:
             measured = approximation(planned, candidate, data)
         if exact is not None:
@@ -186,6 +183,25 @@ def convert(
         costs=measure(job.flatbuffer).signatures,
         notes=tuple(planned.notes),
     )
+
+
+def plan_with(
+    model: Any,
+    lookahead: int | None = None,
+    attention_window: int | None = None,
+    encode: Sequence[str] = (),
+    max_length: int | None = None,
+) -> Plan:
+    """The plan of a model under the options of `convert` that bear on it."""
+    if not isinstance(encode, Iterable):
+        raise InputError(f"encode is {encode!r}, expected names of inputs")
+    options = Options(
+        _steps("lookahead", lookahead, 0),
+        _steps("attention_window", attention_window, 1),
+        (encode,) if isinstance(encode, str) else tuple(encode),
+        _steps("max_length", max_length, 1) or 0,
+    )
+    return plan(model, options)
 
 
 def _refuse_nan(planned: Plan) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import keras
 import numpy as np
@@ -51,7 +51,7 @@ class Call:
 
     @property
     def mask(self) -> Signal | None:
-        """The Keras mask given as an argument: Keras records it so where it comes from a layer before."""
+        """The mask given as an argument, by the user or by Keras."""
         mask = self.kwargs.get("mask")
         return mask if isinstance(mask, Signal) else None
 
@@ -165,7 +165,12 @@ class Rule:
     states: by name within the call; valid_of: timelines whose validity `step` reads;
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
     it goes on beyond them with an error that is to be measured; notes: what to tell the user about both.
+    heeds_masks: whether the operation looks at the Keras masks on its arguments, beside those it is given as arguments;
+    drops_mask: whether an argument `mask` changes nothing at inference.
     """
+
+    heeds_masks: ClassVar[bool] = False
+    drops_mask: ClassVar[bool] = False
 
     call: Call
     states: dict[str, StateSpec] = field(default_factory=dict)

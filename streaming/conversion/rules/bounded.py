@@ -56,7 +56,7 @@ class BidirectionalRule(_Bounded):
                 "convert with lookahead=N to grant N steps of right context, or train a forward layer",
             )
         signal = self.sequence()
-        if signal.masked or self.call.mask is not None:
+        if self.call.mask is not None:
             self.refuse("reads a masked sequence backwards", "leave masked steps out of the stream")
         if not layer.return_sequences or layer.return_state:
             self.refuse("gives what is known only at the end", "build its layers with return_sequences=True alone")
@@ -144,7 +144,7 @@ class AttentionRule(_Bounded):
                 "returns its weights with the heads before time, (B, H, T, T), as wide as the sequence is long",
                 "call it without return_attention_scores",
             )
-        if any(signal is not signals[0] for signal in signals) or not signals[0].sequence or signals[0].masked:
+        if any(signal is not signals[0] for signal in signals) or not signals[0].sequence:
             self.refuse("attends from one sequence to another, or to masked steps", "use self-attention, layer(x, x)")
         if getattr(layer, "_attention_axes", (1,)) not in ((1,), None) or len(signals[0].shape) != 1:
             self.refuse("attends along several axes", "attend along time alone, on (B, T, D)")

@@ -35,7 +35,7 @@ def _classes(module: Any, names: list[str]) -> list[type]:
     return [getattr(module, name) for name in names if hasattr(module, name)]
 
 
-@register(*_classes(knp, _ELEMENTWISE), *_classes(nn, _ACTIVATIONS), core.Cast)
+@register(*_classes(knp, _ELEMENTWISE), *_classes(nn, _ACTIVATIONS), core.Cast, core.ConvertToTensor)
 class ElementwiseOperation(PerStep):
     """Element by element; constants of the graph must not be laid along time."""
 
@@ -204,4 +204,4 @@ class GetItemOperation(PerStep):
         rest = self._key()[2:]
         chunk = args[0]
         assert isinstance(chunk, Chunk)
-        return chunk.like(keep_mask=False, flat=chunk.flat[(slice(None), *rest)] if rest else chunk.flat)
+        return chunk.like(flat=chunk.flat[(slice(None), *rest)] if rest else chunk.flat)

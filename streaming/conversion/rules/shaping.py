@@ -21,14 +21,16 @@ class TimeDistributedRule(Rule):
     """Applies the inner layer to every step, folded into the batch."""
 
     def plan(self) -> Signal:
-        signal = self.sequence()
+        self.sequence()
         inner = self.call.op.layer
         if any(isinstance(layer, layers.RNN | layers.Bidirectional) for layer in inner._flatten_layers()):
             self.refuse("wraps a recurrent layer, which would loop within a step", "unroll it into layers of its own")
-        return self.result(masked=signal.masked)
+        return self.result()
 
     def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Chunk:
-        return inputs.like(flat=self.call.op.layer(inputs.flat, training=False))
+        inner, given = self.call.op.layer, kwargs.get("mask")
+        masked = {"mask": given.flat} if given is not None and inner._call_has_mask_arg else {}
+        return inputs.like(flat=inner(inputs.flat, training=False, **masked))
 
 
 @register(layers.Reshape, layers.Flatten)
@@ -49,7 +51,7 @@ class ReshapeRule(Rule):
         if isinstance(inputs, Static):
             return Static(self.call.op(inputs.value))
         shape = self.result().shape
-        return inputs.like(flat=tf.reshape(inputs.flat, (inputs.flat.shape[0], *shape)), keep_mask=False)
+        return inputs.like(flat=tf.reshape(inputs.flat, (inputs.flat.shape[0], *shape)))
 
 
 @register(layers.Permute)
@@ -68,14 +70,14 @@ class RepeatVectorRule(PerStep):
 
 @register(layers.Masking)
 class MaskingRule(Rule):
-    """Marks the steps in which all features equal the mask value; they are zero from then on."""
+    """Zeroes the steps in which all features equal the mask value."""
 
     def plan(self) -> Signal:
         self.sequence()
-        return self.result(masked=True)
+        return self.result()
 
     def step(self, env: Env, inputs: Chunk, **kwargs: Any) -> Chunk:
         value = keras.ops.cast(self.call.op.mask_value, inputs.full.dtype)
         mask = tf.reduce_any(tf.not_equal(inputs.full, value), axis=-1)
         full = tf.where(mask[:, :, None], inputs.full, tf.zeros_like(inputs.full))
-        return Chunk(inputs.batch, inputs.steps, full=full, mask=mask)
+        return inputs.like(full=full)
