@@ -61,7 +61,7 @@ class Trials:
         high = 2 if signal.dtype == "bool" else self._plan.id_limits.get(name, self._table)
         numbers = signal.dtype == "float32" and name not in self._plan.id_limits
         if numbers:
-            values = DOMAINS[self.domain](self._generator, shape) * (LARGE if kind == "large" else 1.0)
+            values: np.ndarray = DOMAINS[self.domain](self._generator, shape) * (LARGE if kind == "large" else 1.0)
         else:
             values = self._generator.integers(0, high, shape)
             if kind == "large":

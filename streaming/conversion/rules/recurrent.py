@@ -83,9 +83,9 @@ class RecurrentRule(Rule):
         names = [name for name in self.states if name.startswith("state")]
         states = [env.read(self.key(name)) for name in names]
         if "started" in self.states:
-            given = [item.value for item in static_values((args, kwargs))]
+            first = [item.value for item in static_values((args, kwargs))]
             started = env.read(self.key("started"))
-            states = [tf.where(expand_to(started[:, 0] > 0.5, s), s, g) for s, g in zip(states, given, strict=True)]
+            states = [tf.where(expand_to(started[:, 0] > 0.5, s), s, g) for s, g in zip(states, first, strict=True)]
             env.write(self.key("started"), tf.ones_like(started))
         advance = stepper(layer.cell, inputs, env)
         given = mask if mask is not None else next(chunks(args), None)
@@ -113,8 +113,8 @@ class RecurrentRule(Rule):
             env.write(self.key(name), state)
         if held is not None:
             env.write(self.key("output"), held)
-        first, *rest = (inputs.like(**form) for form in found)
-        return [first, *rest] if layer.return_state else first
+        outputs = [inputs.like(**form) for form in found]
+        return outputs if layer.return_state else outputs[0]
 
 
 def _bytes(cell: Any) -> int:
