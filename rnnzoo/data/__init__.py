@@ -1,7 +1,7 @@
 """Data sets, through TensorFlow Datasets where it knows them, and their batches."""
 
 from rnnzoo.data.config import AudioConfig, DataConfig, RowsConfig, TextConfig, WordsConfig
-from rnnzoo.data.datasets import Source, known_datasets, read_source, register_dataset
+from rnnzoo.data.source import Source, known_datasets, read_source, register_dataset
 
 __all__ = [
     "AudioConfig",

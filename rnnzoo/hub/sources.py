@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import rnnzoo
-from rnnzoo import registry
 from rnnzoo.errors import HubError
+from rnnzoo.registry import layout
 
 # The raw address of a branch of the project's repository, set where the project is published. As long as it is None,
 # an installation without a clone has to be told by RNNZOO_URL: an address that is nobody's yet must not be a default.
@@ -71,8 +71,8 @@ def base_urls() -> list[str]:
         HubError: there is none, or one of another scheme than https, http or file.
     """
     text = os.environ.get("RNNZOO_URL", "").split()
-    if not text and (registry.root() / LAYOUTS[0][0]).is_file():
-        text = [registry.root().as_uri()]
+    if not text and (layout.root() / LAYOUTS[0][0]).is_file():
+        text = [layout.root().as_uri()]
     found = text or ([PROJECT_URL] if PROJECT_URL else [])
     if not found:
         raise HubError("no address of models is known: set RNNZOO_URL to one, or work in a clone of the repository")

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from rnnzoo.errors import DataError, Diverged
-from rnnzoo.models.carried import reset_states, states
+from rnnzoo.tasks.carried import reset_states, states
 from rnnzoo.training.config import TrainingConfig
 from rnnzoo.training.optimization import epochs_in_vain, plateau_rate
 from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot

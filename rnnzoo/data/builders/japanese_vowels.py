@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rnnzoo.data.builders.base import DownloadedBuilder
+from rnnzoo.data.builder import DownloadedBuilder
 
 _COMMIT = "a101ddc8b35a65441609b45c9bcce5aeafa0c131"
 _SOURCE = f"https://raw.githubusercontent.com/aeon-toolkit/aeon/{_COMMIT}/aeon/datasets/data/JapaneseVowels"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rnnzoo.data.builders.base import DownloadedBuilder
+from rnnzoo.data.builder import DownloadedBuilder
 
 _COMMIT = "9a7f733ddb4ed91f48da64ac7f0f621c34aadd4d"
 _SOURCE = f"https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/{_COMMIT}"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rnnzoo.data.builders.base import DownloadedBuilder
+from rnnzoo.data.builder import DownloadedBuilder
 
 _COMMIT = "6850ad1aa0c1fcb2282b3625f767de98396cf740"
 _SOURCE = f"https://raw.githubusercontent.com/MIT-LCP/wfdb-python/{_COMMIT}/sample-data"

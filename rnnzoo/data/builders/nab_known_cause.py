@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rnnzoo.data.builders.base import ManualBuilder
+from rnnzoo.data.builder import ManualBuilder
 
 _WINDOWS = "labels/combined_windows.json"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from rnnzoo.data.builders.base import ManualBuilder
-from rnnzoo.data.builders.pictures import members
+from rnnzoo.data.archives import members
+from rnnzoo.data.builder import ManualBuilder
 
 
 class NlvrCaptions(ManualBuilder):

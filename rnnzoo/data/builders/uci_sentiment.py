@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from rnnzoo.data.builders.base import DownloadedBuilder
+from rnnzoo.data.builder import DownloadedBuilder
 
 _COMMIT = "40aabbbccbd0e7609dd53f7903dcd5b924838c2b"
 _SOURCE = f"https://raw.githubusercontent.com/rmediero/sentiment-labelled-sentences/{_COMMIT}/data"
