@@ -77,6 +77,7 @@ class Env:
 
     fused: no other signature has another chunk size, so weights may be laid out for single steps;
     loop_bytes: recurrent weights from which a loop is better than copies of them, times the steps of the chunk;
+    weights: values of the model's variables by their id;
     now: boolean (B, chunk), which steps of the input exist, or None where the plan needs none.
     """
 
@@ -92,7 +93,7 @@ class Env:
         clocks: dict[Clock, Validity] | None = None,
     ) -> None:
         self.batch, self.chunk, self.fused, self.loop_bytes, self.now = batch, chunk, fused, loop_bytes, now
-        self._states, self._weights, self._clocks = states, weights, clocks or {}
+        self._states, self.weights, self._clocks = states, weights, clocks or {}
         self.updates: dict[str, tf.Tensor] = {}
         self._lines: dict[Clock, tf.Tensor] = {}
         self._valid: dict[Timeline, tf.Tensor] = {}
@@ -103,7 +104,7 @@ class Env:
 
     def weight(self, variable: Any) -> np.ndarray:
         """The value of a Keras variable of the model."""
-        return self._weights[id(variable)]
+        return self.weights[id(variable)]
 
     def read(self, name: str) -> tf.Tensor:
         """The state as it was before this chunk, (B, *shape)."""
