@@ -9,7 +9,7 @@ import pytest
 import streaming
 from rnnzoo.data import AudioConfig, DataConfig, Source
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.data.source import digit_strings
+from rnnzoo.data.sets import digit_strings
 from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.registry.names import find_config
 from rnnzoo.runs.building import build_model, load_task
