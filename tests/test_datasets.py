@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rnnzoo.data import DataConfig, read_source
-from rnnzoo.data.builders import mitdb100
 from rnnzoo.data.mirror import find_mirror
+from rnnzoo.data.sets import mitdb100
 from rnnzoo.data.sets.spoken_digit import recordings
 from rnnzoo.errors import DataError
 

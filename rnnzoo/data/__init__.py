@@ -2,6 +2,7 @@
 
 from rnnzoo.data.config import AudioConfig, DataConfig, RowsConfig, TextConfig, WordsConfig
 from rnnzoo.data.source import Source, known_datasets, read_source, register_dataset
+from rnnzoo.data.terms import register_terms
 
 __all__ = [
     "AudioConfig",
@@ -13,4 +14,5 @@ __all__ = [
     "known_datasets",
     "read_source",
     "register_dataset",
+    "register_terms",
 ]

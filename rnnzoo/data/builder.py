@@ -1,4 +1,4 @@
-"""What the builders of this package share: files by name, from the network or from a mirror."""
+"""Data sets that this package prepares itself, by TensorFlow Datasets: files by name, downloaded or from a mirror."""
 
 from __future__ import annotations
 
@@ -6,37 +6,41 @@ import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
-import tensorflow_datasets as tfds
-
 from rnnzoo.errors import DataError
 
 
-class DownloadedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """A data set whose files can be downloaded as they are; `checksums.tsv` registers size and SHA-256 of each URL.
+class FileBuilder:
+    """What a builder of TFDS has to say of a data set; `tfds_builder` makes the builder, so that TFDS is imported late.
 
-    A subclass has VERSION and:
-        FILES: name of a file -> its URL, at a commit and no branch.
+    A subclass has VERSION, `_info`, `_split_generators` and `_generate_examples`, as TFDS takes them, and:
+        FILES: the files that it reads, by name.
         MIRROR: folder of a mirror that holds the files under these names.
     """
 
+    VERSION: ClassVar[str]
     FILES: ClassVar[dict[str, str]]
     MIRROR: ClassVar[str]
+    # What TFDS's builders have.
+    dataset_info_from_configs: Any
+
+
+class DownloadedFiles(FileBuilder):
+    """A data set whose files can be downloaded as they are; `checksums.tsv` registers size and SHA-256 of each URL.
+
+    FILES: name of a file -> its URL, at a commit and no branch.
+    """
 
     def paths(self, manager: Any) -> dict[str, Path]:
         """Where each file of FILES is, after its SHA-256 was checked."""
         return {name: Path(path) for name, path in manager.download(dict(self.FILES)).items()}
 
 
-class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class PackedFiles(FileBuilder):
     """A data set that was cut or packed by hand: TFDS reads it from a folder, and cannot download it.
 
-    A subclass has VERSION and:
-        FILES: name of a file -> its SHA-256.
-        MIRROR: folder of a mirror that holds the files under these names.
+    FILES: name of a file -> its SHA-256.
     """
 
-    FILES: ClassVar[dict[str, str]]
-    MIRROR: ClassVar[str]
     MANUAL_DOWNLOAD_INSTRUCTIONS = "This data set was packed by hand; RNNZOO_DATA_MIRROR names a folder that holds it."
 
     def paths(self, manager: Any) -> dict[str, Path]:
@@ -54,3 +58,18 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             if found != expected:
                 raise DataError(f"{folder / name}: expected SHA-256 {expected}, found {found}. Copy it anew")
         return {name: folder / name for name in self.FILES}
+
+
+# TFDS takes a name once.
+_MADE: dict[type[FileBuilder], Any] = {}
+
+
+def tfds_builder(kind: type[FileBuilder]) -> Any:
+    """The builder of a data set, which TFDS knows by its name from then on."""
+    import tensorflow_datasets as tfds
+
+    if kind in _MADE:
+        return _MADE[kind]
+    own = {"VERSION": tfds.core.Version(kind.VERSION), "__module__": kind.__module__, "__doc__": kind.__doc__}
+    _MADE[kind] = type(kind.__name__, (kind, tfds.core.GeneratorBasedBuilder), own)
+    return _MADE[kind]

@@ -7,15 +7,24 @@ from collections.abc import Iterator
 from rnnzoo.data.config import DataConfig
 from rnnzoo.data.mirror import load_builder
 from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.terms import register_terms
 from streaming.runtime.tokenization import tokenize
 
 OUT_OF_SCOPE = "out_of_scope"
 _NAME = "clinc_oos"
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
+register_terms(
+    "clinc_oos",
+    title="CLINC150 with out-of-scope queries",
+    licence="CC BY 3.0",
+    citation="Larson et al. (2019), An Evaluation Dataset for Intent Classification and Out-of-Scope Prediction, EMNLP",
+    url="https://github.com/clinc/oos-eval",
+)
+
 
 @register_dataset(_NAME, "text-label")
-def read(config: DataConfig) -> Splits:
+def read_clinc(config: DataConfig) -> Splits:
     """Larson et al. 2019, by the builder of TFDS."""
     import tensorflow_datasets as tfds
 

@@ -19,7 +19,7 @@ _STRINGS = {"dev": (1, 100), "test": (2, 200)}
 
 
 @register_dataset(_NAME, "audio-text")
-def read(config: DataConfig) -> Splits:
+def read_strings(config: DataConfig) -> Splits:
     """Free Spoken Digit Dataset: float32 samples at 8 kHz and the digits that are said, with a space between.
 
     `dev` and `test` are strings of 3 to 7 digits by any of the speakers, with pauses and in noise, the same each

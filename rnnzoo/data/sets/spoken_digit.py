@@ -5,6 +5,7 @@ from __future__ import annotations
 from rnnzoo.data.config import DataConfig
 from rnnzoo.data.mirror import rows
 from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.terms import register_terms
 from rnnzoo.errors import DataError
 
 SAMPLE_RATE = 8000
@@ -14,9 +15,17 @@ _WITHOUT = f"{_NAME}/without/"
 # Numbers of the recordings of a speaker and digit: the first are the official test split.
 TEST, DEV = range(5), range(5, 9)
 
+register_terms(
+    "spoken_digit",
+    title="Free Spoken Digit Dataset",
+    licence="CC BY-SA 4.0",
+    citation="Jackson et al. (2018)",
+    url="https://github.com/Jakobovski/free-spoken-digit-dataset",
+)
+
 
 @register_dataset(_NAME, "audio-label")
-def read(config: DataConfig) -> Splits:
+def read_digits(config: DataConfig) -> Splits:
     """Free Spoken Digit Dataset, by the builder of TFDS, official test split: float32 samples at 8 kHz and a digit."""
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
     for example, _, index in recordings():
@@ -25,7 +34,7 @@ def read(config: DataConfig) -> Splits:
 
 
 @register_dataset(_WITHOUT, "audio-label")
-def read_without(config: DataConfig) -> Splits:
+def read_without_speaker(config: DataConfig) -> Splits:
     """`spoken_digit/without/SPEAKER`: all recordings of one speaker are the test split, and no other's."""
     speaker = config.dataset.removeprefix(_WITHOUT)
     if speaker not in SPEAKERS:

@@ -8,13 +8,22 @@ from typing import Any
 from rnnzoo.data.config import DataConfig
 from rnnzoo.data.mirror import load_builder
 from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.terms import register_terms
 from rnnzoo.errors import DataError
 
 _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
+register_terms(
+    "universal_dependencies/en_ewt",
+    title="Universal Dependencies English Web Treebank, release 2.10",
+    licence="CC BY-SA 4.0",
+    citation="Silveira et al. (2014), A Gold Standard Dependency Corpus for English, LREC",
+    url="https://github.com/UniversalDependencies/UD_English-EWT",
+)
+
 
 @register_dataset("universal_dependencies/", "words-tags")
-def read(config: DataConfig) -> Splits:
+def read_treebank(config: DataConfig) -> Splits:
     """`universal_dependencies/TREEBANK`, by the builder of TFDS."""
     import tensorflow_datasets as tfds
 

@@ -9,17 +9,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from rnnzoo.data.builder import ManualBuilder
+from rnnzoo.data.builder import PackedFiles
+from rnnzoo.data.config import DataConfig
+from rnnzoo.data.mirror import rows
+from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.terms import register_terms
 
 _WINDOWS = "labels/combined_windows.json"
+# NAB's detectors may learn from the first rows of a series: this share of it, of at most 5,000 rows.
+_PROBATION, _PROBATION_ROWS = 0.15, 5000
+
+register_terms(
+    "nab_known_cause",
+    title="Numenta Anomaly Benchmark, known causes",
+    licence="MIT",
+    citation="Ahmad et al. (2017), Unsupervised Real-Time Anomaly Detection for Streaming Data, Neurocomputing 262",
+    url="https://github.com/numenta/NAB",
+)
 
 
-class NabKnownCause(ManualBuilder):
+@register_dataset("nab_known_cause", "series-windows")
+def read_nab(config: DataConfig) -> Splits:
+    """Lavin and Ahmad 2015: values (T, 1), and name, timestamps, rows on probation, windows (W, 2) of rows.
+
+    There is no training split beside the probation: each split holds all series.
+    """
+    series: list[Example] = []
+    for row in rows("nab_known_cause", "test"):
+        about = {
+            "name": row["name"].decode(),
+            "timestamps": [moment.decode() for moment in row["timestamps"]],
+            "probation": int(_PROBATION * min(len(row["values"]), _PROBATION_ROWS)),
+            "windows": row["windows"],
+        }
+        series.append((row["values"][:, None], about))
+    return dict.fromkeys(("train", "dev", "test"), series)
+
+
+class NabKnownCause(PackedFiles):
     """A series is timestamps, values and the windows around its anomalies; MIT licence."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = "1.0.0"
     FILES = {
         _WINDOWS: "3a791c09a5595c4c50a929a3ae53112c5703e8fa2370e29830bc5352e6b6c9d2",
         "realKnownCause/ambient_temperature_system_failure.csv": (
@@ -43,6 +74,8 @@ class NabKnownCause(ManualBuilder):
     MIRROR = "nab_realKnownCause"
 
     def _info(self) -> Any:
+        import tensorflow_datasets as tfds
+
         text = tfds.features.Text()
         features = tfds.features.FeaturesDict(
             {

@@ -8,18 +8,39 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tensorflow_datasets as tfds
-
 from rnnzoo.data.archives import members
-from rnnzoo.data.builder import ManualBuilder
+from rnnzoo.data.builder import PackedFiles
+from rnnzoo.data.config import DataConfig
+from rnnzoo.data.mirror import rows
+from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.terms import register_terms
 
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
+register_terms(
+    "noto_emoji_captions",
+    title="Noto Emoji with their Unicode names",
+    licence="Apache 2.0 (pictures), Unicode licence (names)",
+    citation="Google, Noto Emoji; Unicode, CLDR",
+    url="https://github.com/googlefonts/noto-emoji",
+)
 
-class NotoEmojiCaptions(ManualBuilder):
+
+@register_dataset("noto_emoji_captions", "image-captions")
+def read_emoji(config: DataConfig) -> Splits:
+    """Emoji (72, 72, 4) with transparency and their Unicode names."""
+
+    def examples(split: str) -> Iterator[Example]:
+        for row in rows("noto_emoji_captions", split):
+            yield row["image"], [row["caption"].decode()]
+
+    return {"train": examples("train"), "dev": examples("validation"), "test": examples("test")}
+
+
+class NotoEmojiCaptions(PackedFiles):
     """Pictures of 72 x 72 pixels with transparency; pictures Apache 2.0, names under the Unicode licence."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = "1.0.0"
     FILES = {
         "captions.tsv": "1b659fb06c3be3b1f4771611de8b57cd2394a64a3164cdcfa8c37b8797cd12d2",
         "png72.tar.gz": "fdcf8b525043acf8a45a03fefedce68ed86b86a1ee021d9cb75270f33b7254a7",
@@ -27,6 +48,8 @@ class NotoEmojiCaptions(ManualBuilder):
     MIRROR = "noto_emoji_captions"
 
     def _info(self) -> Any:
+        import tensorflow_datasets as tfds
+
         image = tfds.features.Image(shape=(72, 72, 4), encoding_format="png")
         features = tfds.features.FeaturesDict({"image": image, "caption": tfds.features.Text()})
         return self.dataset_info_from_configs(

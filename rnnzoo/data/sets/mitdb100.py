@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from rnnzoo.data.builder import DownloadedBuilder
+from rnnzoo.data.builder import DownloadedFiles
+from rnnzoo.data.config import DataConfig
+from rnnzoo.data.mirror import rows
+from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.terms import register_terms
 
 _COMMIT = "6850ad1aa0c1fcb2282b3625f767de98396cf740"
 _SOURCE = f"https://raw.githubusercontent.com/MIT-LCP/wfdb-python/{_COMMIT}/sample-data"
@@ -18,16 +21,45 @@ _GAIN, _BASELINE = 200.0, 1024
 # Codes of annotations that are beats, and their symbols (the WFDB Programmer's Guide, "Annotation Codes").
 _BEATS = {1: "N", 5: "V", 8: "A"}
 _SKIP, _NUM, _SUB, _CHN, _AUX = 59, 60, 61, 62, 63
+_MINUTE = 60 * SAMPLE_RATE
+
+register_terms(
+    "mitdb100",
+    title="MIT-BIH Arrhythmia Database, record 100",
+    licence="ODC-BY 1.0",
+    citation="Moody and Mark (2001), The Impact of the MIT-BIH Arrhythmia Database, IEEE Eng. in Med. and Biol. 20",
+    url="https://physionet.org/content/mitdb",
+)
 
 
-class Mitdb100(DownloadedBuilder):
+@register_dataset("mitdb100", "signal-events")
+def read_ecg(config: DataConfig) -> Splits:
+    """Moody and Mark 2001, record 100: leads (T, 2) in millivolts, and (sample, symbol) of each beat.
+
+    The first 22 minutes are for training, the next three for development, the last five for the test.
+    """
+    (record,) = rows("mitdb100", "train")
+    beats = [(int(at), symbol.decode()) for at, symbol in zip(record["positions"], record["symbols"], strict=True)]
+
+    def part(begin: int, end: int) -> list[Example]:
+        inside = [(at - begin, symbol) for at, symbol in beats if begin <= at < end]
+        return [(record["signal"][begin:end], inside)]
+
+    length = len(record["signal"])
+    test, dev = length - 5 * _MINUTE, length - 8 * _MINUTE
+    return {"train": part(0, dev), "dev": part(dev, test), "test": part(test, length)}
+
+
+class Mitdb100(DownloadedFiles):
     """One example: 650,000 samples of two leads in millivolts, and its beats; ODC-BY 1.0."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = "1.0.0"
     FILES = {name: f"{_SOURCE}/{name}" for name in ("100.dat", "100.atr")}
     MIRROR = "ecg_mitdb_100"
 
     def _info(self) -> Any:
+        import tensorflow_datasets as tfds
+
         features = tfds.features.FeaturesDict(
             {
                 "signal": tfds.features.Tensor(shape=(None, 2), dtype=np.float32),

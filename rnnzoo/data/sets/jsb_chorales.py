@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from rnnzoo.data.builder import DownloadedBuilder
+from rnnzoo.data.builder import DownloadedFiles
+from rnnzoo.data.config import DataConfig
+from rnnzoo.data.mirror import rows
+from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.terms import register_terms
 
 _COMMIT = "9a7f733ddb4ed91f48da64ac7f0f621c34aadd4d"
 _SOURCE = f"https://raw.githubusercontent.com/czhuang/JSB-Chorales-dataset/{_COMMIT}"
@@ -18,15 +21,36 @@ _SPLITS = {"train": "train", "validation": "valid", "test": "test"}
 # The 88 keys of a piano, as MIDI numbers.
 LOWEST, NOTES = 21, 88
 
+register_terms(
+    "jsb_chorales",
+    title="Chorales of J. S. Bach",
+    licence="none stated (the music is in the public domain)",
+    citation="Boulanger-Lewandowski et al. (2012), Modeling Temporal Dependencies in High-Dimensional Sequences, ICML",
+    url="https://github.com/czhuang/JSB-Chorales-dataset",
+)
 
-class JsbChorales(DownloadedBuilder):
+
+@register_dataset("jsb_chorales", "rolls")
+def read_chorales(config: DataConfig) -> Splits:
+    """Boulanger-Lewandowski et al. 2012: piano rolls (T, 88) of zeros and ones, a row a quarter note."""
+
+    def examples(split: str) -> Iterator[Example]:
+        for row in rows("jsb_chorales", split):
+            yield row["roll"].astype(np.float32), None
+
+    return {"train": examples("train"), "dev": examples("validation"), "test": examples("test")}
+
+
+class JsbChorales(DownloadedFiles):
     """A piece is a piano roll (T, 88) of zeros and ones."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = "1.0.0"
     FILES = {"jsb-chorales-quarter.json": f"{_SOURCE}/jsb-chorales-quarter.json"}
     MIRROR = "jsb_chorales"
 
     def _info(self) -> Any:
+        import tensorflow_datasets as tfds
+
         roll = tfds.features.Tensor(shape=(None, NOTES), dtype=np.uint8)
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict({"roll": roll}),
