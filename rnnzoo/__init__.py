@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from rnnzoo.errors import ConfigError, DataError, Diverged, HubError, RnnzooError
 from rnnzoo.registry.names import list_models
+from rnnzoo.util.version import VERSION
 
 if TYPE_CHECKING:
     import keras
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "ConfigError",
     "DataError",

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import rnnzoo
 from rnnzoo.errors import HubError
 from rnnzoo.registry import layout
+from rnnzoo.util.version import VERSION
 
 # The raw address of a branch of the project's repository, set where the project is published. As long as it is None,
 # an installation without a clone has to be told by RNNZOO_URL: an address that is nobody's yet must not be a default.
@@ -129,7 +129,7 @@ def _open_file(url: str, start: int) -> Iterator[Reply]:
 
 @contextlib.contextmanager
 def _open_http(url: str, timeout: float, start: int, tag: str | None) -> Iterator[Reply]:
-    headers = {"User-Agent": f"rnnzoo/{rnnzoo.__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"rnnzoo/{VERSION}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if tag:

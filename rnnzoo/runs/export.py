@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import rnnzoo
 import streaming
 from rnnzoo.tasks.discovery import task_class
 from rnnzoo.util.quiet import held_stderr
+from rnnzoo.util.version import VERSION
 
 if TYPE_CHECKING:
     from rnnzoo.runs.store import Run
@@ -39,7 +39,7 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None, *, compa
         DataError: the data for the calibration cannot be found.
         StreamingError: the model cannot be streamed, or the stream differs from it.
     """
-    source = {"name": run.config.name, "rnnzoo": rnnzoo.__version__}
+    source = {"name": run.config.name, "rnnzoo": VERSION}
     metadata = {"task": run.task, "files": {**run.encoder.to_files(), **_chain(run)}, "source": source}
     calibration = _calibration(run) if quantize == "int8" else None
     options = task_class(run.config.topology).conversion(run.config.data)

@@ -70,7 +70,7 @@ class GeneratorTask(Task):
         return carried_twin(model, batch_size)
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        from rnnzoo.training.callbacks import FreshStates
+        from rnnzoo.tasks.callbacks import FreshStates
 
         return [FreshStates()]
 

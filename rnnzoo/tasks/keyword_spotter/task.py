@@ -76,7 +76,7 @@ class KeywordSpotterTask(LabelTask):
         return carried_twin(model, batch_size)
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        from rnnzoo.training.callbacks import FreshStates
+        from rnnzoo.tasks.callbacks import FreshStates
 
         return [FreshStates(_FRESH)]
 

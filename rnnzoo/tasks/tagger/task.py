@@ -68,7 +68,7 @@ class TaggerTask(LabelTask):
         return "val_entity_f1" if self.has_entities else "val_accuracy"
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        from rnnzoo.training.callbacks import EpochFigures
+        from rnnzoo.tasks.callbacks import EpochFigures
 
         def figures(model: keras.Model) -> dict[str, float]:
             return {"entity_f1": self.evaluate(model, "dev")["entity_f1"]}
