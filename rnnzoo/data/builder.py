@@ -9,8 +9,33 @@ from typing import Any, ClassVar
 from rnnzoo.errors import DataError
 
 
+class _LateBuilder:
+    """The attribute `builder` of a subclass of `FileBuilder`: the class that TFDS knows, made when it is asked for.
+
+    Its qualified name leads here, so that a worker of Apache Beam that unpickles it makes it, too.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[type, Any] = {}
+
+    def __get__(self, instance: Any, owner: type[FileBuilder]) -> Any:
+        if owner in self._made.values():
+            return owner
+        if owner not in self._made:
+            import tensorflow_datasets as tfds
+
+            own = {
+                "VERSION": tfds.core.Version(owner.VERSION),
+                "__module__": owner.__module__,
+                "__qualname__": f"{owner.__qualname__}.builder",
+                "__doc__": owner.__doc__,
+            }
+            self._made[owner] = type(owner.__name__, (owner, tfds.core.GeneratorBasedBuilder), own)
+        return self._made[owner]
+
+
 class FileBuilder:
-    """What a builder of TFDS has to say of a data set; `tfds_builder` makes the builder, so that TFDS is imported late.
+    """What a builder of TFDS has to say of a data set; `builder` is that builder, so that TFDS is imported late.
 
     A subclass has VERSION, `_info`, `_split_generators` and `_generate_examples`, as TFDS takes them, and:
         FILES: the files that it reads, by name.
@@ -20,6 +45,7 @@ class FileBuilder:
     VERSION: ClassVar[str]
     FILES: ClassVar[dict[str, str]]
     MIRROR: ClassVar[str]
+    builder = _LateBuilder()
     # What TFDS's builders have.
     dataset_info_from_configs: Any
 
@@ -58,18 +84,3 @@ class PackedFiles(FileBuilder):
             if found != expected:
                 raise DataError(f"{folder / name}: expected SHA-256 {expected}, found {found}. Copy it anew")
         return {name: folder / name for name in self.FILES}
-
-
-# TFDS takes a name once.
-_MADE: dict[type[FileBuilder], Any] = {}
-
-
-def tfds_builder(kind: type[FileBuilder]) -> Any:
-    """The builder of a data set, which TFDS knows by its name from then on."""
-    import tensorflow_datasets as tfds
-
-    if kind in _MADE:
-        return _MADE[kind]
-    own = {"VERSION": tfds.core.Version(kind.VERSION), "__module__": kind.__module__, "__doc__": kind.__doc__}
-    _MADE[kind] = type(kind.__name__, (kind, tfds.core.GeneratorBasedBuilder), own)
-    return _MADE[kind]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnzoo.data.beam import use_beam
-from rnnzoo.data.builder import FileBuilder, tfds_builder
+from rnnzoo.data.builder import FileBuilder
 from rnnzoo.errors import DataError
 
 _TABLE = "TFDS_CACHE.tsv"
@@ -113,7 +113,7 @@ def _make_known(name: str) -> None:
     if importlib.util.find_spec(module):
         for found in vars(importlib.import_module(module)).values():
             if isinstance(found, type) and issubclass(found, FileBuilder) and found.__module__ == module:
-                tfds_builder(found)
+                found.builder  # noqa: B018 - making it registers it
 
 
 def rows(name: str, split: str) -> Iterator[dict[str, Any]]:
