@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from streaming.conversion import tflite
-from streaming.conversion.job import Job
 from streaming.conversion.decide import plan_model
+from streaming.conversion.job import Job
 from streaming.conversion.plan import Plan
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
 from streaming.conversion.rules.base import Options
@@ -38,7 +38,8 @@ class Report:
     signatures: name -> (batch, steps); ops: operation -> count over all signatures; approximation: where a layer
     sees less than offline by the user's leave, the measured difference; drift: of a quantized stream from the float32
     one over 10,000 steps; costs: of each signature, its multiply-adds, bytes of weights and operations;
-    notes: for which lengths the stream is exact.
+    notes: for which lengths the stream is exact; of windows, what is kept and what is computed anew;
+    window, hop: as `convert` takes them; window is None where state is carried.
     """
 
     path: str
@@ -55,6 +56,8 @@ class Report:
     approximation: Approximation | None = None
     drift: Drift | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
+    window: int | None = None
+    hop: int = 1
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -63,7 +66,8 @@ class Report:
         else:
             proof = f"max error {self.max_abs_error:.2g} against the offline model"
         megabytes = self.size_bytes / 1e6
-        return f"{self.path}: {megabytes:.2f} MB, delay {self.delay}, state {self.state_bytes} bytes, {proof}"
+        timing = f"delay {self.delay}" if self.window is None else f"window {self.window}, hop {self.hop}"
+        return f"{self.path}: {megabytes:.2f} MB, {timing}, state {self.state_bytes} bytes, {proof}"
 
 
 def convert(
@@ -148,7 +152,9 @@ def convert(
     planned = plan_model(model, options)
     _refuse_nan(planned)
     if (chunk or planned.unit) % planned.unit:
-        why = "windows come every" if planned.window else "the model changes its rate so that it takes whole multiples of"
+        why = (
+            "windows come every" if planned.window else "the model changes its rate so that it takes whole multiples of"
+        )
         raise InputError(
             f"chunk is {chunk}, but {why} {planned.unit} steps; give chunk={planned.unit}, or leave it out"
         )
@@ -199,6 +205,8 @@ def convert(
         approximation=measured,
         drift=drift,
         costs=measure(job.flatbuffer).signatures,
+        window=planned.window,
+        hop=planned.hop,
         notes=tuple(planned.notes),
     )
 

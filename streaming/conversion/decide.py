@@ -111,7 +111,10 @@ def plan_window(model: Any, options: Options) -> Plan:
     try:
         whole = rebuild(function, {place: shapes[place] for place in timed}, flat=True)
     except NotStreamableError as error:
-        raise NotStreamableError(f"window is {window}: {error.__cause__ or error}; give a window that the model takes")
+        reason = " ".join(str(error.__cause__ or error).split())[:160]
+        raise NotStreamableError(
+            f"the model takes no window of {window} steps ({reason}); give window another number of steps"
+        ) from error
     parts = sliding.split(whole, timed, options)
     planner = Planner(Plan(whole, model, window, hop, pad, sliding.lead(window, hop)), options)
     inputs = planner.add_inputs(parts.kept, planner.plan.lead)

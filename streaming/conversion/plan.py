@@ -102,8 +102,17 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What a user must know about lengths."""
-        return [note for step in self.steps for note in step.rule.notes]
+        """What a user must know about lengths, and of windows what is kept from step to step."""
+        notes = [note for step in self.steps for note in step.rule.notes]
+        if self.window is not None:
+            rows = self.table()
+            kept, anew = ([row["name"] for row in rows if row["anew"] == flag] for flag in (False, True))
+            every = "step" if self.hop == 1 else f"{self.hop} steps"
+            notes.append(
+                f"kept from step to step: {', '.join(kept) or 'the inputs alone'}; computed anew on {self.window} "
+                f"steps every {every}: {', '.join(anew) or 'nothing'}"
+            )
+        return notes
 
     @property
     def approximate(self) -> bool:
@@ -131,7 +140,7 @@ class Plan:
         made = {id(signal): name for name, signal in [*self.inputs.items(), *self.encoded.items()]}
         for step in (*self.whole, *self.steps):
             made |= {id(signal): step.rule.call.name for signal in keras.tree.flatten(step.outputs)}
-        rows = []
+        rows: list[dict[str, Any]] = []
         for step in self.steps:
             taken = [made.get(id(item)) for item in keras.tree.flatten((step.args, step.kwargs))]
             inputs = list(dict.fromkeys(name for name in taken if name))
@@ -223,14 +232,11 @@ class Planner:
             return
         if not inputs:
             raise InputError("encode names every input, so none is left for the steps; leave that of the stream out")
-        fixed = {name: signal.shape for name, signal in inputs.items() if _holds_steps(signal)}
-        said = [f"{name!r} is fixed at {shape[0]} steps" for name, shape in fixed.items()]
-        said += [f"{name!r} is {(None, *signal.shape)}" for name, signal in inputs.items() if name not in fixed]
-        shape = next(iter(fixed.values()), None)
-        wanted = "(None, features)" if shape is None else (None, *shape[1:])
+        said = ", ".join(f"{name!r} is {(None, *signal.shape)}" for name, signal in inputs.items())
+        steps = next((signal.shape[0] for signal in inputs.values() if len(signal.shape) == 1), None)
+        remedy = f", or convert with window={steps} where its numbers are steps" if steps else ""
         raise NotStreamableError(
-            f"no input has a time axis of unknown length: {', '.join(said)}; "
-            f"build the model with keras.Input({wanted}) and load the same weights"
+            f"no input has a time axis: {said}; build the model with keras.Input((None, features)){remedy}"
         )
 
     def walk(self, function: Functional, inputs: list[Signal], prefix: str) -> list[Signal]:
@@ -385,11 +391,6 @@ def free_name(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
-
-
-def _holds_steps(signal: Signal) -> bool:
-    """Whether an input without an unknown axis looks like a sequence: rows of features, or a row of ids."""
-    return len(signal.shape) > 1 or (len(signal.shape) == 1 and signal.dtype != "float32")
 
 
 def _timeline(signal: Signal) -> Timeline:

@@ -36,7 +36,7 @@ class Split:
 
     whole: the graph; kept: the graph, of unknown length, whose first outputs stay in ring buffers, and whose others are
     what its convolutions and poolings read; cuts: the tensors of `whole` that the first stand for; anew: the calls of
-    `whole` that are computed for each window; resting: rows of the cuts for a stream of zeros, where windows are padded.
+    `whole` that are computed for each window; resting: rows of the cuts for a stream of zeros, of padded windows.
     """
 
     whole: Functional
@@ -134,10 +134,10 @@ class _Splitter:
         lines = {signal.timeline for signal in call.signals}
         if len(lines) > 1 or rule.exact_if or rule.approximate or rule.valid_of:
             return None
-        slides = isinstance(rule, WindowRule)
-        if slides and (rule.geometry[2] != "valid" or not self._slides(rule)):  # type: ignore[attr-defined]
-            return None
-        if not slides and (rule.states or {signal.timeline for signal in signals} != lines):
+        if isinstance(rule, WindowRule):
+            if rule.geometry[2] != "valid" or not self._slides(rule):
+                return None
+        elif rule.states or {signal.timeline for signal in signals} != lines:
             return None
         return signals if all(signal.sequence and not signal.masked for signal in signals) else None
 
@@ -153,7 +153,7 @@ class _Splitter:
 
 def _per_step(op: Any, tensor: Any) -> Any:
     """A Reshape that names the length of the window, as one of each step."""
-    shape = getattr(op, "target_shape", ())
+    shape: tuple[int, ...] = getattr(op, "target_shape", ())
     if type(op) is layers.Reshape and len(shape) > 1 and shape[0] == tensor.shape[1]:
         return layers.Reshape((-1, *shape[1:]), name=op.name)
     return op
@@ -165,7 +165,7 @@ class SlidingRule(Rule):
     def __init__(self, split: Split, signals: list[Signal], static: dict[int, Signal], options: Options) -> None:
         """signals: of the cuts; static: of the inputs that are given whole, by the id of their tensor."""
         super().__init__(Call(Window(), "window", (signals, list(static.values())), {}, [], options))
-        self.split, self._static = split, static
+        self.split, self._cuts, self._static = split, signals, static
         self._window, self._hop = int(options.window or 0), options.hop
 
     def plan(self) -> list[Signal]:
@@ -199,10 +199,6 @@ class SlidingRule(Rule):
             self.valid_of.append(Timeline())
         if self.call.options.pad == "post":
             self.states["count"] = StateSpec((1,), initial=float(-lead(self._window, self._hop)))
-
-    @property
-    def _cuts(self) -> list[Signal]:
-        return self.call.args[0]
 
     def _fresh(self, signal: Signal) -> int:
         """Rows of a cut that one hop brings."""
@@ -286,7 +282,8 @@ class SlidingRule(Rule):
     def inside(self, made: dict[int, str]) -> list[dict[str, Any]]:
         names = {id(tensor): made.get(id(s), "") for tensor, s in zip(self.split.cuts, self._cuts, strict=True)}
         rings = {name: list(spec.shape) for name, spec in self.states.items()}
-        rows, taken = [], set(names.values())
+        rows: list[dict[str, Any]] = []
+        taken = set(names.values())
         for node in self.split.anew:
             op, unique, count = node.operation, node.operation.name, 1
             while unique in taken:
@@ -329,11 +326,12 @@ def resting_values(kept: Functional) -> list[np.ndarray]:
             for tensor in kept.inputs
         ]
         tensors = [
-            keras.ops.convert_to_tensor(value, tensor.dtype)
-            for value, tensor in zip(inputs, kept.inputs, strict=True)
+            keras.ops.convert_to_tensor(value, tensor.dtype) for value, tensor in zip(inputs, kept.inputs, strict=True)
         ]
         try:
-            outputs = keras.tree.flatten(kept(keras.tree.pack_sequence_as(kept._inputs_struct, tensors), training=False))
+            outputs = keras.tree.flatten(
+                kept(keras.tree.pack_sequence_as(kept._inputs_struct, tensors), training=False)
+            )
         except Exception:
             outputs = []
         if outputs and all(output.shape[1] > 0 for output in outputs):
@@ -341,5 +339,3 @@ def resting_values(kept: Functional) -> list[np.ndarray]:
         if steps > 2**20:
             raise NotStreamableError("no sequence of zeros passes through the model; leave pad out")
         steps *= 4
-
-

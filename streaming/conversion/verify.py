@@ -251,7 +251,9 @@ def difference(name: str, expected: np.ndarray, streamed: np.ndarray, running: b
 def _lengths(plan: Plan, chunk: int) -> list[int]:
     """The shortest lengths that the model takes, some longer ones, and some beside whole chunks."""
     if plan.window is not None:
-        return sorted({1, plan.window - 1, plan.window, plan.window + 1, plan.window + 3 * max(plan.hop, chunk) + 2} - {0})
+        return sorted(
+            {1, plan.window - 1, plan.window, plan.window + 1, plan.window + 3 * max(plan.hop, chunk) + 2} - {0}
+        )
     exact = [steps for steps in range(1, 400) if plan.exact(steps)]
     if not exact:
         raise ParityError("no input of up to 400 steps passes through the offline model; give it longer sequences")

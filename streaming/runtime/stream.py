@@ -350,6 +350,7 @@ class Stream(AsyncCalls):
             raise StreamingError("the stream has not seen its source; call encode() first")
         if self._closed:
             raise StreamingError(f"the stream is {self._closed}; call reset() to start a new sequence")
+        waiting = self._pending - self._lead
         raise StreamingError(
-            f"{self._pending - self._lead} steps from feed() wait for {self._unit}; go on with feed() until the chunk is whole"
+            f"{waiting} steps from feed() wait for {self._unit}; go on with feed() until the chunk is whole"
         )
