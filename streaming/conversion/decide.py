@@ -6,6 +6,8 @@ where all its outputs have the time axis and it can be carried exactly; else a s
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -32,18 +34,32 @@ def plan_model(model: Any, options: Options) -> Plan:
     if not lengths or None in lengths.values():
         if sliding_wanted:
             raise InputError("hop and pad are those of windows; give window=W with them, or leave them out")
-        return plan(model, options, function)
+        with _offering("W"):
+            return plan(model, options, function)
     if sliding_wanted:
         return plan_window(model, replace(options, window=_one_length(function, lengths)))
     granted = options.lookahead is not None or options.attention_window is not None or options.encode
     held = any(getattr(layer, "stateful", False) for layer in function._flatten_layers())
     if options.window == "carry" or granted or held:
-        return _carry(model, function, lengths, options)
+        with _offering(" or ".join(str(steps) for steps in sorted({*lengths.values()}))):  # type: ignore[type-var]
+            return _carry(model, function, lengths, options)
     steps = _one_length(function, lengths)
     try:
         return _carry(model, function, lengths, options, timed_outputs=True)
     except NotStreamableError:
         return plan_window(model, replace(options, window=steps))
+
+
+@contextlib.contextmanager
+def _offering(steps: str) -> Iterator[None]:
+    """Name windows as a remedy where a layer cannot be carried."""
+    try:
+        yield
+    except NotStreamableError as error:
+        message = str(error)
+        if not message.startswith("layer ") or "window=" in message.replace("attention_window=", ""):
+            raise
+        raise NotStreamableError(f"{message}, or convert with window={steps} for windows of {steps} steps") from error
 
 
 def _one_length(function: Functional, lengths: dict[int, int | None]) -> int:
@@ -152,10 +168,11 @@ def _timed(function: Functional, window: int) -> set[int]:
     if not timed:
         timed = {place for place, tensor in enumerate(function.inputs) if tuple(tensor.shape[1:]) == (window,)}
     if not timed:
-        said = ", ".join(f"{function.inputs[place].name!r} has {steps}" for place, steps in lengths.items())
+        said = ", ".join(f"input {function.inputs[p].name!r} is built for {n} steps" for p, n in lengths.items())
+        numbers = " or ".join(f"window={n}" for n in sorted({n for n in lengths.values() if n}))
         raise InputError(
-            f"window is {window}, but the model is built for other numbers of steps ({said or 'none'}); give window as "
-            "one of these, or build the model for an unknown number"
+            f"window is {window}, but {said or 'no input is a sequence'}; give {numbers or 'no window'}, or build the "
+            "model for sequences of unknown length"
         )
     return timed
 
