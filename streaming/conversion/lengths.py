@@ -25,6 +25,8 @@ class Lengths:
     @cached_property
     def least(self) -> int:
         """The shortest; raises ParityError where there is none."""
+        if self._plan.window is not None:
+            return 1 if self._plan.pad else self._plan.window
         high = 1
         while not self._plan.long_enough(high):
             high *= 2
@@ -77,7 +79,11 @@ class Lengths:
 
     def chosen(self, chunk: int, is_affordable: Callable[[int], bool]) -> list[int]:
         """Short ones, some beside whole chunks, and as far as it is affordable one beyond the memory of the stream."""
-        unit, least = self._plan.unit, self.least
+        unit, least, window = self._plan.unit, self.least, self._plan.window
+        if window is not None:
+            beside = {1, window - 1, window, window + 1, window + 2 * chunk + 1}
+            longer = {window + 3 * max(self._plan.hop, chunk) + 2}
+            return sorted({steps for steps in beside if steps} | {steps for steps in longer if is_affordable(steps)})
         needed = {least, 2 * chunk + 1}
         wanted = {least + unit, least + 3 * unit + 1, least + 15, 3 * chunk - 1, least + self.memory + 2 * unit + 1}
         found = {self.near(steps) for steps in needed}

@@ -21,7 +21,7 @@ from streaming.conversion.plan import Plan, Step, settle
 from streaming.conversion.signals import Signal
 from streaming.conversion.trials import KINDS, Trials
 from streaming.conversion.verify import DEFAULT_TOLERANCE, difference
-from streaming.errors import ParityError
+from streaming.errors import InputError, ParityError
 
 # Signals that are compared in one converted model.
 PROBES = 200
@@ -56,12 +56,14 @@ def locate(model: Any, **options: Any) -> Difference | None:
         **options: `chunk`, `batch_sizes`, `lookahead`, `attention_window`, `encode` and `max_length` as of `convert`.
 
     Raises:
-        NotStreamableError, InputError: as `convert`.
+        NotStreamableError, InputError: as `convert`; or the stream is one of windows.
     """
     from streaming.conversion.convert import plan_with
 
     chunk, batches = options.pop("chunk", None), options.pop("batch_sizes", (1,))
     plan = plan_with(model, **options)
+    if plan.window is not None:
+        raise InputError("layers of a window are compared by its whole; give locate a model that carries its state")
     job = Job(plan, chunk or plan.unit, sorted({1, *batches}), {})
     trials, lengths = Trials(plan), Lengths(plan)
     probe = _Probe(job)
@@ -74,6 +76,8 @@ def locate(model: Any, **options: Any) -> Difference | None:
 
 def describe(job: Job, inputs: Inputs) -> str:
     """Words for an error: the first layer that differs on an input, nothing where none can be named."""
+    if job.plan.window is not None:
+        return ""
     with contextlib.suppress(Exception):  # whatever stands in the way, the difference itself is what is to be reported
         found = _Probe(job).first(inputs)
         return "" if found is None else f", first in layer {found.layer!r} ({found.kind})"
