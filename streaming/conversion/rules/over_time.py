@@ -343,7 +343,7 @@ class _OverTime:
             ]
 
             def laid(x: tf.Tensor) -> tf.Tensor:
-                full = [int(x.shape[i]) if size is None else size for i, size in enumerate(shape)]
+                full: list[Any] = [x.shape[i] if size is None else size for i, size in enumerate(shape)]
                 return function(tf.broadcast_to(x, full))
 
             return self.build.compute("layout", laid, part, time_axis=axis if sequence else None)
@@ -366,7 +366,7 @@ class _OverTime:
         """Where a layout puts time, by trial: None where it does not keep it as one axis behind the batch."""
         found = set()
         for steps in (3, 5):
-            shape = [*self.first.offline_shape]
+            shape: list[Any] = [*self.first.offline_shape]
             shape[0], shape[self.first.time_axis] = 2, steps
             place = np.arange(steps).reshape([steps if i == self.first.time_axis else 1 for i in range(len(shape))])
             values = np.broadcast_to(place + 10 * np.arange(2).reshape(-1, *[1] * (len(shape) - 1)), shape)
