@@ -129,7 +129,7 @@ class BidirectionalRule(BoundedRule):
             position = position + tf.cast(exists[:, index : index + 1], tf.float32)
             buffer = Chunk(env.batch, size, full=first)
             order = range(size - 1, -1, -1)
-            rows, _, last = _scan(
+            _, _, last = _scan(
                 stepper(layer.backward_layer.cell, buffer, env),
                 order,
                 self._start(env),
@@ -152,7 +152,7 @@ def _scan(
 ) -> tuple[Rows, Rows, Any]:
     """Outputs in the order of the steps, the last states and the last output.
 
-    Steps that do not exist or are masked hold the states; their output is zero, or the one before where `held` is given.
+    Steps that do not exist or are masked hold the states; their output is zero, or, given `held`, the one before.
     """
     outputs = []
     for index in order:

@@ -65,7 +65,7 @@ class _OverTime:
         """Refuse what would be known only at the end."""
         raise NotStreamableError(
             f"layer {self.call.name!r} ({self.kind}) needs at every step what is known only at the end of the "
-            "sequence; sum or average its input over time first, or convert with window=W"
+            "sequence; sum or average its input over time first"
         )
 
     def refuse_axis(self) -> NoReturn:
@@ -73,7 +73,7 @@ class _OverTime:
         places = sorted({signal.time_axis for signal in self.call.signals if signal.sequence})
         raise NotStreamableError(
             f"layer {self.call.name!r} ({self.kind}) works along time, which it has at axis {places[0]}; "
-            "bring time back to axis 1 before it, or convert with window=W"
+            "bring time back to axis 1 before it"
         )
 
     def signal(self) -> Signal | None:
@@ -206,7 +206,7 @@ class _OverTime:
         if size > 1 or order not in (1, math.inf, -math.inf, "inf"):
             raise NotStreamableError(
                 f"layer {self.call.name!r} (Norm) takes the norm of order {order!r} over time; use order 1, 2 or inf "
-                "along time alone, or convert with window=W"
+                "along time alone"
             )
         sizes = self.build.compute("sizes", tf.abs, x)
         return run({1: "sum", -math.inf: "min"}.get(order, "max"), sizes)

@@ -1,6 +1,6 @@
 """Calls on values without a time axis: each step has a whole tensor, which Keras itself computes with.
 
-Whatever Keras can do is allowed there: a recurrent layer runs over the axis that the value has, a Bidirectional reads it
+Whatever Keras can do is allowed there: a recurrent layer runs over an axis of the value, a Bidirectional reads it
 backwards, GroupNormalization and Flatten see all of it.
 """
 
