@@ -12,12 +12,14 @@ import numpy as np
 from keras.src.backend import set_keras_mask
 from keras.src.models.functional import operation_fn
 
+from streaming.conversion.decide import plan_model
 from streaming.conversion.driving import length_of, run_together, stream_whole
 from streaming.conversion.job import Job
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.masks import masks_of_call
 from streaming.conversion.offline import Inputs, fresh_states
 from streaming.conversion.plan import Plan, Step, settle
+from streaming.conversion.precision import in_float32
 from streaming.conversion.signals import Signal
 from streaming.conversion.trials import KINDS, Trials
 from streaming.conversion.verify import DEFAULT_TOLERANCE, difference
@@ -58,19 +60,19 @@ def locate(model: Any, **options: Any) -> Difference | None:
     Raises:
         NotStreamableError, InputError: as `convert`; or the stream is one of windows.
     """
-    from streaming.conversion.convert import plan_with
+    from streaming.conversion.convert import options_of
 
     chunk, batches = options.pop("chunk", None), options.pop("batch_sizes", (1,))
-    plan = plan_with(model, **options)
-    if plan.window is not None:
-        raise InputError("layers of a window are compared by its whole; give locate a model that carries its state")
-    job = Job(plan, chunk or plan.unit, sorted({1, *batches}), {})
-    trials, lengths = Trials(plan), Lengths(plan)
-    probe = _Probe(job)
-    for length in lengths.chosen(job.chunk, lambda length: length < 2**12):
-        for kind in KINDS:
-            if (found := probe.first(trials.draw(length, kind))) is not None:
-                return found
+    with in_float32(model) as (changed, _):
+        plan = plan_model(changed, options_of(**options))
+        if plan.window is not None:
+            raise InputError("layers of a window are compared by its whole; give locate a model that carries its state")
+        job = Job(plan, chunk or plan.unit, sorted({1, *batches}), {})
+        trials, lengths, probe = Trials(plan), Lengths(plan), _Probe(job)
+        for length in lengths.chosen(job.chunk, lambda length: length < 2**12):
+            for kind in KINDS:
+                if (found := probe.first(trials.draw(length, kind))) is not None:
+                    return found
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -135,14 +136,7 @@ class DelayRule(Rule):
         signal, steps = self.call.signals[0], self.call.kwargs["steps"]
         assert signal.timeline is not None
         self.hold("held", steps, signal)
-        return Signal(
-            self.call.name,
-            signal.shape,
-            signal.dtype,
-            signal.timeline.delayed(steps),
-            running=signal.running,
-            quiet=signal.quiet,
-        )
+        return replace(signal, name=self.call.name, timeline=signal.timeline.delayed(steps), origin=None)
 
     def step(self, env: Env, inputs: Chunk, *, steps: int) -> Chunk:
         return inputs.like(full=self.held_back(env, "held", inputs.full))
