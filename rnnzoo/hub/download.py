@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import re
 import sys
@@ -278,7 +279,7 @@ def _bring_once(bundle: BundleInfo, bases: tuple[str, ...], cache: Cache, watch:
 
 @contextlib.contextmanager
 def _bar(bundles: list[BundleInfo]) -> Iterator[Watcher]:
-    if not bundles or not sys.stderr.isatty():
+    if not bundles or not sys.stderr.isatty() or not importlib.util.find_spec("rich"):
         yield lambda bundle, file, done: None
         return
     from rich.console import Console
