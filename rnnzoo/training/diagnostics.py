@@ -49,7 +49,7 @@ def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, samp
     if loss is None and not model.compiled:
         raise ConfigError("the model is not compiled: give loss=, such as loss='mse', or compile it")
     graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
-    graph = graph if isinstance(graph, keras.src.models.functional.Functional) else None
+    graph = graph if hasattr(graph, "_run_through_graph") else None
     outputs = model(x)
     weights = _weights_like(outputs, y) if sample_weight is None else np.asarray(sample_weight, np.float32)
     measured = _compiled_loss(model, x) if loss is None else _plain_loss(keras.losses.get(loss))
@@ -78,9 +78,8 @@ def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
 def _weights_like(outputs: Any, y: Any) -> np.ndarray:
     """Ones for each decision: (B, T) where each step has one, else (B,)."""
     first = keras.tree.flatten(outputs)[0]
-    return np.ones(
-        first.shape[: 2 if len(first.shape) > 2 and np.ndim(keras.tree.flatten(y)[0]) > 1 else 1], np.float32
-    )
+    each_step = len(first.shape) > 2 and np.ndim(keras.tree.flatten(y)[0]) > 1
+    return np.ones(first.shape[: 2 if each_step else 1], np.float32)
 
 
 def _compiled_loss(model: keras.Model, x: Any) -> Any:
