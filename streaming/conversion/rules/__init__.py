@@ -39,6 +39,7 @@ def find_rule(op: Any) -> type[Rule] | None:
     """The rule for an operation: a registered one, else the layer's own stream protocol, None where there is none."""
     from streaming.conversion.rules import (  # noqa: F401 - importing registers
         attention,
+        bidirectional,
         bounded,
         convolution,
         edges,
