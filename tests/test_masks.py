@@ -147,6 +147,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "nested composite": lambda x: nested(lambda y: Residual(WIDTH)(Weighted()(y)), masking(x)),
     "delayed branch": lambda x: lstm(layers.Add()([masking(x), Same()(masking(x))])),
     "zoo": lambda x: zoo.GRU(3, return_sequences=True)(zoo.MinGRU(3, return_sequences=True)(masking(x))),
+    "zoo, ahead": lambda x: lstm(zoo.LookaheadConv(3, 2)(layers.Dense(WIDTH)(masking(x)))),
     "pool after mask": lambda x: layers.GlobalMaxPooling1D()(masking(x)),
     "cast": lambda x: lstm(ops.cast(masking(x), "float32")),
 }
