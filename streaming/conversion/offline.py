@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -41,7 +42,10 @@ def fresh_states(plan: Plan) -> Iterator[None]:
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
     for layer in stateful:
         layer.reset_state()
-    yield
+    with warnings.catch_warnings():
+        # Keras warns of a softmax over one position, which short sequences and sources have.
+        warnings.filterwarnings("ignore", ".*You are using a softmax")
+        yield
     for layer, values in zip(stateful, kept, strict=True):
         for variable, value in zip(keras.tree.flatten(layer.states), values, strict=True):
             variable.assign(value)
