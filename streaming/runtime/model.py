@@ -65,6 +65,7 @@ class StreamingModel:
             outputs=agreement.output_shapes(meta),
             chunk=meta.chunk,
             encode=list(agreement.encode_inputs(meta)) if meta.encode else None,
+            resets="reset" in meta.signatures,
         )
         self.source = SourceReader(meta.encode) if meta.encode else None
         sizes = {meta.unit, meta.chunk}

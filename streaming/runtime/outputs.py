@@ -44,8 +44,9 @@ class Outputs:
             if out.valid:
                 found.append(rows[results[self._marks[index]][row]])
             else:
-                last = len(rows) if total is None else max(0, total + out.end - begin)
-                found.append(rows[max(0, out.start - begin) : last])
+                up, down = out.rate
+                last = len(rows) if total is None else max(0, total + out.end - begin) * up // down
+                found.append(rows[max(0, out.start - begin) * up // down : last])
         return found
 
     def joined(self, pieces: list[list[np.ndarray]]) -> Arrays:
