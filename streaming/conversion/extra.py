@@ -1,4 +1,4 @@
-"""Checks of what a user gives besides a model: where to write, and what to store in the file."""
+"""Checks of what a user gives before anything is planned: whose model, where to write, what to store in the file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from streaming.errors import InputError
+
+
+# Packages whose models are those of Keras 2.
+_KERAS2 = ("tf_keras", "keras.engine", "keras.src.engine", "tensorflow.python.keras")
+
+
+def check_origin(model: Any) -> None:
+    """Raises InputError for a path, and for a model of Keras 2 in memory, and says what to do with it."""
+    if isinstance(model, str | os.PathLike):
+        raise InputError(
+            f"the model is the path {os.fspath(model)!r}; load it first, or run `streaming convert MODEL OUT.tflite`"
+        )
+    for kind in type(model).__mro__:
+        if any(f"{kind.__module__}.".startswith(f"{package}.") for package in _KERAS2):
+            raise InputError(
+                "the model is one of Keras 2 (tf_keras), this is Keras 3; write it with model.save('model.h5') and run "
+                "`streaming convert model.h5 OUT.tflite`"
+            )
 
 
 def check_extra(metadata: Any) -> None:

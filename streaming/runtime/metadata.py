@@ -16,7 +16,8 @@ import numpy as np
 
 from streaming.errors import ArtifactError
 
-SCHEMA = 1
+# 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class OutputInfo:
     After T input steps, output position `s` of the stream exists where start <= s < T + end; `end` is thus
     the number of steps that `finish()` must flush. `running`: the offline model has no time axis here and
     equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist; without it all
-    do that whole chunks give. Integers that stand for real numbers carry their scale, as those of inputs.
+    do that whole chunks give. Of a stream of windows each row is a whole output of the model, and rows exist from row
+    `start` on. Integers that stand for real numbers carry their scale, as those of inputs.
     """
 
     name: str
@@ -132,6 +134,9 @@ class Metadata:
     delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
     valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
     encode: what a stream is given before its first step, None for most models;
+    window, hop: steps of a window and between two, None and 1 where state is carried on; pad: "pre" or "post" where
+    windows that are not full yet are filled with zeros; lead: zeros that the runtime puts before the first step, so
+    that windows end with a chunk;
     state: "external" (packs are inputs and outputs) or "internal" (variables inside the interpreter, which signature
     `reset` sets; where there is none, only a new interpreter begins anew).
     """
@@ -150,6 +155,10 @@ class Metadata:
     valid: str | None = None
     state: str = "external"
     encode: EncodeInfo | None = None
+    window: int | None = None
+    hop: int = 1
+    pad: str | None = None
+    lead: int = 0
     task: dict[str, Any] | None = None
     source: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)

@@ -10,7 +10,9 @@ import keras
 from streaming.errors import InputError, NotStreamableError
 
 # Keywords that say how Keras 2 computed and not what: of every layer, and of some.
-_DROPPED = frozenset({"batch_input_shape", "input_shape", "batch_size", "input_dtype", "implementation", "input_length"})
+_DROPPED = frozenset(
+    {"batch_input_shape", "input_shape", "batch_size", "input_dtype", "implementation", "input_length"}
+)
 _DROPPED_OF = {
     "BatchNormalization": {"renorm", "renorm_clipping", "renorm_momentum", "virtual_batch_size", "fused", "adjustment"},
     "MultiHeadAttention": {"query_shape", "key_shape", "value_shape", "softmax_robust_masking"},

@@ -21,12 +21,17 @@ class Options:
     """What the user grants: right context for bidirectional layers, a bounded past for attention, in steps.
 
     encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
+    window: steps of a sliding window, "carry" for carried state, None to decide by the model; hop: steps between two
+    windows; pad: "pre" or "post", where zeros fill windows that are not full yet.
     """
 
     lookahead: int | None = None
     attention_window: int | None = None
     encode: tuple[str, ...] = ()
     max_length: int = 0
+    window: int | str | None = None
+    hop: int = 1
+    pad: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Env:
 
     fused: no other signature has another chunk size, so weights may be laid out for single steps;
     loop_bytes: recurrent weights from which a loop is better than copies of them, times the steps of the chunk;
+    weights: values of the model's variables by their id;
     now: boolean (B, chunk), which steps of the input exist, or None where the plan needs none.
     """
 
@@ -92,7 +98,7 @@ class Env:
         clocks: dict[Clock, Validity] | None = None,
     ) -> None:
         self.batch, self.chunk, self.fused, self.loop_bytes, self.now = batch, chunk, fused, loop_bytes, now
-        self._states, self._weights, self._clocks = states, weights, clocks or {}
+        self._states, self.weights, self._clocks = states, weights, clocks or {}
         self.updates: dict[str, tf.Tensor] = {}
         self._lines: dict[Clock, tf.Tensor] = {}
         self._valid: dict[Timeline, tf.Tensor] = {}
@@ -103,7 +109,7 @@ class Env:
 
     def weight(self, variable: Any) -> np.ndarray:
         """The value of a Keras variable of the model."""
-        return self._weights[id(variable)]
+        return self.weights[id(variable)]
 
     def read(self, name: str) -> tf.Tensor:
         """The state as it was before this chunk, (B, *shape)."""
@@ -180,6 +186,10 @@ class Rule:
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         """Values in the structure of the outputs, from Chunk and Static arguments."""
         raise NotImplementedError
+
+    def inside(self, made: dict[int, str]) -> list[dict[str, Any]]:
+        """Rows of the plan for the calls that one rule stands for; made: names of calls by the id of their signals."""
+        return []
 
     def key(self, state: str) -> str:
         """The name of a state within the whole model."""
