@@ -8,7 +8,6 @@ from typing import Any
 
 from streaming.errors import InputError
 
-
 # Packages whose models are those of Keras 2.
 _KERAS2 = ("tf_keras", "keras.engine", "keras.src.engine", "tensorflow.python.keras")
 

@@ -50,8 +50,8 @@ def _folder(path: Path) -> str:
             f"tf_keras.models.load_model({str(path)!r}).save('model.h5') (pip install tf_keras), and convert model.h5"
         )
     return (
-        f"{path} is a SavedModel folder of model.export or tf.saved_model.save, which holds a graph and no Keras model; "
-        "save the model itself with model.save('name.keras')"
+        f"{path} is a SavedModel folder of model.export or tf.saved_model.save, which holds a graph and no Keras "
+        "model; save the model itself with model.save('name.keras')"
     )
 
 
@@ -95,8 +95,8 @@ def _hdf5(path: Path) -> SavedConfig:
     if text is None:
         what = "weights without their model" if weights else "no Keras model"
         raise InputError(
-            f"{path} holds {what}; build the model in Keras 3, load weights with model.load_weights, and save all of it "
-            "with model.save('name.keras')"
+            f"{path} holds {what}; build the model in Keras 3, load weights with model.load_weights, and save all "
+            "of it with model.save('name.keras')"
         )
     if len(text) > MAX_CONFIG_BYTES:
         raise InputError(f"{path}: model_config has {len(text)} bytes, no model needs that many; refused")

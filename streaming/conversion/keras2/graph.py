@@ -37,13 +37,13 @@ def build(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, lis
         NotStreamableError: a layer is a Lambda, of an unknown class, or an operation without a counterpart.
         InputError: the configuration is damaged, or the model is no Sequential and no functional one.
     """
-    kind, config = entry.get("class_name"), entry.get("config")
+    kind, config = entry.get("class_name"), entry["config"]
     if depth > MAX_DEPTH:
         raise InputError(f"the models of {path} are nested more than {MAX_DEPTH} deep; refused")
     if kind not in MODELS:
         raise NotStreamableError(
-            f"{path} holds {kind}, a subclassed model of Keras 2, whose calls are code outside of the file; build it in "
-            "Keras 3, load the weights with model.load_weights, and convert that model"
+            f"{path} holds {kind}, a subclassed model of Keras 2, whose calls are code outside of the file; build it "
+            "in Keras 3, load the weights with model.load_weights, and convert that model"
         )
     try:
         if kind == "Sequential":
@@ -68,8 +68,8 @@ def _part(entry: Mapping[str, Any], path: str, depth: int) -> Part:
 def _input(config: Mapping[str, Any], path: str) -> Any:
     if config.get("ragged") or config.get("sparse"):
         raise NotStreamableError(
-            f"input {config.get('name')!r} of {path} is ragged or sparse; a stream takes dense rows: build the model with "
-            "a dense Input and load its weights"
+            f"input {config.get('name')!r} of {path} is ragged or sparse; a stream takes dense rows: build the model "
+            "with a dense Input and load its weights"
         )
     shape = config.get("batch_input_shape") or config.get("batch_shape")
     dtype = config.get("dtype") or "float32"

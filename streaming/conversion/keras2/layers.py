@@ -19,10 +19,10 @@ _DROPPED_OF = {
     "EinsumDense": {"kernel_shape"},
 }
 # Keywords that mean nothing when they have this value, and that Keras 3 has no word for when they have another.
-_NEUTRAL = {"time_major": False, "ragged": False, "sparse": False, "causal": False}
+_NEUTRAL: dict[str, Any] = {"time_major": False, "ragged": False, "sparse": False, "causal": False}
 # What only training needs: the weights come from the file.
 _TRAINING = ("_initializer", "_regularizer", "_constraint")
-_NEUTRAL_OF = {
+_NEUTRAL_OF: dict[str, dict[str, Any]] = {
     "SeparableConv1D": {"groups": 1},
     "SeparableConv2D": {"groups": 1},
     "DepthwiseConv1D": {"groups": 1, "filters": None},
@@ -67,7 +67,7 @@ def modern_layer(entry: Mapping[str, Any], path: str) -> Any:
     config = entry.get("config")
     if not isinstance(config, dict):
         raise InputError(f"layer {name!r} of {path} has no configuration; save the model again")
-    found = getattr(keras.layers, kind, None)
+    found: Any = getattr(keras.layers, kind, None)
     own = found is None or not (isinstance(found, type) and issubclass(found, keras.layers.Layer))
     if own:
         found = _registered(entry, path)
@@ -102,8 +102,8 @@ def _registered(entry: Mapping[str, Any], path: str) -> Any:
         if found is not None:
             return found
     raise NotStreamableError(
-        f"layer {layer_name(entry)!r} of {path} has the class {entry.get('class_name')}, which Keras 3 does not know; give "
-        "--import MODULE with a module of yours that registers it by keras.saving.register_keras_serializable"
+        f"layer {layer_name(entry)!r} of {path} has the class {entry.get('class_name')}, which Keras 3 does not know; "
+        "give --import MODULE with a module of yours that registers it by keras.saving.register_keras_serializable"
     )
 
 
@@ -178,7 +178,7 @@ def _activation(value: Any, name: str, path: str) -> Any:
         found = keras.saving.get_registered_object(value) or keras.saving.get_registered_object(f"Custom>{value}")
         if found is None:
             raise NotStreamableError(
-                f"layer {name!r} of {path} has the activation {value!r}, which Keras 3 does not know; give --import MODULE "
-                "with a module of yours that registers it by keras.saving.register_keras_serializable"
+                f"layer {name!r} of {path} has the activation {value!r}, which Keras 3 does not know; give --import "
+                "MODULE with a module of yours that registers it by keras.saving.register_keras_serializable"
             ) from None
         return found

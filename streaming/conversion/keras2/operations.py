@@ -1,7 +1,7 @@
 """Operations of TensorFlow in the configuration of a Keras 2 model, as those of `keras.ops` that mean the same.
 
-Keras 2 records `tf.math.log(x)` in a functional model as a layer `TFOpLambda` with the name of the function; its arguments
-are in the node. Only functions of this table are ever called.
+Keras 2 records `tf.math.log(x)` in a functional model as a layer `TFOpLambda` with the name of the function; its
+arguments are in the node. Only functions of this table are ever called.
 """
 
 from __future__ import annotations

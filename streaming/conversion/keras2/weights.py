@@ -47,7 +47,7 @@ def load_by_layer(file: Any, model: Any, parts: Sequence[Part], path: str) -> No
 
     Raises InputError where a count, a name or a shape differs.
     """
-    group = file["model_weights"] if "model_weights" in file else file
+    group = file.get("model_weights", file)
     arrays = datasets(group, path)
     names = [_text(name) for name in _attribute(group, "layer_names")]
     saved = {name: [_text(item) for item in _attribute(group[name], "weight_names")] for name in names}
@@ -158,8 +158,8 @@ def _values(arrays: Mapping[str, Any], place: str, shape: Sequence[int], path: s
         raise InputError(f"{path} names weights at {place!r} and has none there; copy or save it again")
     if tuple(item.shape) != tuple(shape) or item.dtype.kind not in "fiu":
         raise InputError(
-            f"{path} has weights of {item.dtype} {tuple(item.shape)} at {place!r}, Keras 3 expects {tuple(shape)}; build "
-            "the model in Keras 3 and load its weights"
+            f"{path} has weights of {item.dtype} {tuple(item.shape)} at {place!r}, Keras 3 expects {tuple(shape)}; "
+            "build the model in Keras 3 and load its weights"
         )
     return np.asarray(item[()])
 
