@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -18,8 +18,12 @@ from keras.src.models.functional import Functional
 from streaming.conversion.graph import functional, is_graph
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
+from streaming.conversion.rules.over_source import over_source
+from streaming.conversion.rules.over_time import over_time
 from streaming.conversion.rules.protocol import DelayRule
+from streaming.conversion.rules.separable import Builder
 from streaming.conversion.rules.whole import WholeRule, whole_signal
+from streaming.conversion.rules.within_step import WithinStep, within_step
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.unfold import can_unfold, unfold
 from streaming.errors import InputError, NotStreamableError
@@ -194,7 +198,7 @@ class Planner:
     def add_inputs(self, function: Functional, lead: int = 0) -> list[Signal]:
         """Signals of the inputs of a graph, in order; sequences begin after `lead` steps."""
         tensors, found = function.inputs, []
-        known = self.plan.names = _identifiers(t.name for t in tensors)
+        known = self.plan.names = identifiers(t.name for t in tensors)
         for name in self.options.encode:
             if name not in known:
                 raise InputError(f"encode names {name!r}, expected inputs of the model among {', '.join(known)}")
@@ -264,18 +268,28 @@ class Planner:
             return self.walk(inner, signals, f"{name}/")
         args, kwargs = self._align(*self._after_start(op, name, args, kwargs), name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
-        if any(signal.weights for signal in call.signals):
-            raise NotStreamableError(
-                f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
-                "make them an output of the model, and compute with them outside"
-            )
         for dtype in (keras.backend.standardize_dtype(tensor.dtype) for tensor in node.outputs):
             if "float" in dtype and dtype != "float32":
                 raise NotStreamableError(
                     f"layer {name!r} ({call.kind}) gives {dtype}, expected float32; leave out what casts to {dtype}"
                 )
         whole = bool(call.signals) and all(signal.whole for signal in call.signals)
-        rule: Rule = WholeRule(call) if whole else rule_for(call)
+        build = Builder(call, self._add, self._name)
+        if (found := over_source(call, build)) is not None:
+            return found
+        if any(signal.weights for signal in call.signals):
+            raise NotStreamableError(
+                f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
+                "make them an output of the model, and compute with them outside"
+            )
+        if not whole and (found := over_time(call, build)) is not None:
+            return found
+        _check_plain(call)
+        rule: Rule
+        if whole:
+            rule = WholeRule(call)
+        else:
+            rule = WithinStep(call) if within_step(call, find_rule(op)) else rule_for(call)
         outputs = rule.plan()
         (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
         origin = call.signals[0].origin if call.signals else None
@@ -283,6 +297,12 @@ class Planner:
             limits = self.plan.id_limits
             limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
         return keras.tree.flatten(outputs)
+
+    def _add(self, rule: Rule, args: tuple[Any, ...]) -> Signal:
+        """One step more, for a part of a call."""
+        output: Signal = rule.plan()
+        (self.plan.whole if output.whole else self.plan.steps).append(Step(rule, args, {}, output))
+        return output
 
     def _after_start(self, op: Any, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Delay sequences that begin with zeros before the stream does, unless the rule takes them as they are."""
@@ -332,6 +352,9 @@ class Planner:
 
     def _delay(self, signal: Signal, steps: int) -> Signal:
         key = (id(signal), steps)
+        if signal.terms and key not in self._delayed:
+            terms = tuple(t.mapped(lambda s: self._delay(s, steps) if s.timeline else s) for t in signal.terms)
+            self._delayed[key] = replace(signal, timeline=_timeline(signal).delayed(steps), terms=terms)
         if key not in self._delayed:
             name = self._name(f"{signal.name}/delay")
             rule = DelayRule(Call(None, name, (signal,), {"steps": steps}, []))
@@ -350,9 +373,18 @@ class Planner:
         structure = self.plan.model._outputs_struct
         # Keras flattens a dict in the order of its sorted keys.
         names = sorted(structure) if isinstance(structure, dict) else self.plan.model.output_names
-        for name, signal in zip(_identifiers(names), outputs, strict=True):
+        for name, signal in zip(identifiers(names), outputs, strict=True):
             if signal.timeline is not None and signal.timeline.first < 0:
                 signal = self._delay(signal, -signal.timeline.first)
+            if signal.terms or signal.layout or (signal.source is not None and not signal.weights):
+                where = (
+                    "is known only at the end of the sequence"
+                    if signal.terms
+                    else f"is {signal.offline_shape}, with batch or time moved"
+                )
+                raise NotStreamableError(
+                    f"output {name!r} {where}; leave it out of the model, or convert with window=W"
+                )
             if signal.timeline is None:
                 raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
             self.plan.outputs[name] = signal
@@ -393,12 +425,26 @@ def free_name(name: str, taken: set[str]) -> str:
     return name
 
 
+def _check_plain(call: Call) -> None:
+    """Refuse a call without a rule for sequences with time behind axis 1, or known only at their end."""
+    for signal in call.signals:
+        if signal.terms or signal.layout or (signal.source is not None):
+            where = (
+                "that is known only at its end"
+                if signal.terms
+                else f"as {signal.offline_shape}, with batch or time moved"
+            )
+            raise NotStreamableError(
+                f"layer {call.name!r} ({call.kind}) takes a sequence {where}; sum or average it over time first"
+            )
+
+
 def _timeline(signal: Signal) -> Timeline:
     assert signal.timeline is not None
     return signal.timeline
 
 
-def _identifiers(names: Iterable[str]) -> list[str]:
+def identifiers(names: Iterable[str]) -> list[str]:
     """TFLite signature names: letters, digits and underscores, unique."""
     found: list[str] = []
     for name in names:

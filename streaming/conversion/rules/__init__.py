@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -35,22 +38,16 @@ def kind_of(op: Any) -> type:
     return found
 
 
+@functools.cache
+def _register_all() -> None:
+    """Import every module of this package: each registers its rules."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
 def find_rule(op: Any) -> type[Rule] | None:
     """The rule for an operation: a registered one, else the layer's own stream protocol, None where there is none."""
-    from streaming.conversion.rules import (  # noqa: F401 - importing registers
-        attention,
-        bounded,
-        convolution,
-        edges,
-        embedding,
-        operations,
-        pointwise,
-        pooling,
-        preprocessing,
-        recurrent,
-        reduction,
-        shaping,
-    )
+    _register_all()
     from streaming.conversion.rules.protocol import ProtocolRule
 
     if kind_of(op) in _BY_CLASS:
