@@ -13,8 +13,8 @@ from keras import layers, ops
 from test_conversion import model_of, randomize
 
 import streaming
-from streaming.conversion.rules import explain
 from streaming.conversion.rules.preprocessing import AUGMENTATIONS
+from streaming.conversion.rules.refusals import explain
 
 KERAS = {value for name, value in vars(layers).items() if inspect.isclass(value) and issubclass(value, layers.Layer)}
 # Names without a call of their own.

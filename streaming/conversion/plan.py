@@ -146,7 +146,7 @@ def plan(model: Any, options: Options | None = None) -> Plan:
     """Plan a model; raises NotStreamableError or InputError naming what stands in the way."""
     function = _function(model)
     _check_dtypes(function)
-    planner = _Planner(Plan(function, model), options or Options())
+    planner = _Planner(Plan(function, getattr(function, "offline", model)), options or Options())
     signals = planner.walk(function, planner.add_inputs(), "")
     planner.finish(signals)
     return planner.plan
@@ -354,6 +354,11 @@ class _Planner:
                 signal = self._delay(signal, -signal.timeline.first)
             if signal.timeline is None:
                 raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
+            if signal.layout is not None:
+                raise NotStreamableError(
+                    f"output {name!r} is {signal.offline_shape}, where batch and time are not the first two axes; "
+                    "transpose or reshape it to (B, T, ...)"
+                )
             self.plan.outputs[name] = signal
         read = [s for step in self.plan.steps for s in keras.tree.flatten((step.args, step.kwargs))]
         for signal in read:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
+
+from streaming.conversion.layouts import Layout
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Signal:
     masked: a Keras mask (B, T) goes along; quiet: zero wherever the position does not exist;
     origin: the input of the model that this is, unchanged; whole: computed once, by `encode`, from inputs that are
     given whole before the stream starts; spread: such a signal has the positions of its source at its first axis;
-    weights: of attention, whose last axis has the S positions of a source; offline it is as long as the source.
+    weights: of attention, whose last axis has the S positions of a source; offline it is as long as the source;
+    layout: where batch, time and the features lie in the offline tensor; None: (B, T, *shape) or (B, *shape).
     """
 
     name: str
@@ -108,16 +112,21 @@ class Signal:
     whole: bool = False
     spread: bool = False
     weights: bool = False
+    layout: Layout | None = None
 
     @property
     def sequence(self) -> bool:
-        """The offline tensor is (B, T, *shape)."""
+        """The offline tensor has a time axis: (B, T, *shape), where its layout is the standard one."""
         return self.timeline is not None and not self.running
 
     @property
     def offline_shape(self) -> tuple[int | None, ...]:
-        """(B, T, *shape) or (B, *shape), unknown sizes as None."""
-        return (None, None, *self.shape) if self.sequence else (None, *self.shape)
+        """(B, T, *shape) or (B, *shape), or that in another layout; unknown sizes as None."""
+        sizes = (None, None, *self.shape) if self.sequence else (None, *self.shape)
+        if self.layout is None:
+            return sizes
+        grouped = [[sizes[axis] for axis in group] for group in self.layout]
+        return tuple(None if None in group else math.prod(group) for group in grouped)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,7 @@ class DelayRule(Rule):
             running=signal.running,
             masked=signal.masked,
             quiet=signal.quiet,
+            layout=signal.layout,
         )
 
     def step(self, env: Env, inputs: Chunk, *, steps: int) -> Chunk:

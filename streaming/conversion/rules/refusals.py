@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import keras
 from keras import layers
+
+from streaming.conversion.rules.per_step import WINDOW
 
 _REASONS: dict[tuple[str, str], str] = {
     ("holds code that cannot be inspected", "write it as a layer of its own or with keras.ops"): "Lambda",
@@ -47,3 +50,12 @@ REFUSALS: dict[type, tuple[str, str]] = {
     for name in names.split()
     if hasattr(layers, name)
 }
+
+
+def explain(layer: keras.Layer) -> tuple[str, str]:
+    """Why a layer without a rule that does not work on each step by itself cannot be streamed, and what to do."""
+    default = (
+        "has no streaming rule and does not work on each step by itself",
+        f"give it stream_spec and stream_step, register a rule for it with streaming.register_rule, or {WINDOW}",
+    )
+    return REFUSALS.get(type(layer), default)

@@ -1,8 +1,7 @@
-"""Layers that rearrange or mark each step by itself: TimeDistributed, reshaping, masking."""
+"""Layers that rearrange or mark each step by itself: TimeDistributed, Permute, RepeatVector, Masking."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -29,27 +28,6 @@ class TimeDistributedRule(Rule):
 
     def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Chunk:
         return inputs.like(flat=self.call.op.layer(inputs.flat, training=False))
-
-
-@register(layers.Reshape, layers.Flatten)
-class ReshapeRule(Rule):
-    """Another shape for each step, its size unchanged."""
-
-    def plan(self) -> Signal | Any:
-        signal = self.call.signals[0]
-        result = self.result()
-        if signal.timeline is not None and math.prod(signal.shape) != math.prod(result.shape):  # type: ignore[arg-type]
-            self.refuse(
-                f"reshapes {signal.offline_shape} to {result.offline_shape}, so that steps are mixed",
-                "reshape to (-1, ...) with as many values as a step has",
-            )
-        return result
-
-    def step(self, env: Env, inputs: Chunk | Static, **kwargs: Any) -> Chunk | Static:
-        if isinstance(inputs, Static):
-            return Static(self.call.op(inputs.value))
-        shape = self.result().shape
-        return inputs.like(flat=tf.reshape(inputs.flat, (inputs.flat.shape[0], *shape)), keep_mask=False)
 
 
 @register(layers.Permute)
