@@ -340,6 +340,17 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     return x
 
 
+@_form(knp)
+def kron(x1: Any, x2: Any) -> tf.Tensor:
+    """Every element of the first times the second, block by block."""
+    first, second = _pair(x1, x2)
+    rank = max(len(first.shape), len(second.shape))
+    a, b = ([1] * (rank - len(value.shape)) + [*value.shape] for value in (first, second))
+    first = tf.reshape(first, [size for pair in zip(a, [1] * rank, strict=True) for size in pair])
+    second = tf.reshape(second, [size for pair in zip([1] * rank, b, strict=True) for size in pair])
+    return tf.reshape(first * second, [m * n for m, n in zip(a, b, strict=True)])
+
+
 # Fourier transforms of known lengths are products with their matrices.
 
 

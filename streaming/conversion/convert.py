@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from streaming.conversion import tflite
+from streaming.conversion.decide import plan_model
 from streaming.conversion.job import Job
-from streaming.conversion.plan import Plan, plan
+from streaming.conversion.plan import Plan
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
 from streaming.conversion.rules.base import Options
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
@@ -37,7 +38,8 @@ class Report:
     signatures: name -> (batch, steps); ops: operation -> count over all signatures; approximation: where a layer
     sees less than offline by the user's leave, the measured difference; drift: of a quantized stream from the float32
     one over 10,000 steps; costs: of each signature, its multiply-adds, bytes of weights and operations;
-    notes: for which lengths the stream is exact.
+    notes: for which lengths the stream is exact; of windows, what is kept and what is computed anew;
+    window, hop: as `convert` takes them; window is None where state is carried.
     """
 
     path: str
@@ -54,6 +56,8 @@ class Report:
     approximation: Approximation | None = None
     drift: Drift | None = None
     costs: dict[str, Cost] = field(default_factory=dict)
+    window: int | None = None
+    hop: int = 1
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -62,13 +66,17 @@ class Report:
         else:
             proof = f"max error {self.max_abs_error:.2g} against the offline model"
         megabytes = self.size_bytes / 1e6
-        return f"{self.path}: {megabytes:.2f} MB, delay {self.delay}, state {self.state_bytes} bytes, {proof}"
+        timing = f"delay {self.delay}" if self.window is None else f"window {self.window}, hop {self.hop}"
+        return f"{self.path}: {megabytes:.2f} MB, {timing}, state {self.state_bytes} bytes, {proof}"
 
 
 def convert(
     model: Any,
     path: str | os.PathLike[str],
     *,
+    window: int | str | None = None,
+    hop: int = 1,
+    pad: str | None = None,
     chunk: int | None = None,
     batch_sizes: Sequence[int] = (1,),
     state: str = "external",
@@ -86,9 +94,16 @@ def convert(
     """Convert a functional or Sequential Keras model into a streaming TFLite file, and prove it equal.
 
     Args:
-        model: built keras.Model whose inputs are (B, T, *features) with T unknown; inputs without T are given
-            whole at every step.
+        model: built keras.Model whose inputs are (B, T, *features); inputs without T are given whole at every step.
         path: the .tflite to write; written atomically, and only once the verification has passed.
+        window: W for a stream of windows: after n steps there are floor((n - W) / hop) + 1 rows, and row k is
+            `model(x[k * hop : k * hop + W])`. "carry" for carried state: all outputs together are `model(x)`. None
+            decides: a model of unknown length is carried; one of a fixed number of steps is carried where it is
+            stateful, or where all its outputs have the time axis and it can be carried exactly, else its length is
+            the window.
+        hop: steps between two windows; a window never computes anew what it can keep, see `Report.notes`.
+        pad: "pre" or "post": a window that is not full yet is filled with zeros before or after what there is, so that
+            there are rows from the first step on, and `finish` gives the row of the last step.
         chunk: steps of a `Stream.step`; None for one. Chunks above one add a signature `chunk_T`.
         batch_sizes: streams per invoke; every size above one adds signatures that share the weights.
         state: "external": the state is an input and an output of each step; "internal": it stays in the interpreter,
@@ -128,14 +143,20 @@ def convert(
         _steps("attention_window", attention_window, 1),
         (encode,) if isinstance(encode, str) else tuple(encode),
         _steps("max_length", max_length, 1) or 0,
+        _window(window),
+        _steps("hop", hop, 1) or 1,
+        pad,
     )
+    _check_window(options)
     chunk = _steps("chunk", chunk, 1)
-    planned = plan(model, options)
+    planned = plan_model(model, options)
     _refuse_nan(planned)
     if (chunk or planned.unit) % planned.unit:
+        why = (
+            "windows come every" if planned.window else "the model changes its rate so that it takes whole multiples of"
+        )
         raise InputError(
-            f"chunk is {chunk}, but the model changes its rate so that only multiples of {planned.unit} are whole; "
-            f"give chunk={planned.unit}, or leave it out"
+            f"chunk is {chunk}, but {why} {planned.unit} steps; give chunk={planned.unit}, or leave it out"
         )
     if state == "internal" and planned.encoded:
         raise InputError("internal state does not go with encode; convert with state='external'")
@@ -184,6 +205,8 @@ def convert(
         approximation=measured,
         drift=drift,
         costs=measure(job.flatbuffer).signatures,
+        window=planned.window,
+        hop=planned.hop,
         notes=tuple(planned.notes),
     )
 
@@ -211,6 +234,33 @@ def _steps(name: str, value: Any, least: int) -> int | None:
     if not _whole(value, least):
         raise InputError(f"{name} is {value!r}, expected a whole number of steps, {least} to {MOST}, or None")
     return int(value)
+
+
+def _window(value: Any) -> int | str | None:
+    if value is None or (isinstance(value, str) and value == "carry"):
+        return value
+    if not _whole(value, 1):
+        raise InputError(f"window is {value!r}, expected a whole number of steps, 1 to {MOST}, 'carry' or None")
+    return int(value)
+
+
+def _check_window(options: Options) -> None:
+    window, pad = options.window, options.pad
+    if pad not in (None, "pre", "post"):
+        raise InputError(f"pad is {pad!r}, expected 'pre', 'post' or None")
+    if window == "carry" and (options.hop > 1 or pad):
+        raise InputError("hop and pad are those of windows; leave them out, or give window as a number of steps")
+    if not isinstance(window, int):
+        return
+    granted = {
+        "lookahead": options.lookahead is not None,
+        "attention_window": options.attention_window is not None,
+        "encode": bool(options.encode),
+        "max_length": bool(options.max_length),
+    }
+    for name, given in granted.items():
+        if given:
+            raise InputError(f"{name} does not go with window: a window sees all of its steps; leave one of them out")
 
 
 def _check(

@@ -15,12 +15,13 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
+from streaming.conversion.graph import functional, is_graph, rebuild
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.whole import WholeRule, whole_signal
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
-from streaming.conversion.unfold import can_unfold, unfold, unfold_model
+from streaming.conversion.unfold import can_unfold, unfold
 from streaming.errors import InputError, NotStreamableError
 
 
@@ -43,11 +44,16 @@ class Plan:
     and how it is remembered; marks: for outputs of another rate, the output that says which of their rows exist;
     joined: timelines that meet and must be of one length; names: all inputs, in the order of the model;
     encoded: inputs that are given whole, and `whole` the calls that depend on them alone; contexts: what of their
-    results the steps read.
+    results the steps read; window, hop, pad: of a stream of windows, None, 1 and None where state is carried; lead:
+    steps before the first, which no window sees.
     """
 
     model: Functional
     offline: keras.Model
+    window: int | None = None
+    hop: int = 1
+    pad: str | None = None
+    lead: int = 0
     inputs: dict[str, Signal] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, Signal] = field(default_factory=dict)
@@ -76,13 +82,17 @@ class Plan:
 
     @property
     def delay(self) -> int:
-        """Input steps between an input and the output of its position."""
+        """Input steps between an input and the output of its position; for windows those before the first output."""
+        if self.window is not None:
+            return 0 if self.pad else self.window - 1
         lines = [_timeline(signal) for signal in self.outputs.values()]
         return max(math.ceil(line.first / line.rate) for line in lines)
 
     @property
     def flush(self) -> int:
         """Steps that a finished stream must run on, at most."""
+        if self.window is not None:
+            return 0
         unit, lines = self.unit, [_timeline(signal) for signal in self.outputs.values()]
         most = 0
         for steps in range(8 * unit, 10 * unit):
@@ -92,8 +102,17 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What a user must know about lengths."""
-        return [note for step in self.steps for note in step.rule.notes]
+        """What a user must know about lengths, and of windows what is kept from step to step."""
+        notes = [note for step in self.steps for note in step.rule.notes]
+        if self.window is not None:
+            rows = self.table()
+            kept, anew = ([row["name"] for row in rows if row["anew"] == flag] for flag in (False, True))
+            every = "step" if self.hop == 1 else f"{self.hop} steps"
+            notes.append(
+                f"kept from step to step: {', '.join(kept) or 'the inputs alone'}; computed anew on {self.window} "
+                f"steps every {every}: {', '.join(anew) or 'nothing'}"
+            )
+        return notes
 
     @property
     def approximate(self) -> bool:
@@ -102,6 +121,8 @@ class Plan:
 
     def exact(self, steps: int) -> bool:
         """Whether the offline model takes an input of that many steps and the stream equals it."""
+        if self.window is not None:
+            return steps > 0
         for step in self.steps:
             if not all(condition(steps) for condition in step.rule.exact_if):
                 return False
@@ -114,56 +135,40 @@ class Plan:
         """One row a call, for `streaming inspect`: name, kind, inputs, shape, delay, and the sizes of its states.
 
         `inputs` are the names of the calls and of the inputs of the model that it takes, `outputs` those of the
-        outputs of the model that it makes.
+        outputs of the model that it makes; `anew`: it is computed for each window, from its beginning.
         """
         made = {id(signal): name for name, signal in [*self.inputs.items(), *self.encoded.items()]}
         for step in (*self.whole, *self.steps):
             made |= {id(signal): step.rule.call.name for signal in keras.tree.flatten(step.outputs)}
-        rows = []
+        rows: list[dict[str, Any]] = []
         for step in self.steps:
             taken = [made.get(id(item)) for item in keras.tree.flatten((step.args, step.kwargs))]
             inputs = list(dict.fromkeys(name for name in taken if name))
+            inner = step.rule.inside(made)
             for signal in keras.tree.flatten(step.outputs)[:1]:
                 delay = signal.timeline.first if signal.timeline else 0
                 states = {name: list(spec.shape) for name, spec in step.rule.states.items()}
                 ends = [name for name, end in self.outputs.items() if end in keras.tree.flatten(step.outputs)]
-                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "inputs": inputs, "outputs": ends}
+                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "inputs": inputs}
                 rate = str(signal.timeline.rate) if signal.timeline else "static"
-                rows.append(
-                    {
-                        **row,
-                        "shape": list(signal.shape),
-                        "rate": rate,
-                        "delay": delay,
-                        "running": signal.running,
-                        "states": states,
-                    }
-                )
+                found = inner or [{**row, "shape": list(signal.shape), "states": states}]
+                timing = {"rate": rate, "delay": delay, "running": signal.running, "anew": bool(inner)}
+                rows.extend({**row, "outputs": [], **timing} for row in found)
+                rows[-1]["outputs"] = ends
         return rows
 
 
-def plan(model: Any, options: Options | None = None) -> Plan:
-    """Plan a model; raises NotStreamableError or InputError naming what stands in the way."""
-    function = _function(model)
+def plan(model: Any, options: Options | None = None, function: Functional | None = None) -> Plan:
+    """Plan a stream that carries its state; raises NotStreamableError or InputError naming what stands in the way.
+
+    function: the graph to plan where it is not that of the model itself, but the same for another length.
+    """
+    function = functional(model) if function is None else function
     _check_dtypes(function)
-    planner = _Planner(Plan(function, getattr(function, "offline", model)), options or Options())
-    signals = planner.walk(function, planner.add_inputs(), "")
+    planner = Planner(Plan(function, getattr(function, "offline", model)), options or Options())
+    signals = planner.walk(function, planner.add_inputs(function), "")
     planner.finish(signals)
     return planner.plan
-
-
-def _function(model: Any) -> Functional:
-    if not isinstance(model, keras.Model):
-        raise InputError(f"expected a keras.Model, got {type(model).__name__}; give a functional or Sequential model")
-    if isinstance(model, keras.Sequential):
-        if not model.built or model._functional is None:
-            raise InputError(
-                f"model {model.name!r} is not built; add keras.Input((None, features)) first or call it on data"
-            )
-        return model._functional
-    if not isinstance(model, Functional) or type(model).call is not Functional.call:
-        return unfold_model(model)
-    return model
 
 
 def _check_dtypes(model: keras.Model) -> None:
@@ -178,15 +183,17 @@ def _check_dtypes(model: keras.Model) -> None:
             )
 
 
-class _Planner:
+class Planner:
+    """Plans the calls of graphs one after the other, into one plan."""
+
     def __init__(self, plan: Plan, options: Options) -> None:
         self.plan, self.options = plan, options
         self._delayed: dict[tuple[int, int], Signal] = {}
         self._names: set[str] = set()
 
-    def add_inputs(self) -> list[Signal]:
-        """Signals of the inputs, in order."""
-        tensors, found = self.plan.model.inputs, []
+    def add_inputs(self, function: Functional, lead: int = 0) -> list[Signal]:
+        """Signals of the inputs of a graph, in order; sequences begin after `lead` steps."""
+        tensors, found = function.inputs, []
         known = self.plan.names = _identifiers(t.name for t in tensors)
         for name in self.options.encode:
             if name not in known:
@@ -209,7 +216,7 @@ class _Planner:
                 signal = whole_signal(name, features, dtype, self.options.max_length if unknown else 0, origin=name)
                 self.plan.encoded[name] = signal
             else:
-                timeline = Timeline() if unknown else None
+                timeline = Timeline(start=lead) if unknown else None
                 quiet = timeline is not None and dtype == "float32"
                 signal = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
                 self.plan.inputs[name] = signal
@@ -225,14 +232,11 @@ class _Planner:
             return
         if not inputs:
             raise InputError("encode names every input, so none is left for the steps; leave that of the stream out")
-        fixed = {name: signal.shape for name, signal in inputs.items() if _holds_steps(signal)}
-        said = [f"{name!r} is fixed at {shape[0]} steps" for name, shape in fixed.items()]
-        said += [f"{name!r} is {(None, *signal.shape)}" for name, signal in inputs.items() if name not in fixed]
-        shape = next(iter(fixed.values()), None)
-        wanted = "(None, features)" if shape is None else (None, *shape[1:])
+        said = ", ".join(f"{name!r} is {(None, *signal.shape)}" for name, signal in inputs.items())
+        steps = next((signal.shape[0] for signal in inputs.values() if len(signal.shape) == 1), None)
+        remedy = f", or convert with window={steps} where its numbers are steps" if steps else ""
         raise NotStreamableError(
-            f"no input has a time axis of unknown length: {', '.join(said)}; "
-            f"build the model with keras.Input({wanted}) and load the same weights"
+            f"no input has a time axis: {said}; build the model with keras.Input((None, features)){remedy}"
         )
 
     def walk(self, function: Functional, inputs: list[Signal], prefix: str) -> list[Signal]:
@@ -250,11 +254,11 @@ class _Planner:
 
     def _node(self, node: Any, args: Any, kwargs: Any, prefix: str) -> list[Signal]:
         op = node.operation
-        if isinstance(op, Functional | keras.Sequential) and type(op).call in (
-            Functional.call,
-            keras.Sequential.call,
-        ):
-            inner = _function(op)
+        if is_graph(op):
+            inner = functional(op)
+            tensors = [item for item in keras.tree.flatten(node.arguments.args) if isinstance(item, keras.KerasTensor)]
+            if any(tuple(t.shape) != tuple(own.shape) for t, own in zip(tensors, inner.inputs, strict=False)):
+                inner = rebuild(inner, {place: tensor.shape for place, tensor in enumerate(tensors)})
             return self.walk(inner, keras.tree.flatten(args), self._name(f"{prefix}{op.name}") + "/")
         name = self._name(f"{prefix}{op.name}")
         if find_rule(op) is None and can_unfold(op):
@@ -368,7 +372,7 @@ class _Planner:
             raise NotStreamableError("no step reads what encode computes; leave encode out")
         taken = {*self.plan.inputs, *self.plan.outputs}
         for name, signal in self.plan.outputs.items():
-            if _timeline(signal).rate != 1 or _timeline(signal).clock.parent is not None:
+            if self.plan.window is None and (_timeline(signal).rate != 1 or _timeline(signal).clock.parent is not None):
                 self.plan.marks[name] = free_name(f"{name}_valid", taken)
         for step in self.plan.steps:
             for timeline in step.rule.valid_of:
@@ -395,11 +399,6 @@ def free_name(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
-
-
-def _holds_steps(signal: Signal) -> bool:
-    """Whether an input without an unknown axis looks like a sequence: rows of features, or a row of ids."""
-    return len(signal.shape) > 1 or (len(signal.shape) == 1 and signal.dtype != "float32")
 
 
 def _timeline(signal: Signal) -> Timeline:

@@ -87,7 +87,7 @@ def convert(
             if compact:
                 flatbuffer = _halve(flatbuffer)
         except Exception as error:
-            missing = dict.fromkeys(re.findall(r"error: 'tf\.(\w+)' op is neither a custom op nor a flex op", str(error)))
+            missing = dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error)))
             if missing:
                 raise _no_builtin_form([f"TensorFlow's {name}" for name in missing], missing, signatures) from error
             reason = str(error).strip().splitlines()[-1][:300]

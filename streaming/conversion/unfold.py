@@ -36,7 +36,7 @@ class SubclassedModel:
 
 
 def unfold_model(model: keras.Model) -> Functional:
-    """A functional model over the same layers as a subclassed one; its attribute `offline` is the model to compare with.
+    """A functional model over the same layers as a subclassed one; `offline` is what to compare with.
 
     Raises:
         InputError: the model was never called, so that the shapes of its inputs are unknown.
@@ -69,7 +69,9 @@ def unfold_model(model: keras.Model) -> Functional:
         )
         graph = unfold(model, model.name, (), tensors)
     single = len(tensors) == 1
-    inputs = keras.tree.pack_sequence_as(next(iter(tensors.values())) if single else list(tensors.values()), graph.inputs)
+    inputs = keras.tree.pack_sequence_as(
+        next(iter(tensors.values())) if single else list(tensors.values()), graph.inputs
+    )
     graph = keras.Model(inputs, graph._outputs_struct, name=graph.name)
     graph.offline = SubclassedModel(model, None if single else list(tensors))
     return graph
@@ -102,7 +104,9 @@ def _is_shape(value: Any) -> bool:
 
 def _holds_ids(graph: Functional, tensor: Any) -> bool:
     """Whether only tables read an input."""
-    readers = [op for op in graph.operations for node in op._inbound_nodes if any(t is tensor for t in node.input_tensors)]
+    readers = [
+        op for op in graph.operations for node in op._inbound_nodes if any(t is tensor for t in node.input_tensors)
+    ]
     return bool(readers) and all(isinstance(op, keras.layers.Embedding) for op in readers)
 
 

@@ -147,7 +147,12 @@ def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> di
 
 
 def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The Keras model on one whole sequence, stateful layers reset; outputs without the batch axis."""
+    """The Keras model on one whole sequence, stateful layers reset; outputs without the batch axis.
+
+    For a stream of windows: its outputs on each window, one after the other.
+    """
+    if plan.window is not None:
+        return _run_windows(plan, inputs)
     stateful = [layer for layer in plan.model._flatten_layers() if getattr(layer, "stateful", False)]
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
     # Keras 3.15 takes an operand of one sequence with one axis larger than 1 for a bias, whichever axis that is: two.
@@ -165,6 +170,52 @@ def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarr
         if signal.weights:
             found[name] = np.pad(found[name], [(0, 0), (0, int(signal.shape[-1] or 0) - found[name].shape[-1])])
     return found
+
+
+def windows(plan: Plan, steps: int) -> list[tuple[int, int]]:
+    """First step and the one after the last of each window of a sequence; shorter ones where they are padded."""
+    assert plan.window is not None
+    ends = range(plan.window, steps + 1, plan.hop)
+    if not plan.pad:
+        return [(end - plan.window, end) for end in ends]
+    first = plan.window % plan.hop or plan.hop
+    padded = [*range(first, steps + 1, plan.hop)]
+    if steps and (not padded or padded[-1] != steps):
+        padded.append(steps)
+    return [(max(0, end - plan.window), end) for end in padded]
+
+
+def _run_windows(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    assert plan.window is not None
+    spans = windows(plan, _length(plan, inputs))
+    fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
+    size = 1 if fixed else 64
+    found: list[list[np.ndarray]] = [[] for _ in plan.outputs]
+    for begin in range(0, len(spans), size):
+        part = spans[begin : begin + size]
+        # Two at least: Keras 3.15 takes some operands of one sequence for a bias.
+        rows = part * (fixed or (2 if len(part) == 1 else 1))
+        batched = []
+        for name in plan.names:
+            if plan.inputs[name].timeline:
+                values = np.stack([_padded(inputs[name][a:b], plan.window, plan.pad) for a, b in rows])
+            else:
+                values = np.repeat(inputs[name][None], len(rows), axis=0)
+            batched.append(keras.ops.convert_to_tensor(values))
+        for layer in plan.model._flatten_layers():
+            if getattr(layer, "stateful", False):
+                layer.reset_state()
+        outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
+        for column, output in zip(found, keras.tree.flatten(outputs), strict=True):
+            column.append(keras.ops.convert_to_numpy(output)[: len(part)])
+    empty = [np.zeros((0, *signal.shape), signal.dtype) for signal in plan.outputs.values()]  # type: ignore[arg-type]
+    return {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, found, strict=True)}
+
+
+def _padded(rows: np.ndarray, window: int, pad: str | None) -> np.ndarray:
+    missing = window - len(rows)
+    before, after = (missing, 0) if pad == "pre" else (0, missing)
+    return np.pad(rows, [(before, after), *[(0, 0)] * (rows.ndim - 1)])
 
 
 def run_stream(stream: Any, plan: Plan, inputs: dict[str, np.ndarray], cuts: list[int]) -> dict[str, np.ndarray]:
@@ -199,6 +250,10 @@ def difference(name: str, expected: np.ndarray, streamed: np.ndarray, running: b
 
 def _lengths(plan: Plan, chunk: int) -> list[int]:
     """The shortest lengths that the model takes, some longer ones, and some beside whole chunks."""
+    if plan.window is not None:
+        return sorted(
+            {1, plan.window - 1, plan.window, plan.window + 1, plan.window + 3 * max(plan.hop, chunk) + 2} - {0}
+        )
     exact = [steps for steps in range(1, 400) if plan.exact(steps)]
     if not exact:
         raise ParityError("no input of up to 400 steps passes through the offline model; give it longer sequences")

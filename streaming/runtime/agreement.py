@@ -61,6 +61,7 @@ def _problems(meta: Metadata) -> Iterator[str]:
         yield "internal state needs a signature 'reset' and no packs"
     if meta.unit < 1 or meta.chunk < 1 or meta.chunk % meta.unit or meta.delay < 0 or meta.flush < 0:
         yield (f"chunk {meta.chunk}, unit {meta.unit}, delay {meta.delay} and flush {meta.flush} do not go together")
+    yield from _window_problems(meta)
     sizes = step_signatures(meta)
     if sizes.get((1, meta.unit)) != "step" or (1, meta.chunk) not in sizes:
         yield f"no signature for one stream and {meta.unit} or {meta.chunk} steps"
@@ -81,10 +82,25 @@ def _problems(meta: Metadata) -> Iterator[str]:
     for out in meta.outputs:
         if len(out.rate) != 2 or min(out.rate) < 1 or meta.unit * out.rate[0] % out.rate[1]:
             yield f"output {out.name!r} has rate {out.rate}, which gives no whole number of rows a step"
-        elif out.rate != (1, 1) and out.valid is None:
+        elif out.rate != (1, meta.hop) and out.valid is None:
             yield f"output {out.name!r} has rate {out.rate} and names no 'valid' output"
         if out.start < 0 or not 0 <= out.end <= meta.flush:
             yield f"output {out.name!r} exists from {out.start} to {out.end} after the end, flush is {meta.flush}"
+
+
+def _window_problems(meta: Metadata) -> Iterator[str]:
+    if meta.window is None:
+        if (meta.hop, meta.pad, meta.lead) != (1, None, 0):
+            yield "hop, pad and lead belong to windows, and there is none"
+        return
+    if not 1 <= meta.window <= 2**16 or not 1 <= meta.hop <= 2**16 or meta.pad not in (None, "pre", "post"):
+        yield f"window {meta.window}, hop {meta.hop} and pad {meta.pad!r} describe no windows"
+    elif meta.unit != meta.hop or meta.lead != -meta.window % meta.hop or meta.flush or meta.encode:
+        yield f"unit {meta.unit}, lead {meta.lead} and flush {meta.flush} do not fit windows of {meta.window} steps"
+    elif any(out.rate != (1, meta.hop) for out in meta.outputs):
+        yield f"an output does not come once every {meta.hop} steps"
+    elif meta.pad and meta.hop > 1 and meta.valid is None:
+        yield "padded windows need the input that says which steps exist"
 
 
 def check_graph(meta: Metadata, interpreter: Any) -> None:

@@ -27,7 +27,7 @@ def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Seque
     if len(runs) > 1 or runs[0].slab is None or streams[0].model is not model:
         _check_streams(model, streams)
     columns = _columns(model, streams, inputs)
-    if model.metadata.state == "internal":
+    if model.metadata.state == "internal" or model.metadata.lead:
         return [stream.step(x) for stream, x in zip(streams, inputs, strict=True)]
     values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), bool)]
     _invoke(model, runs, values, model.chunk)

@@ -14,7 +14,8 @@ from typing import Any
 
 from streaming.errors import ArtifactError
 
-SCHEMA = 1
+# 2: windows.
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class OutputInfo:
 
     After T input steps, output position `s` of the stream exists where start <= s < T + end; `end` is thus
     the number of steps that `finish()` must flush. `running`: the offline model has no time axis here and
-    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist.
+    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist. Of a stream of
+    windows each row is a whole output of the model, and rows exist from row `start` on.
     """
 
     name: str
@@ -106,6 +108,9 @@ class Metadata:
     delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
     valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
     encode: what a stream is given before its first step, None for most models;
+    window, hop: steps of a window and between two, None and 1 where state is carried on; pad: "pre" or "post" where
+    windows that are not full yet are filled with zeros; lead: zeros that the runtime puts before the first step, so
+    that windows end with a chunk;
     state: "external" (packs are inputs and outputs) or "internal" (variables and a `reset` signature).
     """
 
@@ -123,6 +128,10 @@ class Metadata:
     valid: str | None = None
     state: str = "external"
     encode: EncodeInfo | None = None
+    window: int | None = None
+    hop: int = 1
+    pad: str | None = None
+    lead: int = 0
     task: dict[str, Any] | None = None
     source: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)

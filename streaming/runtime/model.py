@@ -84,6 +84,16 @@ class StreamingModel:
         return self.metadata.delay
 
     @property
+    def window(self) -> int | None:
+        """Steps of the window that each output row is the model of; None where the stream carries its state on."""
+        return self.metadata.window
+
+    @property
+    def hop(self) -> int:
+        """Steps between two windows, 1 where there are none."""
+        return self.metadata.hop
+
+    @property
     def batch_sizes(self) -> list[int]:
         """How many streams an invoke of one chunk can take, in rising order."""
         return self.batches[self.chunk]

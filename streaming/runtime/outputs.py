@@ -26,7 +26,8 @@ class Outputs:
         marks = [out for out in meta.outputs if out.valid]
         self._marks = [len(meta.outputs) + marks.index(out) if out.valid else 0 for out in meta.outputs]
         self.count = len(meta.outputs) + len(marks)
-        self.plain = len(meta.outputs) == 1 and not marks
+        self.plain = len(meta.outputs) == 1 and not marks and meta.hop == 1
+        self._hop = meta.hop
         self.start = meta.outputs[0].start
 
     def ready(self, results: Sequence[np.ndarray], begin: int, total: int | None, row: int = 0) -> list[np.ndarray]:
@@ -35,7 +36,7 @@ class Outputs:
         Args:
             results: what an invoke returned.
             begin: the input step from which on it ran.
-            total: the length of the sequence, None before its end.
+            total: the length of the sequence, None before its end and for windows.
             row: the stream's place in the batch.
         """
         found = []
@@ -45,7 +46,7 @@ class Outputs:
                 found.append(rows[results[self._marks[index]][row]])
             else:
                 last = len(rows) if total is None else max(0, total + out.end - begin)
-                found.append(rows[max(0, out.start - begin) : last])
+                found.append(rows[max(0, out.start - begin // self._hop) : last])
         return found
 
     def joined(self, pieces: list[list[np.ndarray]]) -> Arrays:

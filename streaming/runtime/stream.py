@@ -47,7 +47,7 @@ class Stream(AsyncCalls):
         self._outputs, self._count = model.outputs, model.outputs.count
         # The first position with an output, where rows need no other care.
         self._start = model.outputs.start if model.outputs.plain else None
-        self._unit, self._chunk = meta.unit, meta.chunk
+        self._unit, self._chunk, self._lead = meta.unit, meta.chunk, meta.lead
         self._ones = {size: self._mask(size, size) for size in (self._unit, self._chunk)}
         self._all_valid = self._ones[self._chunk]
         # The place where the engine is looked up: the calling thread's, or this stream's own.
@@ -63,7 +63,7 @@ class Stream(AsyncCalls):
     def position(self) -> int:
         """Steps taken since the start."""
         self._settle()
-        return self._position + self._pending
+        return self._position + self._pending - self._lead
 
     @property
     def is_finite(self) -> bool:
@@ -76,9 +76,10 @@ class Stream(AsyncCalls):
             self._place.engine.reset()
         self.leave()
         self.own: Sequence[np.ndarray] = self.model.initial_state
+        # Steps of whole units, and those that wait for the rest of one; `lead` zeros wait before the first step.
         self._position = 0
-        self._pending = 0
-        self._held: list[np.ndarray] | None = None
+        self._pending = self._lead
+        self._held: list[np.ndarray] | None = self._inputs.zeros(self._lead) if self._lead else None
         self._closed = "" if self.model.source is None else "without its source"
 
     def encode(self, x: Any) -> None:
@@ -111,6 +112,8 @@ class Stream(AsyncCalls):
         if self._closed or self._pending or self.slab is not None:
             self.check_ready()
             self.leave()
+            if self._lead:
+                return self._drive(self.feeding(self.read(x, self._chunk)))
         if self._single is not None and type(x) is np.ndarray:
             values = [self._single.read_chunk(x, self._finite), *self._all_valid, *self.own]
             held = None
@@ -209,7 +212,7 @@ class Stream(AsyncCalls):
 
     def check_ready(self) -> None:
         """Raises StreamingError where `step` is not allowed now."""
-        if self._closed or self._pending:
+        if self._closed or self._pending != self._lead:
             self._refuse()
 
     def read(self, x: Any, steps: int | None = None) -> list[np.ndarray]:
@@ -244,13 +247,18 @@ class Stream(AsyncCalls):
         """The invokes of `finish`, as those of `feeding`."""
         if self._closed:
             self._refuse()
-        begin, total = self._position, self.position
-        end = total + self.model.metadata.flush if total else 0
+        self._settle()
+        begin, total = self._position, self._position + self._pending
+        end = total + self.model.metadata.flush if total > self._lead else 0
+        if self.model.window is not None:
+            # Rows of full windows were given; of padded ones that of the last step may be missing.
+            end = total if self.model.metadata.pad and total > self._lead else begin
         pieces: list[list[np.ndarray]] = []
         while self._position < end:
             part = self._inputs.padded(self._held, self._position - begin, self._unit)
             results = yield self._unit, [*part, *self._mask(self._unit, total - self._position)]
-            pieces.append(self._outputs.ready(results, self._position, total))
+            ready = None if self.model.window is not None else total
+            pieces.append(self._outputs.ready(results, self._position, ready))
             self._position += self._unit
         self._position, self._pending, self._held, self._closed = total, 0, None, "finished"
         self.leave()
@@ -342,6 +350,7 @@ class Stream(AsyncCalls):
             raise StreamingError("the stream has not seen its source; call encode() first")
         if self._closed:
             raise StreamingError(f"the stream is {self._closed}; call reset() to start a new sequence")
+        waiting = self._pending - self._lead
         raise StreamingError(
-            f"{self._pending} steps from feed() wait for {self._unit}; go on with feed() until the chunk is whole"
+            f"{waiting} steps from feed() wait for {self._unit}; go on with feed() until the chunk is whole"
         )

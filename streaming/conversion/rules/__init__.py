@@ -14,7 +14,7 @@ import keras
 from keras.src.ops.node import Node
 
 from streaming.conversion.rules.base import Call, Rule
-from streaming.errors import InputError, NotStreamableError
+from streaming.errors import InputError
 
 _BY_CLASS: dict[type, type[Rule]] = {}
 
@@ -90,7 +90,7 @@ def find_rule(op: Any) -> type[Rule] | None:
 
 @contextlib.contextmanager
 def inherited_calls(op: Any) -> Iterator[None]:
-    """Context in which `super().call(...)` of a layer, on symbolic tensors, is a call of its base by the base's rule."""
+    """Context in which `super().call(...)` of a layer, on symbolic tensors, is a call by the rule of its base."""
     _discover()
     base = next((kind for kind in type(op).__mro__[1:] if kind in _BY_CLASS), None)
     if base is None:

@@ -21,12 +21,17 @@ class Options:
     """What the user grants: right context for bidirectional layers, a bounded past for attention, in steps.
 
     encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
+    window: steps of a sliding window, "carry" for carried state, None to decide by the model; hop: steps between two
+    windows; pad: "pre" or "post", where zeros fill windows that are not full yet.
     """
 
     lookahead: int | None = None
     attention_window: int | None = None
     encode: tuple[str, ...] = ()
     max_length: int = 0
+    window: int | str | None = None
+    hop: int = 1
+    pad: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,10 @@ class Rule:
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         """Values in the structure of the outputs, from Chunk and Static arguments."""
         raise NotImplementedError
+
+    def inside(self, made: dict[int, str]) -> list[dict[str, Any]]:
+        """Rows of the plan for the calls that one rule stands for; made: names of calls by the id of their signals."""
+        return []
 
     def key(self, state: str) -> str:
         """The name of a state within the whole model."""

@@ -46,7 +46,7 @@ def _sequences(signal: Signal) -> int:
         return 1
     wide = [axis for axis in signal.layout[0] if axis != 0]
     rest = [axis for group in signal.layout[leading:] for axis in group]
-    if not wide or 1 in wide and signal.sequence or sorted(wide) != list(range(leading, leading + len(wide))):
+    if not wide or (1 in wide and signal.sequence) or sorted(wide) != list(range(leading, leading + len(wide))):
         return 1
     if rest != list(range(leading + len(wide), leading + len(signal.shape))):
         return 1

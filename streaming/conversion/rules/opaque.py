@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import keras
 
 from streaming.conversion.rules import register_rule
-from streaming.conversion.rules.per_step import WINDOW, TriedPerStep
+from streaming.conversion.rules.per_step import TriedPerStep
 from streaming.errors import NotStreamableError
 
 
@@ -32,8 +32,8 @@ class OpaqueRule(TriedPerStep):
     """Tried on each step by itself; otherwise the layer is refused by its name."""
 
     remedy = (
-        "build it from Keras layers and keras.ops, give it stream_spec and stream_step, register a rule for it with "
-        f"streaming.register_rule, or {WINDOW}"
+        "build it from Keras layers and keras.ops, give it stream_spec and stream_step, or register a rule for it with "
+        "streaming.register_rule"
     )
 
     @property

@@ -9,7 +9,7 @@ from keras.src.ops import numpy as knp
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, axes_of
 from streaming.conversion.rules.edges import SlicingRule
-from streaming.conversion.rules.per_step import WINDOW, TriedPerStep
+from streaming.conversion.rules.per_step import TriedPerStep
 from streaming.conversion.rules.reduction import RunningReduction, running_reduction
 
 _REDUCTIONS = "Mean Sum Max Min Prod Var Std Amax Amin Any All Argmax Argmin".split()
@@ -42,7 +42,7 @@ class ReductionOperation(TriedPerStep):
 class GetItemOperation(TriedPerStep):
     """x[:, :, ...] selects features; x[:, a:-b:s] crops and strides; x[:, -1] is the value after the last step."""
 
-    remedy = f"use x[:, :, ...], x[:, a:-b:s] or x[:, -1], or {WINDOW}"
+    remedy = "use x[:, :, ...], x[:, a:-b:s] or x[:, -1]"
     _slicing: SlicingRule | None = None
 
     @property

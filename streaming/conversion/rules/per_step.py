@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from streaming.conversion.builtin_forms import builtin_forms
+from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.layouts import to_canonical, to_offline
 from streaming.conversion.rules.base import Env, chunks, static_values
 from streaming.conversion.rules.pointwise import PerStep
@@ -16,8 +17,6 @@ from streaming.conversion.rules.probe import Mixes, Probe, probe
 from streaming.conversion.signals import Signal
 from streaming.conversion.sizes import Sized
 from streaming.conversion.values import Chunk, Static
-
-WINDOW = "convert with window=W for the model's value over the last W steps"
 
 
 class TriedPerStep(PerStep):
@@ -29,7 +28,7 @@ class TriedPerStep(PerStep):
 
     any_layout = True
     reason = "works along the time axis"
-    remedy = f"let it work along the feature axes, or {WINDOW}"
+    remedy = "let it work along the feature axes"
 
     def plan(self) -> Any:
         self.refuse_variables()
@@ -42,7 +41,7 @@ class TriedPerStep(PerStep):
         except Exception as error:
             self.refuse(
                 f"cannot be computed for another number of steps or sequences ({described(error)})",
-                f"make it work for any number of them, or {WINDOW}",
+                "make it work for any number of them",
             )
         if any(result.dtype.startswith("complex") for result in self._probe.results):
             self.refuse("gives complex numbers, which TFLite lacks", "keep real and imaginary parts apart")
@@ -64,7 +63,18 @@ class TriedPerStep(PerStep):
 
     def compute(self, *args: Any, **kwargs: Any) -> Any:
         with builtin_forms():
-            return self.call.op(*args, **kwargs)
+            return self._op(args)(*args, **kwargs)
+
+    def _op(self, args: Any) -> Any:
+        """The operation, with the sizes that it read off its first tensor in the place of unknown ones."""
+        op, shape = self.call.op, vars(self.call.op).get("shape")
+        if isinstance(op, keras.Layer) or not isinstance(shape, list | tuple) or None not in shape:
+            return op
+        sizes = next(item.shape for item in keras.tree.flatten(args) if hasattr(item, "shape"))
+        sized = object.__new__(type(op))
+        known = tuple(own if size is None else size for size, own in zip(shape, sizes, strict=True))
+        sized.__dict__.update(vars(op), shape=known)
+        return sized
 
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         moving = list(chunks((args, kwargs)))
@@ -117,8 +127,6 @@ class TriedPerStep(PerStep):
 
     def _compute(self, env: Env, step: int | None, args: Any, kwargs: Any) -> list[tf.Tensor]:
         """Results in the layout of the offline model, flat."""
-        from streaming.conversion.keras_loops import keras_loops
-
         first = next(chunks((args, kwargs)), None)
         steps = 1 if first is None or step is not None else first.steps
 
@@ -136,12 +144,13 @@ class TriedPerStep(PerStep):
             full._keras_mask = item.mask if step is None else item.mask[:, step : step + 1]
             return full
 
-        args, kwargs = keras.tree.map_structure(
-            arranged, (self.call.args, self.call.kwargs), (args, kwargs)
-        )
+        args, kwargs = keras.tree.map_structure(arranged, (self.call.args, self.call.kwargs), (args, kwargs))
         try:
             with keras_loops(env):
-                return keras.tree.flatten(self.compute(*args, **kwargs))
+                found = keras.tree.flatten(self.compute(*args, **kwargs))
+            if not all(value.shape.is_fully_defined() for value in found):
+                raise ValueError("its results have unknown sizes")
+            return found
         except (TypeError, ValueError, NotImplementedError) as error:
             self.refuse(
                 f"has no form of known shapes, as TFLite needs ({described(error)})",

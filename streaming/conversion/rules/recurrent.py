@@ -79,7 +79,9 @@ class RecurrentRule(Rule):
         return len(keras.tree.flatten(self.call.op.cell.state_size)) > 1
 
     def _initial_states(self) -> list[np.ndarray]:
-        states = [keras.ops.convert_to_numpy(s) for s in keras.tree.flatten(self.call.op.get_initial_state(batch_size=1))]
+        states = [
+            keras.ops.convert_to_numpy(s) for s in keras.tree.flatten(self.call.op.get_initial_state(batch_size=1))
+        ]
         given = self.call.kwargs.get("initial_state", self.call.args[1] if len(self.call.args) > 1 else None)
         constants = [item for item in keras.tree.flatten(given) if item is not None and not isinstance(item, Signal)]
         if constants:

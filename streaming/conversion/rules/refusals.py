@@ -5,10 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from streaming.conversion.rules.per_step import WINDOW
-
 _REASONS: dict[tuple[str, str], str] = {
-    ("holds code that cannot be inspected", "write it as a layer of its own or with keras.ops"): "Lambda",
     (
         "attends to the whole sequence, so its state grows without bound",
         "use MultiHeadAttention with use_causal_mask=True and attention_window, or a recurrent layer",
@@ -37,7 +34,7 @@ _REASONS: dict[tuple[str, str], str] = {
     ): "MelSpectrogram",
     (
         "holds a program of another framework",
-        "rebuild it from Keras layers, or register a rule for it with streaming.conversion.rules.register",
+        "rebuild it from Keras layers, or register a rule for it with streaming.register_rule",
     ): "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
     ("is one step of a recurrent layer", "wrap it in keras.layers.RNN"): (
         "GRUCell LSTMCell SimpleRNNCell StackedRNNCells"
@@ -56,6 +53,6 @@ def explain(layer: keras.Layer) -> tuple[str, str]:
     """Why a layer without a rule that does not work on each step by itself cannot be streamed, and what to do."""
     default = (
         "has no streaming rule and does not work on each step by itself",
-        f"give it stream_spec and stream_step, register a rule for it with streaming.register_rule, or {WINDOW}",
+        "give it stream_spec and stream_step, or register a rule for it with streaming.register_rule",
     )
     return REFUSALS.get(type(layer), default)

@@ -12,7 +12,6 @@ from keras.src.ops import numpy as knp
 from streaming.conversion.layouts import Layout, standard, to_canonical, to_offline
 from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env, Rule
-from streaming.conversion.rules.per_step import WINDOW
 from streaming.conversion.signals import Signal
 from streaming.conversion.values import Chunk, Static
 
@@ -36,7 +35,7 @@ class _Reshape(Rule):
         if groups is None or any("T" in group and any(isinstance(part, int) for part in group) for group in groups):
             self.refuse(
                 f"reshapes {signal.offline_shape} to {tuple(self.call.results[0].shape)}, so that steps are mixed",
-                f"reshape to (-1, ...) with as many values as a step has, or {WINDOW}",
+                "reshape to (-1, ...) with as many values as a step has",
             )
         self._layout, features = _arranged([*factors[:leading], *groups])
         rank = len(features) + (2 if signal.sequence else 1)

@@ -8,26 +8,36 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, Rule
+from streaming.conversion.rules.per_step import TriedPerStep
 from streaming.conversion.rules.pointwise import PerStep
 from streaming.conversion.signals import Signal
-from streaming.conversion.values import Chunk, Static
+from streaming.conversion.values import Chunk
 
 
 @register(layers.TimeDistributed)
-class TimeDistributedRule(Rule):
-    """Applies the inner layer to every step, folded into the batch."""
+class TimeDistributedRule(TriedPerStep):
+    """Calls the inner layer on every step, folded into the batch; recurrent layers in it loop within a step.
 
-    def plan(self) -> Signal:
-        signal = self.sequence()
-        inner = self.call.op.layer
-        if any(isinstance(layer, layers.RNN | layers.Bidirectional) for layer in inner._flatten_layers()):
-            self.refuse("wraps a recurrent layer, which would loop within a step", "unroll it into layers of its own")
-        return self.result(masked=signal.masked)
+    The inner layer gets the mask of its step where its `call` takes one, as Keras gives it.
+    """
 
-    def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Chunk:
-        return inputs.like(flat=self.call.op.layer(inputs.flat, training=False))
+    def plan(self) -> Any:
+        if not self.call.signals[0].sequence:
+            return super().plan()
+        return self.result(masked=self.call.signals[0].masked)
+
+    def step(self, env: Env, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.call.signals[0].sequence:
+            return super().step(env, inputs, *args, **kwargs)
+        inner, mask = self.call.op.layer, kwargs.get("mask")
+        options: dict[str, Any] = {"training": False} if inner._call_has_training_arg else {}
+        if mask is not None and inner._call_has_mask_arg:
+            options["mask"] = mask.flat
+        with keras_loops(env):
+            return inputs.like(flat=inner.call(inputs.flat, **options))
 
 
 @register(layers.Permute)

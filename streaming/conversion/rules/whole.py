@@ -71,7 +71,9 @@ class WholeRule(Rule):
         rule = rule_for(self._as_sequence())
         made = keras.tree.flatten(rule.plan())
         moved = any(signal.layout is not None or not signal.sequence for signal in made)
-        if moved or not isinstance(rule, PerStep | Idle | EmbeddingRule | MaskingRule | ReshapeRule | TimeDistributedRule):
+        if moved or not isinstance(
+            rule, PerStep | Idle | EmbeddingRule | MaskingRule | ReshapeRule | TimeDistributedRule
+        ):
             self.refuse(
                 "looks along the source in the encoder",
                 "use recurrent layers, Conv1D without strides, or a layer of your own whose call takes a mask",

@@ -1,0 +1,132 @@
+"""What is planned: the user's model as a functional graph, and the same graph for sequences of another length.
+
+Keras records a graph for the shapes of its inputs. `rebuild` runs it again on inputs of other shapes, layer by layer,
+with the same layers and weights: with an unknown number of steps for a stream that carries its state, with W steps for
+a window. What needs the length it was built with, such as Flatten, raises here and is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras.src.models.functional import Functional
+
+from streaming.conversion.unfold import unfold_model
+from streaming.errors import InputError, NotStreamableError
+
+Shape = tuple[int | None, ...]
+
+
+def functional(model: Any) -> Functional:
+    """The graph of a model; subclassed models are followed layer by layer.
+
+    Raises:
+        InputError: this is no Keras model, or it is not built.
+        NotStreamableError: a subclassed model does more than call layers and `keras.ops`.
+    """
+    if not isinstance(model, keras.Model):
+        raise InputError(f"expected a keras.Model, got {type(model).__name__}; give a functional or Sequential model")
+    if isinstance(model, keras.Sequential):
+        if not model.built or model._functional is None:
+            raise InputError(
+                f"model {model.name!r} is not built; add keras.Input((None, features)) first or call it on data"
+            )
+        return model._functional
+    return model if is_graph(model) else unfold_model(model)
+
+
+def is_graph(op: Any) -> bool:
+    """Whether an operation is a functional or Sequential model whose `call` is Keras's own."""
+    if isinstance(op, keras.Sequential):
+        return type(op).call is keras.Sequential.call
+    return isinstance(op, Functional) and type(op).call is Functional.call
+
+
+def rebuild(function: Functional, shapes: Mapping[int, Shape], *, flat: bool = False) -> Functional:
+    """The graph on inputs of other shapes, nested models included.
+
+    Args:
+        function: the graph; shapes: (B, ...) of inputs by their place, the others keep theirs.
+        flat: put the calls of nested models in the place of the models.
+
+    Raises:
+        NotStreamableError: a layer cannot take the new shape; it is named.
+    """
+    inputs = [
+        keras.Input(batch_shape=shapes.get(place, tensor.shape), dtype=tensor.dtype, name=tensor.name)
+        for place, tensor in enumerate(function.inputs)
+    ]
+    outputs = _run(function, inputs, flat)
+    return keras.Model(keras.tree.pack_sequence_as(function._inputs_struct, inputs), outputs, name=function.name)
+
+
+def _run(function: Functional, inputs: list[Any], flat: bool) -> Any:
+    """The outputs of a graph on symbolic inputs, in its structure."""
+    found = dict(zip(map(id, function.inputs), inputs, strict=True))
+    for node in nodes(function):
+        if any(id(tensor) not in found for tensor in node.input_tensors):
+            continue
+        args, kwargs = node.arguments.fill_in(found)
+        outputs = _call(node.operation, args, kwargs, flat)
+        found |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
+    return keras.tree.map_structure(lambda tensor: found[id(tensor)], function._outputs_struct)
+
+
+def nodes(function: Functional) -> list[Any]:
+    """The calls of a graph in the order in which they run, inputs left out."""
+    order = sorted(function._nodes_by_depth, reverse=True)
+    return [node for depth in order for node in function._nodes_by_depth[depth] if not node.is_input]
+
+
+def _call(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], flat: bool) -> Any:
+    try:
+        if is_graph(op):
+            tensors = keras.tree.flatten(args)
+            if flat:
+                return _run(functional(op), tensors, True)
+            inner = rebuild(functional(op), {place: tensor.shape for place, tensor in enumerate(tensors)})
+            return inner(*args, **kwargs)
+        return op(*args, **kwargs)
+    except NotStreamableError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise NotStreamableError(
+            f"layer {op.name!r} ({type(op).__name__}) needs the number of steps that the model was built with "
+            f"({reason}); convert with window=W for windows of W steps"
+        ) from error
+
+
+def steps_of(function: Functional, skipped: frozenset[str] | set[str] = frozenset()) -> dict[int, int | None]:
+    """Inputs that may be sequences, by place: their number of steps, None where it is unknown.
+
+    A sequence is (B, T, ...) with features, or a row (B, T) of ids: integers, or numbers that only tables read.
+    """
+    found: dict[int, int | None] = {}
+    for place, tensor in enumerate(function.inputs):
+        shape = tuple(tensor.shape)
+        if tensor.name in skipped or len(shape) < 2:
+            continue
+        if shape[1] is None or len(shape) > 2 or holds_ids(function, tensor):
+            found[place] = shape[1]
+    return found
+
+
+def holds_ids(function: Functional, tensor: Any) -> bool:
+    """Whether an input holds integers, or numbers that go into a table."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    if not dtype.startswith("float"):
+        return True
+    for node in nodes(function):
+        if any(item is tensor for item in node.input_tensors):
+            op = node.operation
+            if is_graph(op):
+                inner = functional(op)
+                place = next(i for i, item in enumerate(node.input_tensors) if item is tensor)
+                if holds_ids(inner, inner.inputs[place]):
+                    return True
+            elif isinstance(getattr(op, "input_dim", None), int):
+                return True
+    return False
