@@ -187,7 +187,7 @@ def rows(title: str, figures: Figures, scale: float) -> str:
 
 def draw(times: Figures, memory: Figures) -> None:
     """Both tables as lines on logarithmic axes."""
-    from rnnzoo.training.plots import COLOURS, figure
+    from rnnzoo.util.plots import COLOURS, figure
 
     with figure(PICTURE, columns=2) as axes:
         panels = ((times, 1e3, "milliseconds of a training step"), (memory, 1e-6, "megabytes of a training step"))

@@ -34,15 +34,14 @@ def measure(config: str, epochs: int, limit: int | None = None) -> None:
     import keras
     import tensorflow as tf
 
-    from rnnzoo.building import build_model
-    from rnnzoo.config import load_config
-    from rnnzoo.problems import load_problem
-    from rnnzoo.registry import find_config
+    from rnnzoo.registry.names import find_config
+    from rnnzoo.runs.building import build_model, load_task
+    from rnnzoo.runs.config import load_config
     from rnnzoo.training import fit
 
     changes = [f"training.epochs={epochs}", f"data.limit={'null' if limit is None else limit}"]
     found = load_config(find_config(config), changes)
-    problem = load_problem(found)
+    problem = load_task(found)
     model = build_model(found, problem.encoder)
     name = problem.input_names[0]
     tokens = sum(len(row[name]) for row in problem.arrays("train"))

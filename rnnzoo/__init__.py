@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnzoo.errors import ConfigError, DataError, Diverged, HubError, RnnzooError
-from rnnzoo.registry import list_models
+from rnnzoo.registry.names import list_models
+from rnnzoo.util.version import VERSION
 
 if TYPE_CHECKING:
     import keras
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "ConfigError",
     "DataError",
@@ -31,7 +32,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Packages that need Keras, such as `rnnzoo.layers`, are imported when they are first named."""
-    if name in ("data", "layers", "models", "training"):
+    if name in ("data", "layers", "tasks", "training"):
         return importlib.import_module(f"rnnzoo.{name}")
     raise AttributeError(f"module 'rnnzoo' has no attribute {name!r}")
 
@@ -51,7 +52,7 @@ def create(name: str, **overrides: Any) -> keras.Model:
         ConfigError: no model has this name, or an override is unknown or of the wrong type.
         DataError: the data set cannot be found.
     """
-    from rnnzoo.building import create_model
+    from rnnzoo.runs.building import create_model
 
     return create_model(name, overrides)
 
@@ -82,6 +83,6 @@ def load(name: str) -> keras.Model:
         HubError: as `download`.
         ConfigError, DataError: the bundle is damaged, or made by a newer version.
     """
-    from rnnzoo.runs import load_run
+    from rnnzoo.runs.store import load_run
 
     return load_run(download(name)).model

@@ -17,5 +17,9 @@ class Diverged(RnnzooError, ValueError):
     """Training stopped because the loss is no longer a number."""
 
 
+class UsageError(RnnzooError, ValueError):
+    """A command line says something that no command takes."""
+
+
 class HubError(RnnzooError, ValueError):
     """A pretrained model cannot be had, or what came is not what was announced."""

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from rnnzoo.data.config import TextConfig
-from rnnzoo.data.datasets import Source
-from rnnzoo.models.carried import carried_twin, reset_states
-from rnnzoo.models.config import LanguageModelConfig
-from rnnzoo.models.language_model import build_language_model
-from rnnzoo.problems.language_model import LanguageModelProblem
+from rnnzoo.data.source import Source
+from rnnzoo.tasks.carried import carried_twin, reset_states
+from rnnzoo.tasks.generator.config import GeneratorConfig
+from rnnzoo.tasks.generator.model import build_generator
+from rnnzoo.tasks.generator.task import GeneratorTask
 from rnnzoo.training import TrainingConfig, fit
 
 TEXT = "abcde fghij " * 200
@@ -20,9 +20,9 @@ TEXT = "abcde fghij " * 200
 def main(folder: Path) -> None:
     config = TextConfig(dataset="text:none", level="characters", window=16)
     splits = {split: [(TEXT, None)] for split in ("train", "dev", "test")}
-    problem = LanguageModelProblem.from_source(Source("text", splits), config)
+    problem = GeneratorTask.from_source(Source("text", splits), config)
     keras.utils.set_random_seed(0)
-    model = build_language_model(LanguageModelConfig(units=24, token_size=8, dropout=0.0), problem.encoder)
+    model = build_generator(GeneratorConfig(units=24, token_size=8, dropout=0.0), problem.encoder)
     training = TrainingConfig(epochs=6, batch_size=4, learning_rate=0.02, ema=0.9)
     history = fit(model, problem, training, seed=0, run_dir=folder / "run")
     # The text repeats itself: nothing is left to guess.
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
 
     # A model that does not move is as good on `dev` after each epoch: all of it was read, from its beginning.
     words = " ".join("abcde fghij".split() * 3 + ["jihgf"] * 9) * 3
-    problem = LanguageModelProblem.from_source(Source("text", {**splits, "dev": [(words, None)]}), config)
+    problem = GeneratorTask.from_source(Source("text", {**splits, "dev": [(words, None)]}), config)
     still = TrainingConfig(epochs=4, batch_size=4, learning_rate=1e-9, schedule="constant")
     losses = fit(model, problem, still, seed=0, run_dir=folder / "still")["val_loss"]
     twin, found = carried_twin(model, 4), []

@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo.data import Source, WordsConfig
-from rnnzoo.models import TaggerConfig, build_tagger
-from rnnzoo.problems.tagger import TaggerProblem
+from rnnzoo.tasks.tagger.config import TaggerConfig
+from rnnzoo.tasks.tagger.model import build_tagger
+from rnnzoo.tasks.tagger.task import TaggerTask
 from rnnzoo.training import TrainingConfig, fit
 
 MODEL = TaggerConfig(word_size=4, char_filters=0, affix_size=0, conv_units=4, units=4, dropout=0.3, word_dropout=0.1)
@@ -52,7 +53,7 @@ def main(folder, step, save):
     rows = [([str(w) for w in rng.choice(list("abc"), n)], ["X"] * n) for n in rng.integers(2, 9, 60)]
     rows = [(words, [w.upper() for w in words[1:]] + ["END"]) for words, _ in rows]
     source = Source("words-tags", {"train": rows[:48], "dev": rows[48:], "test": rows[48:]})
-    problem = TaggerProblem.from_source(source, WordsConfig(dataset="own", inputs=("words",)))
+    problem = TaggerTask.from_source(source, WordsConfig(dataset="own", inputs=("words",)))
     keras.utils.set_random_seed(0)
     model = build_tagger(MODEL, problem.encoder)
     if save:

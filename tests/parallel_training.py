@@ -18,8 +18,9 @@ import tensorflow as tf
 
 from rnnzoo.data import Source, WordsConfig
 from rnnzoo.errors import RnnzooError
-from rnnzoo.models import TaggerConfig, build_tagger
-from rnnzoo.problems.tagger import TaggerProblem
+from rnnzoo.tasks.tagger.config import TaggerConfig
+from rnnzoo.tasks.tagger.model import build_tagger
+from rnnzoo.tasks.tagger.task import TaggerTask
 from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.parallel import Parallel
 
@@ -53,7 +54,7 @@ def main(kind, folder, die):
     rows = [([str(w) for w in rng.choice(list("abc"), n)], ["X"] * n) for n in rng.integers(2, 9, 57)]
     rows = [(words, [w.upper() for w in words[1:]] + ["END"]) for words, _ in rows]
     source = Source("words-tags", {"train": rows[:45], "dev": rows[45:], "test": rows[45:]})
-    problem = TaggerProblem.from_source(source, WordsConfig(dataset="own", inputs=("words",)))
+    problem = TaggerTask.from_source(source, WordsConfig(dataset="own", inputs=("words",)))
     keras.utils.set_random_seed(0)
     with parallel.strategy.scope():
         model = build_tagger(dataclasses.replace(MODEL), problem.encoder)

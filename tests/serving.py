@@ -18,7 +18,8 @@ from aiohttp.test_utils import TestServer
 from keras import layers
 
 import streaming
-from rnnzoo.models import TaggerConfig, build_tagger
+from rnnzoo.tasks.tagger.config import TaggerConfig
+from rnnzoo.tasks.tagger.model import build_tagger
 from streaming.runtime.text import WordEncoder
 from streaming.server import Settings, create_app
 

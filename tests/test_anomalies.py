@@ -5,10 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from rnnzoo.anomalies import Profile, ScoredSeries, best_threshold, nab_score, scaled_sigmoid, windowed_gaussian
 from rnnzoo.data.config import RowsConfig
-from rnnzoo.data.datasets import read_source
 from rnnzoo.data.mirror import find_mirror
+from rnnzoo.data.source import read_source
+from rnnzoo.tasks.anomaly_detector.scoring import (
+    Profile,
+    ScoredSeries,
+    best_threshold,
+    nab_score,
+    scaled_sigmoid,
+    windowed_gaussian,
+)
 
 
 def scored(alarms, windows=((20, 29), (60, 69)), length=100, probation=10):

@@ -5,17 +5,16 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config
 from rnnzoo.data import Source
-from rnnzoo.data.config import AnomalyConfig
 from rnnzoo.data.mirror import find_mirror
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.models.config import ForecasterConfig
-from rnnzoo.models.forecaster import build_forecaster
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.anomaly_detector import AnomalyDetectorProblem
-from rnnzoo.registry import find_config
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.tasks.anomaly_detector.config import AnomalyDetectorData
+from rnnzoo.tasks.anomaly_detector.task import AnomalyDetectorTask
+from rnnzoo.tasks.forecaster.config import ForecasterConfig
+from rnnzoo.tasks.forecaster.model import build_forecaster
 
 SIZES = {"context": 3, "window": 8, "probation": 20, "warm_up": 5, "long_window": 50}
 
@@ -28,8 +27,8 @@ def problem_of(**fields):
         about = {"name": str(number), "probation": 60, "windows": np.array([[90, 100]])}
         series.append((values, about))
     splits = dict.fromkeys(("train", "dev", "test"), series)
-    return AnomalyDetectorProblem.from_source(
-        Source("series-windows", splits), AnomalyConfig(dataset="own", **{**SIZES, **fields})
+    return AnomalyDetectorTask.from_source(
+        Source("series-windows", splits), AnomalyDetectorData(dataset="own", **{**SIZES, **fields})
     )
 
 
@@ -100,14 +99,14 @@ def test_series_with_too_few_rows_are_named():
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_real_series_train_convert_and_stream_the_same(tmp_path):
     config = load_config(find_config("anomaly-nab"), ["model.units=4", "data.limit=1"])
-    problem = load_problem(config)
+    problem = load_task(config)
     model = build_model(config, problem.encoder)
     before = problem.evaluate(model, "dev")["mse"]
     model.compile(keras.optimizers.Adam(0.005), loss=problem.loss(config.training))
     model.fit(problem.dataset("train", 8, training=True), epochs=10, shuffle=False, verbose=0)
     assert problem.evaluate(model, "dev")["mse"] < before
     path = tmp_path / "detector.tflite"
-    metadata = {"task": problem.task(config.data, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(config.data, problem.encoder), "files": problem.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     offline = problem.evaluate(model, "test")
     streamed = problem.evaluate_stream(streaming.load(path), "test")

@@ -56,5 +56,5 @@ def test_a_training_carries_its_states_and_sees_all_of_dev(other, tmp_path):
 
 @pytest.mark.parametrize("other", ["torch"], indirect=True)
 def test_carried_states_are_refused_by_name(other, tmp_path):
-    with pytest.raises(AssertionError, match=r"'language_model' carries states.*received 'torch'"):
+    with pytest.raises(AssertionError, match=r"'generator' carries states.*received 'torch'"):
         other(HERE / "backend_training.py", tmp_path)

@@ -6,8 +6,8 @@ from zoo_runs import write_colours
 
 from rnnzoo.cli import main
 from rnnzoo.cli.show import print_rows
-from rnnzoo.comparison import compare_runs
-from rnnzoo.problems.baselines import (
+from rnnzoo.runs.compare import compare_runs
+from rnnzoo.tasks.baselines import (
     FrequentTags,
     NaiveBayes,
     NearestMean,

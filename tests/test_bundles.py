@@ -16,24 +16,25 @@ from zoo_runs import colours
 
 import rnnzoo
 import streaming
-from rnnzoo import bundles, cards, provenance, registry
-from rnnzoo.building import build_model
+from rnnzoo.bundles import build, cards
+from rnnzoo.bundles.converted import TOLERANCE, load_ready
+from rnnzoo.bundles.reference import REFERENCE_FILE, prove
 from rnnzoo.cli import main
-from rnnzoo.config import load_config
-from rnnzoo.converted import TOLERANCE, load_ready
-from rnnzoo.data.licences import Terms, terms_of
+from rnnzoo.data.terms import Terms, terms_of
 from rnnzoo.errors import ConfigError, DataError, HubError
 from rnnzoo.hub import dump_manifest, parse_manifest
 from rnnzoo.hub.cache import wrong_with
 from rnnzoo.layers import CRF, CRFLoss
-from rnnzoo.reference import REFERENCE_FILE, prove
-from rnnzoo.registry import problem_class
-from rnnzoo.runs import load_run, read_metrics, save_run
+from rnnzoo.registry import layout
+from rnnzoo.runs.building import build_model
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.store import load_run, read_metrics, save_run
+from rnnzoo.tasks.discovery import task_class
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = rnnzoo.list_models(pretrained=True)
 STREAMED = [name for name in NAMES if (ROOT / "pretrained" / name / "float32.tflite").exists()]
-MANIFEST = ROOT / registry.MANIFEST
+MANIFEST = ROOT / layout.MANIFEST
 MAX_ZOO_BYTES = 100e6
 # Every test run takes the smallest model; the rest are for `make test-slow`.
 QUICK = "speaker-vowels"
@@ -54,7 +55,7 @@ def test_the_manifest_is_that_of_the_files():
     assert sorted(stored.bundles) == NAMES
     for name, bundle in stored.bundles.items():
         assert wrong_with(ROOT / "pretrained" / name, bundle) is None, f"{name}: run tools/make_manifest.py"
-    assert dump_manifest(bundles.build_manifest()) == MANIFEST.read_text(encoding="utf-8")
+    assert dump_manifest(build.build_manifest()) == MANIFEST.read_text(encoding="utf-8")
     assert sum(bundle.size for bundle in stored.bundles.values()) < MAX_ZOO_BYTES
 
 
@@ -63,7 +64,7 @@ def test_the_card_says_what_is_so(name):
     folder = ROOT / "pretrained" / name
     card, metrics = (folder / "card.md").read_text(encoding="utf-8"), read_metrics(folder)
     config = load_config(folder / "config.yaml")
-    assert card == cards.write_card(config, metrics, cards.read_notes(name), bundles.LICENCE)
+    assert card == cards.write_card(config, metrics, cards.read_notes(name), build.LICENCE)
     assert terms_of(config.data.dataset).licence in card
     for row in (metrics["test"][kind] for kind in cards.KINDS if kind in metrics["test"]):
         for metric in cards.measures(row):
@@ -110,7 +111,7 @@ def test_a_loaded_model_is_ready_for_fine_tuning(name, cache):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     if chains := [layer for layer in model.layers if isinstance(layer, CRF)]:
         loss = CRFLoss(chains[0])
-    elif not problem_class(load_config(ROOT / "pretrained" / name / "config.yaml").topology).class_targets:
+    elif not task_class(load_config(ROOT / "pretrained" / name / "config.yaml").topology).class_targets:
         targets, loss = rng.normal(size=before.shape), keras.losses.MeanSquaredError()
     model.compile(keras.optimizers.Adam(3e-3), loss=loss)
     history = model.fit(given, targets, epochs=3, verbose=0).history["loss"]
@@ -183,12 +184,10 @@ NOTES = "Colours.\n\n## Use\n\nUse it.\n\n## Intended use\n\nTests.\n\n## Limits
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "root", lambda: tmp_path)
-    monkeypatch.setattr(bundles, "root", lambda: tmp_path)
-    monkeypatch.setattr(provenance, "root", lambda: tmp_path)
-    folder = tmp_path / "zoo_configs" / "tagging"
+    monkeypatch.setattr(layout, "root", lambda: tmp_path)
+    folder = tmp_path / "zoo_configs" / "tagger"
     folder.mkdir(parents=True)
-    monkeypatch.setitem(sys.modules["rnnzoo.data.licences"]._TERMS, "conll:", Terms("Colours", "CC0", "Nobody", "no"))
+    monkeypatch.setitem(sys.modules["rnnzoo.data.terms"]._TERMS, "conll:", Terms("Colours", "CC0", "Nobody", "no"))
     return folder
 
 
@@ -199,16 +198,16 @@ def test_a_run_becomes_a_bundle(run, repository, tmp_path, capsys, monkeypatch):
     made = tmp_path / "pretrained" / "colours"
     metrics = read_metrics(made)
     assert metrics["test"]["float32"]["accuracy"] == metrics["test"]["offline"]["accuracy"]
-    assert (metrics["dtype"], metrics["check"]["limit"]) == ("float16", bundles.CHECK_EXAMPLES)
+    assert (metrics["dtype"], metrics["check"]["limit"]) == ("float16", build.CHECK_EXAMPLES)
     assert "c" * 40 in (made / "card.md").read_text()
     assert "CC0" in (made / "card.md").read_text()
     assert load_ready(made) is not None
-    first = (tmp_path / registry.MANIFEST).read_text()
+    first = (tmp_path / layout.MANIFEST).read_text()
     assert main(["bundle", str(made), "--commit", "d" * 40]) == 0
-    second = (tmp_path / registry.MANIFEST).read_text()
+    second = (tmp_path / layout.MANIFEST).read_text()
     assert (first.splitlines()[0], second.splitlines()[0]) == ("serial: 1", "serial: 2")
-    bundles.write_manifest()
-    assert (tmp_path / registry.MANIFEST).read_text() == second
+    build.write_manifest()
+    assert (tmp_path / layout.MANIFEST).read_text() == second
     monkeypatch.setenv("RNNZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("RNNZOO_URL", tmp_path.as_uri())
     assert load_run(rnnzoo.download("colours")).config.name == "colours"
@@ -232,15 +231,15 @@ def test_what_a_bundle_needs_is_named(run, repository, tmp_path, capsys, monkeyp
     shutil.copyfile(run / "config.yaml", repository / "colours.yaml")
     (repository / "colours.md").write_text("Colours.\n\n## Use\n\nx\n")
     with pytest.raises(ConfigError, match=r"missing: \['Intended use', 'Limits'\]"):
-        bundles.make_bundle(run, tmp_path / "pretrained")
+        build.make_bundle(run, tmp_path / "pretrained")
     (repository / "colours.md").write_text(NOTES)
     other = {"name": "colours", "split": "dev", "offline": {}}
     (tmp_path / "dev.json").write_text(json.dumps(other))
     assert main(["bundle", str(run), "--test", str(tmp_path / "dev.json")]) == 2
     assert "expected figures of colours on its test split; received those of colours on dev" in capsys.readouterr().err
-    monkeypatch.delitem(sys.modules["rnnzoo.data.licences"]._TERMS, "conll:")
+    monkeypatch.delitem(sys.modules["rnnzoo.data.terms"]._TERMS, "conll:")
     with pytest.raises(DataError, match="the terms of 'conll:"):
-        bundles.make_bundle(run, tmp_path / "pretrained")
+        build.make_bundle(run, tmp_path / "pretrained")
     assert not (tmp_path / "pretrained").exists() or not any((tmp_path / "pretrained").iterdir())
 
 

@@ -10,20 +10,19 @@ import pytest
 from PIL import Image
 
 import streaming
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config
 from rnnzoo.data import Source
 from rnnzoo.data.config import PicturesConfig
+from rnnzoo.data.encoders.pictures import CaptionEncoder, moved
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.data.pictures import CaptionEncoder, moved
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.models.captioner import build_captioner, decoding_models
-from rnnzoo.models.config import CaptionerConfig
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.captioner import CaptionerProblem
-from rnnzoo.problems.cider import cider
-from rnnzoo.registry import find_config
-from rnnzoo.runs import load_run, save_run
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.store import load_run, save_run
+from rnnzoo.tasks.captioner.cider import cider
+from rnnzoo.tasks.captioner.config import CaptionerConfig
+from rnnzoo.tasks.captioner.model import build_captioner, decoding_models
+from rnnzoo.tasks.captioner.task import CaptionerTask
 from streaming.cli import main
 from streaming.errors import ArtifactError, InputError
 
@@ -45,14 +44,14 @@ def squares(count, seed=0):
 
 def problem_of(**fields):
     splits = {name: squares(count, seed) for seed, (name, count) in enumerate(SIZES.items())}
-    return CaptionerProblem.from_source(Source("image-captions", splits), PicturesConfig(dataset="own", **fields))
+    return CaptionerTask.from_source(Source("image-captions", splits), PicturesConfig(dataset="own", **fields))
 
 
 SIZES = {"train": 60, "dev": 12, "test": 12}
 
 
 def convert(problem, model, path, **options):
-    metadata = {"task": problem.task(problem.config, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(problem.config, problem.encoder), "files": problem.encoder.to_files()}
     return streaming.convert(model, path, metadata=metadata, **problem.conversion(problem.config), **options)
 
 
@@ -195,7 +194,7 @@ def test_given_features_take_the_place_of_a_picture(tmp_path):
     rng = np.random.default_rng(0)
     rows = [(rng.normal(size=(5, 4)).astype(np.float32), [f"thing {i % 3}"]) for i in range(9)]
     splits = {"train": rows, "dev": rows, "test": rows}
-    problem = CaptionerProblem.from_source(Source("image-captions", splits), PicturesConfig(dataset="own", width=1))
+    problem = CaptionerTask.from_source(Source("image-captions", splits), PicturesConfig(dataset="own", width=1))
     model = build_captioner(CaptionerConfig(**{**SMALL, "filters": (), "cell": "gru"}), problem.encoder)
     convert(problem, model, tmp_path / "features.tflite", verify=False)
     stream = problem.evaluate_stream(streaming.load(tmp_path / "features.tflite"), "test")
@@ -241,7 +240,7 @@ def test_the_encoder_comes_back_or_says_what_is_missing():
 def test_a_captioner_of_real_emoji_trains_converts_and_decodes_the_same(tmp_path):
     small = ["data.limit=32", "data.max_length=4", "data.width=1", "model.filters=[8,8,16]", "model.units=32"]
     config = load_config(find_config("caption-emoji"), small)
-    problem = load_problem(config)
+    problem = load_task(config)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, problem.encoder)
     model.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training))
@@ -255,7 +254,7 @@ def test_a_captioner_of_real_emoji_trains_converts_and_decodes_the_same(tmp_path
 def test_photographs_of_any_size_are_brought_to_one(tmp_path):
     small = ["data.dataset=coco_cc_photos", "data.limit=8", "data.size=[24,32]", "data.width=1", "data.max_length=4"]
     config = load_config(find_config("caption-emoji"), [*small, "model.filters=[4,8]", "model.units=8"])
-    problem = load_problem(config)
+    problem = load_task(config)
     assert problem.encoder.shape == (24, 32, 3)
     model = build_model(config, problem.encoder)
     convert(problem, model, tmp_path / "photos.tflite", verify=False)

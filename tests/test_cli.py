@@ -13,12 +13,11 @@ from safetensors.numpy import load
 from zoo_runs import write_colours
 
 import streaming
-from rnnzoo import demo
-from rnnzoo.cli import main
+from rnnzoo.bundles.converted import cache_folder
+from rnnzoo.cli import demo, main
+from rnnzoo.cli.live import layout, printable
 from rnnzoo.cli.main import explain
-from rnnzoo.converted import cache_folder
-from rnnzoo.live import layout, printable
-from rnnzoo.runs import load_run
+from rnnzoo.runs.store import load_run
 from streaming.runtime.tasks import TaggedWord
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -334,7 +333,7 @@ def test_what_needs_no_model_imports_no_keras(argv, code):
 
 def test_native_libraries_are_quiet_even_where_somebody_asked_for_tensorflow_before():
     program = """
-from rnnzoo.quiet import quiet_tensorflow
+from rnnzoo.util.quiet import quiet_tensorflow
 quiet_tensorflow()
 import importlib.util
 importlib.util.find_spec("tensorflow")

@@ -7,10 +7,13 @@ from typing import Literal, get_type_hints
 import pytest
 
 import rnnzoo
-from rnnzoo.config import _Reader, dump_config, load_config, parse_config
 from rnnzoo.errors import ConfigError
-from rnnzoo.models.config import ClassifierConfig, TaggerConfig
-from rnnzoo.registry import config_paths, find_config, model_config, topologies
+from rnnzoo.registry.layout import config_paths
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.config import _Reader, dump_config, load_config, parse_config
+from rnnzoo.tasks.classifier.config import ClassifierConfig
+from rnnzoo.tasks.discovery import model_config, task_names
+from rnnzoo.tasks.tagger.config import TaggerConfig
 
 TEXT = """
 name: small
@@ -106,7 +109,7 @@ def test_overrides_win_and_are_yaml():
     assert config == dataclasses.replace(config, name="small")
 
 
-@pytest.mark.parametrize("topology", topologies())
+@pytest.mark.parametrize("topology", task_names())
 def test_every_number_of_a_model_has_a_range(topology):
     hints = get_type_hints(model_config(topology), include_extras=True)
     bare = [name for name, hint in hints.items() if hint in (int, float, tuple[int, ...], tuple[float, ...])]
@@ -138,7 +141,7 @@ def test_every_number_of_a_model_has_a_range(topology):
         ("name=../x", "override 'name=../x': expected a name that a folder can have; received '../x'"),
         ("name=' '", "expected a name that a folder can have"),
         ("seed=-1", "override 'seed=-1': expected at least 0; received -1"),
-        ("topology=taggr", f"override 'topology=taggr': expected one of {', '.join(topologies())}; received 'taggr'"),
+        ("topology=taggr", f"override 'topology=taggr': expected one of {', '.join(task_names())}; received 'taggr'"),
     ],
 )
 def test_wrong_overrides_are_named(override, said):
@@ -172,7 +175,7 @@ def test_wrong_streams_of_recordings_are_named(override, said):
         ("name: x\nname: y\ntopology: tagger\n", "line 2: not valid YAML (the key 'name' comes twice)"),
         ("topology: tagger\n", "name is missing"),
         ("name: 3\ntopology: tagger\n", "name: expected text; received 3"),
-        ("name: x\n", f"topology: expected one of {', '.join(topologies())}; received None"),
+        ("name: x\n", f"topology: expected one of {', '.join(task_names())}; received None"),
         ("name: x\ntopology: tagger\n", "data.dataset is missing"),
         ("name: x\ntopology: [tagger]\n", "received ['tagger']"),
         ("name: x\ntopology: tagger\ndata: 5\n", "data: expected a section"),

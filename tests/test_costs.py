@@ -10,14 +10,15 @@ import keras
 import pytest
 from zoo_runs import colours
 
-from rnnzoo import costs, registry
-from rnnzoo.architecture import draw_architecture
 from rnnzoo.cli import main
-from rnnzoo.config import load_config, parse_config
-from rnnzoo.costs import find_costs, measure_costs, write_record
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.registry import find_bundle, find_config, list_models
-from rnnzoo.runs import read_encoder
+from rnnzoo.registry import layout
+from rnnzoo.registry.names import find_bundle, find_config, list_models
+from rnnzoo.runs import costs
+from rnnzoo.runs.architecture import draw_architecture
+from rnnzoo.runs.config import load_config, parse_config
+from rnnzoo.runs.costs import find_costs, measure_costs, write_record
+from rnnzoo.runs.store import read_encoder
 from streaming.inspection import describe
 
 # A GRU of 64 units that reads 12 numbers, with two biases, and 9 labels.
@@ -27,11 +28,10 @@ VOWELS = (3 * 64 * (12 + 64 + 2) + 9 * (64 + 1), 3 * 64 * (12 + 64) + 9 * 64, 4 
 @pytest.fixture
 def stale(tmp_path, monkeypatch):
     """A zoo of one configuration that has changed since its costs were recorded."""
-    config = tmp_path / "zoo_configs" / "classification" / "vowels.yaml"
+    config = tmp_path / "zoo_configs" / "classifier" / "vowels.yaml"
     config.parent.mkdir(parents=True)
     shutil.copy(find_config("speaker-vowels"), config)
-    for module in (registry, costs):
-        monkeypatch.setattr(module, "root", lambda: tmp_path)
+    monkeypatch.setattr(layout, "root", lambda: tmp_path)
     write_record({"vowels": costs.Costs(1, 2, 3)})
     assert find_costs("vowels") == (1, 2, 3, "")
     text = config.read_text()
@@ -144,17 +144,17 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 
 
 def test_the_record_holds_models_without_a_streaming_file():
-    with (registry.root() / costs.RECORD).open(encoding="utf-8", newline="") as file:
+    with (layout.root() / costs.RECORD).open(encoding="utf-8", newline="") as file:
         recorded = {row["name"] for row in csv.DictReader(file)}
     assert {"tagger-en-ewt", *list_models(pretrained=False)} <= recorded
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_what_is_recorded_is_measured_again(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("make_costs", registry.root() / "tools" / "make_costs.py")
+    spec = importlib.util.spec_from_file_location("make_costs", layout.root() / "tools" / "make_costs.py")
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    expected, configs = find_costs("tagger-en-ewt-feedforward"), registry.config_paths()
+    expected, configs = find_costs("tagger-en-ewt-feedforward"), layout.config_paths()
     monkeypatch.setattr(tool, "recorded_models", lambda: ["tagger-en-ewt-feedforward"])
     monkeypatch.setattr(costs, "root", lambda: tmp_path)
     monkeypatch.setattr(costs, "config_paths", lambda: configs)

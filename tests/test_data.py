@@ -10,8 +10,8 @@ import pytest
 
 from rnnzoo.data import Source, WordsConfig, known_datasets, mirror, read_source, register_dataset
 from rnnzoo.errors import DataError
-from rnnzoo.problems.classifier import ClassifierProblem
-from rnnzoo.problems.tagger import TaggerProblem
+from rnnzoo.tasks.classifier.task import ClassifierTask
+from rnnzoo.tasks.tagger.task import TaggerTask
 
 SENTENCES = [
     (["The", "dog", "barks", "."], ["DET", "NOUN", "VERB", "PUNCT"]),
@@ -27,7 +27,7 @@ def config(dataset="own", **fields):
 
 
 def load(config):
-    return TaggerProblem.from_source(read_source(config), config)
+    return TaggerTask.from_source(read_source(config), config)
 
 
 def write_conllu(folder, sentences):
@@ -41,14 +41,14 @@ def write_conllu(folder, sentences):
 
 
 def test_vocabulary_comes_from_training_words_only():
-    data = TaggerProblem.from_source(SOURCE, config(min_count=1))
+    data = TaggerTask.from_source(SOURCE, config(min_count=1))
     assert set(data.encoder.words.entries) == {"the", "a", "dog", "cat", "barks", "sleeps", "."}
     assert data.labels == ("DET", "NOUN", "PUNCT", "VERB")
-    assert set(TaggerProblem.from_source(SOURCE, config(min_count=2)).encoder.words.entries) == {"the", "dog"}
+    assert set(TaggerTask.from_source(SOURCE, config(min_count=2)).encoder.words.entries) == {"the", "dog"}
 
 
 def test_batches_hold_every_label_once_and_weigh_padding_nothing():
-    data = TaggerProblem.from_source(SOURCE, config())
+    data = TaggerTask.from_source(SOURCE, config())
     seen = 0
     for inputs, labels, weights in data.dataset("train", 2, training=False).as_numpy_iterator():
         assert inputs["words"].shape == labels.shape == weights.shape
@@ -59,14 +59,14 @@ def test_batches_hold_every_label_once_and_weigh_padding_nothing():
 
 
 def test_labels_unknown_to_training_weigh_nothing():
-    data = TaggerProblem.from_source(SOURCE, config())
+    data = TaggerTask.from_source(SOURCE, config())
     _, _, weights = next(data.dataset("dev", 2, training=False).as_numpy_iterator())
     np.testing.assert_array_equal(weights, [[1, 1, 0, 0]])
 
 
 def test_training_order_follows_the_seed():
     source = Source("words-tags", {"train": SENTENCES * 20, "dev": UNSEEN, "test": UNSEEN})
-    data = TaggerProblem.from_source(source, config())
+    data = TaggerTask.from_source(source, config())
 
     def order(seed, passes=1):
         batches = data.dataset("train", 4, training=True, seed=seed)
@@ -81,7 +81,7 @@ def test_training_order_follows_the_seed():
 
 def test_classifier_batches_are_not_padded():
     examples = [(["turn", "it", "on"], "light"), (["what", "time"], "clock"), (["stop"], "light")]
-    data = ClassifierProblem.from_source(
+    data = ClassifierTask.from_source(
         Source("text-label", dict.fromkeys(("train", "dev", "test"), examples)), config(inputs=("words",))
     )
     batches = list(data.dataset("train", 8, training=True).as_numpy_iterator())
@@ -96,7 +96,7 @@ def test_own_conllu_files(tmp_path):
     data = load(config(f"conll:{tmp_path}", limit=2))
     assert data.examples("train") == SENTENCES[:2]
     expected = {"kind": "tagger", "labels": 4, "dataset": f"conll:{tmp_path}"}
-    assert TaggerProblem.task(data.config, data.encoder) == expected
+    assert TaggerTask.spec(data.config, data.encoder) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_malformed_line_is_named(tmp_path):
 
 def test_unknown_split_is_named():
     with pytest.raises(DataError, match="train, dev, test"):
-        TaggerProblem.from_source(SOURCE, config()).examples("validation")
+        TaggerTask.from_source(SOURCE, config()).examples("validation")
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_universal_dependencies_counts_as_published(treebank, labels, expected, 
 def test_clinc_counts_as_published(no_network, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path))
     chosen = config("clinc_oos", inputs=("words",))
-    data = ClassifierProblem.from_source(read_source(chosen), chosen)
+    data = ClassifierTask.from_source(read_source(chosen), chosen)
     sizes = {split: len(rows) for split, rows in data.splits.items()}
     assert sizes == {"train": 15000 + 100, "dev": 3000 + 100, "test": 4500 + 1000}
     assert len(data.labels) == 151
@@ -246,11 +246,11 @@ def test_data_of_another_kind_is_refused():
     with pytest.raises(
         DataError, match=r"'classifier' takes data of the kind text-label or .*; 'own' is of the kind words-t"
     ):
-        ClassifierProblem.from_source(SOURCE, config())
+        ClassifierTask.from_source(SOURCE, config())
 
 
 def test_a_pass_goes_on_where_it_stopped():
-    data = TaggerProblem.from_source(Source("words-tags", {"train": SENTENCES * 20}), config())
+    data = TaggerTask.from_source(Source("words-tags", {"train": SENTENCES * 20}), config())
 
     def words(passes, **start):
         batches = data.dataset("train", 4, training=True, seed=1, **start)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rnnzoo.data import DataConfig, read_source
-from rnnzoo.data.builders import mitdb100
-from rnnzoo.data.datasets.digits import recordings
 from rnnzoo.data.mirror import find_mirror
+from rnnzoo.data.sets import mitdb100
+from rnnzoo.data.sets.spoken_digit import recordings
 from rnnzoo.errors import DataError
 
 real = pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from rnnzoo.layers import AttentionCell, AttentionDecoder, BahdanauAttention, LuongAttention
-from rnnzoo.models.attentive import attention_model
-from rnnzoo.problems import drawing
+from rnnzoo.tasks import drawing
+from rnnzoo.tasks.attentive import attention_model
 
 
 def attentive(kind):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config
-from rnnzoo.export import export_run
-from rnnzoo.registry import bundle_paths, config_paths
-from rnnzoo.runs import Run, load_run
+from rnnzoo.registry.layout import bundle_paths, config_paths
+from rnnzoo.runs.building import build_model
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.export import export_run
+from rnnzoo.runs.store import Run, load_run
 from streaming.runtime.text import WordEncoder
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,9 +7,12 @@ import pytest
 import streaming
 from rnnzoo.data import RowsConfig, Source, WordsConfig
 from rnnzoo.errors import DataError
-from rnnzoo.models import ClassifierConfig, TaggerConfig, build_classifier, build_tagger
-from rnnzoo.problems.classifier import ClassifierProblem
-from rnnzoo.problems.tagger import TaggerProblem
+from rnnzoo.tasks.classifier.config import ClassifierConfig
+from rnnzoo.tasks.classifier.model import build_classifier
+from rnnzoo.tasks.classifier.task import ClassifierTask
+from rnnzoo.tasks.tagger.config import TaggerConfig
+from rnnzoo.tasks.tagger.model import build_tagger
+from rnnzoo.tasks.tagger.task import TaggerTask
 
 CONFIG = WordsConfig(dataset="own", inputs=("words",))
 
@@ -20,7 +23,7 @@ def tagging_data():
         ([str(w) for w in rng.choice(list("abcdef"), n)], [str(t) for t in rng.choice(list("XYZ"), n)])
         for n in rng.integers(1, 12, 30)
     ]
-    return TaggerProblem.from_source(Source("words-tags", {"train": rows[:20], "dev": rows[20:]}), CONFIG)
+    return TaggerTask.from_source(Source("words-tags", {"train": rows[:20], "dev": rows[20:]}), CONFIG)
 
 
 def intent_data():
@@ -28,7 +31,7 @@ def intent_data():
     rows = [
         ([str(w) for w in rng.choice(list("abcdef"), n)], str(rng.choice(list("XYZ")))) for n in rng.integers(1, 12, 60)
     ]
-    return ClassifierProblem.from_source(Source("text-label", {"train": rows[:20], "dev": rows[20:]}), CONFIG)
+    return ClassifierTask.from_source(Source("text-label", {"train": rows[:20], "dev": rows[20:]}), CONFIG)
 
 
 def models(data):
@@ -44,7 +47,7 @@ def case(request, tmp_path_factory):
     data = tagging_data() if request.param == "tagger" else intent_data()
     model = models(data)
     path = tmp_path_factory.mktemp("evaluation") / "model.tflite"
-    metadata = {"task": data.task(data.config, data.encoder), "files": data.encoder.to_files()}
+    metadata = {"task": data.spec(data.config, data.encoder), "files": data.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     return data, model, streaming.load(path)
 
@@ -92,14 +95,14 @@ def test_a_model_for_another_task_is_refused(case):
 def test_several_labels_are_scored_by_their_definition():
     rows = [(["a"], ["x", "y"]), (["b"], []), (["c"], ["y"])]
     config = WordsConfig(dataset="own", inputs=("words",), multi_label=True)
-    data = ClassifierProblem.from_source(Source("text-labels", {"train": rows, "dev": rows}), config)
+    data = ClassifierTask.from_source(Source("text-labels", {"train": rows, "dev": rows}), config)
     found = data.score("dev", [["x"], ["y"], ["y"]])
     # x: one hit and nothing wrong; y: one hit, one missed, one too many.
     assert found == {"macro_f1": (1 + 0.5) / 2, "micro_f1": 2 * 2 / (2 * 2 + 2), "count": 3.0}
     arrays = data.encode(rows[0])
     np.testing.assert_array_equal(arrays["targets"], [1, 1])
     with pytest.raises(DataError, match=r"one label a sequence: say data\.multi_label=false"):
-        ClassifierProblem.from_source(Source("text-label", {"train": [(["a"], "x")]}), config)
+        ClassifierTask.from_source(Source("text-label", {"train": [(["a"], "x")]}), config)
 
 
 def test_rows_of_numbers_are_classified_the_same_streamed(tmp_path):
@@ -108,15 +111,15 @@ def test_rows_of_numbers_are_classified_the_same_streamed(tmp_path):
         (rng.normal(3, 2, (rng.integers(3, 9), 2)).astype(np.float32), str(rng.choice(list("XY")))) for _ in range(40)
     ]
     config = RowsConfig(dataset="own", columns=("left", "right"))
-    data = ClassifierProblem.from_source(Source("rows-label", {"train": rows[:20], "dev": rows[20:]}), config)
+    data = ClassifierTask.from_source(Source("rows-label", {"train": rows[:20], "dev": rows[20:]}), config)
     scaled = np.concatenate([data.encode(row)["rows"] for row in rows[:20]])
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-5)
     keras.utils.set_random_seed(0)
     model = build_classifier(ClassifierConfig(cell="gru", units=8), data.encoder)
-    metadata = {"task": data.task(config, data.encoder), "files": data.encoder.to_files()}
+    metadata = {"task": data.spec(config, data.encoder), "files": data.encoder.to_files()}
     streaming.convert(model, tmp_path / "rows.tflite", metadata=metadata)
     streamed = data.evaluate_stream(streaming.load(tmp_path / "rows.tflite"), "dev")
     assert streamed == data.evaluate(model, "dev")
-    again = ClassifierProblem.read_encoder(data.encoder.to_files(), config)
+    again = ClassifierTask.read_encoder(data.encoder.to_files(), config)
     assert again == data.encoder

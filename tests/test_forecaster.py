@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config
 from rnnzoo.data import Source
-from rnnzoo.data.config import SeriesConfig
+from rnnzoo.data.encoders.series import SeriesEncoder
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.data.series import SeriesEncoder
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.models.config import ForecasterConfig
-from rnnzoo.models.forecaster import build_forecaster, least_squares
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.forecaster import ForecasterProblem
-from rnnzoo.registry import find_config
-from rnnzoo.training.losses import ForecastLoss
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.tasks.forecaster.config import ForecasterConfig, ForecasterData
+from rnnzoo.tasks.forecaster.model import build_forecaster, least_squares
+from rnnzoo.tasks.forecaster.task import ForecasterTask
+from rnnzoo.tasks.losses import ForecastLoss
 from streaming.errors import ArtifactError
 
 SIZES = {"context": 8, "horizon": 5, "window": 12, "season": 4}
@@ -30,7 +28,7 @@ def problem_of(**fields):
     rng = np.random.default_rng(0)
     values = (rng.normal(size=(200, 2)).cumsum(axis=0) * [1, 10] + [3, -50]).astype(np.float32)
     splits = {"train": [(values[:120], 0)], "dev": [(values[:160], 120)], "test": [(values, 160)]}
-    return ForecasterProblem.from_source(Source("series", splits), SeriesConfig(dataset="own", **SIZES, **fields))
+    return ForecasterTask.from_source(Source("series", splits), ForecasterData(dataset="own", **SIZES, **fields))
 
 
 def test_windows_hold_the_rows_that_follow_each_row():
@@ -78,7 +76,7 @@ def test_an_untrained_forecaster_repeats_the_last_row_in_every_quantile(quantile
     figures = problem.evaluate(model, "test")
     assert figures["mse"] == pytest.approx(figures["last_value_mse"], rel=1e-5)
     path = tmp_path / "naive.tflite"
-    metadata = {"task": problem.task(problem.config, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(problem.config, problem.encoder), "files": problem.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     assert problem.evaluate_stream(streaming.load(path), "test") == pytest.approx(figures, rel=1e-4)
     values = problem.examples("test")[0][0]
@@ -214,13 +212,13 @@ def test_the_encoder_comes_back_or_says_what_is_missing():
 )
 def test_what_cannot_be_is_named(fields, said):
     with pytest.raises(ConfigError, match=said):
-        SeriesConfig(dataset="own", **fields)
+        ForecasterData(dataset="own", **fields)
 
 
 def test_a_series_that_is_too_short_is_named():
-    config = SeriesConfig(dataset="own", **{**SIZES, "window": 150})
+    config = ForecasterData(dataset="own", **{**SIZES, "window": 150})
     rows = [(np.zeros((120, 2), np.float32), 0)]
-    problem = ForecasterProblem.from_source(Source("series", {"train": rows}), config)
+    problem = ForecasterTask.from_source(Source("series", {"train": rows}), config)
     with pytest.raises(DataError, match=r"data\.window=150"):
         problem.steps("train", 1)
 
@@ -228,7 +226,7 @@ def test_a_series_that_is_too_short_is_named():
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_a_real_transformer_trains_converts_and_streams_the_same(tmp_path):
     config = load_config(find_config("forecast-etth1"), ["model.units=8"])
-    problem = load_problem(config)
+    problem = load_task(config)
     model = build_model(config, problem.encoder)
     before = problem.evaluate(model, "dev")
     # The usual number of windows of four months, 96 hours ahead.
@@ -238,7 +236,7 @@ def test_a_real_transformer_trains_converts_and_streams_the_same(tmp_path):
     losses = model.fit(problem.dataset("train", 8, training=True), epochs=3, shuffle=False, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     path = tmp_path / "transformer.tflite"
-    metadata = {"task": problem.task(config.data, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(config.data, problem.encoder), "files": problem.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     rows = problem.examples("dev")[0][0][-300:]
     session = streaming.pipeline(path).session()

@@ -8,12 +8,12 @@ import pytest
 from fault_server import LARGE, LASTING, PASSING, RANGES, drip, error_500, make_zoo, serve, stall, wrong_bytes
 
 import rnnzoo
-from rnnzoo import registry
 from rnnzoo.cli import main
 from rnnzoo.errors import HubError
 from rnnzoo.hub import Cache, download, download_all, dump_manifest, parse_manifest, read_manifest, signing, transfer
 from rnnzoo.hub import cache as cache_module
 from rnnzoo.hub.manifest import Manifest
+from rnnzoo.registry import layout
 
 
 @pytest.fixture(autouse=True)
@@ -212,16 +212,16 @@ def test_offline_opens_no_socket(kind, server, zoo, monkeypatch):
 
 
 def test_the_repository_itself_is_a_source(zoo, monkeypatch):
-    layout = zoo.parent / "clone"
-    (layout / "zoo_configs").mkdir(parents=True)
-    (zoo / "manifest.yaml").rename(layout / "zoo_configs" / "manifest.yaml")
-    zoo.rename(layout / "pretrained")
-    for base in (layout, layout / "pretrained"):
+    clone = zoo.parent / "clone"
+    (clone / "zoo_configs").mkdir(parents=True)
+    (zoo / "manifest.yaml").rename(clone / "zoo_configs" / "manifest.yaml")
+    zoo.rename(clone / "pretrained")
+    for base in (clone, clone / "pretrained"):
         monkeypatch.setenv("RNNZOO_URL", base.as_uri())
         assert is_right(download("first"))
         Cache().prune([])
     monkeypatch.delenv("RNNZOO_URL")
-    monkeypatch.setattr(registry, "root", lambda: layout)
+    monkeypatch.setattr(layout, "root", lambda: clone)
     assert is_right(download("second"))
 
 

@@ -12,11 +12,11 @@ from safetensors.numpy import save
 from zoo_runs import colours
 
 import streaming
-from rnnzoo.building import build_model
+from rnnzoo.bundles.reference import REFERENCE_FILE, prove
 from rnnzoo.errors import ConfigError, DataError, HubError, RnnzooError
 from rnnzoo.hub import FileInfo, download, parse_manifest
-from rnnzoo.reference import REFERENCE_FILE, prove
-from rnnzoo.runs import load_run, save_run
+from rnnzoo.runs.building import build_model
+from rnnzoo.runs.store import load_run, save_run
 from streaming.errors import ArtifactError
 
 
@@ -202,7 +202,7 @@ def test_a_newer_bundle_is_named_as_such(run):
 
 
 def test_a_zip_bomb_in_a_ready_file(tmp_path, run):
-    from rnnzoo.export import export_run
+    from rnnzoo.runs.export import export_run
 
     path = run / "float32.tflite"
     export_run(load_run(run), path)
@@ -229,7 +229,7 @@ def test_a_folder_without_a_ready_file_is_one_line(run):
     "data", [b"junk", WEIGHTS["a shape of 2**60"], save({"x": np.zeros(3)}), save({"0/in/x": np.zeros(3)})]
 )
 def test_references_that_are_none(data, run):
-    from rnnzoo.export import export_run
+    from rnnzoo.runs.export import export_run
 
     export_run(load_run(run), run / "float32.tflite")
     (run / REFERENCE_FILE).write_bytes(data)

@@ -24,16 +24,36 @@ THIRD_PARTIES = {
     "rnnzoo.hub": {"numpy", "yaml", "safetensors", "rich"},
     "rnnzoo.hub.signing": {"cryptography"},
 }
+RUNS = {"rnnzoo.runs", "rnnzoo.bundles"}
+ABOVE_LAYERS = {"rnnzoo.data", "rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo.registry", "rnnzoo.hub", "rnnzoo.cli"}
 # Packages that must not be imported from one.
 FORBIDDEN = {
     "streaming": {"rnnzoo"},
     "streaming.runtime": {"rnnzoo", "streaming.conversion", "streaming.server", "streaming.beam"},
-    "rnnzoo.layers": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.cli", "rnnzoo.data", "rnnzoo.hub"},
-    "rnnzoo.models": {"rnnzoo.training", "rnnzoo.problems", "rnnzoo.cli"},
-    "rnnzoo.training": {"rnnzoo.problems", "rnnzoo.cli"},
-    "rnnzoo.problems": {"rnnzoo.cli"},
-    "rnnzoo.data": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.problems", "rnnzoo.cli"},
-    "rnnzoo.hub": {"rnnzoo.models", "rnnzoo.training", "rnnzoo.cli"},
+    "rnnzoo.util": {"rnnzoo.layers", *ABOVE_LAYERS},
+    "rnnzoo.layers": ABOVE_LAYERS,
+    "rnnzoo.registry": {"rnnzoo.layers", "rnnzoo.data", "rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo.cli"},
+    "rnnzoo.hub": {"rnnzoo.layers", "rnnzoo.data", "rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo.cli"},
+    "rnnzoo.data": {"rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo.registry", "rnnzoo.hub", "rnnzoo.cli"},
+    "rnnzoo.tasks": {"rnnzoo.training", *RUNS, "rnnzoo.registry", "rnnzoo.hub", "rnnzoo.cli"},
+    "rnnzoo.training": {*RUNS, "rnnzoo.registry", "rnnzoo.hub", "rnnzoo.cli"},
+    "rnnzoo.runs": {"rnnzoo.bundles", "rnnzoo.cli"},
+    "rnnzoo.bundles": {"rnnzoo.cli"},
+}
+# Circles that are still to be opened.
+KNOWN_CIRCLES = {
+    tuple(f"streaming.runtime.{name}" for name in ("batch", "batcher", "model", "slab", "stream", "turns")),
+    ("streaming.server.connection", "streaming.server.hub"),
+    (
+        "streaming.conversion.rules",
+        *(
+            f"streaming.conversion.rules.{name}"
+            for name in (
+                *("attention", "bounded", "convolution", "edges", "embedding", "operations", "pointwise", "pooling"),
+                *("preprocessing", "recurrent", "reduction", "shaping"),
+            )
+        ),
+    ),
 }
 NOBODY = {"tools", "benchmarks", "tests"}
 
@@ -89,10 +109,54 @@ def test_imports_go_downwards(path):
             assert top in allowed, f"{module} must not import {top}"
 
 
+def module_graph(files):
+    """Module -> modules that it imports anywhere, for types only and inside functions too."""
+    names = {module_name(path) for path in files}
+    graph = {}
+    for path in files:
+        found = {next((n for n in (name, name.rpartition(".")[0]) if n in names), None) for name, _ in imports(path)}
+        graph[module_name(path)] = found - {None, module_name(path)}
+    return graph
+
+
+def circles(graph):
+    """The sets of modules that import one another, directly or by way of others."""
+
+    def reached(start):
+        seen, ahead = set(), [start]
+        while ahead:
+            for name in graph[ahead.pop()] - seen:
+                seen.add(name)
+                ahead.append(name)
+        return seen
+
+    reach = {name: reached(name) for name in graph}
+    return {frozenset(other for other in reach[name] if name in reach[other]) for name in graph if name in reach[name]}
+
+
+def test_no_import_goes_in_a_circle():
+    found = {tuple(sorted(circle)) for circle in circles(module_graph(FILES))}
+    assert found <= KNOWN_CIRCLES, "imports in a circle: " + "; ".join(map(", ".join, found - KNOWN_CIRCLES))
+
+
+def test_a_circle_of_type_only_and_late_imports_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    texts = {
+        "a": "from p.b import x\n",
+        "b": "def f():\n    from p import c\n",
+        "c": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import p.a\n",
+        "d": "from p.a import y\n",
+    }
+    (tmp_path / "p").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "p" / f"{name}.py").write_text(text)
+    assert circles(module_graph(sorted(tmp_path.rglob("*.py")))) == {frozenset({"p.a", "p.b", "p.c"})}
+
+
 def test_the_table_would_catch_a_breach(tmp_path):
     source = tmp_path / "bad.py"
-    source.write_text("def f():\n    import keras\n    from rnnzoo.models import x\n")
-    assert [name for name, _ in imports(source)] == ["keras", "rnnzoo.models.x"]
+    source.write_text("def f():\n    import keras\n    from rnnzoo.tasks import x\n")
+    assert [name for name, _ in imports(source)] == ["keras", "rnnzoo.tasks.x"]
     assert "keras" not in rules(THIRD_PARTIES, "streaming.runtime.model")
     assert rules(FORBIDDEN, "rnnzoo.layers.cell") == FORBIDDEN["rnnzoo.layers"]
 
@@ -130,7 +194,7 @@ def test_the_zoo_can_be_listed_without_tensorflow_or_keras():
     assert "tagger-en-ewt-stream" in done.stdout
 
 
-@pytest.mark.parametrize("package", ["streaming", "rnnzoo", "rnnzoo.cli", "rnnzoo.demo", "rnnzoo.data"])
+@pytest.mark.parametrize("package", ["streaming", "rnnzoo", "rnnzoo.cli", "rnnzoo.cli.demo", "rnnzoo.data"])
 def test_importing_a_package_imports_nothing_heavy(package):
     code = f"import {package}\nprint(sorted(set(sys.modules) & {HEAVY!r}))"
     done = subprocess.run(

@@ -65,8 +65,8 @@ RATIOS = "divide true_divide divide_no_nan floor_divide mod fmod".split()
 INTEGERS = ("bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift left_shift right_shift").split()
 ALONG = (
     "mean sum max min amax amin prod var std any all argmax argmin median logsumexp count_nonzero ptp norm nanmax "
-    "nanmin nanmean nansum nanprod nanstd nanvar nanargmax nanargmin average cumsum cumprod nancumsum nancumprod sort argsort "
-    "diff flip trapezoid"
+    "nanmin nanmean nansum nanprod nanstd nanvar nanargmax nanargmin average cumsum cumprod nancumsum nancumprod sort "
+    "argsort diff flip trapezoid"
 ).split()
 
 STREAMS: dict[str, Callable[[Any], Any]] = {

@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config
 from rnnzoo.data import AudioConfig, Source
-from rnnzoo.data.audio import AudioEncoder, Segment, compose, stretched
+from rnnzoo.data.encoders.audio import AudioEncoder, Segment, compose, stretched
 from rnnzoo.data.mirror import find_mirror
 from rnnzoo.errors import DataError
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.keyword_spotter import KeywordSpotterProblem
-from rnnzoo.registry import find_config
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.tasks.keyword_spotter.task import KeywordSpotterTask
 
 CONFIG = AudioConfig(dataset="own", window=16, pause=0.2)
 
@@ -30,7 +29,7 @@ def tones():
 @pytest.fixture(scope="module")
 def problem():
     rows = tones()
-    return KeywordSpotterProblem.from_source(Source("audio-label", {"train": rows[:8], "dev": rows[8:]}), CONFIG)
+    return KeywordSpotterTask.from_source(Source("audio-label", {"train": rows[:8], "dev": rows[8:]}), CONFIG)
 
 
 def test_a_stream_holds_each_recording_where_it_says():
@@ -95,7 +94,7 @@ def test_impossible_features_are_named(fields, said):
 def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     small = ["data.limit=40", "model.units=16", "model.layers=1", "model.conv_units=16", "training.epochs=1"]
     config = load_config(find_config("digits-kws-stream"), small)
-    problem = load_problem(config)
+    problem = load_task(config)
     model = build_model(config, problem.encoder)
     twin = problem.training_model(model, 2)
     twin.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training))
@@ -105,7 +104,7 @@ def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     assert losses[-1] < losses[0]
     model.set_weights(twin.get_weights())
     path = tmp_path / "digits.tflite"
-    metadata = {"task": problem.task(config.data, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(config.data, problem.encoder), "files": problem.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     assert problem.evaluate_stream(streaming.load(path), "dev") == problem.evaluate(model, "dev")
     assert [picture.name for picture in problem.draw(model, "dev", tmp_path)] == ["confusion.png"]

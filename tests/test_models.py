@@ -8,16 +8,14 @@ import pytest
 
 import streaming
 from rnnzoo.errors import ConfigError
-from rnnzoo.models import (
-    ClassifierConfig,
-    FeedForwardConfig,
-    TaggerConfig,
-    build_classifier,
-    build_one_to_one,
-    build_tagger,
-)
-from rnnzoo.models.config import CELLS
-from rnnzoo.models.recurrent import recurrent_layer
+from rnnzoo.tasks.cells import CELLS
+from rnnzoo.tasks.classifier.config import ClassifierConfig
+from rnnzoo.tasks.classifier.model import build_classifier
+from rnnzoo.tasks.one_to_one.config import OneToOneConfig
+from rnnzoo.tasks.one_to_one.model import build_one_to_one
+from rnnzoo.tasks.recurrent import recurrent_layer
+from rnnzoo.tasks.tagger.config import TaggerConfig
+from rnnzoo.tasks.tagger.model import build_tagger
 from streaming.runtime.text import WordEncoder
 
 SENTENCES = [["The", "dog", "barks", "."], ["A", "cat", "sleeps"]]
@@ -89,7 +87,7 @@ def test_contradictions_name_their_keys(kind, values, said):
 
 
 def test_a_feed_forward_model_sees_one_word_at_a_time(encoder):
-    model = build_one_to_one(FeedForwardConfig(units=8, char_filters=4), encoder)
+    model = build_one_to_one(OneToOneConfig(units=8, char_filters=4), encoder)
     words = ["the", "dog", "barks"]
     alone = [model.predict_on_batch({k: v[None] for k, v in encoder.encode([word]).items()})[0, 0] for word in words]
     together = model.predict_on_batch({k: v[None] for k, v in encoder.encode(words).items()})[0]

@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 from rnnzoo.data import read_source
-from rnnzoo.data.config import (
-    AudioConfig,
-    PairsConfig,
-    PicturesConfig,
-    RowsConfig,
-    SeriesConfig,
-    TextConfig,
-    WordsConfig,
-)
+from rnnzoo.data.config import AudioConfig, PairsConfig, PicturesConfig, RowsConfig, TextConfig, WordsConfig
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.problems.captioner import CaptionerProblem
+from rnnzoo.tasks.captioner.task import CaptionerTask
+from rnnzoo.tasks.forecaster.config import ForecasterData
 
 
 def words(path, kind):
@@ -121,7 +114,7 @@ def test_translations_and_running_text(tmp_path):
 def test_a_series_of_numbers_with_its_times(head, tmp_path):
     path = tmp_path / "series.csv"
     path.write_text(head + "\n".join(f"2026-01-{i + 1:02},{i},{i / 2}" for i in range(20)) + "\n\n")
-    source = read_source(SeriesConfig(dataset=f"series:{path}"))
+    source = read_source(ForecasterData(dataset=f"series:{path}"))
     assert source.kind == "series"
     ends = {split: (len(rows), begin) for split, [(rows, begin)] in source.splits.items()}
     assert ends == {"train": (12, 0), "dev": (16, 12), "test": (20, 16)}
@@ -141,7 +134,7 @@ def test_a_series_of_numbers_with_its_times(head, tmp_path):
 def test_rows_that_are_no_numbers_are_named(content, message, tmp_path):
     (tmp_path / "own.csv").write_text(content)
     with pytest.raises(DataError, match=message):
-        read_source(SeriesConfig(dataset=f"series:{tmp_path / 'own.csv'}"))
+        read_source(ForecasterData(dataset=f"series:{tmp_path / 'own.csv'}"))
 
 
 def test_folders_of_tables_are_labels(tmp_path):
@@ -174,7 +167,7 @@ def test_pictures_with_their_captions(tmp_path):
     with pytest.raises(DataError, match=r"9\.png has 6 x 4 pixels, the model takes 5 x 4"):
         read_source(PicturesConfig(dataset=f"pictures:{tmp_path}"))
     config = PicturesConfig(dataset=f"pictures:{tmp_path}", size=(8, 12))
-    problem = CaptionerProblem.from_source(read_source(config), config)
+    problem = CaptionerTask.from_source(read_source(config), config)
     pictures = [pixels for rows in problem.splits.values() for pixels, _ in rows]
     # Each is of one grey, which stays what it is.
     assert {(pixels.shape, float(np.ptp(pixels)) < 1e-3) for pixels in pictures} == {((8, 12, 3), True)}
@@ -197,9 +190,9 @@ def test_features_take_the_place_of_pictures(tmp_path):
     for i, array in enumerate(arrays):
         np.testing.assert_array_equal(found[f"number {i}"], array.astype(np.float32))
     with pytest.raises(ConfigError, match=r"data\.shift=2 and data\.mirror=false are for pictures"):
-        CaptionerProblem.from_source(source, dataclasses.replace(config, shift=2))
+        CaptionerTask.from_source(source, dataclasses.replace(config, shift=2))
     with pytest.raises(ConfigError, match=r"data\.size=\[4, 4\] is for pictures"):
-        CaptionerProblem.from_source(source, dataclasses.replace(config, size=(4, 4)))
+        CaptionerTask.from_source(source, dataclasses.replace(config, size=(4, 4)))
     for wrong, said in (
         (np.zeros((5, 4)), r"expected an array of shape \(5, 3\); received float64 of shape \(5, 4\)"),
         (np.full((5, 3), np.nan), "expected finite numbers; row 0"),

@@ -5,16 +5,15 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config
 from rnnzoo.data import Source
-from rnnzoo.data.config import RollsConfig
 from rnnzoo.data.mirror import find_mirror
 from rnnzoo.errors import ConfigError
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.polyphony import PolyphonyProblem
-from rnnzoo.registry import find_config
-from rnnzoo.training.losses import SummedBinaryCrossEntropy
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.tasks.losses import SummedBinaryCrossEntropy
+from rnnzoo.tasks.polyphony.config import PolyphonyData
+from rnnzoo.tasks.polyphony.task import PolyphonyTask
 
 
 def rolls():
@@ -25,8 +24,8 @@ def rolls():
 @pytest.fixture(scope="module")
 def problem():
     rows = rolls()
-    config = RollsConfig(dataset="own", transpose=5)
-    return PolyphonyProblem.from_source(Source("rolls", {"train": rows, "dev": rows[1:]}), config)
+    config = PolyphonyData(dataset="own", transpose=5)
+    return PolyphonyTask.from_source(Source("rolls", {"train": rows, "dev": rows[1:]}), config)
 
 
 def test_the_likelihood_is_that_of_independent_notes(problem):
@@ -64,20 +63,20 @@ def test_another_key_moves_all_notes_alike(problem):
             np.testing.assert_array_equal(np.argwhere(moved[name]) - [0, shift], np.argwhere(row[name]))
     assert len(seen) > 3
     with pytest.raises(ConfigError, match="received -1"):
-        RollsConfig(dataset="own", transpose=-1)
+        PolyphonyData(dataset="own", transpose=-1)
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_real_chorales_train_convert_and_stream_the_same(tmp_path):
     config = load_config(find_config("music-jsb"), ["model.units=32", "data.limit=24"])
-    problem = load_problem(config)
+    problem = load_task(config)
     model = build_model(config, problem.encoder)
     model.compile(keras.optimizers.Adam(0.02), loss=problem.loss(config.training))
     data = problem.dataset("train", 8, training=True)
     losses = model.fit(data, epochs=6, shuffle=False, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     path = tmp_path / "music.tflite"
-    metadata = {"task": problem.task(config.data, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(config.data, problem.encoder), "files": problem.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     offline = problem.evaluate(model, "dev")
     assert problem.evaluate_stream(streaming.load(path), "dev") == pytest.approx(offline, rel=1e-4)

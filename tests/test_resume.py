@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from zoo_runs import colours
 
-from rnnzoo.building import build_model
 from rnnzoo.errors import DataError
+from rnnzoo.runs.building import build_model
 from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
 

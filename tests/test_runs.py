@@ -13,12 +13,12 @@ from safetensors.numpy import load_file
 from zoo_runs import colours
 
 import rnnzoo
-from rnnzoo import registry
-from rnnzoo.building import build_model
 from rnnzoo.errors import ConfigError, DataError, HubError
-from rnnzoo.export import export_run
 from rnnzoo.hub.manifest import Manifest, describe_bundle, dump_manifest
-from rnnzoo.runs import count_parameters, load_run, save_run
+from rnnzoo.registry import layout
+from rnnzoo.runs.building import build_model
+from rnnzoo.runs.export import export_run
+from rnnzoo.runs.store import count_parameters, load_run, save_run
 from streaming import pipeline
 
 
@@ -129,7 +129,7 @@ def change_config(run, old, new):
     ("damage", "error", "said"),
     [
         (lambda run: change_config(run, "\n  units: 8", "\n  units: 9"), DataError, "recurrent_0/lstm_cell/kernel"),
-        (lambda run: change_config(run, "topology: tagger", "topology: x"), ConfigError, "tagger, classifier"),
+        (lambda run: change_config(run, "topology: tagger", "topology: x"), ConfigError, "tagger, transcriber"),
         (lambda run: (run / "words.txt").write_text("red\n"), DataError, "words.txt does not fit the weights"),
         (lambda run: (run / "labels.txt").write_text("R\nB\n"), DataError, "labels.txt does not fit the weights"),
         (lambda run: (run / "words.txt").unlink(), DataError, "needs words.txt"),
@@ -162,7 +162,7 @@ def test_an_exported_run_needs_nothing_else(made, run, tmp_path):
 
 def test_the_public_functions_find_bundles(made, tmp_path, monkeypatch):
     model, config, encoder = made
-    monkeypatch.setattr(registry, "root", lambda: tmp_path)
+    monkeypatch.setattr(layout, "root", lambda: tmp_path)
     monkeypatch.setenv("RNNZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("RNNZOO_URL", raising=False)
     with pytest.raises(HubError, match="clone of the repository"):
@@ -170,7 +170,7 @@ def test_the_public_functions_find_bundles(made, tmp_path, monkeypatch):
     bundle = save_run(tmp_path / "pretrained" / "colours", model, config, encoder.to_files(), {})
     manifest = Manifest(1, {"colours": describe_bundle(bundle, licence="Apache-2.0", data_licence="CC0")})
     (tmp_path / "zoo_configs").mkdir()
-    (tmp_path / registry.MANIFEST).write_text(dump_manifest(manifest))
+    (tmp_path / layout.MANIFEST).write_text(dump_manifest(manifest))
     assert rnnzoo.list_models() == rnnzoo.list_models("col*", pretrained=True) == ["colours"]
     assert rnnzoo.list_models(pretrained=False) == rnnzoo.list_models("x*") == []
     np.testing.assert_array_equal(predict(rnnzoo.load("colours"), encoder), predict(model, encoder))

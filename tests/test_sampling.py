@@ -9,9 +9,9 @@ import pytest
 from rnnzoo.data import Source
 from rnnzoo.data.config import PairsConfig
 from rnnzoo.errors import ConfigError
-from rnnzoo.models.config import TranslatorConfig
-from rnnzoo.models.translator import build_translator
-from rnnzoo.problems.translator import TranslatorProblem
+from rnnzoo.tasks.translator.config import TranslatorConfig
+from rnnzoo.tasks.translator.model import build_translator
+from rnnzoo.tasks.translator.task import TranslatorTask
 from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.parallel import Parallel
 from rnnzoo.training.sampling import GuessFed
@@ -28,7 +28,7 @@ def problem(request):
     chosen = [[str(word) for word in rng.choice(list(WORDS), rng.integers(1, 5))] for _ in range(90)]
     rows = [(" ".join(words), " ".join(WORDS[word] for word in words)) for words in chosen]
     config = PairsConfig(dataset="toy", level="words", max_length=7, wait_k=request.param)
-    return TranslatorProblem.from_source(Source("text-text", {"train": rows[:64], "dev": rows[64:]}), config)
+    return TranslatorTask.from_source(Source("text-text", {"train": rows[:64], "dev": rows[64:]}), config)
 
 
 def build(problem):

@@ -32,7 +32,8 @@ pytest.importorskip("aiohttp", reason="the extra `server` is not installed")
 from serving import SENTENCES, connected, convert_tagger, running
 
 import streaming
-from rnnzoo.models import ClassifierConfig, build_classifier
+from rnnzoo.tasks.classifier.config import ClassifierConfig
+from rnnzoo.tasks.classifier.model import build_classifier
 from streaming.errors import StateMismatchError
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.interpreter import Recipe

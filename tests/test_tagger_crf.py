@@ -5,16 +5,15 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config, parse_config
 from rnnzoo.data.mirror import find_mirror
 from rnnzoo.errors import ConfigError
-from rnnzoo.experiment import evaluate_run, run_experiment
-from rnnzoo.export import export_run
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.tagger import chain_layer
-from rnnzoo.registry import find_config
-from rnnzoo.runs import load_run
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config, parse_config
+from rnnzoo.runs.experiment import evaluate_run, run_experiment
+from rnnzoo.runs.export import export_run
+from rnnzoo.runs.store import load_run
+from rnnzoo.tasks.tagger.task import chain_layer
 
 CONFIG = """
 name: entities
@@ -60,7 +59,7 @@ def test_a_stream_takes_the_best_path_that_the_layer_takes(run, tmp_path):
     chain = chain_layer(run.model)
     chain.transitions.assign(np.random.default_rng(1).normal(size=chain.transitions.shape) * 3)
     export_run(run, tmp_path / "model.tflite")
-    task, problem = streaming.pipeline(tmp_path / "model.tflite"), load_problem(run.config, run.encoder)
+    task, problem = streaming.pipeline(tmp_path / "model.tflite"), load_task(run.config, run.encoder)
     by_rows = 0
     for words, _ in problem.examples("test"):
         arrays = {name: value[None] for name, value in run.encoder.encode(words).items()}
@@ -75,7 +74,7 @@ def test_a_stream_takes_the_best_path_that_the_layer_takes(run, tmp_path):
 
 
 def test_entities_are_counted_whole(run):
-    problem = load_problem(run.config, run.encoder)
+    problem = load_task(run.config, run.encoder)
     problem.splits["own"] = [(["anna", "runs"], ["B-person", "O"]), (["new", "york"], ["B-place", "I-place"])]
     figures = problem.score("own", [["B-person", "B-place"], ["B-place", "O"]])
     # One of two entities is found whole, among three guesses.
@@ -95,7 +94,7 @@ def test_the_zoo_s_tagger_of_entities_obeys_the_scheme(tmp_path):
     config = load_config(
         find_config("ner-wnut17"), ["data.limit=60", "model.units=8", "model.conv_units=8", "data.min_count=1"]
     )
-    problem = load_problem(config)
+    problem = load_task(config)
     model = build_model(config, problem.encoder)
     problem.training_model(model, 8)
     model.compile("adam", problem.loss(config.training), weighted_metrics=problem.metrics())

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.models import ClassifierConfig, TaggerConfig, build_classifier, build_tagger
+from rnnzoo.tasks.classifier.config import ClassifierConfig
+from rnnzoo.tasks.classifier.model import build_classifier
+from rnnzoo.tasks.tagger.config import TaggerConfig
+from rnnzoo.tasks.tagger.model import build_tagger
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.tasks import Classifier, Tagger, pipeline, softmax, task_for
 from streaming.runtime.text import AFFIXES, WordEncoder, affixes, word_shape

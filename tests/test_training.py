@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from rnnzoo.data import Source, WordsConfig
-from rnnzoo.data.datasets.clinc import OUT_OF_SCOPE
+from rnnzoo.data.sets.clinc_oos import OUT_OF_SCOPE
 from rnnzoo.errors import ConfigError, DataError, Diverged
-from rnnzoo.models import TaggerConfig, build_tagger
-from rnnzoo.problems.classifier import ClassifierProblem
-from rnnzoo.problems.tagger import TaggerProblem
+from rnnzoo.tasks.classifier.task import ClassifierTask
+from rnnzoo.tasks.losses import SmoothedCrossEntropy
+from rnnzoo.tasks.tagger.config import TaggerConfig
+from rnnzoo.tasks.tagger.model import build_tagger
+from rnnzoo.tasks.tagger.task import TaggerTask
 from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.checkpoint import read_weights, write_weights
-from rnnzoo.training.losses import SmoothedCrossEntropy
 from rnnzoo.training.progress import ProgressBar
 
 CONFIG = WordsConfig(dataset="own", inputs=("words",))
@@ -37,7 +38,7 @@ def sentences(count, seed):
 @pytest.fixture(scope="module")
 def data():
     source = Source("words-tags", {"train": sentences(300, 0), "dev": sentences(50, 1), "test": sentences(50, 2)})
-    return TaggerProblem.from_source(source, CONFIG)
+    return TaggerTask.from_source(source, CONFIG)
 
 
 def build(data):
@@ -145,13 +146,13 @@ def test_foreign_weights_are_refused(data, tmp_path):
 
 def test_tagger_score_counts_words(data):
     source = Source("words-tags", {"train": data.splits["train"], "dev": [(["red", "pink"], ["R", "G"])]})
-    tiny = TaggerProblem.from_source(source, CONFIG)
+    tiny = TaggerTask.from_source(source, CONFIG)
     assert tiny.score("dev", [["R", "B"]]) == {"accuracy": 0.5, "unseen_accuracy": 0.0, "count": 2.0}
 
 
 def test_classifier_score_tells_scope_apart():
     rows = [(["a"], "x"), (["b"], "y"), (["c"], OUT_OF_SCOPE), (["d"], OUT_OF_SCOPE)]
-    tiny = ClassifierProblem.from_source(Source("text-label", {"train": rows, "dev": rows}), CONFIG)
+    tiny = ClassifierTask.from_source(Source("text-label", {"train": rows, "dev": rows}), CONFIG)
     assert tiny.score("dev", ["x", "x", OUT_OF_SCOPE, "x"]) == {
         "accuracy": 0.5,
         "count": 4.0,

@@ -7,7 +7,7 @@ import os
 import pytest
 from zoo_runs import write_colours
 
-from rnnzoo.cards import KINDS
+from rnnzoo.bundles.cards import KINDS
 from rnnzoo.cli import main
 from rnnzoo.training.demonstration import demonstrate
 

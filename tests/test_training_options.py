@@ -10,8 +10,8 @@ import pytest
 
 from rnnzoo.data import Source
 from rnnzoo.errors import ConfigError, DataError, Diverged
-from rnnzoo.models import build_tagger
-from rnnzoo.problems.tagger import TaggerProblem
+from rnnzoo.tasks.tagger.model import build_tagger
+from rnnzoo.tasks.tagger.task import TaggerTask
 from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.optimization import epochs_in_vain, make_optimizer, make_schedule, plateau_rate
 from rnnzoo.training.parallel import split_batch
@@ -25,7 +25,7 @@ SHORT = dataclasses.replace(TRAINING, epochs=2, ema=None)
 @pytest.fixture(scope="module")
 def data():
     source = Source("words-tags", {"train": sentences(64, 0), "dev": sentences(20, 1), "test": sentences(20, 2)})
-    return TaggerProblem.from_source(source, CONFIG)
+    return TaggerTask.from_source(source, CONFIG)
 
 
 def test_exponential_and_inverse_square_root_rates():
@@ -128,8 +128,8 @@ def test_labels_out_of_range_and_long_sequences_are_named(data, tmp_path, monkey
     chain = build_tagger(dataclasses.replace(MODEL, head="crf"), data.encoder)
     with pytest.raises(ConfigError, match=r"training\.label_smoothing=0\.05 needs a loss over single labels"):
         fit(chain, data, SHORT, seed=1, run_dir=tmp_path)
-    monkeypatch.setattr(TaggerProblem, "number", lambda self, label: 7)
-    wrong = TaggerProblem(data.config, data.encoder, data.splits)
+    monkeypatch.setattr(TaggerTask, "number", lambda self, label: 7)
+    wrong = TaggerTask(data.config, data.encoder, data.splits)
     with pytest.raises(DataError, match=r"example 1 of split 'train' has the label 7; the model has 4 outputs"):
         fit(build(data), wrong, SHORT, seed=1, run_dir=tmp_path)
 

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.building import build_model
-from rnnzoo.config import load_config
 from rnnzoo.data import AudioConfig, DataConfig, Source
-from rnnzoo.data.datasets import digit_strings
 from rnnzoo.data.mirror import find_mirror
+from rnnzoo.data.sets import digit_strings
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.models.config import TranscriberConfig
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.transcriber import TranscriberProblem, word_error_rate
-from rnnzoo.registry import find_config
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.tasks.transcriber.config import TranscriberConfig
+from rnnzoo.tasks.transcriber.task import TranscriberTask, word_error_rate
 from streaming.runtime.decoding import ctc_greedy
 
 RATE = 8000
@@ -35,7 +34,7 @@ def tones_of(config, seconds=0.2):
     """A problem whose words are frequencies of 400, 600 ... 2200 Hz."""
     rows = [(tone(hertz, seconds), str(hertz)) for hertz in range(400, 2400, 200)]
     dev = [(tone(400, 0.3), "400"), (tone(600, 0.5), "600 400"), (tone(800, 0.4), "unheard 800")]
-    return TranscriberProblem.from_source(Source("audio-text", {"train": rows, "dev": dev}), config)
+    return TranscriberTask.from_source(Source("audio-text", {"train": rows, "dev": dev}), config)
 
 
 STILL = AudioConfig(dataset="own", window=128, pause=0.2, speed=0.0, noise=0.0)
@@ -127,7 +126,7 @@ def test_a_stride_that_skips_frames_is_refused():
 def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     small = ["data.limit=10", "data.window=200", "model.units=24", "model.layers=1", "model.conv_units=24"]
     config = load_config(find_config("asr-digits-stream"), small)
-    problem = load_problem(config)
+    problem = load_task(config)
     assert problem.labels == ("_blank_", *"0123456789")
     model = build_model(config, problem.encoder)
     twin = problem.training_model(model, 4)
@@ -143,7 +142,7 @@ def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     head = model.get_layer("logits")
     head.bias.assign_sub(model.predict_on_batch({"features": features}).mean(axis=(0, 1)))
     path = tmp_path / "digits.tflite"
-    metadata = {"task": problem.task(config.data, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(config.data, problem.encoder), "files": problem.encoder.to_files()}
     streaming.convert(model, path, metadata=metadata)
     offline, streamed = problem.evaluate(model, "dev"), problem.evaluate_stream(streaming.load(path), "dev")
     offline.pop("beam_word_error_rate")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from zoo_runs import colours
 
-from rnnzoo.building import build_model
 from rnnzoo.cli.main import main
 from rnnzoo.errors import ConfigError
-from rnnzoo.runs import load_run, save_run
-from rnnzoo.transfer import start_from
+from rnnzoo.runs.building import build_model
+from rnnzoo.runs.store import load_run, save_run
+from rnnzoo.runs.transfer import start_from
 from streaming.runtime.text import Vocabulary
 
 

@@ -10,20 +10,19 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.building import build_model
 from rnnzoo.cli import main
-from rnnzoo.config import load_config
 from rnnzoo.data import Source
 from rnnzoo.data.config import PairsConfig
+from rnnzoo.data.encoders.pairs import PairEncoder
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.data.pairs import PairEncoder
 from rnnzoo.errors import ConfigError, DataError
-from rnnzoo.models.config import TranslatorConfig
-from rnnzoo.models.translator import build_translator, decoding_models
-from rnnzoo.problems import load_problem
-from rnnzoo.problems.translator import TranslatorProblem, _searched, average_lagging
-from rnnzoo.registry import find_config
-from rnnzoo.runs import read_metrics
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import build_model, load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.store import read_metrics
+from rnnzoo.tasks.translator.config import TranslatorConfig
+from rnnzoo.tasks.translator.model import build_translator, decoding_models
+from rnnzoo.tasks.translator.task import TranslatorTask, _searched, average_lagging
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.codec import END, PAD, SPECIAL, START, TextCodec
 
@@ -42,7 +41,7 @@ def sentences(count, seed):
 
 def toy(config):
     splits = {split: sentences(count, seed) for seed, (split, count) in enumerate({"train": 60, "dev": 8}.items())}
-    return TranslatorProblem.from_source(Source("text-text", splits), config)
+    return TranslatorTask.from_source(Source("text-text", splits), config)
 
 
 def model_of(problem, architecture, **options):
@@ -56,7 +55,7 @@ def model_of(problem, architecture, **options):
 
 def converted(model, problem, path):
     config = problem.config
-    metadata = {"task": problem.task(config, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(config, problem.encoder), "files": problem.encoder.to_files()}
     report = streaming.convert(model, path, metadata=metadata, **problem.conversion(config))
     assert report.max_abs_error < 1e-4
     return streaming.load(path)
@@ -251,7 +250,7 @@ def test_a_file_writes_what_keras_writes(architecture, tmp_path):
 
 def test_the_device_reads_as_training_did(tmp_path):
     problem, model = made("sutskever")
-    metadata = {"task": problem.task(problem.config, problem.encoder), "files": problem.encoder.to_files()}
+    metadata = {"task": problem.spec(problem.config, problem.encoder), "files": problem.encoder.to_files()}
     options = problem.conversion(problem.config)
     streaming.convert(model, tmp_path / "m.tflite", metadata=metadata, verify=False, **options)
     task = streaming.pipeline(tmp_path / "m.tflite")
@@ -308,7 +307,7 @@ WAITING = dataclasses.replace(PAIRS, wait_k=2)
 def test_real_pairs_train_convert_and_decode_the_same(tmp_path):
     small = ["data.limit=120", "data.vocabulary=200", "data.max_length=10", "data.width=2", "model.units=32"]
     config = load_config(find_config("translate-de-en"), [*small, "model.token_size=24"])
-    problem = load_problem(config)
+    problem = load_task(config)
     model = build_model(config, problem.encoder)
     model.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training))
     data = problem.dataset("train", 40, training=True)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnzoo.config import load_config
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.experiment import evaluate_run, run_experiment
-from rnnzoo.registry import find_config, topologies
-from rnnzoo.runs import load_run
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.experiment import evaluate_run, run_experiment
+from rnnzoo.runs.store import load_run
+from rnnzoo.tasks.discovery import task_names
 
 pytestmark = pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 
@@ -40,7 +41,7 @@ def _prepared(tmp_path_factory):
 def test_no_topology_is_left_out():
     """Those that are not here train on real data in the file of their own."""
     here = {load_config(find_config(name)).topology for name in SMALL}
-    for topology in set(topologies()) - here:
+    for topology in set(task_names()) - here:
         text = Path(__file__).with_name(f"test_{topology}.py").read_text(encoding="utf-8")
         assert re.search(r"def test_\w*real_\w*train", text), topology
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnzoo.config import parse_config
+from rnnzoo.runs.config import parse_config
 
 COLOURS = {"red": "R", "blue": "B", "green": "G"}
 CONFIG = """
@@ -32,7 +32,7 @@ def write_colours(folder):
 
 def colours(folder):
     """(configuration, problem) of the small language."""
-    from rnnzoo.problems import load_problem
+    from rnnzoo.runs.building import load_task
 
     config = parse_config(write_colours(folder), "colours")
-    return config, load_problem(config)
+    return config, load_task(config)

@@ -8,12 +8,12 @@ folder that has them.
 import argparse
 import sys
 
-from rnnzoo.config import load_config
-from rnnzoo.costs import measure_costs, recorded_models, write_record
 from rnnzoo.errors import RnnzooError
-from rnnzoo.problems import load_problem
-from rnnzoo.quiet import quiet_tensorflow
-from rnnzoo.registry import find_config
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import load_task
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.costs import measure_costs, recorded_models, write_record
+from rnnzoo.util.quiet import quiet_tensorflow
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in recorded_models():
             print(f"measuring {name} ...", flush=True)
             config = load_config(find_config(name))
-            found[name] = measure_costs(config, load_problem(config).encoder)
+            found[name] = measure_costs(config, load_task(config).encoder)
     except RnnzooError as error:
         print(f"make_costs: error: {error}", file=sys.stderr)
         return 2

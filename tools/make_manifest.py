@@ -5,9 +5,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from rnnzoo.bundles import build_manifest, write_manifest
+from rnnzoo.bundles.build import build_manifest, write_manifest
 from rnnzoo.hub import dump_manifest, signing
-from rnnzoo.registry import MANIFEST, root
+from rnnzoo.registry.layout import MANIFEST, root
 
 
 def main(argv: list[str] | None = None) -> int:

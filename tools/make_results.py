@@ -13,16 +13,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rnnzoo.bundles import ready_files
-from rnnzoo.cards import KINDS, figure, measures
-from rnnzoo.config import load_config
-from rnnzoo.data.licences import terms_of
+from rnnzoo.bundles.build import ready_files
+from rnnzoo.bundles.cards import KINDS, figure, measures
+from rnnzoo.data.terms import terms_of
 from rnnzoo.errors import DataError, RnnzooError
-from rnnzoo.experiment import evaluate_run
 from rnnzoo.hub import parse_manifest
-from rnnzoo.quiet import quiet_tensorflow
-from rnnzoo.registry import CONFIG_FILE, MANIFEST, bundle_paths, list_models, root
-from rnnzoo.runs import load_run, read_metrics
+from rnnzoo.registry.layout import CONFIG_FILE, MANIFEST, bundle_paths, root
+from rnnzoo.registry.names import list_models
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.experiment import evaluate_run
+from rnnzoo.runs.store import load_run, read_metrics
+from rnnzoo.util.quiet import quiet_tensorflow
 
 SHOWN = ("offline", "float32", "float32_never_reset", "int8")
 # Figures of a model that the README shows; all are in the CSV.

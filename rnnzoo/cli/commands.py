@@ -6,15 +6,15 @@ import argparse
 import os
 from pathlib import Path
 
-from rnnzoo.backend import EXPORTING, check_backend
+from rnnzoo.util.backend import EXPORTING, check_backend
 
 
 def train(arguments: argparse.Namespace) -> None:
     """`rnnzoo train`."""
-    from rnnzoo.cards import figure
-    from rnnzoo.config import load_config
-    from rnnzoo.experiment import run_experiment
-    from rnnzoo.registry import config_path
+    from rnnzoo.bundles.cards import figure
+    from rnnzoo.registry.names import config_path
+    from rnnzoo.runs.config import load_config
+    from rnnzoo.runs.experiment import run_experiment
 
     check_backend()
     config = load_config(config_path(arguments.config), arguments.overrides)
@@ -34,9 +34,9 @@ def train(arguments: argparse.Namespace) -> None:
 def sweep(arguments: argparse.Namespace) -> None:
     """`rnnzoo sweep`."""
     from rnnzoo.cli.show import print_sweep
-    from rnnzoo.config import load_config
-    from rnnzoo.registry import config_path
-    from rnnzoo.sweep import parse_grid, run_sweep
+    from rnnzoo.registry.names import config_path
+    from rnnzoo.runs.config import load_config
+    from rnnzoo.runs.sweep import parse_grid, run_sweep
 
     check_backend()
     path, grid = config_path(arguments.config), parse_grid(arguments.overrides)
@@ -47,14 +47,14 @@ def sweep(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """`rnnzoo compare`."""
     from rnnzoo.cli.show import print_rows
-    from rnnzoo.comparison import compare_runs
+    from rnnzoo.runs.compare import compare_runs
 
     print_rows(compare_runs([run_path(source) for source in arguments.sources]))
 
 
 def diagnose(arguments: argparse.Namespace) -> None:
     """`rnnzoo diagnose`."""
-    from rnnzoo.cli.parser import UsageError
+    from rnnzoo.errors import UsageError
 
     check_backend(EXPORTING)
     if arguments.demonstration == (arguments.source is not None):
@@ -64,7 +64,7 @@ def diagnose(arguments: argparse.Namespace) -> None:
 
         findings, plots = demonstrate(arguments.out)
     else:
-        from rnnzoo.diagnosis import diagnose_source
+        from rnnzoo.runs.diagnosis import diagnose_source
 
         findings, plots = diagnose_source(arguments.source, arguments.overrides, arguments.out)
     for line in findings:
@@ -76,8 +76,9 @@ def diagnose(arguments: argparse.Namespace) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """`rnnzoo evaluate`."""
     from rnnzoo.cli.show import print_evaluation
-    from rnnzoo.experiment import draw_run, evaluate_run, figures_csv
-    from rnnzoo.runs import load_run, write_json, write_text
+    from rnnzoo.runs.experiment import draw_run, evaluate_run, figures_csv
+    from rnnzoo.runs.store import load_run
+    from rnnzoo.util.files import write_json, write_text
 
     check_backend(EXPORTING)
     for path in (arguments.json, arguments.csv):
@@ -97,8 +98,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 def export(arguments: argparse.Namespace) -> None:
     """`rnnzoo export`."""
-    from rnnzoo.export import export_run
-    from rnnzoo.runs import load_run
+    from rnnzoo.runs.export import export_run
+    from rnnzoo.runs.store import load_run
 
     check_backend(EXPORTING)
     quantize = None if arguments.quantize == "none" else arguments.quantize
@@ -107,8 +108,8 @@ def export(arguments: argparse.Namespace) -> None:
 
 def bundle(arguments: argparse.Namespace) -> None:
     """`rnnzoo bundle`."""
-    from rnnzoo.bundles import make_bundle, read_figures, write_manifest
-    from rnnzoo.registry import bundles_folder
+    from rnnzoo.bundles.build import make_bundle, read_figures, write_manifest
+    from rnnzoo.registry.layout import bundles_folder
 
     check_backend(EXPORTING)
     to = arguments.to or bundles_folder()
@@ -134,8 +135,8 @@ def download(arguments: argparse.Namespace) -> None:
 
 def demo(arguments: argparse.Namespace) -> None:
     """`rnnzoo demo`."""
-    from rnnzoo.cli.parser import UsageError
-    from rnnzoo.demo import run_demo
+    from rnnzoo.cli.demo import run_demo
+    from rnnzoo.errors import UsageError
 
     if arguments.input not in (None, "-"):
         raise UsageError(f"expected `-` for standard input; received {arguments.input!r}: use --text for a text")
@@ -148,7 +149,7 @@ def demo(arguments: argparse.Namespace) -> None:
 def list_models(arguments: argparse.Namespace) -> None:
     """`rnnzoo list`."""
     from rnnzoo.cli.info import print_models
-    from rnnzoo.registry import list_models
+    from rnnzoo.registry.names import list_models
 
     print_models(list_models(arguments.pattern, True if arguments.pretrained else None), arguments.pattern)
 
@@ -169,8 +170,8 @@ def run_path(source: str) -> Path:
     Raises:
         ConfigError: it is neither.
     """
-    from rnnzoo.registry import find_bundle
-    from rnnzoo.runs import check_run
+    from rnnzoo.registry.names import find_bundle
+    from rnnzoo.runs.store import check_run
 
     path = Path(source)
     if not path.is_dir():

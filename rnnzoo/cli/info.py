@@ -8,13 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rnnzoo.cards import figure
+from rnnzoo.bundles.cards import figure
 from rnnzoo.cli.show import print_figures
-from rnnzoo.config import dump_config, load_config
-from rnnzoo.costs import RECORD, STREAMED, Costs, find_costs
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry import bundle_paths, find_config, list_models
-from rnnzoo.runs import WEIGHTS_FILE, read_metrics
+from rnnzoo.registry.layout import bundle_paths
+from rnnzoo.registry.names import find_config, list_models
+from rnnzoo.runs.config import dump_config, load_config
+from rnnzoo.runs.costs import RECORD, STREAMED, Costs, find_costs
+from rnnzoo.runs.store import WEIGHTS_FILE, read_metrics
 
 _LEGEND = "multiply-adds of a step, and bytes of state of a stream; - : reads the sequence whole, and does not stream"
 _STALE = f"?: the configuration is newer than {RECORD}; python tools/make_costs.py"
@@ -133,8 +134,8 @@ def _print_bundle(bundle: Path) -> None:
 
 
 def _draw(name: str, plot: Path, costs: Costs | None) -> None:
-    from rnnzoo.architecture import draw_architecture
-    from rnnzoo.building import create_model
+    from rnnzoo.runs.architecture import draw_architecture
+    from rnnzoo.runs.building import create_model
 
     text = "" if costs is None else _said(costs).splitlines()[0]
     draw_architecture(create_model(name, {}), plot, name, text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rnnzoo.cli.parser import parse
 from rnnzoo.errors import ConfigError, RnnzooError
-from rnnzoo.quiet import quiet_tensorflow
+from rnnzoo.util.quiet import quiet_tensorflow
 from streaming.cli.entry import Program
 from streaming.errors import StreamingError
 

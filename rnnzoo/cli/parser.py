@@ -9,12 +9,8 @@ from typing import Any, NoReturn
 
 import rnnzoo
 from rnnzoo.cli import commands
-from rnnzoo.errors import RnnzooError
-from rnnzoo.suggest import suggest
-
-
-class UsageError(RnnzooError, ValueError):
-    """The command line says something that no command takes."""
+from rnnzoo.errors import UsageError
+from rnnzoo.util.suggest import suggest
 
 
 class _Parser(argparse.ArgumentParser):

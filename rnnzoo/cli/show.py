@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rnnzoo.cards import figure
+from rnnzoo.bundles.cards import figure
 
 _LABELS = {
     "offline": "offline (Keras)",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.ranges import Factor, Range, Rate, Size
+from rnnzoo.util.ranges import Factor, Range, Rate, Size
 
 TextLevel = Literal["characters", "words", "subwords"]
 WordInput = Literal["words", "chars", "affixes"]
@@ -52,7 +52,7 @@ class WordsConfig(DataConfig):
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_threshold(self.threshold)
+        check_threshold(self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,123 +77,7 @@ class RowsConfig(DataConfig):
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_threshold(self.threshold)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RollsConfig(RowsConfig):
-    """Piano rolls.
-
-    Args:
-        transpose: in training a piece is moved by up to so many half tones, up or down.
-
-    Raises:
-        ConfigError: fewer than none.
-    """
-
-    transpose: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.transpose < 0:
-            raise ConfigError(f"data.transpose is at least 0 half tones; received {self.transpose}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignalConfig(RowsConfig):
-    """Samples of a signal with events in it.
-
-    Args:
-        sample_rate: samples a second.
-        frame: samples that the model takes at a time; it says something after each frame.
-        window: frames of a training window; the state is carried from window to window.
-        tolerance: seconds by which an event that is found may be early or late.
-
-    Raises:
-        ConfigError: a value is out of its range.
-    """
-
-    sample_rate: float
-    frame: int = 12
-    window: int = 120
-    tolerance: float = 0.15
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.frame < 1 or self.window < 1:
-            raise ConfigError(f"data.frame and data.window are at least 1; received {self.frame} and {self.window}")
-        if not (self.sample_rate > 0 and self.tolerance > 0):
-            raise ConfigError(
-                f"data.sample_rate and data.tolerance are above 0; received {self.sample_rate} and {self.tolerance}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeriesConfig(RowsConfig):
-    """One series.
-
-    Args:
-        context: rows that a forecast is measured with.
-        horizon: rows that are forecast.
-        quantiles: what is forecast of each value, in order; none: its mean.
-        window: rows of a training window, of which those after the first `context` count.
-        season: rows after which the naive forecast repeats itself.
-
-    Raises:
-        ConfigError: a value is out of its range.
-    """
-
-    context: int = 96
-    horizon: int = 96
-    quantiles: tuple[float, ...] = ()
-    window: int = 192
-    season: int = 24
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 2 <= self.context <= self.window or self.horizon < 1 or not 1 <= self.season <= self.context:
-            raise ConfigError(
-                "expected 2 <= data.context <= data.window, data.horizon of at least 1 and 1 <= data.season <= "
-                f"data.context; received {self.context}, {self.window}, {self.horizon} and {self.season}"
-            )
-        if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
-            raise ConfigError(f"data.quantiles rise between 0 and 1; received {list(self.quantiles)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnomalyConfig(RowsConfig):
-    """Series in which something is unexpected.
-
-    Args:
-        context: rows that a forecast of the next one looks back on at least.
-        window: rows of a training window, of which those after the first `context` count.
-        probation: first rows of each series that say its mean and deviation, and are not judged.
-        short_window, long_window, warm_up, threshold: of the score, as `streaming` describes an anomaly detector.
-
-    Raises:
-        ConfigError: a value is out of its range.
-    """
-
-    context: int = 32
-    window: int = 128
-    probation: int = 250
-    short_window: int = 10
-    long_window: int = 1000
-    warm_up: int = 100
-    threshold: float = 0.9999
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (2 <= self.context <= self.window and self.probation >= 1):
-            raise ConfigError(
-                "expected 2 <= data.context <= data.window and data.probation of at least 1 row; received "
-                f"{self.context}, {self.window} and {self.probation}"
-            )
-        if not (1 <= self.short_window < self.long_window and self.warm_up >= 2 and 0 < self.threshold < 1):
-            raise ConfigError(
-                "expected 1 <= data.short_window < data.long_window, data.warm_up of at least 2 and a data.threshold "
-                f"between 0 and 1; received {self.short_window}, {self.long_window}, {self.warm_up}, {self.threshold}"
-            )
+        check_threshold(self.threshold)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,6 +239,7 @@ class AudioConfig(DataConfig):
         return round(self.lead * self.sample_rate / self.frame_step)
 
 
-def _check_threshold(threshold: float) -> None:
+def check_threshold(threshold: float) -> None:
+    """Raises ConfigError where the threshold is no probability."""
     if not 0 < threshold < 1:
         raise ConfigError(f"data.threshold is a probability between 0 and 1; received {threshold}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnzoo.data.beam import use_beam
+from rnnzoo.data.builder import FileBuilder
 from rnnzoo.errors import DataError
 
 _TABLE = "TFDS_CACHE.tsv"
@@ -68,10 +69,7 @@ def load_builder(name: str) -> Any:
     import tensorflow_datasets as tfds
 
     folder, mirror = data_dir(), find_mirror()
-    # A builder of this package is known to TFDS once its module is imported.
-    own = f"rnnzoo.data.builders.{name.split('/')[0]}"
-    if importlib.util.find_spec(own):
-        importlib.import_module(own)
+    _make_known(name.split("/")[0])
     try:
         with _silent():
             builder = tfds.builder(name, data_dir=str(folder))
@@ -107,6 +105,15 @@ def load_builder(name: str) -> Any:
             f"({type(error).__name__}: {_first_line(error)}). {_ROOM if _FULL in str(error) else remedy}"
         ) from error
     return builder
+
+
+def _make_known(name: str) -> None:
+    """Tell TFDS of the builder of this package, where the data set has one."""
+    module = f"rnnzoo.data.sets.{name}"
+    if importlib.util.find_spec(module):
+        for found in vars(importlib.import_module(module)).values():
+            if isinstance(found, type) and issubclass(found, FileBuilder) and found.__module__ == module:
+                found.builder  # noqa: B018 - making it registers it
 
 
 def rows(name: str, split: str) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from rnnzoo.errors import HubError
 from rnnzoo.hub.manifest import BundleInfo, Manifest, dump_manifest, hash_file, parse_manifest
-from rnnzoo.runs import sync, sync_folder
+from rnnzoo.util.files import sync, sync_folder
 
 _LOCK_SECONDS = 120.0
 _LOCK_POLL = 0.05

@@ -18,7 +18,7 @@ from rnnzoo.hub.cache import Cache
 from rnnzoo.hub.manifest import MAX_MANIFEST_BYTES, BundleInfo, FileInfo, Manifest, parse_manifest
 from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, base_urls, is_local, join
 from rnnzoo.hub.transfer import fetch_file, fetch_small
-from rnnzoo.registry import BUNDLE_FORMAT
+from rnnzoo.registry.layout import BUNDLE_FORMAT
 
 _ATTEMPTS = 3
 _WORKERS = 8

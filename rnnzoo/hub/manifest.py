@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from rnnzoo.errors import HubError
-from rnnzoo.registry import BUNDLE_FORMAT
-from rnnzoo.suggest import suggest
+from rnnzoo.registry.layout import BUNDLE_FORMAT
+from rnnzoo.util.suggest import suggest
 
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import rnnzoo
-from rnnzoo import registry
 from rnnzoo.errors import HubError
+from rnnzoo.registry import layout
+from rnnzoo.util.version import VERSION
 
 # The raw address of a branch of the project's repository, set where the project is published. As long as it is None,
 # an installation without a clone has to be told by RNNZOO_URL: an address that is nobody's yet must not be a default.
@@ -71,8 +71,8 @@ def base_urls() -> list[str]:
         HubError: there is none, or one of another scheme than https, http or file.
     """
     text = os.environ.get("RNNZOO_URL", "").split()
-    if not text and (registry.root() / LAYOUTS[0][0]).is_file():
-        text = [registry.root().as_uri()]
+    if not text and (layout.root() / LAYOUTS[0][0]).is_file():
+        text = [layout.root().as_uri()]
     found = text or ([PROJECT_URL] if PROJECT_URL else [])
     if not found:
         raise HubError("no address of models is known: set RNNZOO_URL to one, or work in a clone of the repository")
@@ -129,7 +129,7 @@ def _open_file(url: str, start: int) -> Iterator[Reply]:
 
 @contextlib.contextmanager
 def _open_http(url: str, timeout: float, start: int, tag: str | None) -> Iterator[Reply]:
-    headers = {"User-Agent": f"rnnzoo/{rnnzoo.__version__}", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": f"rnnzoo/{VERSION}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if tag:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rnnzoo.lazy import attributes
 from rnnzoo.training.config import TrainingConfig
+from rnnzoo.util.lazy import attributes
 
 if TYPE_CHECKING:
     from rnnzoo.training.fitting import fit

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from rnnzoo.errors import DataError, Diverged
-from rnnzoo.models.carried import reset_states, states
+from rnnzoo.tasks.carried import states
+from rnnzoo.tasks.discovery import current_name
 from rnnzoo.training.config import TrainingConfig
 from rnnzoo.training.optimization import epochs_in_vain, plateau_rate
 from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
@@ -20,6 +21,7 @@ from rnnzoo.training.snapshot import Snapshot, read_snapshot, write_snapshot
 Logs = dict[str, float] | None
 # Beginnings of the names of arrays in a snapshot.
 _BEST, _METRIC = "best/", "metric/"
+_TASK = re.compile(r"^topology: (\w+)$", re.MULTILINE)
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -45,50 +47,6 @@ class StopOnNaN(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {self.position[1] + 1}")
-
-
-class FreshStates(keras.callbacks.Callback):
-    """Carried states begin at zero with every pass over a split.
-
-    Args:
-        every: and again after so many batches of it, which the batches of a pass are a multiple of; None carries them
-            through the whole pass.
-    """
-
-    def __init__(self, every: int | None = None):
-        super().__init__()
-        self._every = every
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        reset_states(self.model)
-
-    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        # Keras counts the batches of a pass that goes on from a snapshot from 0.
-        if self._every and int(self.model.optimizer.iterations) % self._every == 0:
-            reset_states(self.model)
-
-    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        if self._every and batch % self._every == 0:
-            reset_states(self.model)
-
-    def on_test_begin(self, logs: Logs = None) -> None:
-        reset_states(self.model)
-
-
-class EpochFigures(keras.callbacks.Callback):
-    """Adds figures on `dev` that are no means over batches to those of the epoch.
-
-    Args:
-        figures: takes the model, returns them by name.
-    """
-
-    def __init__(self, figures: Callable[[keras.Model], dict[str, float]]):
-        super().__init__()
-        self._figures = figures
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        if logs is not None:
-            logs.update({f"val_{name}": value for name, value in self._figures(self.model).items()})
 
 
 class Keeper(keras.callbacks.Callback):
@@ -133,7 +91,8 @@ class Keeper(keras.callbacks.Callback):
         if snapshot is None:
             return False
         arrays, progress = snapshot
-        if progress["experiment"] != self.experiment:
+        # An earlier version may have called the task otherwise.
+        if _TASK.sub(lambda line: f"topology: {current_name(line[1])}", progress["experiment"]) != self.experiment:
             raise DataError(
                 f"{self.folder} holds an unfinished training of another configuration: go on with that one, choose "
                 "another folder, or start anew with --overwrite"

@@ -17,7 +17,7 @@ import tensorflow as tf
 from rnnzoo.layers import LSTM, SimpleRNN
 from rnnzoo.training.diagnostics import diagnose
 from rnnzoo.training.penalty import JacobianPenalized
-from rnnzoo.training.plots import curves, figure
+from rnnzoo.util.plots import curves, figure
 
 STEPS, UNITS, BATCH, NOISE, RATE, CLIP, PENALTY = 80, 32, 64, 0.1, 0.02, 1.0, 1.0
 UPDATES, EVERY = 600, 10

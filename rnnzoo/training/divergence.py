@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo.models.carried import states
+from rnnzoo.tasks.carried import states
 
 
 class Origin:

@@ -19,13 +19,13 @@ from rnnzoo.training.progress import LogFiles, ProgressBar, ProgressLines
 from rnnzoo.training.sampling import GuessFed, ScheduledSampling
 
 if TYPE_CHECKING:
-    from rnnzoo.problems.base import Batch, Problem
+    from rnnzoo.tasks.base import Batch, Task
     from rnnzoo.training.parallel import Parallel
 
 
 def fit(
     model: keras.Model,
-    problem: Problem,
+    task: Task,
     config: TrainingConfig,
     *,
     seed: int,
@@ -41,8 +41,8 @@ def fit(
     one, to the same weights bit for bit where the operations are deterministic.
 
     Args:
-        model: what the problem's topology builds.
-        problem: batches, loss, metrics, and which of them picks the epoch.
+        model: what the task's topology builds.
+        task: batches, loss, metrics, and which of them picks the epoch.
         config: how to train.
         seed: of the order of the batches and of dropout.
         run_dir: a folder for the snapshots; made where missing.
@@ -52,28 +52,28 @@ def fit(
         parallel: the devices to train on, in whose scope the model was built; None: one.
 
     Returns:
-        For each epoch: `loss`, `val_loss`, the problem's metrics, `learning_rate` at its end, `seconds`.
+        For each epoch: `loss`, `val_loss`, the task's metrics, `learning_rate` at its end, `seconds`.
 
     Raises:
         DataError: `run_dir` holds another experiment, or cannot be written; an example does not fit the model.
         ConfigError: the configuration asks for what this topology does not have.
         Diverged: the loss is no longer a number; the snapshots from before stay.
     """
-    check_data(model, problem, config)
+    check_data(model, task, config)
     keras.utils.set_random_seed(seed)
-    steps = problem.steps("train", config.batch_size)
+    steps = task.steps("train", config.batch_size)
     with parallel.strategy.scope() if parallel else contextlib.nullcontext():
-        trained = _trained(model, problem, config, parallel)
-        compile_model(trained, problem, config, steps)
+        trained = _trained(model, task, config, parallel)
+        compile_model(trained, task, config, steps)
         trained.optimizer.build(trained.trainable_variables)
-    keeper = Keeper(run_dir, experiment, problem.monitor, problem.higher_is_better, config.snapshot_seconds, steps)
+    keeper = Keeper(run_dir, experiment, task.monitor, task.higher_is_better, config.snapshot_seconds, steps)
     if parallel:
         keeper.writes, keeper.workers = parallel.is_chief, parallel.workers
     resumed = keeper.restore(trained)
     if resumed or parallel:
-        _make_metrics(trained, problem, config, parallel)
+        _make_metrics(trained, task, config, parallel)
     quiet = parallel is not None and not parallel.is_chief
-    validation = problem.steps("dev", config.batch_size) if parallel else None
+    validation = task.steps("dev", config.batch_size) if parallel else None
     progress = ProgressBar(config.epochs, steps) if ProgressBar.useful() else ProgressLines(config.epochs)
     if resumed and not quiet:
         epoch, batch = keeper.start
@@ -86,21 +86,21 @@ def fit(
     shown = [] if quiet else [progress, *([LogFiles(run_dir, lambda: keeper.history)] if logs else [])]
     try:
         trained.fit(
-            _batches(problem, config, parallel, "train", seed, keeper.start),
+            _batches(task, config, parallel, "train", seed, keeper.start),
             steps_per_epoch=steps,
-            validation_data=_batches(problem, config, parallel, "dev"),
+            validation_data=_batches(task, config, parallel, "dev"),
             validation_steps=validation,
             epochs=config.epochs,
             initial_epoch=keeper.start[0],
             shuffle=False,
             verbose=0,
-            callbacks=[stop, *sampling, *average, *problem.callbacks(), keeper, patience, *shown, *callbacks],
+            callbacks=[stop, *sampling, *average, *task.callbacks(), keeper, patience, *shown, *callbacks],
         )
     except Diverged as error:
-        raise Diverged(_explain(error, trained, problem, config, keeper, stop, seed, parallel)) from None
+        raise Diverged(_explain(error, trained, task, config, keeper, stop, seed, parallel)) from None
     except Exception as error:
-        if problem.failure is not None:
-            raise problem.failure from None
+        if task.failure is not None:
+            raise task.failure from None
         if parallel is None or not parallel.is_loss(error):
             raise
         raise DataError(
@@ -109,24 +109,24 @@ def fit(
     finally:
         progress.close()
     if patience.stopped is not None and not quiet:
-        print(f"stopped after epoch {patience.stopped}: {problem.monitor} was no better for {config.patience} epochs")
+        print(f"stopped after epoch {patience.stopped}: {task.monitor} was no better for {config.patience} epochs")
     keeper.take_best(model)
     return keeper.history
 
 
-def compile_model(model: keras.Model, problem: Problem, config: TrainingConfig, steps: int) -> None:
+def compile_model(model: keras.Model, task: Task, config: TrainingConfig, steps: int) -> None:
     """`model.compile` as the configuration says.
 
     Args:
-        model: what the problem's topology builds.
-        problem: its loss and metrics.
+        model: what the task's topology builds.
+        task: its loss and metrics.
         config: how to train.
         steps: steps in an epoch.
     """
     model.compile(
         make_optimizer(config, steps),
-        loss=problem.loss(config),
-        weighted_metrics=problem.metrics(),
+        loss=task.loss(config),
+        weighted_metrics=task.metrics(),
         # What JAX does not compile runs operation by operation.
         jit_compile=config.jit_compile or keras.backend.backend() == "jax",
     )
@@ -136,24 +136,24 @@ def _on_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
-def _trained(model: keras.Model, problem: Problem, config: TrainingConfig, parallel: Parallel | None) -> keras.Model:
+def _trained(model: keras.Model, task: Task, config: TrainingConfig, parallel: Parallel | None) -> keras.Model:
     """What runs in the model's place."""
-    made = problem.training_model(model, config.batch_size)
+    made = task.training_model(model, config.batch_size)
     alone = [f"training.{key}" for key in ("jacobian_penalty", "scheduled_sampling") if getattr(config, key)]
     if alone and not _on_tensorflow():
         raise ConfigError(f"{alone[0]} needs KERAS_BACKEND=tensorflow; received {keras.backend.backend()!r}")
     if made is not model and keras.backend.backend() == "torch":
         # Keras writes a state while PyTorch still needs the last one for its gradient.
         raise ConfigError(
-            f"topology {problem.topology!r} carries states and needs KERAS_BACKEND=tensorflow or jax; received 'torch'"
+            f"topology {task.topology!r} carries states and needs KERAS_BACKEND=tensorflow or jax; received 'torch'"
         )
     if parallel and (made is not model or alone):
-        what = alone[0] if alone else f"topology {problem.topology!r}"
+        what = alone[0] if alone else f"topology {task.topology!r}"
         raise ConfigError(f"--strategy does not go with {what}: train it on one device")
     if parallel:
         return parallel.model(model)
-    if config.scheduled_sampling and problem.decoder_input:
-        return GuessFed(made, problem.decoder_input, problem.never_guessed)
+    if config.scheduled_sampling and task.decoder_input:
+        return GuessFed(made, task.decoder_input, task.never_guessed)
     if not config.jacobian_penalty:
         return made
     from rnnzoo.training.penalty import JacobianPenalized
@@ -176,7 +176,7 @@ class _Whole(keras.utils.PyDataset):
 
 
 def _batches(
-    problem: Problem,
+    task: Task,
     config: TrainingConfig,
     parallel: Parallel | None,
     split: str,
@@ -185,21 +185,21 @@ def _batches(
 ) -> Any:
     training = seed is not None
     if not _on_tensorflow() and not training:
-        return _Whole([batch for _, batch in problem.batches(split, config.batch_size)])
+        return _Whole([batch for _, batch in task.batches(split, config.batch_size)])
     if not _on_tensorflow():
-        return problem.endless_batches(split, config.batch_size, training, seed, start)
+        return task.endless_batches(split, config.batch_size, training, seed, start)
 
     def make(parts: Any = None) -> Any:
-        return problem.dataset(split, config.batch_size, training=training, seed=seed, start=start, parts=parts)
+        return task.dataset(split, config.batch_size, training=training, seed=seed, start=start, parts=parts)
 
     if parallel:
         return parallel.dataset(make)
     return make().repeat() if training else make()
 
 
-def _make_metrics(model: Any, problem: Problem, config: TrainingConfig, parallel: Parallel | None) -> None:
+def _make_metrics(model: Any, task: Task, config: TrainingConfig, parallel: Parallel | None) -> None:
     """Keras makes the variables of its metrics when it first needs them; a restored training needs them before."""
-    _, batch = next(iter(problem.batches("dev", config.batch_size)))
+    _, batch = next(iter(task.batches("dev", config.batch_size)))
     if parallel:
         model.prepare(batch)
     else:
@@ -209,7 +209,7 @@ def _make_metrics(model: Any, problem: Problem, config: TrainingConfig, parallel
 def _explain(
     error: Diverged,
     model: keras.Model,
-    problem: Problem,
+    task: Task,
     config: TrainingConfig,
     keeper: Keeper,
     stop: StopOnNaN,
@@ -223,7 +223,7 @@ def _explain(
 
         epoch, batch = keeper.start
         count = stop.position[1] - batch + 1 if stop.position[0] == epoch else 0
-        data = problem.dataset("train", config.batch_size, training=True, seed=seed, start=(epoch, batch))
+        data = task.dataset("train", config.batch_size, training=True, seed=seed, start=(epoch, batch))
         place = Origin(model).find(itertools.islice(data, max(0, count)))
     first = f"; first to be no number: {place}" if place else ""
     return (

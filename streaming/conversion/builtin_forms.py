@@ -328,7 +328,7 @@ _pad = knp.pad
 
 
 @_form(knp)
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> tf.Tensor:
+def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> tf.Tensor:
     """Reflections by index."""
     x = keras.ops.convert_to_tensor(x)
     if mode == "constant":
@@ -336,7 +336,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
     widths = np.broadcast_to(np.asarray(pad_width), (len(x.shape), 2))
     for axis, (before, after) in enumerate(widths.tolist()):
         if before or after:
-            x = tf.gather(x, np.pad(np.arange(x.shape[axis]), (before, after), mode=mode), axis=axis)
+            places: Any = np.arange(x.shape[axis])
+            x = tf.gather(x, np.pad(places, (before, after), mode), axis=axis)
     return x
 
 

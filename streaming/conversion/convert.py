@@ -15,6 +15,7 @@ from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
 from streaming.conversion.job import Job
 from streaming.conversion.plan import Plan
+from streaming.conversion.precision import PolicyDifference, in_float32
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
 from streaming.conversion.rules.base import Options
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
@@ -39,7 +40,8 @@ class Report:
     sees less than offline by the user's leave, the measured difference; drift: of a quantized stream from the float32
     one over 10,000 steps; costs: of each signature, its multiply-adds, bytes of weights and operations;
     notes: for which lengths the stream is exact; of windows, what is kept and what is computed anew;
-    window, hop: as `convert` takes them; window is None where state is carried.
+    window, hop: as `convert` takes them; window is None where state is carried; policy: how far a model of another
+    dtype policy is from the same in float32, which is what is converted.
     """
 
     path: str
@@ -58,6 +60,7 @@ class Report:
     costs: dict[str, Cost] = field(default_factory=dict)
     window: int | None = None
     hop: int = 1
+    policy: PolicyDifference | None = None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -149,66 +152,70 @@ def convert(
     )
     _check_window(options)
     chunk = _steps("chunk", chunk, 1)
-    planned = plan_model(model, options)
-    _refuse_nan(planned)
-    if (chunk or planned.unit) % planned.unit:
-        why = (
-            "windows come every" if planned.window else "the model changes its rate so that it takes whole multiples of"
+    with in_float32(model) as (changed, policy):
+        planned = plan_model(changed, options)
+        _refuse_nan(planned)
+        if (chunk or planned.unit) % planned.unit:
+            why = "windows come every" if planned.window else "the model changes its rate and takes multiples of"
+            raise InputError(
+                f"chunk is {chunk}, but {why} {planned.unit} steps; give chunk={planned.unit}, or leave it out"
+            )
+        if state == "internal" and planned.encoded:
+            raise InputError("internal state does not go with encode; convert with state='external'")
+        data = read_sequences(planned, calibration) if calibration is not None else None
+        job = Job(
+            planned,
+            chunk or planned.unit,
+            sorted({1, *map(int, batch_sizes)}),
+            metadata or {},
+            state=state,
+            quantize=quantize,
+            compact=compact,
         )
-        raise InputError(
-            f"chunk is {chunk}, but {why} {planned.unit} steps; give chunk={planned.unit}, or leave it out"
+        exact = job.exact() if quantize else None
+        exact_proof = measured = drift = proof = None
+        if exact is not None and verify:
+            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None])
+        if quantize == "int8":
+            assert exact is not None
+            assert data is not None
+            job.samples = sampler(planned, exact.model(), job.metadata(), data)
+        if verify:
+            limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
+            candidate = job.model()
+            proof = check(planned, candidate, limit, data if quantize == "int8" else None)
+            if planned.approximate:
+                measured = approximation(planned, candidate, data)
+            if exact is not None:
+                drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
+        facts = {**(proof.to_json() if proof else {}), "notes": planned.notes}
+        facts |= {
+            name: item.to_json()
+            for name, item in (("approximation", measured), ("drift", drift), ("policy", policy))
+            if item
+        }
+        content = job.pack(facts)
+        artifact.write(path, content)
+        return Report(
+            path=str(path),
+            delay=planned.delay,
+            chunk=job.chunk,
+            max_abs_error=proof.max_abs_error if proof else None,
+            size_bytes=len(content),
+            state_bytes=job.state_bytes,
+            signatures={name: (info.batch, info.chunk) for name, info in job.signatures.items()},
+            ops=tflite.operations(job.flatbuffer),
+            quantize=quantize,
+            verification=proof,
+            float_verification=exact_proof,
+            approximation=measured,
+            drift=drift,
+            costs=measure(job.flatbuffer).signatures,
+            window=planned.window,
+            hop=planned.hop,
+            policy=policy,
+            notes=tuple(planned.notes),
         )
-    if state == "internal" and planned.encoded:
-        raise InputError("internal state does not go with encode; convert with state='external'")
-    data = read_sequences(planned, calibration) if calibration is not None else None
-    job = Job(
-        planned,
-        chunk or planned.unit,
-        sorted({1, *map(int, batch_sizes)}),
-        metadata or {},
-        state=state,
-        quantize=quantize,
-        compact=compact,
-    )
-    exact = job.exact() if quantize else None
-    exact_proof = measured = drift = proof = None
-    if exact is not None and verify:
-        exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None])
-    if quantize == "int8":
-        assert exact is not None
-        assert data is not None
-        job.samples = sampler(planned, exact.model(), job.metadata(), data)
-    if verify:
-        limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
-        candidate = job.model()
-        proof = check(planned, candidate, limit, data if quantize == "int8" else None)
-        if planned.approximate:
-            measured = approximation(planned, candidate, data)
-        if exact is not None:
-            drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
-    facts = {**(proof.to_json() if proof else {}), "notes": planned.notes}
-    facts |= {name: item.to_json() for name, item in (("approximation", measured), ("drift", drift)) if item}
-    content = job.pack(facts)
-    artifact.write(path, content)
-    return Report(
-        path=str(path),
-        delay=planned.delay,
-        chunk=job.chunk,
-        max_abs_error=proof.max_abs_error if proof else None,
-        size_bytes=len(content),
-        state_bytes=job.state_bytes,
-        signatures={name: (info.batch, info.chunk) for name, info in job.signatures.items()},
-        ops=tflite.operations(job.flatbuffer),
-        quantize=quantize,
-        verification=proof,
-        float_verification=exact_proof,
-        approximation=measured,
-        drift=drift,
-        costs=measure(job.flatbuffer).signatures,
-        window=planned.window,
-        hop=planned.hop,
-        notes=tuple(planned.notes),
-    )
 
 
 def _refuse_nan(planned: Plan) -> None:

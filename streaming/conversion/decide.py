@@ -16,7 +16,7 @@ import numpy as np
 from keras.src.models.functional import Functional
 
 from streaming.conversion import sliding
-from streaming.conversion.graph import functional, is_graph, rebuild, steps_of
+from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild, steps_of
 from streaming.conversion.plan import Plan, Planner, Step, plan
 from streaming.conversion.rules.base import Options
 from streaming.conversion.rules.window import WindowRule
@@ -96,13 +96,7 @@ def _carry(
 
 def _compare(function: Functional, carried: Functional) -> None:
     """Refuse a graph that knows its length in another way than by its shapes."""
-    generator = np.random.default_rng(0)
-    values = []
-    for tensor in function.inputs:
-        shape = [2 if size is None else size for size in tensor.shape]
-        dtype = keras.backend.standardize_dtype(tensor.dtype)
-        drawn = generator.standard_normal(shape) if dtype.startswith("float") else np.zeros(shape)
-        values.append(keras.ops.convert_to_tensor(drawn.astype(dtype)))
+    values = drawn_inputs(function)
     results = []
     for graph in (function, carried):
         for layer in graph._flatten_layers():

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.models.functional import Functional
 
 from streaming.conversion.unfold import unfold_model
@@ -55,7 +56,7 @@ def rebuild(function: Functional, shapes: Mapping[int, Shape], *, flat: bool = F
         NotStreamableError: a layer cannot take the new shape; it is named.
     """
     inputs = [
-        keras.Input(batch_shape=shapes.get(place, tensor.shape), dtype=tensor.dtype, name=tensor.name)
+        keras.Input(batch_shape=shapes.get(place, tensor.shape), dtype=input_dtype(tensor), name=tensor.name)
         for place, tensor in enumerate(function.inputs)
     ]
     outputs = _run(function, inputs, flat)
@@ -72,6 +73,23 @@ def _run(function: Functional, inputs: list[Any], flat: bool) -> Any:
         outputs = _call(node.operation, args, kwargs, flat)
         found |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
     return keras.tree.map_structure(lambda tensor: found[id(tensor)], function._outputs_struct)
+
+
+def input_dtype(tensor: Any) -> str:
+    """The dtype in which a stream takes an input: float32 for every kind of float."""
+    dtype = keras.backend.standardize_dtype(tensor.dtype)
+    return "float32" if "float" in dtype else dtype
+
+
+def drawn_inputs(function: Functional, steps: int = 16) -> list[Any]:
+    """A random tensor for each input, two sequences in a batch of unknown size; ids are zero."""
+    generator, tensors = np.random.default_rng(0), []
+    for tensor in function.inputs:
+        shape = [(2 if axis == 0 else steps) if size is None else size for axis, size in enumerate(tensor.shape)]
+        numbers = not holds_ids(function, tensor)
+        values = generator.standard_normal(shape) if numbers else np.zeros(shape)
+        tensors.append(keras.ops.convert_to_tensor(values, input_dtype(tensor)))
+    return tensors
 
 
 def nodes(function: Functional) -> list[Any]:

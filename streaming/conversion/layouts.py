@@ -22,6 +22,13 @@ def standard(rank: int) -> Layout:
     return tuple((axis,) for axis in range(rank))
 
 
+def time_at(axis: int, rank: int) -> Layout | None:
+    """The layout of (B, ..., T, ...) with time at an axis and the features around it in order; None: axis 1."""
+    order = [0, *range(2, rank)]
+    order.insert(axis, 1)
+    return None if axis == 1 else tuple((place,) for place in order)
+
+
 def to_offline(value: Any, layout: Layout | None) -> Any:
     """A canonical tensor as the offline model has it."""
     if layout is None:
@@ -72,10 +79,10 @@ def candidates(
     leading = len(names)
     for choice in itertools.product(*(itertools.permutations(parts) for parts in axes)):
         features: list[int] = []
-        layout = []
-        for parts in choice:
+        layout: list[tuple[int, ...]] = []
+        for members in choice:
             group = []
-            for part in parts:
+            for part in members:
                 if isinstance(part, str):
                     group.append("BT".index(part))
                 else:

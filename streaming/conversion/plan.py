@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -18,7 +18,9 @@ from keras.src.models.functional import Functional
 from streaming.conversion.graph import functional, is_graph, rebuild
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
+from streaming.conversion.rules.over_time import over_time
 from streaming.conversion.rules.protocol import DelayRule
+from streaming.conversion.rules.separable import Builder
 from streaming.conversion.rules.whole import WholeRule, whole_signal
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.unfold import can_unfold, unfold
@@ -278,6 +280,9 @@ class Planner:
                     f"layer {name!r} ({call.kind}) gives {dtype}, expected float32; leave out what casts to {dtype}"
                 )
         whole = bool(call.signals) and all(signal.whole for signal in call.signals)
+        if not whole and (found := over_time(call, Builder(call, self._add, self._name))) is not None:
+            return found
+        _check_plain(call)
         rule: Rule = WholeRule(call) if whole else rule_for(call)
         outputs = rule.plan()
         (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
@@ -286,6 +291,12 @@ class Planner:
             limits = self.plan.id_limits
             limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
         return keras.tree.flatten(outputs)
+
+    def _add(self, rule: Rule, args: tuple[Any, ...]) -> Signal:
+        """One step more, for a part of a call."""
+        output: Signal = rule.plan()
+        (self.plan.whole if output.whole else self.plan.steps).append(Step(rule, args, {}, output))
+        return output
 
     def _after_start(self, op: Any, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Delay sequences that begin with zeros before the stream does, unless the rule takes them as they are."""
@@ -335,6 +346,9 @@ class Planner:
 
     def _delay(self, signal: Signal, steps: int) -> Signal:
         key = (id(signal), steps)
+        if signal.terms and key not in self._delayed:
+            terms = tuple(t.mapped(lambda s: self._delay(s, steps) if s.timeline else s) for t in signal.terms)
+            self._delayed[key] = replace(signal, timeline=_timeline(signal).delayed(steps), terms=terms)
         if key not in self._delayed:
             name = self._name(f"{signal.name}/delay")
             rule = DelayRule(Call(None, name, (signal,), {"steps": steps}, []))
@@ -356,13 +370,17 @@ class Planner:
         for name, signal in zip(_identifiers(names), outputs, strict=True):
             if signal.timeline is not None and signal.timeline.first < 0:
                 signal = self._delay(signal, -signal.timeline.first)
+            if signal.terms or signal.layout:
+                where = (
+                    "is known only at the end of the sequence"
+                    if signal.terms
+                    else f"is {signal.offline_shape}, with batch or time moved"
+                )
+                raise NotStreamableError(
+                    f"output {name!r} {where}; leave it out of the model, or convert with window=W"
+                )
             if signal.timeline is None:
                 raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
-            if signal.layout is not None:
-                raise NotStreamableError(
-                    f"output {name!r} is {signal.offline_shape}, where batch and time are not the first two axes; "
-                    "transpose or reshape it to (B, T, ...)"
-                )
             self.plan.outputs[name] = signal
         read = [s for step in self.plan.steps for s in keras.tree.flatten((step.args, step.kwargs))]
         for signal in read:
@@ -399,6 +417,15 @@ def free_name(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def _check_plain(call: Call) -> None:
+    """Refuse a call without a rule for sequences that are known only at their end."""
+    if any(signal.terms for signal in call.signals):
+        raise NotStreamableError(
+            f"layer {call.name!r} ({call.kind}) takes a sequence that is known only at its end; sum or average it over "
+            "time first"
+        )
 
 
 def _timeline(signal: Signal) -> Timeline:

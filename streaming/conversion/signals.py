@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from streaming.conversion.layouts import Layout
+from streaming.conversion.layouts import Layout, time_at
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,24 @@ class Timeline:
         return Timeline(clock=Clock(self, repeat=times)) if times > 1 else self
 
 
+@dataclass(frozen=True)
+class Term:
+    """One summand of a sequence that is known only at its end: local(t) * exp(logits(t) - peak) * factor.
+
+    local, logits: sequences, None for 1 and for no weight; peak is the largest of the logits so far; factor: a running
+    or static signal, or a constant, with time as an axis of size 1.
+    """
+
+    local: Signal | None = None
+    logits: Signal | None = None
+    factor: Any = None
+
+    def mapped(self, function: Callable[[Signal], Signal]) -> Term:
+        """The term with every signal in it replaced."""
+        parts = (self.local, self.logits, self.factor)
+        return Term(*(function(part) if isinstance(part, Signal) else part for part in parts))
+
+
 @dataclass(frozen=True, eq=False)
 class Signal:
     """A tensor of the model, as the planner sees it. Compared by identity: one signal, one tensor.
@@ -98,7 +117,9 @@ class Signal:
     origin: the input of the model that this is, unchanged; whole: computed once, by `encode`, from inputs that are
     given whole before the stream starts; spread: such a signal has the positions of its source at its first axis;
     weights: of attention, whose last axis has the S positions of a source; offline it is as long as the source;
-    layout: where batch, time and the features lie in the offline tensor; None: (B, T, *shape) or (B, *shape).
+    layout: where batch, time and the features lie in the offline tensor; None: (B, T, *shape) or (B, *shape);
+    terms: of a sequence whose elements depend on what is known only at its end, such as a softmax over time, the
+    summands that it stands for.
     """
 
     name: str
@@ -113,6 +134,7 @@ class Signal:
     spread: bool = False
     weights: bool = False
     layout: Layout | None = None
+    terms: tuple[Term, ...] = ()
 
     @property
     def sequence(self) -> bool:
@@ -127,6 +149,14 @@ class Signal:
             return sizes
         grouped = [[sizes[axis] for axis in group] for group in self.layout]
         return tuple(None if None in group else math.prod(group) for group in grouped)  # type: ignore[arg-type]
+
+    @property
+    def time_axis(self) -> int:
+        """The axis of time of a sequence in whose layout nothing else has moved; 0 where something has."""
+        if self.layout is None:
+            return 1
+        axis = next((place for place, group in enumerate(self.layout) if group == (1,)), 0)
+        return axis if self.layout == time_at(axis, len(self.layout)) else 0
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def inherited_calls(op: Any) -> Iterator[None]:
         tensors = (item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, keras.KerasTensor))
         if self is not op or next(tensors, None) is None:
             return original(self, *args, **kwargs)
-        as_base = object.__new__(base)
+        as_base: Any = object.__new__(base)
         as_base.__dict__.update(vars(op), _inbound_nodes=[], _outbound_nodes=[])
         outputs = as_base.compute_output_spec(*args, **kwargs)
         Node(as_base, args, kwargs, outputs)

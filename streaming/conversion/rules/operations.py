@@ -7,35 +7,9 @@ from typing import Any
 from keras.src.ops import numpy as knp
 
 from streaming.conversion.rules import register
-from streaming.conversion.rules.base import Env, axes_of
+from streaming.conversion.rules.base import Env
 from streaming.conversion.rules.edges import SlicingRule
 from streaming.conversion.rules.per_step import TriedPerStep
-from streaming.conversion.rules.reduction import RunningReduction, running_reduction
-
-_REDUCTIONS = "Mean Sum Max Min Prod Var Std Amax Amin Any All Argmax Argmin".split()
-
-
-@register(*[getattr(knp, name) for name in _REDUCTIONS])
-class ReductionOperation(TriedPerStep):
-    """Reductions along feature axes; along time alone, the value over all steps so far."""
-
-    def plan(self) -> Any:
-        signal = self.call.signals[0]
-        running = running_reduction(self.call.kind)
-        along_time = axes_of(self.call.op) in ([1], [1 - len(signal.offline_shape)])
-        if signal.sequence and signal.layout is None and along_time and running and signal.dtype == "float32":
-            self._running = running(self.call)
-            outputs = self._running.plan()
-            self.states, self.valid_of = self._running.states, self._running.valid_of
-            return outputs
-        return super().plan()
-
-    _running: RunningReduction | None = None
-
-    def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
-        if self._running is None:
-            return super().step(env, *args, **kwargs)
-        return self._running.step(env, *args, **kwargs)
 
 
 @register(knp.GetItem)

@@ -102,10 +102,9 @@ class _Trial:
         self.values: dict[int, np.ndarray] = {}
         for signal in self._signals():
             shape = (BATCH, STEPS, *_sizes(signal)) if signal.sequence else (BATCH, *_sizes(signal))
-            if signal.dtype.startswith("float"):
-                value = generator.uniform(low, high, shape)
-            else:
-                value = generator.integers(0, 2 if signal.dtype == "bool" else ids, shape)
+            limit = 2 if signal.dtype == "bool" else ids
+            floats = signal.dtype.startswith("float")
+            value: Any = generator.uniform(low, high, shape) if floats else generator.integers(0, limit, shape)
             self.values[id(signal)] = value.astype(signal.dtype)
 
     def _signals(self) -> Iterator[Signal]:
@@ -131,7 +130,7 @@ class _Trial:
     def check(self, whole: list[np.ndarray]) -> Probe:
         """Compare with the results of each stream and of each step."""
         try:
-            streams = [self.run(self.compute, lambda s, x, b=b: x[b : b + 1]) for b in range(BATCH)]
+            streams = [self.run(self.compute, self._stream(b)) for b in range(BATCH)]
             steps = [self.run(self.compute, self._step(t)) for t in range(STEPS)] if self.sequence else []
         except Exception as error:
             raise Mixes(f"cannot be computed for one step ({type(error).__name__})") from error
@@ -140,6 +139,9 @@ class _Trial:
             for index, value in enumerate(whole)
         ]
         return Probe(results, self._foldable(whole, results))
+
+    def _stream(self, stream: int) -> Callable[[Signal, Any], Any]:
+        return lambda signal, value: value[stream : stream + 1]
 
     def _step(self, step: int) -> Callable[[Signal, Any], Any]:
         return lambda signal, value: value[:, step : step + 1] if signal.sequence else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -138,16 +139,7 @@ class DelayRule(Rule):
         self.hold("held", steps, signal)
         if signal.masked:
             self.states["held_mask"] = StateSpec((steps,))
-        return Signal(
-            self.call.name,
-            signal.shape,
-            signal.dtype,
-            signal.timeline.delayed(steps),
-            running=signal.running,
-            masked=signal.masked,
-            quiet=signal.quiet,
-            layout=signal.layout,
-        )
+        return replace(signal, name=self.call.name, timeline=signal.timeline.delayed(steps), origin=None)
 
     def step(self, env: Env, inputs: Chunk, *, steps: int) -> Chunk:
         full = self.held_back(env, "held", inputs.full)

@@ -1,4 +1,4 @@
-"""Reductions over time: after each step, the value over all steps so far."""
+"""Global pooling: after each step, the value over all steps so far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOWEST = float(tf.float32.min)
 
 
 class RunningReduction(Rule):
-    """A running mean, sum, maximum or minimum; masked steps and those that do not exist leave it as it is."""
+    """A running mean or maximum over time and space; masked steps and those that do not exist leave it as it is."""
 
     kind = "mean"
 
@@ -25,11 +25,11 @@ class RunningReduction(Rule):
         line = signal.timeline
         assert line is not None
         self.refuse_channels_first()
-        if getattr(self.call.op, "keepdims", False):
-            self.refuse("keeps a time axis of size 1 for a value that is known only at the end", "use keepdims=False")
-        start = {"maximum": LOWEST, "minimum": -LOWEST}.get(self.kind, 0.0)
+        start = LOWEST if self.kind == "maximum" else 0.0
         features = tuple(self.call.results[0].shape[1:])
-        self.states["value"] = StateSpec(features, initial=start)
+        keeps = getattr(self.call.op, "keepdims", False)
+        inner = features[-1:] if keeps else features
+        self.states["value"] = StateSpec(inner, initial=start)
         if self.kind == "mean":
             self.states["count"] = StateSpec((1,))
         if line.first > 0:
@@ -52,12 +52,14 @@ class RunningReduction(Rule):
                 # Stable over any length: the mean moves by its difference, no sum ever grows.
                 new = value + (row - value) / expand_to(tf.maximum(count, 1.0)[:, 0], row)
             else:
-                new = {"sum": tf.add, "maximum": tf.maximum, "minimum": tf.minimum}[self.kind](value, row)
+                new = tf.maximum(value, row)
             value = new if here is None else tf.where(expand_to(here, new), new, value)
             rows.append(value)
         env.write(self.key("value"), value)
         if count is not None:
             env.write(self.key("count"), count)
+        if getattr(self.call.op, "keepdims", False):
+            rows = [tf.reshape(row, (env.batch, *self.call.results[0].shape[1:])) for row in rows]
         return Chunk(env.batch, inputs.steps, rows=rows)
 
     def over_space(self, row: tf.Tensor) -> tf.Tensor:
@@ -82,11 +84,3 @@ class GlobalMaxRule(RunningReduction):
     """The largest value so far."""
 
     kind = "maximum"
-
-
-def running_reduction(kind: str) -> type[RunningReduction] | None:
-    """The rule for a reduction of `keras.ops` over the time axis, None where there is none."""
-    kinds = {"Mean": "mean", "Sum": "sum", "Max": "maximum", "Amax": "maximum", "Min": "minimum", "Amin": "minimum"}
-    if kind not in kinds:
-        return None
-    return type(f"Running{kind}", (RunningReduction,), {"kind": kinds[kind], "__doc__": f"{kind} of all steps so far."})

@@ -51,16 +51,17 @@ class _Reshape(Rule):
 
     def step(self, env: Env, inputs: Chunk | Static, *args: Any, **kwargs: Any) -> Chunk | Static:
         signal, result = self.call.signals[0], self._result
+        shape: Any = result.shape
         if isinstance(inputs, Static):
             value = to_offline(inputs.value, signal.layout)
-            return Static(to_canonical(value, self._layout, (env.batch, *result.shape)))
+            return Static(to_canonical(value, self._layout, (env.batch, *shape)))
         if signal.layout is None and result.layout is None:
             flat = inputs.flat
-            return inputs.like(flat=tf.reshape(flat, (flat.shape[0], *result.shape)), keep_mask=False)
+            return inputs.like(flat=tf.reshape(flat, (flat.shape[0], *shape)), keep_mask=False)
         if signal.sequence:
-            value, sizes = to_offline(inputs.full, signal.layout), (env.batch, inputs.steps, *result.shape)
+            value, sizes = to_offline(inputs.full, signal.layout), (env.batch, inputs.steps, *shape)
             return inputs.like(full=to_canonical(value, self._layout, sizes), keep_mask=False)
-        value, sizes = to_offline(inputs.flat, signal.layout), (inputs.flat.shape[0], *result.shape)
+        value, sizes = to_offline(inputs.flat, signal.layout), (inputs.flat.shape[0], *shape)
         return inputs.like(flat=to_canonical(value, self._layout, sizes), keep_mask=False)
 
 

@@ -1,0 +1,1 @@
+"""Bundles: runs that are published, with ready files, figures and a card."""

@@ -1,0 +1,166 @@
+"""From a run to a bundle that can be published: ready files, figures, a card, and a place in the manifest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streaming
+from rnnzoo.bundles.cards import Notes, read_notes, write_card
+from rnnzoo.bundles.reference import REFERENCE_FILE, make_reference
+from rnnzoo.data.terms import terms_of
+from rnnzoo.errors import ConfigError
+from rnnzoo.hub.manifest import Manifest, describe_bundle, dump_manifest, hash_file, parse_manifest
+from rnnzoo.registry import layout
+from rnnzoo.registry.layout import BUNDLE_FORMAT, CONFIG_FILE, KINDS, MANIFEST, bundle_paths
+from rnnzoo.runs.config import load_config
+from rnnzoo.runs.provenance import commit, train_command
+from rnnzoo.runs.store import METRICS_FILE, WEIGHTS_FILE, Run, load_run, read_files, weights_dtype
+from rnnzoo.util.files import publish, write_json
+
+if TYPE_CHECKING:
+    from streaming.runtime.model import StreamingModel
+
+CARD_FILE = "card.md"
+LICENCE = "Apache-2.0"
+# What continuous integration measures anew: the first examples of the development split.
+CHECK_SPLIT, CHECK_EXAMPLES = "dev", 200
+
+
+def make_bundle(source: Path, to: Path, *, test: Mapping[str, Any] | None = None, made: str | None = None) -> Path:
+    """Make the bundle of a run: a folder that is replaced whole.
+
+    Args:
+        source: folder of the run (a bundle is one too, and is made anew).
+        to: the folder of all bundles; this one is called as the run's configuration says.
+        test: what `evaluate_run` gave on the test split; None measures it now.
+        made: the commit that trained it, where the run does not say.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ConfigError: the run has no text for its card, or the folder cannot be written.
+        DataError: the run is damaged, its data cannot be found, or their terms are not known.
+    """
+    run = load_run(source)
+    name = run.config.name
+    notes = read_notes(name)
+    terms_of(run.config.data.dataset)
+    if test is not None and (test.get("name"), test.get("split")) != (name, "test"):
+        came = f"{test.get('name')} on {test.get('split')}"
+        raise ConfigError(f"expected figures of {name} on its test split; received those of {came}: measure anew")
+    to.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=to, prefix=f".{name}.", suffix=".part"))
+    try:
+        _fill(part, run, notes, test, made)
+        publish(part, to / name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return to / name
+
+
+def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, made: str | None) -> None:
+    from rnnzoo.runs.experiment import evaluate_run
+
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        shutil.copyfile(run.path / file, part / file)
+    for file, data in read_files(run.path).items():
+        (part / file).write_bytes(data)
+    files, why = _convert(run, part)
+    figures = dict(test or evaluate_run(run, "test", files=files))
+    # Figures measured on a conversion of the same weights; what they say of the file is said of this one.
+    figures |= {kind: {**figures.get(kind, {}), **_file_figures(path)} for kind, path in files.items()}
+    if why:
+        figures["not_streamable"] = why
+    dtype = weights_dtype(run.path)
+    earlier = run.metrics.get("made") or {}
+    metrics = {
+        "format": BUNDLE_FORMAT,
+        "name": run.config.name,
+        "dataset": run.config.data.dataset,
+        "parameters": run.model.count_params(),
+        "dev": run.metrics.get("dev", {}),
+        "dtype": dtype,
+        "test": {key: value for key, value in figures.items() if isinstance(value, dict) or key == "not_streamable"},
+        "check": {"split": CHECK_SPLIT, "limit": CHECK_EXAMPLES}
+        | _figures(evaluate_run(run, CHECK_SPLIT, files=files, limit=CHECK_EXAMPLES)),
+        "made": {
+            "command": earlier.get("command") or train_command(run.config, dtype),
+            "commit": made or earlier.get("commit") or commit(),
+            # Ready files are used only beside the weights that they were made from.
+            "weights": hash_file(part / WEIGHTS_FILE),
+        },
+        "history": run.metrics.get("history", {}),
+    }
+    write_json(part / METRICS_FILE, metrics)
+    (part / CARD_FILE).write_text(write_card(run.config, metrics, notes, LICENCE), encoding="utf-8")
+
+
+def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
+    """The ready files by kind, and why there are none."""
+    from rnnzoo.runs.export import export_kind
+
+    files = {kind: part / f"{kind}.tflite" for kind in KINDS}
+    try:
+        for kind, path in files.items():
+            export_kind(run, path, kind)
+    except streaming.NotStreamableError as error:
+        return {}, str(error)
+    exact: StreamingModel = streaming.load(files["float32"])
+    (part / REFERENCE_FILE).write_bytes(make_reference(run.model, exact))
+    return files, None
+
+
+def _file_figures(path: Path) -> dict[str, Any]:
+    found = streaming.load(path).metadata
+    return {
+        "size_bytes": path.stat().st_size,
+        "delay": found.delay,
+        "max_abs_error": found.verification.get("max_abs_error"),
+    }
+
+
+def read_figures(path: Path) -> dict[str, Any]:
+    """What `rnnzoo evaluate --json` has written; raises ConfigError where it is something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"cannot read the figures in {path} ({error}); write them with rnnzoo evaluate --json"
+        ) from None
+    if not isinstance(found, dict) or not isinstance(found.get("offline"), dict):
+        raise ConfigError(f"{path} holds no figures of a run; write them with rnnzoo evaluate --json")
+    return found
+
+
+def ready_files(bundle: Path) -> dict[str, Path]:
+    """The ready files of a bundle by kind; empty for a model that cannot be streamed."""
+    return {kind: path for kind in KINDS if (path := bundle / f"{kind}.tflite").is_file()}
+
+
+def build_manifest() -> Manifest:
+    """The manifest of the bundles in `pretrained/`; the serial is one more where the last one says something else."""
+    path = layout.root() / MANIFEST
+    last = parse_manifest(path.read_bytes(), str(path)) if path.is_file() else Manifest(0, {})
+    bundles = {}
+    for name, folder in bundle_paths().items():
+        terms = terms_of(load_config(folder / CONFIG_FILE).data.dataset)
+        bundles[name] = describe_bundle(folder, licence=LICENCE, data_licence=terms.licence)
+    return last if bundles == last.bundles else Manifest(last.serial + 1, bundles)
+
+
+def write_manifest() -> Path:
+    """Write the manifest of the bundles in `pretrained/`, and return its path."""
+    path = layout.root() / MANIFEST
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(dump_manifest(build_manifest()), encoding="utf-8", newline="\n")
+    return path
+
+
+def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if isinstance(value, dict)}

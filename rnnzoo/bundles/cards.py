@@ -1,0 +1,176 @@
+"""The card of a bundle: a template, the figures, and what a person has written beside the configuration."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnzoo.data.terms import terms_of
+from rnnzoo.errors import ConfigError
+from rnnzoo.registry.layout import config_paths
+from rnnzoo.runs.config import ExperimentConfig
+
+_SECTIONS = ("Use", "Intended use", "Limits")
+# Kinds of figures that a bundle may have, and what they are called.
+KINDS = {
+    "offline": "offline",
+    "float32": "streamed",
+    "float32_never_reset": "never reset",
+    "int8": "streamed, int8",
+    "int8_never_reset": "int8, never reset",
+}
+FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
+# In the names of figures that are shares.
+_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate")
+_TEMPLATE = """# {name}
+
+{about}
+
+## Use
+
+{use}
+
+`rnnzoo.load("{name}")` gives the Keras model, ready for `fit`.
+
+## Figures
+
+Test split of {title}, {count:,} decisions, looked at once unless the limits below say otherwise;
+`rnnzoo evaluate {name}` measures them anew.
+
+{table}
+
+{files}
+
+{parameters:,} parameters, weights stored in {dtype}. On the development split it was chosen with: {dev}.{latency}
+
+## Data and licence
+
+{title}, under {licence}. {citation}, <{url}>. The weights are under {own} and follow the terms of the data.
+
+## Intended use
+
+{intended}
+
+## Limits
+
+{limits}
+
+## Made by
+
+```sh
+{command}
+rnnzoo bundle {run} --to pretrained
+```
+
+Commit {commit}. `config.yaml` is the configuration with every default, `metrics.json` has the history of the training.
+"""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a person says of a model: `about` it, and the sections of the card by their titles."""
+
+    about: str
+    sections: Mapping[str, str]
+
+
+def read_notes(name: str) -> Notes:
+    """The text beside a configuration, `zoo_configs/*/NAME.md`.
+
+    Raises:
+        ConfigError: it is not there, or a section is missing.
+    """
+    config = config_paths().get(name)
+    path = Path(f"zoo_configs/TOPOLOGY/{name}.md") if config is None else config.with_suffix(".md")
+    wanted = ", ".join(f"## {title}" for title in _SECTIONS)
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: a card needs some lines about the model and the sections {wanted}")
+    parts = re.split(r"^## (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = {title.strip(): text.strip() for title, text in zip(parts[1::2], parts[2::2], strict=True)}
+    missing = [title for title in _SECTIONS if not sections.get(title)]
+    if missing or not parts[0].strip():
+        raise ConfigError(f"{path}: expected some lines about the model, then {wanted}; missing: {missing or 'lines'}")
+    return Notes(parts[0].strip(), sections)
+
+
+def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Notes, licence: str) -> str:
+    """The text of `card.md`.
+
+    Args:
+        config: of the run.
+        metrics: of the bundle, with `test`, `dev`, `parameters`, `dtype` and `made`.
+        notes: what a person has written.
+        licence: of the weights.
+
+    Raises:
+        DataError: the terms of the data set are not known.
+    """
+    test, terms = metrics["test"], terms_of(config.data.dataset)
+    return _TEMPLATE.format(
+        name=config.name,
+        about=notes.about,
+        use=notes.sections["Use"],
+        intended=notes.sections["Intended use"],
+        limits=notes.sections["Limits"],
+        title=terms.title,
+        licence=terms.licence,
+        citation=terms.citation,
+        url=terms.url,
+        own=licence,
+        count=int(test["offline"]["count"]),
+        table=_table(test),
+        files=_files(test),
+        latency=""
+        if "not_streamable" in test
+        else f"\nLatency: `streaming bench pretrained/{config.name}/int8.tflite`.",
+        dev=", ".join(f"{_words(key)} {figure(key, value)}" for key, value in measures(metrics["dev"]).items()),
+        parameters=metrics["parameters"],
+        dtype=metrics["dtype"],
+        command=metrics["made"]["command"],
+        commit=metrics["made"]["commit"] or "unknown",
+        run=f"runs/{config.name}",
+    )
+
+
+def figure(name: str, value: float | None) -> str:
+    """A figure as people write it: shares in per cent, others with four digits; the mean over nothing is none."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.2%}" if any(share in name for share in _SHARES) else f"{value:.4g}"
+
+
+def _table(test: Mapping[str, Any]) -> str:
+    columns = [key for key in KINDS if key in test]
+    lines = [
+        "| | " + " | ".join(KINDS[key] for key in columns) + " |",
+        "| --- |" + " --- |" * len(columns),
+    ]
+    for name in dict.fromkeys(name for key in columns for name in measures(test[key])):
+        cells = " | ".join(figure(name, test[key].get(name)) for key in columns)
+        lines.append(f"| {_words(name)} | {cells} |")
+    return "\n".join(lines)
+
+
+def _files(test: Mapping[str, Any]) -> str:
+    if "not_streamable" in test:
+        return f"There is no streaming file: {test['not_streamable']}."
+    exact, small = test["float32"], test["int8"]
+    delay = f"{exact['delay']} step{'' if exact['delay'] == 1 else 's'}"
+    return (
+        f"`float32.tflite` ({exact['size_bytes'] / 1e6:.2f} MB) differs from the Keras model by at most "
+        f"{exact['max_abs_error']:.1g}, `int8.tflite` ({small['size_bytes'] / 1e6:.2f} MB, int8 weights) by "
+        f"{small['max_abs_error']:.1g}; an output comes {delay} after its input."
+    )
+
+
+def measures(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row measures, without what it says of a file."""
+    return {key: value for key, value in row.items() if key not in FILE_FIGURES and not isinstance(value, dict)}
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,86 @@
+"""Data sets that this package prepares itself, by TensorFlow Datasets: files by name, downloaded or from a mirror."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rnnzoo.errors import DataError
+
+
+class _LateBuilder:
+    """The attribute `builder` of a subclass of `FileBuilder`: the class that TFDS knows, made when it is asked for.
+
+    Its qualified name leads here, so that a worker of Apache Beam that unpickles it makes it, too.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[type, Any] = {}
+
+    def __get__(self, instance: Any, owner: type[FileBuilder]) -> Any:
+        if owner in self._made.values():
+            return owner
+        if owner not in self._made:
+            import tensorflow_datasets as tfds
+
+            own = {
+                "VERSION": tfds.core.Version(owner.VERSION),
+                "__module__": owner.__module__,
+                "__qualname__": f"{owner.__qualname__}.builder",
+                "__doc__": owner.__doc__,
+            }
+            self._made[owner] = type(owner.__name__, (owner, tfds.core.GeneratorBasedBuilder), own)
+        return self._made[owner]
+
+
+class FileBuilder:
+    """What a builder of TFDS has to say of a data set; `builder` is that builder, so that TFDS is imported late.
+
+    A subclass has VERSION, `_info`, `_split_generators` and `_generate_examples`, as TFDS takes them, and:
+        FILES: the files that it reads, by name.
+        MIRROR: folder of a mirror that holds the files under these names.
+    """
+
+    VERSION: ClassVar[str]
+    FILES: ClassVar[dict[str, str]]
+    MIRROR: ClassVar[str]
+    builder = _LateBuilder()
+    # What TFDS's builders have.
+    dataset_info_from_configs: Any
+
+
+class DownloadedFiles(FileBuilder):
+    """A data set whose files can be downloaded as they are; `checksums.tsv` registers size and SHA-256 of each URL.
+
+    FILES: name of a file -> its URL, at a commit and no branch.
+    """
+
+    def paths(self, manager: Any) -> dict[str, Path]:
+        """Where each file of FILES is, after its SHA-256 was checked."""
+        return {name: Path(path) for name, path in manager.download(dict(self.FILES)).items()}
+
+
+class PackedFiles(FileBuilder):
+    """A data set that was cut or packed by hand: TFDS reads it from a folder, and cannot download it.
+
+    FILES: name of a file -> its SHA-256.
+    """
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "This data set was packed by hand; RNNZOO_DATA_MIRROR names a folder that holds it."
+
+    def paths(self, manager: Any) -> dict[str, Path]:
+        """Where each file of FILES is, after its SHA-256 was checked.
+
+        Raises:
+            DataError: a file is missing or has other bytes.
+        """
+        folder = Path(manager.manual_dir)
+        for name, expected in self.FILES.items():
+            try:
+                found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            except OSError as error:
+                raise DataError(f"{folder / name} cannot be read ({error.strerror}). Copy it anew") from error
+            if found != expected:
+                raise DataError(f"{folder / name}: expected SHA-256 {expected}, found {found}. Copy it anew")
+        return {name: folder / name for name in self.FILES}

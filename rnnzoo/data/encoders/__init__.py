@@ -1,0 +1,1 @@
+"""Raw input as the numbers of a model, and back."""

@@ -1,0 +1,1 @@
+"""What users bring: one file a kind of data."""

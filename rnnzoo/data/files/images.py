@@ -1,0 +1,73 @@
+"""A user's own pictures and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rnnzoo.data.config import DataConfig
+from rnnzoo.data.files.reading import read_table, split_files
+from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.errors import DataError
+from streaming.errors import StreamingError
+from streaming.runtime.pictures import read_picture
+
+
+@register_dataset("pictures:", "image-captions")
+def read(config: DataConfig) -> Splits:
+    """`pictures:FOLDER`: PNG and JPEG files, and `captions.csv` with columns `file` and `caption`.
+
+    Instead of pictures there may be `.npy` files of features (positions, features), such as another network gives.
+    A file on several lines has several captions. `train.csv`, `dev.csv` and `test.csv` are taken as they are.
+    """
+    folder = Path(config.dataset.removeprefix("pictures:"))
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: expected one of pictures, with captions.csv")
+    one_size = not getattr(config, "size", ())
+    return split_files(folder, (".csv",), lambda path: examples(path, one_size))
+
+
+def examples(path: Path, one_size: bool) -> Iterator[Example]:
+    """Pixels (H, W, 3), or features (S, D), and the captions of every file that a table names, beside which it lies.
+
+    Raises:
+        DataError: a line has no file or caption, or a file is no picture, or of another size than the first one where
+            all are to have `one_size`.
+    """
+    captions: dict[str, list[str]] = {}
+    for _, row in read_table(path, ("file", "caption")):
+        captions.setdefault(row["file"].strip(), []).append(row["caption"].strip())
+    shape = None
+    for name, said in captions.items():
+        try:
+            read_file = read_features if name.endswith(".npy") else read_picture
+            picture = read_file(path.parent / name, shape)
+        except (StreamingError, OSError) as error:
+            raise DataError(f"{path}: {error}") from error
+        shape = picture.shape if one_size else None
+        yield picture, said
+
+
+def read_features(path: Path, shape: tuple[int, ...] | None) -> np.ndarray:
+    """An array (S, D) of float32.
+
+    Args:
+        path: of a `.npy` file.
+        shape: that it must have; None: any.
+
+    Raises:
+        DataError: it holds something else.
+        OSError: it cannot be read.
+    """
+    wanted = "an array of numbers (positions, features)" if shape is None else f"an array of shape {shape}"
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: expected {wanted} as numpy.save writes it, and {error}") from error
+    if found.ndim != 2 or found.dtype.kind not in "fiu" or shape not in (None, found.shape) or not found.size:
+        raise DataError(f"{path}: expected {wanted}; received {found.dtype} of shape {found.shape}")
+    if not np.isfinite(found).all():
+        raise DataError(f"{path}: expected finite numbers; row {np.argwhere(~np.isfinite(found))[0][0]} has others")
+    return found.astype(np.float32)

@@ -1,0 +1,89 @@
+"""Data sets by name: each module of `sets` and `files` registers those that it reads."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rnnzoo.data.config import DataConfig
+from rnnzoo.errors import DataError
+from rnnzoo.util.suggest import suggest
+
+# What the model is given, and what it is to answer.
+Example = tuple[Any, Any]
+Splits = Mapping[str, Iterable[Example]]
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set in memory.
+
+    Args:
+        kind: what its examples are, such as `words-tags`; problems name the kinds that they take.
+        splits: examples of `train`, `dev` and `test`, pairs of raw input and raw target.
+    """
+
+    kind: str
+    splits: dict[str, list[Example]]
+
+
+class _Entry(NamedTuple):
+    kind: str
+    read: Callable[[DataConfig], Splits]
+
+
+_REGISTRY: dict[str, _Entry] = {}
+
+
+def register_dataset(name: str, kind: str) -> Callable[[Callable[[DataConfig], Splits]], Any]:
+    """Make a data set known under a name.
+
+    The decorated function takes the data section of an experiment and returns, for each of `train`, `dev` and
+    `test`, an iterable of (raw input, raw target).
+
+    Args:
+        name: what `data.dataset` says; one that ends with `/` or `:` stands for all names that begin with it.
+        kind: what the examples are: `words-tags`, `text-label`, ...
+    """
+
+    def register(read: Callable[[DataConfig], Splits]) -> Callable[[DataConfig], Splits]:
+        _REGISTRY[name] = _Entry(kind, read)
+        return read
+
+    return register
+
+
+def known_datasets() -> dict[str, str]:
+    """Name (or beginning of names) -> kind of every registered data set."""
+    for room in ("sets", "files"):
+        for module in pkgutil.iter_modules([str(Path(__file__).parent / room)]):
+            importlib.import_module(f"rnnzoo.data.{room}.{module.name}")
+    return {name: entry.kind for name, entry in sorted(_REGISTRY.items())}
+
+
+def read_source(config: DataConfig) -> Source:
+    """Every split of the data set that a configuration names.
+
+    Raises:
+        DataError: the data set is unknown, cannot be found, is malformed, or has an empty split.
+    """
+    known, name = known_datasets(), config.dataset
+    entry = _REGISTRY.get(name) or next(
+        (_REGISTRY[key] for key in known if key.endswith(("/", ":")) and name.startswith(key)), None
+    )
+    if entry is None:
+        raise DataError(f"unknown data set {name!r}; {suggest(name, known)}")
+    if config.limit is not None and config.limit < 1:
+        raise DataError(f"data.limit is at least 1 example; received {config.limit}")
+    splits = {split: list(itertools.islice(rows, config.limit)) for split, rows in entry.read(config).items()}
+    for split in SPLITS:
+        if not splits.get(split):
+            remedy = "give more, or a folder with a file for each split" if ":" in name else "check its files"
+            raise DataError(f"split {split!r} of {name!r} holds no example: {remedy}")
+    return Source(entry.kind, splits)

@@ -1,0 +1,50 @@
+"""Under which terms each data set is, and whose work it is: cards and the manifest repeat it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rnnzoo.data.source import known_datasets
+from rnnzoo.errors import DataError
+
+
+class Terms(NamedTuple):
+    """What a data set is called, its licence, whom to cite, and its address."""
+
+    title: str
+    licence: str
+    citation: str
+    url: str
+
+
+# By the name in a configuration, or its beginning.
+_TERMS: dict[str, Terms] = {}
+
+
+def register_terms(dataset: str, *, title: str, licence: str, citation: str, url: str) -> None:
+    """Say the terms of a data set, without which no model that is made from it can be published.
+
+    Args:
+        dataset: its name as `data.dataset` says it, or the beginning of its names.
+        title: what it is called in print.
+        licence: such as `CC BY 4.0`.
+        citation: authors, year, title and place.
+        url: its page.
+    """
+    _TERMS[dataset] = Terms(title, licence, citation, url)
+
+
+def terms_of(dataset: str) -> Terms:
+    """The terms of the data set that a configuration names.
+
+    Raises:
+        DataError: they are not known here: a model made from it cannot be published.
+    """
+    known_datasets()  # imports every data set, and with it what it says of its terms
+    found = next((terms for name, terms in _TERMS.items() if dataset.startswith(name)), None)
+    if found is None:
+        raise DataError(
+            f"the terms of {dataset!r} are not known; register them (rnnzoo.data.register_terms) before you publish a "
+            "model"
+        )
+    return found

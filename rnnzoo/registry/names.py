@@ -1,0 +1,67 @@
+"""From the name of a model to its configuration and its bundle."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from pathlib import Path
+
+from rnnzoo.errors import ConfigError
+from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, config_paths, root
+from rnnzoo.util.suggest import suggest
+
+
+def list_models(pattern: str = "*", pretrained: bool | None = None) -> list[str]:
+    """Names of models, sorted.
+
+    Args:
+        pattern: with `*` and `?`, as a shell takes it.
+        pretrained: only those with (True) or without (False) trained weights; None: all.
+    """
+    configs, bundles = set(config_paths()), set(bundle_paths())
+    chosen = configs | bundles if pretrained is None else bundles if pretrained else configs - bundles
+    return sorted(fnmatch.filter(chosen, pattern))
+
+
+def find_bundle(name: str) -> Path:
+    """The folder of a bundle: in `pretrained/`, else downloaded.
+
+    Raises:
+        ConfigError: `pretrained/` has others, and none of this name; the nearest is named.
+        HubError: there is no `pretrained/`, and it cannot be downloaded.
+    """
+    bundles = bundle_paths()
+    if name in bundles:
+        return bundles[name]
+    if bundles:
+        raise ConfigError(f"no pretrained model is called {name!r}; {suggest(name, bundles)}")
+    from rnnzoo.hub import download
+
+    return download(name)
+
+
+def find_config(name: str) -> Path:
+    """The file of an experiment: in `zoo_configs/`, else the resolved one of a bundle.
+
+    Raises:
+        ConfigError: there is none of this name; the nearest is named.
+    """
+    configs, bundles = config_paths(), bundle_paths()
+    if name in configs:
+        return configs[name]
+    if name in bundles:
+        return bundles[name] / CONFIG_FILE
+    raise ConfigError(f"no model is called {name!r}; {_known(name, {**bundles, **configs})}")
+
+
+def config_path(named: str) -> Path:
+    """The file of an experiment, given by its path or as `find_config` takes it, and raises."""
+    path = Path(named)
+    given = path.suffix in (".yaml", ".yml") or os.sep in named or path.exists()
+    return path if given else find_config(named)
+
+
+def _known(name: str, known: dict[str, Path]) -> str:
+    if not known:
+        return f"{root()} holds no zoo_configs/ or pretrained/: work in a clone of the repository"
+    return suggest(name, known)

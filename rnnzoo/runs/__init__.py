@@ -1,0 +1,1 @@
+"""Saved runs: trained, stored, measured, exported and compared."""

@@ -1,0 +1,54 @@
+"""From a configuration to a task on its data, and to a new model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from rnnzoo.data.source import read_source
+from rnnzoo.registry.layout import bundle_paths
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.config import ExperimentConfig, load_config
+from rnnzoo.runs.store import read_encoder
+from rnnzoo.tasks.discovery import model_builder, task_class
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.tasks.base import Task
+
+
+def create_model(name: str, overrides: Mapping[str, Any]) -> keras.Model:
+    """What `rnnzoo.create` does."""
+    texts = [f"model.{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in overrides.items()]
+    config = load_config(find_config(name), texts)
+    return build_model(config, _encoder(name, config))
+
+
+def build_model(config: ExperimentConfig, encoder: Any) -> keras.Model:
+    """The model of an experiment, its weights drawn by the experiment's seed."""
+    import keras
+
+    # Found before the seed is set: what is imported for the first time may draw numbers of its own.
+    builder = model_builder(config.topology)
+    keras.utils.set_random_seed(config.seed)
+    return builder(config.model, encoder)
+
+
+def _encoder(name: str, config: ExperimentConfig) -> Any:
+    if name in bundle_paths():
+        return read_encoder(bundle_paths()[name], config)
+    return load_task(config).encoder
+
+
+def load_task(config: ExperimentConfig, encoder: Any = None) -> Task:
+    """Read the data set of an experiment, and fit its encoder on the training split unless one is given.
+
+    Raises:
+        DataError: the data set is unknown, cannot be found, is malformed, or is none for this task.
+    """
+    return task_class(config.topology).from_source(
+        read_source(config.data), config.data, encoder=encoder, seed=config.seed
+    )

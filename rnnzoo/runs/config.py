@@ -1,0 +1,256 @@
+"""Experiments as YAML: typed, with dotted overrides, and errors that name the key."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import yaml
+
+from rnnzoo.errors import ConfigError
+from rnnzoo.tasks.discovery import current_name, data_config, data_inputs, model_config, task_names
+from rnnzoo.util.ranges import Count, Range
+from rnnzoo.util.suggest import suggest
+
+if typing.TYPE_CHECKING:
+    from rnnzoo.data.config import DataConfig
+    from rnnzoo.training.config import TrainingConfig
+
+T = TypeVar("T")
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_SECTIONS = ("data", "model", "training")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """All that decides what a training makes.
+
+    Args:
+        name: what the run and its bundle are called.
+        topology: which builder makes the model; it decides the class of `model`.
+        seed: of weights, batches and dropout.
+        data: which data, and how words become numbers.
+        model: sizes of the model.
+        training: how it is trained.
+    """
+
+    name: str
+    topology: str
+    seed: int
+    data: DataConfig
+    model: Any
+    training: TrainingConfig
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """Read an experiment.
+
+    Args:
+        path: a YAML file.
+        overrides: `section.key=value`, the value in YAML; later ones win.
+
+    Raises:
+        ConfigError: the file is missing or no YAML, a key is unknown, a value has the wrong type.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text: expected a YAML file of an experiment") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path} ({error.strerror}): expected a YAML file of an experiment") from None
+    return parse_config(text, str(path), overrides)
+
+
+def parse_config(text: str, where: str, overrides: Iterable[str] = ()) -> ExperimentConfig:
+    """The same from YAML text; `where` says in errors where it came from."""
+    tree = _mapping(_yaml(text, where), "an experiment", where)
+    origin: dict[str, str] = {}
+    for override in overrides:
+        _apply(tree, override, origin)
+    return from_tree(tree, where, origin)
+
+
+def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | None = None) -> ExperimentConfig:
+    """The same from nested dicts; `origin` tells for a dotted key which override has set it."""
+    from rnnzoo.training.config import TrainingConfig
+
+    reader = _Reader(where, origin or {})
+    reader.check_keys(ExperimentConfig, tree, "")
+    if "name" not in tree:
+        raise ConfigError(f"{where}: name is missing; say what the experiment is called")
+    name, topology = reader.value(str, tree["name"], "name"), current_name(tree.get("topology"))
+    if name in (".", "..") or not name.strip() or set(name) & set("/\\\0"):
+        raise ConfigError(f"{reader.place('name')}: expected a name that a folder can have; received {name!r}")
+    if topology not in task_names():
+        raise ConfigError(
+            f"{reader.place('topology')}: expected one of {', '.join(task_names())}; received {topology!r}"
+        )
+    found = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
+    kinds = {
+        "data": data_config(topology, _data_input(reader, topology, found["data"])),
+        "model": model_config(topology),
+        "training": TrainingConfig,
+    }
+    sections: dict[str, Any] = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
+    return ExperimentConfig(
+        name=name,
+        topology=topology,
+        seed=reader.value(Count, tree.get("seed", 0), "seed"),
+        **sections,
+    )
+
+
+def _data_input(reader: _Reader, topology: str, data: Any) -> str:
+    known = data_inputs(topology)
+    kind = data.get("input", known[0]) if isinstance(data, Mapping) else known[0]
+    if kind not in known:
+        raise ConfigError(f"{reader.place('data.input')}: expected one of {', '.join(known)}; received {kind!r}")
+    return kind
+
+
+def dump_config(config: ExperimentConfig) -> str:
+    """YAML that `parse_config` turns into an equal configuration; every value is written, defaults too."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Reader:
+    """Makes dataclasses of what YAML gives.
+
+    Args:
+        where: the file, for errors.
+        origin: dotted key -> the override that has set it.
+    """
+
+    def __init__(self, where: str, origin: Mapping[str, str]):
+        self.where, self.origin = where, origin
+
+    def place(self, key: str) -> str:
+        """Where a value came from: the override, or the file and key."""
+        whole = key.partition("[")[0]
+        override = next((text for name, text in self.origin.items() if f"{name}.".startswith(f"{whole}.")), None)
+        return f"override {override!r}" if override else f"{self.where}: {key}"
+
+    def check_keys(self, kind: type, tree: Mapping[Any, Any], prefix: str) -> None:
+        known = [field.name for field in dataclasses.fields(kind)]
+        for key in tree:
+            if key not in known:
+                full = f"{prefix}.{key}" if prefix else str(key)
+                choices = [f"{prefix}.{name}" if prefix else name for name in known]
+                raise ConfigError(f"{self.place(full)}: unknown key {full!r}; {suggest(full, choices)}")
+
+    def build(self, kind: type[T], tree: Any, prefix: str) -> T:
+        if not isinstance(tree, Mapping):
+            raise self._wrong(prefix or kind.__name__, "a section of keys and values", tree)
+        self.check_keys(kind, tree, prefix)
+        hints = typing.get_type_hints(kind, include_extras=True)
+        values = {}
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            key = f"{prefix}.{field.name}" if prefix else field.name
+            if field.name in tree:
+                values[field.name] = self.value(hints[field.name], tree[field.name], key)
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise ConfigError(f"{self.where}: {key} is missing; give it a value")
+        try:
+            return kind(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{self.where}: {error}") from None
+
+    def value(self, hint: Any, value: Any, key: str) -> Any:
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if hint is Any:
+            return value
+        if origin is Annotated:
+            found = self.value(args[0], value, key)
+            if wrong := next((item for item in args[1:] if isinstance(item, Range) and not item.holds(found)), None):
+                raise self._wrong(key, str(wrong), value)
+            return found
+        if origin in (Union, types.UnionType):
+            inner = [arg for arg in args if arg is not type(None)]
+            return None if value is None else self.value(inner[0], value, key)
+        if origin is Literal:
+            if any(value == arg and type(value) is type(arg) for arg in args):
+                return value
+            raise self._wrong(key, f"one of {', '.join(map(str, args))}", value)
+        if origin in (tuple, list):
+            if not isinstance(value, list | tuple):
+                raise self._wrong(key, "a list, such as [1, 2]", value)
+            return origin(self.value(args[0], item, f"{key}[{i}]") for i, item in enumerate(value))
+        if dataclasses.is_dataclass(hint):
+            return self.build(typing.cast(type, hint), value, key)
+        return self._scalar(hint, value, key)
+
+    def _scalar(self, hint: Any, value: Any, key: str) -> Any:
+        if hint is float:
+            # YAML 1.1 reads `1e-3` as text: only with a point, and a sign after the e, it is a number there.
+            if isinstance(value, int | float | str) and not isinstance(value, bool):
+                with contextlib.suppress(ValueError, OverflowError):
+                    if math.isfinite(number := float(value)):
+                        return number
+        elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+            return value
+        raise self._wrong(key, _KINDS.get(hint, str(hint)), value)
+
+    def _wrong(self, key: str, expected: str, value: Any) -> ConfigError:
+        shown = f"{value!r}"[:60]
+        return ConfigError(f"{self.place(key)}: expected {expected}; received {shown}. Change {key}")
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{where}{line}: not valid YAML ({problem}); mend or rewrite it") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with a key that comes twice an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} comes twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _mapping(tree: Any, what: str, where: str) -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{where}: expected the keys and values of {what}; received {type(tree).__name__}")
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str, origin: dict[str, str]) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"override {override!r}: expected key=value, such as training.epochs=3")
+    value = _yaml(text, f"override {override!r}")
+    at = tree
+    for i, part in enumerate(parts[:-1]):
+        if at.get(part) is None:
+            at[part] = {}
+        at = at[part]
+        if not isinstance(at, dict):
+            known = ", ".join(_SECTIONS)
+            raise ConfigError(f"override {override!r}: {'.'.join(parts[: i + 1])!r} is no section; sections: {known}")
+    at[parts[-1]] = value
+    origin[key] = override
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

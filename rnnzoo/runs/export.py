@@ -1,0 +1,71 @@
+"""A trained run as a streaming file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import streaming
+from rnnzoo.tasks.discovery import task_class
+from rnnzoo.util.quiet import held_stderr
+from rnnzoo.util.version import VERSION
+
+if TYPE_CHECKING:
+    from rnnzoo.runs.store import Run
+    from streaming.conversion.convert import Report
+
+_CALIBRATION_SEQUENCES = 100
+
+
+def export_kind(run: Run, path: Path, kind: str) -> Report:
+    """Convert a run to one of `rnnzoo.registry.names.KINDS`, as small as it can be; raises as `export_run` does."""
+    return export_run(run, path, "dynamic") if kind == "int8" else export_run(run, path, compact=True)
+
+
+def export_run(run: Run, path: str | Path, quantize: str | None = None, *, compact: bool = False) -> Report:
+    """Convert a run, with its task and its encoder's files inside, so that the file alone is enough.
+
+    Args:
+        run: what `load_run` returned.
+        path: the .tflite to write.
+        quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
+        compact: as `streaming.convert` takes it.
+
+    Raises:
+        DataError: the data for the calibration cannot be found.
+        StreamingError: the model cannot be streamed, or the stream differs from it.
+    """
+    source = {"name": run.config.name, "rnnzoo": VERSION}
+    metadata = {"task": run.task, "files": {**run.encoder.to_files(), **_chain(run)}, "source": source}
+    calibration = _calibration(run) if quantize == "int8" else None
+    options = task_class(run.config.topology).conversion(run.config.data)
+    with held_stderr():
+        return streaming.convert(
+            run.model,
+            path,
+            quantize=quantize,
+            calibration=calibration,
+            metadata=metadata,
+            compact=compact,
+            **options,
+        )
+
+
+def _chain(run: Run) -> dict[str, bytes]:
+    """The scores between labels, which the file's graph does not hold."""
+    from rnnzoo.layers import CRF
+
+    layers = [layer for layer in run.model.layers if isinstance(layer, CRF)]
+    return {"transitions.json": json.dumps(layers[0].chain_scores()).encode()} if layers else {}
+
+
+def _calibration(run: Run) -> list[dict[str, np.ndarray]]:
+    from rnnzoo.runs.building import load_task
+
+    data = dataclasses.replace(run.config.data, limit=_CALIBRATION_SEQUENCES)
+    task = load_task(dataclasses.replace(run.config, data=data), run.encoder)
+    return [{name: row[name] for name in task.input_names} for row in task.arrays("train")]

@@ -1,0 +1,1 @@
+"""A label, or several, for a whole sequence."""

@@ -1,0 +1,42 @@
+"""What a classifier's configuration may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnzoo.data.config import RowsConfig, WordsConfig
+from rnnzoo.tasks.cells import Cell, check_cell
+from rnnzoo.util.ranges import Rate, Size
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """A many-to-one model: one label for a whole sequence, with a score after every step.
+
+    Args:
+        word_size: width of the word embedding.
+        cell: `lstm` or `gru`.
+        units: width of each recurrent layer.
+        layers: recurrent layers.
+        dropout: rate between layers, in training.
+        word_dropout: rate at which known words become the unknown word, in training.
+        recurrent_dropout: as in `GeneratorConfig`.
+
+    Raises:
+        ConfigError: the cell is unknown or does not take a rate.
+    """
+
+    word_size: Size = 128
+    cell: Cell = "lstm"
+    units: Size = 192
+    layers: Size = 1
+    dropout: Rate = 0.4
+    word_dropout: Rate = 0.1
+    recurrent_dropout: Rate = 0.0
+
+    def __post_init__(self) -> None:
+        check_cell(self.cell, self.recurrent_dropout)
+
+
+DATA = {"words": WordsConfig, "rows": RowsConfig}
+MODEL = ClassifierConfig

@@ -1,0 +1,191 @@
+"""Many-to-one: a label, or several, for a whole sequence of words or of rows of numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.data.encoders.rows import RowEncoder
+from rnnzoo.data.encoders.words import fit_words
+from rnnzoo.data.sets.clinc_oos import OUT_OF_SCOPE
+from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.base import mean
+from rnnzoo.tasks.baselines import Baseline, NaiveBayes, NearestMean
+from rnnzoo.tasks.labels import LabelTask
+from streaming.runtime.tasks import Classifier, SensorClassifier, task_for
+from streaming.runtime.text import WordEncoder
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import keras
+
+    from rnnzoo.data.batching import Arrays
+    from rnnzoo.data.config import RowsConfig, WordsConfig
+    from rnnzoo.data.source import Source
+    from rnnzoo.training.config import TrainingConfig
+    from streaming.runtime.model import StreamingModel
+
+_ENCODERS: dict[str, Any] = {"words": WordEncoder, "rows": RowEncoder}
+
+
+class ClassifierTask(LabelTask):
+    """A sequence in, one label out."""
+
+    topology = "classifier"
+    kinds = ("text-label", "text-labels", "rows-label")
+    exact_lengths = True
+    endless = True
+
+    @property
+    def monitor(self) -> str:  # type: ignore[override]
+        return "val_macro_f1" if self.config.multi_label else "val_accuracy"
+
+    @classmethod
+    def from_source(
+        cls, source: Source, config: WordsConfig | RowsConfig, *, encoder: Any = None, seed: int = 0
+    ) -> Self:
+        found = "rows" if source.kind.startswith("rows") else "words"
+        if source.kind in cls.kinds and found != config.input:
+            raise DataError(f"{config.dataset!r} holds {found}, not {config.input}: say data.input={found}")
+        several = source.kind.endswith("-labels")
+        if source.kind in cls.kinds and several != config.multi_label:
+            raise DataError(
+                f"{config.dataset!r} has {'any number of labels' if several else 'one label'} a sequence: "
+                f"say data.multi_label={str(several).lower()}"
+            )
+        return super().from_source(source, config, encoder=encoder, seed=seed)
+
+    @classmethod
+    def fit_encoder(cls, train: Sequence[Example], config: Any) -> Any:
+        inputs = [given for given, _ in train]
+        labels = sorted({one for _, label in train for one in _listed(label)})
+        if config.input == "rows":
+            return RowEncoder.fit(inputs, config, labels)
+        # The model reads words; what words are made of would travel along for nothing.
+        return fit_words(inputs, labels, dataclasses.replace(config, inputs=("words",)))
+
+    @classmethod
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> Any:
+        return _ENCODERS[config.input].from_files(files)
+
+    @classmethod
+    def spec(cls, config: Any, encoder: Any) -> dict[str, Any]:
+        found = super().spec(config, encoder)
+        found.pop("dataset")
+        if config.multi_label:
+            found |= {"multi_label": True, "threshold": config.threshold}
+        return found | ({"input": "rows", **encoder.task} if config.input == "rows" else {})
+
+    def encode(self, example: Example) -> Arrays:
+        given, label = example
+        if not self.config.multi_label:
+            return {**self.encoder.encode(given), "targets": np.array(self.number(label), np.int32)}
+        held = np.zeros(len(self.labels), np.float32)
+        held[[number for one in label if (number := self.number(one)) >= 0]] = 1
+        return {**self.encoder.encode(given), "targets": held, "weights": np.array(1, np.float32)}
+
+    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
+        if not self.config.multi_label:
+            return super().loss(config)
+        import keras
+
+        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        if not self.config.multi_label:
+            return super().metrics()
+        from rnnzoo.tasks.losses import MacroF1
+
+        return [MacroF1(self.config.threshold)]
+
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        if not self.config.multi_label:
+            return self.score(split, [self.labels[int(k)] for k in self.best(model, split, batch_size)])
+        logits: list[Any] = [None] * len(self.examples(split))
+        for chosen, (inputs, _, _) in self.batches(split, batch_size):
+            for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
+                logits[i] = row
+        return self._score_logits(split, np.stack(logits))
+
+    def _score_logits(self, split: str, logits: np.ndarray) -> dict[str, float]:
+        if not self.config.multi_label:
+            return self.score(split, [self.labels[k] for k in np.argmax(logits, axis=-1)])
+        above = logits >= _logit(self.config.threshold)
+        return self.score(split, [[self.labels[k] for k in np.flatnonzero(row)] for row in above])
+
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        task: Any = task_for(model)
+        if not isinstance(task, Classifier | SensorClassifier):
+            other = type(task).__name__.lower()
+            raise DataError(f"data set {self.config.dataset!r} needs a classifier; the model is a {other}")
+        if not reset:
+            return self._score_logits(split, np.stack([row[-1] for row in self.endless_outputs(model, split)]))
+        found = [task.classify(given) for given, _ in self.examples(split)]
+        return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """Of labels that exclude each other."""
+        from rnnzoo.tasks.drawing import draw_confusion
+
+        if self.config.multi_label:
+            return []
+        found = [self.labels[int(k)] for k in self.best(model, split, 64)]
+        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
+
+    def baseline(self, split: str) -> Baseline:
+        (given, labels), (asked, _) = (zip(*self.examples(name), strict=True) for name in ("train", split))
+        if self.config.input == "rows":
+            means = NearestMean(given, labels)
+            return Baseline(means.name, self.score(split, means.labels(asked)), means.numbers)
+        held = np.array([[one in _listed(label) for one in self.labels] for label in labels])
+        words = NaiveBayes([_lower(text) for text in given], held)
+        figures = self._score_logits(split, words.logits([_lower(text) for text in asked]))
+        return Baseline(words.name, figures, words.numbers)
+
+    def score(self, split: str, predicted: Sequence[Any]) -> dict[str, float]:
+        """Figures of the label (or labels) of every example, in order.
+
+        Returns:
+            `accuracy` and `count`; where the labels know out-of-scope sequences, also `in_scope_accuracy` and
+            `out_of_scope_recall`. With several labels: `macro_f1` and `micro_f1` instead of the accuracy.
+        """
+        true = [label for _, label in self.examples(split)]
+        if self.config.multi_label:
+            return _f1(self.labels, true, predicted)
+        right = np.array([a == b for a, b in zip(true, predicted, strict=True)])
+        found = {"accuracy": mean(right), "count": float(len(right))}
+        if OUT_OF_SCOPE in self.labels:
+            outside = np.array([label == OUT_OF_SCOPE for label in true])
+            found["in_scope_accuracy"] = mean(right[~outside])
+            found["out_of_scope_recall"] = mean(right[outside])
+        return found
+
+
+def _listed(label: Any) -> Sequence[str]:
+    return [label] if isinstance(label, str) else label
+
+
+def _lower(words: Sequence[str]) -> list[str]:
+    return [word.lower() for word in words]
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))
+
+
+def _f1(labels: Sequence[str], true: Sequence[Any], predicted: Sequence[Any]) -> dict[str, float]:
+    """F1 = 2 TP / (2 TP + FP + FN): the mean over labels (0 where a label is neither there nor guessed), and of all."""
+    held, guessed = (np.array([[one in row for one in labels] for row in rows], bool) for rows in (true, predicted))
+    hits, wrong = (held & guessed).sum(axis=0), (held ^ guessed).sum(axis=0)
+    each = 2 * hits / np.maximum(2 * hits + wrong, 1)
+    return {
+        "macro_f1": float(each.mean()),
+        "micro_f1": float(2 * hits.sum() / max(2 * hits.sum() + wrong.sum(), 1)),
+        "count": float(len(true)),
+    }

@@ -1,0 +1,72 @@
+"""The tasks of the zoo, found by their folders.
+
+A folder NAME of `rnnzoo.tasks` is a task, and NAME is what `topology:` says in a configuration. It holds
+
+    config.py   `DATA`: the class of the section `data` for each value of `data.input`, the default first;
+                `MODEL`: the class of the section `model`
+    model.py    `build_NAME(config, encoder)`, which gives the Keras model
+    task.py     the subclass of `rnnzoo.tasks.base.Task` that is called as the folder, such as `KeywordSpotterTask`
+
+Modules are imported when they are asked for: reading a configuration needs no Keras.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnzoo.data.config import DataConfig
+    from rnnzoo.tasks.base import Task
+
+# Names in configurations, runs and bundles of earlier versions.
+_OLD_NAMES = {"event_tagger": "sequence_tagger", "language_model": "generator"}
+
+
+@functools.cache
+def task_names() -> tuple[str, ...]:
+    """The names that `topology:` may have, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg))
+
+
+def current_name(name: Any) -> Any:
+    """The name that a task has today, where an earlier version called it otherwise."""
+    return _OLD_NAMES.get(name, name) if isinstance(name, str) else name
+
+
+def data_inputs(name: str) -> tuple[str, ...]:
+    """What `data.input` may say for a task, the default first."""
+    return tuple(_part(name, "config").DATA)
+
+
+def data_config(name: str, kind: str) -> type[DataConfig]:
+    """The class of the `data` section of a task, by what `data.input` says."""
+    found: type[DataConfig] = _part(name, "config").DATA[kind]
+    return found
+
+
+def model_config(name: str) -> type:
+    """The class of the `model` section of a task."""
+    found: type = _part(name, "config").MODEL
+    return found
+
+
+def model_builder(name: str) -> Callable[..., Any]:
+    """The function (config, encoder) -> keras.Model of a task; importing it imports Keras."""
+    found: Callable[..., Any] = getattr(_part(name, "model"), f"build_{name}")
+    return found
+
+
+def task_class(name: str) -> type[Task]:
+    """How a task is trained, measured and exported."""
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    found: type[Task] = getattr(_part(name, "task"), f"{camel}Task")
+    return found
+
+
+def _part(name: str, part: str) -> Any:
+    return importlib.import_module(f"rnnzoo.tasks.{name}.{part}")

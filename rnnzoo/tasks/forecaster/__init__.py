@@ -1,0 +1,1 @@
+"""Many rows ahead of a series, after every row."""

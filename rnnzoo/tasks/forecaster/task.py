@@ -1,0 +1,198 @@
+"""What follows: many rows ahead of a series, all at once, after every row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.data.encoders.rows import RowEncoder
+from rnnzoo.data.encoders.series import SeriesEncoder
+from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.base import Batch, Task, mean
+from rnnzoo.tasks.baselines import Baseline
+from streaming.runtime.tasks import AnomalyDetector, Forecaster, task_for
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.data.batching import Arrays
+    from rnnzoo.tasks.forecaster.config import ForecasterData
+    from rnnzoo.training.config import TrainingConfig
+    from streaming.runtime.model import StreamingModel
+
+# Columns that are drawn.
+_DRAWN = 3
+
+
+class ForecasterTask(Task):
+    """Rows in, after each of them the `horizon` rows that follow out.
+
+    Figures are on standardized values over all windows of a split, as the literature has them (Zhou et al. 2021).
+    """
+
+    topology = "forecaster"
+    kinds = ("series",)
+    monitor = "val_loss"
+    higher_is_better = False
+    windowed = True
+
+    @classmethod
+    def fit_encoder(cls, train: Sequence[Example], config: ForecasterData) -> SeriesEncoder:
+        ((rows, _),) = train
+        columns = config.columns or tuple(f"column_{i}" for i in range(rows.shape[1]))
+        found = RowEncoder.fit([rows], dataclasses.replace(config, columns=columns))
+        sizes = {"context": config.context, "horizon": config.horizon, "quantiles": config.quantiles}
+        return SeriesEncoder(found.mean, found.scale, (), columns, **sizes)  # type: ignore[arg-type]
+
+    @classmethod
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> SeriesEncoder:
+        return SeriesEncoder.from_files(files)
+
+    @classmethod
+    def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
+        return {"kind": "forecaster", **encoder.task}
+
+    def encode(self, example: Example) -> Arrays:
+        return self.encoder.encode(example[0])
+
+    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
+        from rnnzoo.tasks.losses import ForecastLoss
+
+        return ForecastLoss(self.encoder.quantiles)
+
+    def begin(self, model: keras.Model, config: Any) -> None:
+        from rnnzoo.tasks.forecaster.model import begin_linear
+
+        begin_linear(model, config, self.encoder, [self.arrays("train")[0]["rows"]])
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return []
+
+    def steps(self, split: str, batch_size: int) -> int:
+        return -(-len(self._starts(split, 0)) // batch_size)
+
+    def batches(
+        self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Windows of the series; outputs count from the row on that has all its context before it."""
+        config, rows = self.config, self.arrays(split)[0]["rows"]
+        starts = self._starts(split, 0 if rng is None else int(rng.integers(config.window - config.context + 1)))
+        if rng is not None:
+            starts = rng.permutation(starts)
+        ahead = np.lib.stride_tricks.sliding_window_view(rows, config.horizon, axis=0)
+        for i in range(skip, self.steps(split, batch_size)):
+            chosen = starts[i * batch_size : (i + 1) * batch_size]
+            inputs = np.stack([rows[a : a + config.window] for a in chosen])
+            # (B, T, D, H) to (B, T, H, D).
+            targets = np.stack([ahead[a + 1 : a + 1 + config.window] for a in chosen]).swapaxes(2, 3)
+            weights = np.ones(inputs.shape[:2], np.float32)
+            weights[:, : config.context - 1] = 0
+            yield chosen, ({"rows": inputs}, targets, weights)
+
+    def _starts(self, split: str, offset: int) -> np.ndarray:
+        """First rows of windows such that all rows but some at the end are forecast from; as many for any offset."""
+        config, begin = self.config, self._begin(split)
+        stride = config.window - config.context + 1
+        last = len(self.examples(split)[0][0]) - config.window - config.horizon
+        count = (last - begin - (stride - 1)) // stride + 1
+        if count < 1:
+            raise DataError(
+                f"split {split!r} has fewer rows than data.window={config.window} and data.horizon={config.horizon} "
+                "need: lower them"
+            )
+        return begin + offset + stride * np.arange(count)
+
+    def _begin(self, split: str) -> int:
+        """The first row of the context of the first window."""
+        return max(0, self.examples(split)[0][1] - self.config.context)
+
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        """Figures of forecasts from windows of `context` rows and a fresh state."""
+        context, begin, rows = self.config.context, self._begin(split), self.arrays(split)[0]["rows"]
+        starts = begin + np.arange(len(self._true(split)))
+        found = []
+        for i in range(0, len(starts), batch_size):
+            windows = np.stack([rows[a : a + context] for a in starts[i : i + batch_size]])
+            found.append(np.asarray(model.predict_on_batch({"rows": windows}))[:, -1])
+        return self.score(split, np.concatenate(found))
+
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        """Figures of one stream over the split that is never reset, from the first row of the first context on."""
+        task: Any = task_for(model)
+        if not isinstance(task, Forecaster) or isinstance(task, AnomalyDetector):
+            other = type(task).__name__.lower()
+            raise DataError(f"data set {self.config.dataset!r} needs a forecaster; the model is a {other}")
+        rows, skipped = self.examples(split)[0][0][self._begin(split) :], self.config.context - 1
+        mean, scale = (np.array(part)[:, None] for part in (self.encoder.mean, self.encoder.scale))
+        session, found = task.session(), []
+        for event in (*session.feed(rows), *session.finish()):
+            values = [event.quantiles[q] for q in self.encoder.quantiles] or [event.values]
+            found.append((np.stack(values, axis=-1) - mean) / scale)
+        outputs = np.stack(found[skipped : skipped + len(self._true(split))])
+        return self.score(split, outputs if self.encoder.quantiles else outputs[..., 0])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """The first forecast of the split, of some columns, in their standard units."""
+        from rnnzoo.tasks.drawing import draw_forecasts
+
+        begin, context, horizon = self._begin(split), self.config.context, self.config.horizon
+        rows = self.arrays(split)[0]["rows"][begin : begin + context + horizon]
+        ahead = np.asarray(model.predict_on_batch({"rows": rows[None, :context]}))[0, -1]
+        names = self.encoder.columns[:_DRAWN]
+        lines = {name: {"true": rows[:, i], "forecast": ahead[:, i]} for i, name in enumerate(names)}
+        return [draw_forecasts(folder / "forecast.png", lines, context)]
+
+    def baseline(self, split: str) -> Baseline:
+        rows, count = self.arrays(split)[0]["rows"], len(self._true(split))
+        last = rows[self._begin(split) + self.config.context - 1 :][:count, None]
+        outputs = np.repeat(last, self.config.horizon, axis=1)
+        if quantiles := len(self.encoder.quantiles):
+            outputs = np.repeat(outputs[..., None], quantiles, axis=-1)
+        return Baseline("last value", self.score(split, outputs), self.encoder.width)
+
+    def _true(self, split: str) -> np.ndarray:
+        """The rows after each window, (N, D, H)."""
+        rows = self.arrays(split)[0]["rows"][self._begin(split) + self.config.context :]
+        return np.lib.stride_tricks.sliding_window_view(rows, self.config.horizon, axis=0)
+
+    def score(self, split: str, outputs: np.ndarray) -> dict[str, float]:
+        """Figures of outputs (N, H, D) or, with quantiles, (N, H, D, Q), on standardized values.
+
+        Returns:
+            `mse`, `mae` (of the quantile next to the median); `mase`, the mean over columns of their `mae` against that
+            of the seasonal naive forecast one step ahead on `train` (Hyndman & Koehler 2006); with quantiles also
+            `pinball`, the mean over quantiles of the pinball loss, and `crps`, the continuous ranked probability score
+            as twice that mean, which it is for quantiles that lie close (Gneiting & Ranjan 2011); `last_value_mse` and
+            `seasonal_mse` (`data.season` rows back) of naive forecasts; `count` of windows.
+        """
+        config, quantiles = self.config, np.array(self.encoder.quantiles)
+        true = self._true(split).swapaxes(1, 2)
+        begin, rows, known = self._begin(split), self.arrays(split)[0]["rows"], self.arrays("train")[0]["rows"]
+        scale = np.abs(known[config.season :] - known[: -config.season]).mean(axis=0)
+        middle = outputs[..., int(np.abs(quantiles - 0.5).argmin())] if len(quantiles) else outputs
+        ends = begin + config.context + np.arange(len(true))
+        back = config.season - np.arange(config.horizon) % config.season
+        figures = {"mse": float(np.mean((middle - true) ** 2)), "mae": float(np.mean(np.abs(middle - true)))}
+        figures["mase"] = mean(np.mean(np.abs(middle - true), axis=(0, 1))[scale > 0] / scale[scale > 0])
+        if len(quantiles):
+            error = true[..., None] - outputs
+            figures["pinball"] = float(np.maximum(quantiles * error, (quantiles - 1) * error).mean())
+            figures["crps"] = 2 * figures["pinball"]
+        figures["last_value_mse"] = float(np.mean((rows[ends - 1][:, None] - true) ** 2))
+        figures["seasonal_mse"] = float(np.mean((rows[ends[:, None] - back] - true) ** 2))
+        return figures | {"count": float(len(true))}
+
+    def _signature(self, split: str) -> Any:
+        import tensorflow as tf
+
+        width, horizon = self.encoder.width, self.config.horizon
+        return (
+            {"rows": tf.TensorSpec((None, None, width), tf.float32)},
+            tf.TensorSpec((None, None, horizon, width), tf.float32),
+            tf.TensorSpec((None, None), tf.float32),
+        )

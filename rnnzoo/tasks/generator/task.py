@@ -1,0 +1,142 @@
+"""The next token of a text, with a state that is never reset: trained as it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.data.encoders.text import TextEncoder, window_count, windows
+from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.base import Batch, Task
+from rnnzoo.tasks.baselines import Baseline, NGram
+from streaming.runtime.codec import TextCodec
+from streaming.runtime.decoding import log_softmax
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.data.batching import Arrays
+    from rnnzoo.data.config import TextConfig
+    from rnnzoo.training.config import TrainingConfig
+    from streaming.runtime.model import StreamingModel
+
+# Steps that are measured at a time.
+_MEASURED = 1024
+
+
+class GeneratorTask(Task):
+    """Tokens in, logits of the next one out; gradients flow through a window, the state through the whole text."""
+
+    topology = "generator"
+    kinds = ("text",)
+    monitor = "val_loss"
+    higher_is_better = False
+    windowed = True
+
+    @classmethod
+    def fit_encoder(cls, train: Sequence[Example], config: TextConfig) -> TextEncoder:
+        texts = [text for text, _ in train]
+        size, least = config.vocabulary, config.min_count
+        return TextEncoder(TextCodec.fit(texts, config.level, size=size, min_count=least, lower=config.lower))
+
+    @classmethod
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> TextEncoder:
+        return TextEncoder.from_files(files)
+
+    @classmethod
+    def spec(cls, config: Any, encoder: TextEncoder) -> dict[str, Any]:
+        return {"kind": "generator", "start": False}
+
+    def encode(self, example: Example) -> Arrays:
+        return {"tokens": self.encoder.codec.encode(example[0])}
+
+    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
+        from rnnzoo.tasks.losses import SmoothedCrossEntropy
+
+        return SmoothedCrossEntropy(config.label_smoothing)
+
+    def smooths_labels(self, model: keras.Model) -> bool:
+        return True
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return []
+
+    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
+        from rnnzoo.tasks.carried import carried_twin
+
+        return carried_twin(model, batch_size)
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        from rnnzoo.tasks.callbacks import FreshStates
+
+        return [FreshStates()]
+
+    def tokens(self, split: str) -> np.ndarray:
+        """All tokens of a split, one text after the other, (N,)."""
+        return np.concatenate([row["tokens"] for row in self.arrays(split)])
+
+    def steps(self, split: str, batch_size: int) -> int:
+        window, length = self.config.window, len(self.tokens(split))
+        count = window_count(length, batch_size, window)
+        if not count:
+            raise DataError(
+                f"split {split!r} has {length} tokens, fewer than {batch_size} rows of a window of {window}: "
+                "lower training.batch_size or data.window"
+            )
+        return count
+
+    def batches(
+        self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Windows in order; a pass of a training begins at another token each time."""
+        window = self.config.window
+        offset = 0 if rng is None else int(rng.integers(window))
+        for i, (inputs, targets) in enumerate(windows(self.tokens(split), batch_size, window, offset)):
+            if i >= skip:
+                yield np.arange(batch_size), ({"tokens": inputs}, targets, np.ones(targets.shape, np.float32))
+
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        """Figures of one pass over the whole split that never resets the state.
+
+        Returns:
+            `nats` a token, `bits_per_token`, `perplexity`, and the `count` of tokens.
+        """
+        from rnnzoo.tasks.carried import carried_twin
+
+        twin, tokens = carried_twin(model, 1), self.tokens(split)
+        parts = [tokens[None, i : i + _MEASURED] for i in range(0, len(tokens) - 1, _MEASURED)]
+        logits = [np.asarray(twin.predict_on_batch({"tokens": part}))[0] for part in parts]
+        return self._score(tokens, np.concatenate(logits))
+
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        """The same figures of a stream, which is never reset: a text is one."""
+        tokens, stream = self.tokens(split), model.create_stream()
+        return self._score(tokens, np.concatenate([np.asarray(stream.feed(tokens)), np.asarray(stream.finish())]))
+
+    def baseline(self, split: str) -> Baseline:
+        model = NGram(self.tokens("train"), len(self.encoder.labels))
+        return Baseline(model.name, _figures(np.log(model.probabilities(self.tokens(split)))), model.numbers)
+
+    def _score(self, tokens: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+        rows = log_softmax(logits[: len(tokens) - 1].astype(np.float64))
+        return _figures(rows[np.arange(len(rows)), tokens[1:]])
+
+    def _signature(self, split: str) -> Any:
+        import tensorflow as tf
+
+        targets = tf.TensorSpec((None, None), tf.int32)
+        return {"tokens": targets}, targets, tf.TensorSpec((None, None), tf.float32)
+
+
+def _figures(chosen: np.ndarray) -> dict[str, float]:
+    """Of the logarithms of the probabilities of the tokens that came."""
+    nats = float(-np.mean(chosen))
+    return {
+        "nats": nats,
+        "bits_per_token": nats / float(np.log(2)),
+        "perplexity": float(np.exp(nats)),
+        "count": float(len(chosen)),
+    }

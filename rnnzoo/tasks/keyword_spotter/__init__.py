@@ -1,0 +1,1 @@
+"""Keywords in a signal that never ends."""

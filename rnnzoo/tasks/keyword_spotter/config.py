@@ -1,0 +1,17 @@
+"""What a keyword spotter's configuration may say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rnnzoo.data.config import AudioConfig
+from rnnzoo.tasks.cells import AudioModelConfig
+
+
+@dataclass(frozen=True)
+class KeywordSpotterConfig(AudioModelConfig):
+    """A many-to-many model: the logits of the keywords after every frame."""
+
+
+DATA = {"audio": AudioConfig}
+MODEL = KeywordSpotterConfig

@@ -1,0 +1,210 @@
+"""Keywords in a signal that never ends: trained on streams, with a state that is carried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.data.batching import collate
+from rnnzoo.data.config import AudioConfig
+from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead, compose
+from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.base import Batch, mean
+from rnnzoo.tasks.baselines import Baseline, NearestMean
+from rnnzoo.tasks.labels import LabelTask
+from streaming.runtime.decoding import softmax
+from streaming.runtime.tasks import KeywordSpotter, task_for
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.data.batching import Arrays
+    from streaming.runtime.model import StreamingModel
+
+BACKGROUND = "_background_"
+# A keyword is known from this share of it on, and still said for some seconds after it.
+_KNOWN, _AFTER = 0.5, 0.2
+# Windows after which the streams of a training begin anew; this share of them without any silence first.
+_FRESH = 2
+_ABRUPT = 0.5
+# Silence after a recording before the decision on it, in seconds; and what a decision is smoothed over.
+_TAIL, _SMOOTHING = 0.3, 0.1
+
+
+class KeywordSpotterTask(LabelTask):
+    """Samples in, after each frame the logits of keywords and of the background out."""
+
+    topology = "keyword_spotter"
+    kinds = ("audio-label",)
+
+    @classmethod
+    def fit_encoder(cls, train: Sequence[Example], config: AudioConfig) -> AudioEncoder:
+        labels = sorted({label for _, label in train})
+        return AudioEncoder.fit([samples for samples, _ in train], config, (BACKGROUND, *labels))
+
+    @classmethod
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> AudioEncoder:
+        return AudioEncoder.from_files(files)
+
+    @classmethod
+    def spec(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
+        return {
+            "kind": "keyword_spotter",
+            "labels": len(encoder.labels),
+            "background": [BACKGROUND],
+            "smoothing": _SMOOTHING,
+            "threshold": 0.6,
+            "refractory": 0.3,
+            "lead": config.lead,
+            **encoder.task,
+        }
+
+    def encode(self, example: Example) -> Arrays:
+        """Features of a recording and of the silence before and after it; the target is its label's number."""
+        samples, label = example
+        tail = np.zeros(int(_TAIL * self.config.sample_rate), np.float32)
+        features = self.encoder.encode(after_lead(np.concatenate([samples, tail]), self.config))
+        return {**features, "targets": np.array(self.number(label), np.int32)}
+
+    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
+        from rnnzoo.tasks.carried import carried_twin
+
+        return carried_twin(model, batch_size)
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        from rnnzoo.tasks.callbacks import FreshStates
+
+        return [FreshStates(_FRESH)]
+
+    def steps(self, split: str, batch_size: int) -> int:
+        """Windows of one pass: each recording comes about once, with a pause of mean length before it."""
+        clips = self.examples(split)
+        seconds = (
+            sum(len(samples) for samples, _ in clips) / self.config.sample_rate + len(clips) * self.config.pause / 2
+        )
+        frames = seconds * self.config.sample_rate / self.config.frame_step
+        return max(1, int(frames / (batch_size * self.config.window * _FRESH))) * _FRESH
+
+    def batches(
+        self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
+    ) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
+        window = self.config.window
+        rng = np.random.default_rng(self.seed) if rng is None else rng
+        for begin in range(0, self.steps(split, batch_size), _FRESH):
+            rows = [self._stream(split, _FRESH * window, rng) for _ in range(batch_size)]
+            features, targets, weights = (np.stack(part) for part in zip(*rows, strict=True))
+            for i in range(max(0, skip - begin), _FRESH):
+                at = slice(i * window, (i + 1) * window)
+                yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
+
+    def _stream(self, split: str, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features (T, M), targets (T,) and weights (T,) of a stream of T frames."""
+        examples, config = self.examples(split), self.config
+        clips = [samples for samples, _ in examples]
+        samples = frames * config.frame_step + config.frame_length
+        # With the shortest pauses and the highest speed there is still enough to hear.
+        count = int(np.ceil(samples * (1 + config.speed) / np.mean([len(clip) for clip in clips]) * 1.2)) + 1
+        order = np.concatenate([rng.permutation(len(clips)) for _ in range(-(-count // len(clips)))])[:count]
+        signal, segments = compose(clips, order, config, rng)
+        if rng.random() < _ABRUPT:
+            lead = segments[0].begin
+            signal, segments = signal[lead:], [s._replace(begin=s.begin - lead, end=s.end - lead) for s in segments]
+        signal = np.pad(signal, (0, max(0, samples - len(signal))))[:samples]
+        targets, weights = self._aligned([(s, self.number(examples[s.number][1])) for s in segments], frames)
+        return self.encoder.encode(signal)["features"][:frames], targets, weights
+
+    def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """The label of each frame, by the sample at its end; a frame in the first part of a keyword weighs nothing."""
+        config = self.config
+        ends = np.arange(frames) * config.frame_step + config.frame_length
+        targets, weights = np.zeros(frames, np.int32), np.ones(frames, np.float32)
+        for segment, label in segments:
+            known = segment.begin + _KNOWN * (segment.end - segment.begin)
+            weights[(ends > segment.begin) & (ends <= known)] = 0
+            targets[ends > segment.begin] = 0
+            targets[(ends > known) & (ends <= segment.end + _AFTER * config.sample_rate)] = label
+        return targets, weights
+
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        logits = self._logits(model, split, batch_size)
+        whole = model.predict_on_batch({"features": np.concatenate(self._without_lead(split))[None]})[0]
+        return self._score(split, logits, whole)
+
+    def _without_lead(self, split: str) -> list[np.ndarray]:
+        """The features of each recording as one hears it that goes on after the last."""
+        return [row["features"][self.config.lead_frames :] for row in self.arrays(split)]
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        from rnnzoo.tasks.drawing import draw_confusion
+
+        found = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
+        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
+
+    def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
+        """Of each recording by itself, (T, L)."""
+        rows = self.arrays(split)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]["features"]))
+        logits: list[Any] = [None] * len(rows)
+        for begin in range(0, len(order), batch_size):
+            chosen = order[begin : begin + batch_size]
+            # Padding comes after all that the model has to hear.
+            batch = collate([rows[i] for i in chosen], {})["features"]
+            for i, row in zip(chosen, model.predict_on_batch({"features": batch}), strict=True):
+                logits[i] = row[: len(rows[i]["features"])]
+        return logits
+
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        """Figures with a reset for each recording and without any, side by side."""
+        task: Any = task_for(model)
+        if not isinstance(task, KeywordSpotter):
+            other = type(task).__name__.lower()
+            raise DataError(f"data set {self.config.dataset!r} needs a keyword spotter; the model is a {other}")
+        rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
+        logits = []
+        for row in rows:
+            stream.reset()
+            logits.append(np.asarray(stream.feed(row)))
+        stream.reset()
+        whole = [np.asarray(stream.feed(row)) for row in self._without_lead(split)]
+        return self._score(split, logits, np.concatenate(whole))
+
+    def baseline(self, split: str) -> Baseline:
+        labels = [label for _, label in self.examples("train")]
+        means = NearestMean([row["features"] for row in self.arrays("train")], labels)
+        found = means.labels([row["features"] for row in self.arrays(split)])
+        right = [label == guess for (_, label), guess in zip(self.examples(split), found, strict=True)]
+        return Baseline(means.name, {"accuracy": mean(right), "count": float(len(right))}, means.numbers)
+
+    def _score(self, split: str, logits: Sequence[np.ndarray], whole: np.ndarray) -> dict[str, float]:
+        """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.
+
+        Returns:
+            `accuracy`, `never_reset_accuracy`, and the `count` of recordings.
+        """
+        lengths = [len(row) for row in self._without_lead(split)]
+        parts = np.split(whole, np.cumsum(lengths)[:-1])
+        true = [self.number(label) for _, label in self.examples(split)]
+        right = [[self._heard(row) == label for row, label in zip(rows, true, strict=True)] for rows in (logits, parts)]
+        return {"accuracy": mean(right[0]), "never_reset_accuracy": mean(right[1]), "count": float(len(true))}
+
+    def _heard(self, logits: np.ndarray) -> int:
+        """The keyword with the highest smoothed probability in a recording, logits (T, L)."""
+        width = max(1, round(_SMOOTHING * self.config.sample_rate / self.config.frame_step))
+        sums = np.cumsum(np.pad(softmax(logits), ((width, 0), (0, 0))), axis=0)
+        smooth = sums[width:] - sums[:-width]
+        return int(np.argmax(smooth[:, 1:].max(axis=0))) + 1
+
+    def _signature(self, split: str) -> Any:
+        import tensorflow as tf
+
+        features = tf.TensorSpec((None, None, self.config.num_mels), tf.float32)
+        return (
+            {"features": features},
+            tf.TensorSpec((None, None), tf.int32),
+            tf.TensorSpec((None, None), tf.float32),
+        )

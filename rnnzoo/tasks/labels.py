@@ -1,0 +1,65 @@
+"""Labels as targets, and what is minimized where the outputs are logits of labels."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.tasks.base import Task
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.training.config import TrainingConfig
+    from streaming.runtime.model import StreamingModel
+
+
+class LabelTask(Task):
+    """A problem whose model gives logits over the encoder's labels."""
+
+    class_targets = True
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the model's outputs are called, in their order."""
+        return tuple(self.encoder.labels)
+
+    @functools.cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {label: i for i, label in enumerate(self.labels)}
+
+    def number(self, label: str) -> int:
+        """The place of a label; -1 for one that the training split does not have."""
+        return self._numbers.get(label, -1)
+
+    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
+        from rnnzoo.tasks.losses import SmoothedCrossEntropy
+
+        return SmoothedCrossEntropy(config.label_smoothing)
+
+    def smooths_labels(self, model: keras.Model) -> bool:
+        return True
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        from rnnzoo.tasks.losses import LabelAccuracy
+
+        return [LabelAccuracy()]
+
+    def endless_outputs(self, model: StreamingModel, split: str) -> list[np.ndarray]:
+        """What one stream that is never reset gives for each example, (T, L): all examples in a row are its input."""
+        rows = self.arrays(split)
+        joined = {name: np.concatenate([row[name] for row in rows]) for name in self.input_names}
+        stream = model.create_stream()
+        parts = [stream.feed(joined if len(joined) > 1 else next(iter(joined.values()))), stream.finish()]
+        ends = np.cumsum([len(row[self.input_names[0]]) for row in rows])
+        return np.split(np.concatenate([np.asarray(part) for part in parts]), ends[:-1])
+
+    def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
+        """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""
+        found: list[Any] = [None] * len(self.examples(split))
+        for chosen, (inputs, _, _) in self.batches(split, batch_size):
+            for i, row in zip(chosen, np.argmax(model.predict_on_batch(inputs), axis=-1), strict=True):
+                found[i] = row
+        return found

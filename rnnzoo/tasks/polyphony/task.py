@@ -1,0 +1,118 @@
+"""Which notes sound next: polyphonic music as rows of zeros and ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from rnnzoo.data.encoders.rows import RowEncoder
+from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.base import Task
+from rnnzoo.tasks.baselines import Baseline, NoteChain
+from streaming.runtime.tasks import Forecaster, task_for
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.data.batching import Arrays
+    from rnnzoo.tasks.polyphony.config import PolyphonyData
+    from rnnzoo.training.config import TrainingConfig
+    from streaming.runtime.model import StreamingModel
+
+_LOWEST = 1e-7
+
+
+class PolyphonyTask(Task):
+    """Chords in, the probability of each note of the next chord out (Boulanger-Lewandowski et al. 2012)."""
+
+    topology = "polyphony"
+    kinds = ("rolls",)
+    monitor = "val_loss"
+    higher_is_better = False
+    padding: ClassVar[Mapping[str, float]] = {}
+
+    @classmethod
+    def fit_encoder(cls, train: Sequence[Example], config: PolyphonyData) -> RowEncoder:
+        # The device names a column by its note: 21 is the lowest key of a piano.
+        notes = tuple(f"midi_{21 + i}" for i in range(train[0][0].shape[1]))
+        return RowEncoder.fit(
+            [roll for roll, _ in train], dataclasses.replace(config, columns=config.columns or notes, scale=False)
+        )
+
+    @classmethod
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> RowEncoder:
+        return RowEncoder.from_files(files)
+
+    @classmethod
+    def spec(cls, config: Any, encoder: RowEncoder) -> dict[str, Any]:
+        return {"kind": "forecaster", "horizon": 1, **encoder.task}
+
+    def encode(self, example: Example) -> Arrays:
+        roll = example[0]
+        return {
+            **self.encoder.encode(roll[:-1]),
+            "targets": roll[1:].astype(np.float32),
+            "weights": np.ones(len(roll) - 1, np.float32),
+        }
+
+    def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
+        """The piece in another key, where no note leaves the keyboard."""
+        most = self.config.transpose
+        used = np.flatnonzero(np.concatenate([row["rows"], row["targets"]]).any(axis=0))
+        if not most or not len(used):
+            return row
+        low, high = max(-most, -int(used[0])), min(most, self.encoder.width - 1 - int(used[-1]))
+        shift = int(rng.integers(low, high + 1))
+        return {**row, **{name: np.roll(row[name], shift, axis=1) for name in ("rows", "targets")}}
+
+    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
+        from rnnzoo.tasks.losses import SummedBinaryCrossEntropy
+
+        return SummedBinaryCrossEntropy(_LOWEST)
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return []
+
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        found: list[Any] = [None] * len(self.examples(split))
+        for chosen, (inputs, _, _) in self.batches(split, batch_size):
+            for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
+                found[i] = row[: len(self.arrays(split)[i]["rows"])]
+        return self.score(split, found)
+
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        task: Any = task_for(model)
+        if not isinstance(task, Forecaster):
+            other = type(task).__name__.lower()
+            raise DataError(f"data set {self.config.dataset!r} needs a forecaster; the model is a {other}")
+        rolls = [row["rows"] for row in self.arrays(split)]
+        return self.score(split, [np.stack([f.values[0] for f in task.run([roll])]) for roll in rolls])
+
+    def baseline(self, split: str) -> Baseline:
+        chain = NoteChain([roll for roll, _ in self.examples("train")])
+        found = [chain.probabilities(row["rows"]) for row in self.arrays(split)]
+        return Baseline(chain.name, self.score(split, found), chain.numbers)
+
+    def score(self, split: str, predicted: Sequence[np.ndarray]) -> dict[str, float]:
+        """Figures of the probabilities (T - 1, 88) of every piece, for its second to its last step.
+
+        Returns:
+            `nll` in nats a step, `baseline_nll` of the share of each note in the training split, `count` of steps.
+        """
+        true = np.concatenate([row["targets"] for row in self.arrays(split)])
+        share = np.concatenate([roll for roll, _ in self.examples("train")]).mean(axis=0)
+        return {
+            "nll": _nll(true, np.concatenate(predicted)),
+            "baseline_nll": _nll(true, np.broadcast_to(share, true.shape)),
+            "count": float(len(true)),
+        }
+
+
+def _nll(true: np.ndarray, probability: np.ndarray) -> float:
+    """Mean over steps of the summed negative log-likelihood of independent notes, in nats."""
+    p = np.clip(probability.astype(np.float64), _LOWEST, 1 - _LOWEST)
+    return float(-np.where(true > 0, np.log(p), np.log1p(-p)).sum(axis=-1).mean())

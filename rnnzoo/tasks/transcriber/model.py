@@ -1,0 +1,31 @@
+"""What is said, a label when it is heard and blanks between, by connectionist temporal classification."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from rnnzoo.data.encoders.audio import AudioEncoder
+from rnnzoo.tasks.recurrent import recurrent_layers
+from rnnzoo.tasks.transcriber.config import TranscriberConfig
+
+
+def build_transcriber(config: TranscriberConfig, encoder: AudioEncoder) -> keras.Model:
+    """Normalized log-mel features, a causal convolution with a stride, recurrent layers, logits.
+
+    Args:
+        config: sizes.
+        encoder: what a feature is, its mean and scale, labels L, the blank the first.
+
+    Returns:
+        A functional model; input `features` (B, T, M), output logits (B, ceil(T / stride), L).
+    """
+    features = keras.Input((None, encoder.definition.num_mels), name="features")
+    x = keras.layers.Normalization(mean=encoder.mean, variance=np.square(encoder.scale), name="normalized")(features)
+    x = keras.layers.Conv1D(
+        config.conv_units, config.conv_width, strides=config.stride, padding="causal", activation="relu", name="conv"
+    )(x)
+    x = keras.layers.Dropout(config.dropout, name="conv_dropout")(x)
+    x = recurrent_layers(config, x)
+    logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
+    return keras.Model({"features": features}, logits, name="transcriber")

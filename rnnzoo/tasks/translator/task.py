@@ -1,0 +1,231 @@
+"""A text for a text, scored by BLEU; searched for by the code of the device, also where Keras computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnzoo.data.batching import batch_indices, collate
+from rnnzoo.data.encoders.pairs import PairEncoder
+from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.base import mean
+from rnnzoo.tasks.baselines import Baseline, NearestText
+from rnnzoo.tasks.bleu import bleu
+from rnnzoo.tasks.labels import LabelTask
+from streaming.runtime.codec import END, START
+from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
+from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator, task_for
+from streaming.runtime.tasks.texts import BANNED
+from streaming.runtime.tasks.translation import Turn, WaitK
+
+if TYPE_CHECKING:
+    import keras
+
+    from rnnzoo.data.batching import Arrays
+    from rnnzoo.data.config import PairsConfig
+    from streaming.runtime.model import StreamingModel
+
+# More than any text has pieces.
+_LONGEST = 10_000
+# Sentences whose attention is drawn.
+_DRAWN = 3
+
+
+class TranslatorTask(LabelTask):
+    """Source and target in, logits of the next piece of the target out."""
+
+    topology = "translator"
+    kinds = ("text-text",)
+    decoder_input = "target"
+    never_guessed = (*BANNED, END)
+    encoder: PairEncoder
+
+    @classmethod
+    def fit_encoder(cls, train: Sequence[Example], config: PairsConfig) -> PairEncoder:
+        return PairEncoder.fit(train, config)
+
+    @classmethod
+    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> PairEncoder:
+        return PairEncoder.from_files(files, config)
+
+    @classmethod
+    def spec(cls, config: Any, encoder: PairEncoder) -> dict[str, Any]:
+        found = {"kind": "translator", "width": config.width, "length_penalty": config.length_penalty}
+        found |= {"max_length": config.max_length, "reverse_source": config.reverse_source, "dataset": config.dataset}
+        return found if config.wait_k is None else {**found, "wait_k": config.wait_k}
+
+    @classmethod
+    def conversion(cls, config: Any) -> dict[str, Any]:
+        """The source is given whole; simultaneous, attention remembers as much as the longest text needs."""
+        if config.wait_k is not None:
+            return {"attention_window": 2 * config.max_length}
+        return {"encode": ["source"], "max_length": config.max_length, "batch_sizes": (1, config.width)}
+
+    def encode(self, example: Example) -> Arrays:
+        return self.encoder.encode(example)
+
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        """Figures of the translations that a Keras model gives to a beam search, or simultaneously, greedily.
+
+        Returns:
+            `bleu` by sacreBLEU (cased, 13a), `count` of sentences, and with `wait_k` `average_lagging` in words.
+        """
+        if self.config.wait_k is not None:
+            turns = [self._turns(text, self.config.wait_k) for text, _ in self.examples(split)]
+            return self._score_simultaneous(split, _taken(model, turns, batch_size))
+        sources = [self.encoder.read(text) for text, _ in self.examples(split)]
+        found = _searched(model, sources, self.config, batch_size)
+        return self.score(split, [self.encoder.target.decode(tokens) for tokens in found])
+
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        task: Any = task_for(model)
+        fits = isinstance(task, Translator if self.config.wait_k is None else SimultaneousTranslator)
+        if not fits:
+            other = type(task).__name__.lower()
+            raise DataError(f"data set {self.config.dataset!r} needs another task than that of the model, a {other}")
+        texts = [text for text, _ in self.examples(split)]
+        if self.config.wait_k is not None:
+            return self._score_simultaneous(split, [list(task.run([text])) for text in texts])
+        found = task.search([self.encoder.read(text) for text in texts])
+        return self.score(split, [best[0].text for best in found])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """What some translations attended to, where the model attends to a source that it has whole."""
+        from rnnzoo.tasks.attentive import attention_model
+        from rnnzoo.tasks.drawing import draw_alignments
+
+        telling = attention_model(model)
+        if telling is None:
+            return []
+        sources = sorted((self.encoder.read(text) for text, _ in self.examples(split)), key=len)
+        middle = sources[len(sources) // 2 :][:_DRAWN]
+        drawn = []
+        for source, tokens in zip(middle, _searched(model, middle, self.config, 1), strict=True):
+            written = np.array([START, *tokens], np.int32)
+            weights = telling.predict_on_batch({"source": source[None], "target": written[None]})[0]
+            pieces = [self.encoder.target.entries[number] for number in (*tokens, END)]
+            drawn.append((pieces, [self.encoder.source.entries[number] for number in source], weights))
+        return [draw_alignments(folder / "attention.png", drawn)]
+
+    def baseline(self, split: str) -> Baseline:
+        sources, targets = zip(*self.examples("train"), strict=True)
+        memory = NearestText(sources)
+        figures = self.score(split, [targets[memory.nearest(text)] for text, _ in self.examples(split)])
+        return Baseline("translation of the nearest sentence", figures, memory.numbers)
+
+    def score(self, split: str, written: Sequence[str]) -> dict[str, float]:
+        """Figures of a translation of each example."""
+        score, _ = bleu(written, [[target] for _, target in self.examples(split)])
+        return {"bleu": score, "count": float(len(written))}
+
+    def signature(self, split: str) -> str:
+        return bleu([""], [[target] for _, target in self.examples(split)[:1]])[1]
+
+    def _score_simultaneous(self, split: str, events: Sequence[Sequence[TranslatedWord]]) -> dict[str, float]:
+        source = self.encoder.source
+        words = [len(source.units(source.encode(text))) for text, _ in self.examples(split)]
+        lags = [average_lagging([e.read for e in said], n) for said, n in zip(events, words, strict=True) if said]
+        figures = self.score(split, [" ".join(event.word for event in said) for said in events])
+        return {"bleu": figures["bleu"], "average_lagging": mean(np.array(lags)), "count": figures["count"]}
+
+    def _turns(self, text: str, k: int) -> Turn:
+        """All turns of the simultaneous translation of a text, as the device takes them."""
+        source = self.encoder.source
+        pace, found = WaitK(k, self.encoder.target, self.config.max_length), []
+        for unit in source.units(source.encode(text)):
+            found += yield from pace.read(unit)
+        return found + (yield from pace.finish(END))
+
+    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+        rows = self.arrays(split)
+        # What the decoder computes costs most: batches are of like targets, and among those of like sources.
+        lengths = np.array([len(row["target"]) * _LONGEST + len(row["source"]) for row in rows])
+        return batch_indices(lengths, size, rng)
+
+
+def _searched(
+    model: keras.Model, sources: Sequence[np.ndarray], config: PairsConfig, batch_size: int
+) -> list[tuple[int, ...]]:
+    """The best translation of each source, by beam search over a Keras model."""
+    from rnnzoo.tasks.translator.model import decoding_models
+
+    encoder, decoder = decoding_models(model)
+    found: list[Any] = [None] * len(sources)
+    for chosen in batch_indices(np.array([len(source) for source in sources]), batch_size, None):
+        batch = collate([{"source": sources[i]} for i in chosen], {})["source"]
+        given = _listed(encoder.predict_on_batch(batch))
+        # The memory of attention is the same at each step of a sentence; states are not.
+        fixed = len(given) - (len(decoder.outputs) - 1)
+        step = _step(decoder, batch, given[:fixed])
+        states = [(row, [state[row] for state in given[fixed:]]) for row in range(len(batch))]
+        options: dict[str, Any] = {"width": config.width, "length_penalty": config.length_penalty, "banned": BANNED}
+        best = beam_searches([Decoder(step, state) for state in states], START, END, config.max_length, **options)
+        for i, (hypothesis, *_) in zip(chosen, best, strict=True):
+            found[i] = hypothesis.tokens
+    return found
+
+
+def _step(decoder: keras.Model, source: np.ndarray, fixed: list[np.ndarray]) -> StepFunction:
+    """The step function of a decoder; a state is the number of its sentence in the batch, and the layers' states."""
+
+    def step(states: Sequence[Any], tokens: np.ndarray) -> tuple[np.ndarray, Sequence[Any]]:
+        rows = np.array([row for row, _ in states])
+        layers = [np.stack(parts) for parts in zip(*(parts for _, parts in states), strict=True)]
+        target = tokens.astype(np.int32)[:, None]
+        logits, *new = decoder.predict_on_batch([source[rows], target, *(part[rows] for part in fixed), *layers])
+        return logits[:, 0], [(row, list(parts)) for row, *parts in zip(rows, *new, strict=True)]
+
+    return step
+
+
+def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[list[TranslatedWord]]:
+    """What comes of the turns of each text where Keras answers; all that came before is read again each time."""
+    import keras
+
+    hidden = keras.Model(model.input, model.get_layer("readout_dropout").output)
+    table = model.get_layer("target_embedding")
+    found: list[list[TranslatedWord]] = [[] for _ in turns]
+    for begin in range(0, len(turns), batch_size):
+        batch = turns[begin : begin + batch_size]
+        steps: list[list[tuple[int, int]]] = [[] for _ in batch]
+        answers: dict[int, Any] = dict.fromkeys(range(len(batch)))
+        while True:
+            for row, answer in list(answers.items()):
+                try:
+                    steps[row] = steps[row] + batch[row].send(answer)
+                except StopIteration as end:
+                    found[begin + row] = end.value
+                    del answers[row]
+            if not answers:
+                break
+            lengths = np.array([len(taken) for taken in steps])
+            # Of one of few lengths, so that a compiled model meets few shapes.
+            given = np.zeros((2, len(batch), -(-lengths.max() // 8) * 8), np.int32)
+            for row in np.flatnonzero(lengths):
+                given[:, row, : lengths[row]] = np.transpose(steps[row])
+            states = hidden.predict_on_batch(dict(zip(("source", "target"), given, strict=True)))
+            logits = np.asarray(table(states[np.arange(len(batch)), lengths - 1], reverse=True))
+            answers = {row: logits[row] for row in answers}
+    return found
+
+
+def average_lagging(read: Sequence[int], source: int) -> float:
+    """How many words of the source a translation stays behind one that needs no time (Ma et al. 2019, equation 8).
+
+        1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
+
+    Args:
+        read: g(t), words that had been read when word t of the translation was written, (|y|,).
+        source: |x|, words of the source.
+    """
+    rate = source / len(read)
+    until = next((t for t, n in enumerate(read, 1) if n >= source), len(read))
+    return float(np.mean([n - t * rate for t, n in enumerate(read[:until])]))
+
+
+def _listed(found: Any) -> list[np.ndarray]:
+    return list(found) if isinstance(found, list | tuple) else [found]

@@ -1,0 +1,83 @@
+"""Files and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnzoo.errors import DataError
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all; raises as `write_text`."""
+    write_text(path, json_bytes(values).decode())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror}): choose another folder, or make room") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Put a finished folder in its place, on the disk before the name points to it.
+
+    Two folders cannot swap their names at once on every system: for a moment the place may be empty.
+    """
+    sync_folder(part)
+    old = part.with_suffix(".old")
+    if path.exists():
+        os.rename(path, old)
+    try:
+        os.rename(part, path)
+    except BaseException:
+        if old.exists():
+            os.rename(old, path)
+        raise
+    sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the disk hold a folder and its files, readable by everybody."""
+    os.chmod(path, 0o755)
+    for item in [*path.iterdir(), path]:
+        sync(item)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def json_bytes(values: Mapping[str, Any]) -> bytes:
+    """JSON as it is stored: indented, NaN as null."""
+    return (json.dumps(_finite(values), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: the mean over nothing becomes null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,120 @@
+"""Models of other dtype policies, computed in float32 with the same weights while they are converted.
+
+TFLite computes in float32, so a stream of a model under `mixed_float16`, `mixed_bfloat16`, `float16` or `float64` is
+one of the model under `float32`: that is what it is proven equal to, and how far the model's own policy is from it is
+measured beside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild
+
+OTHER_FLOATS = ("float16", "bfloat16", "float64")
+
+
+@dataclass(frozen=True)
+class PolicyDifference:
+    """Largest difference between a model under its own dtype policies and in float32, on random inputs."""
+
+    policies: tuple[str, ...]
+    max_abs_error: float
+    scale: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain numbers, for `streaming.json`."""
+        return asdict(self)
+
+
+def other_policies(model: Any) -> tuple[str, ...]:
+    """Names of the dtype policies of a model that do not compute and store in float32."""
+    if not isinstance(model, keras.Model):
+        return ()
+    names = {layer.dtype_policy.name for layer in model._flatten_layers() if _differs(layer)}
+    return tuple(sorted(names))
+
+
+def _differs(layer: Any) -> bool:
+    policy = layer.dtype_policy
+    return policy.compute_dtype in OTHER_FLOATS or policy.variable_dtype in OTHER_FLOATS
+
+
+@contextlib.contextmanager
+def in_float32(model: Any) -> Iterator[tuple[Any, PolicyDifference | None]]:
+    """Context in which a model computes in float32: gives the model to convert, and how far its own policy is from it.
+
+    The user's model is as it was afterwards. Models that compute in float32 anyway are given back as they are.
+    """
+    policies = other_policies(model)
+    if not policies:
+        yield model, None
+        return
+    inputs = drawn_inputs(functional(model))
+    wanted = _outputs(model, inputs)
+    with _float32_layers(model), _float32_globals():
+        # The recorded graph names the old dtypes; that of a subclassed model is made anew anyway.
+        changed = rebuild(functional(model), {}) if is_graph(model) else model
+        got = _outputs(changed, inputs)
+        pairs = list(zip(got, wanted, strict=True))
+        error = max(float(np.max(np.abs(a - b), initial=0)) for a, b in pairs)
+        yield changed, PolicyDifference(policies, error, max(float(np.max(np.abs(a), initial=0)) for a, _ in pairs))
+
+
+def _outputs(model: Any, inputs: list[Any]) -> list[np.ndarray]:
+    for layer in model._flatten_layers():
+        if getattr(layer, "stateful", False):
+            layer.reset_state()
+    structure = functional(model)._inputs_struct if is_graph(model) else inputs[0]
+    given = keras.tree.pack_sequence_as(structure, inputs)
+    outputs = keras.tree.flatten(model(given, training=False))
+    return [keras.ops.convert_to_numpy(keras.ops.cast(output, "float32")).astype("float64") for output in outputs]
+
+
+@contextlib.contextmanager
+def _float32_globals() -> Iterator[None]:
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+@contextlib.contextmanager
+def _float32_layers(model: Any) -> Iterator[None]:
+    """Policies and variables of all layers in float32."""
+    layers = [layer for layer in model._flatten_layers() if _differs(layer)]
+    policies = [layer._dtype_policy for layer in layers]
+    variables = [v for v in model.variables if keras.backend.standardize_dtype(v.dtype) in OTHER_FLOATS]
+    values = [(v._value, v._dtype) for v in variables]
+    try:
+        for layer in layers:
+            layer._dtype_policy = keras.DTypePolicy("float32")
+        for variable in variables:
+            variable._value = tf.Variable(tf.cast(variable._value, tf.float32), trainable=variable.trainable)
+            variable._dtype = "float32"
+        _finalize(layers)
+        yield
+    finally:
+        for layer, policy in zip(layers, policies, strict=True):
+            layer._dtype_policy = policy
+        for variable, (value, dtype) in zip(variables, values, strict=True):
+            variable._value, variable._dtype = value, dtype
+        _finalize(layers)
+
+
+def _finalize(layers: list[Any]) -> None:
+    """Let layers with adapted statistics read them in their dtype."""
+    for layer in layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.built:
+            layer.finalize_state()

@@ -1,0 +1,176 @@
+"""Bidirectional recurrent layers with as much of the future as the user grants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from streaming.conversion.rules import register
+from streaming.conversion.rules.base import Env, expand_to
+from streaming.conversion.rules.bounded import BoundedRule
+from streaming.conversion.rules.cells import stepper
+from streaming.conversion.signals import Signal, StateSpec
+from streaming.conversion.values import Chunk
+
+Rows = list[tf.Tensor]
+
+
+@register(layers.Bidirectional)
+class BidirectionalRule(BoundedRule):
+    """Latency-controlled: the backward layer starts anew, N steps ahead of each chunk (Zhang et al. 2016).
+
+    Masked steps hold the states; their output is zero, as Keras has it in a Bidirectional. Where only the last outputs
+    are asked for, those of the backward layer are at the first step: it is run over the first N + 1 steps.
+
+    Zhang, Chen, Yu, Yao, Khudanpur, Glass: Highway long short-term memory RNNs for distant speech recognition.
+    """
+
+    def plan(self) -> Any:
+        layer, ahead = self.call.op, self.call.options.lookahead
+        if ahead is None:
+            self.refuse(
+                "reads the sequence backwards, from its end",
+                "convert with lookahead=N to grant N steps of right context, or train a forward layer",
+            )
+        signal, mask = self._signals()
+        if layer.return_state:
+            self.refuse("gives states that are known only at the end", "build it with return_state=False")
+        line = self.line()
+        for index, value in enumerate(_initial(layer.forward_layer)):
+            self.states[f"forward{index}"] = StateSpec(value.shape, str(value.dtype), value)
+        self.backward_start = _initial(layer.backward_layer)
+        self.valid_of.append(line)
+        if not layer.return_sequences:
+            return self._plan_last(signal, ahead)
+        if ahead:
+            self.states["past"] = StateSpec((ahead, *signal.shape))  # type: ignore[arg-type]
+            self.states["past_valid"] = StateSpec((ahead,))
+            if mask is not None:
+                self.states["past_mask"] = StateSpec((ahead,))
+        self.bound(line, ahead + 1, f"sees {ahead} steps ahead of each chunk")
+        results = [self.result(index, timeline=line.delayed(ahead)) for index in range(len(self.call.results))]
+        return results if len(results) > 1 else results[0]
+
+    def _signals(self) -> tuple[Signal, Signal | None]:
+        """The sequence and its mask; refuses initial states."""
+        signal, mask = self.call.signals[0], self.call.mask
+        others = [other for other in self.call.signals if other is not signal and other is not mask]
+        if not signal.sequence or signal.layout is not None or others:
+            self.refuse("takes more than one sequence of the stream", "call it on one input (B, T, D) alone")
+        return signal, mask
+
+    def _plan_last(self, signal: Signal, ahead: int) -> Any:
+        """Running values: the last output forwards, and that of the first step backwards."""
+        for index, symbolic in enumerate(self._last_outputs()):
+            self.states[f"last{index}"] = StateSpec(tuple(symbolic.shape[1:]))
+        self.states["first"] = StateSpec((ahead + 1, *signal.shape))  # type: ignore[arg-type]
+        self.states["first_valid"] = StateSpec((ahead + 1,))
+        self.states["position"] = StateSpec((1,))
+        self.bound(self.line(), ahead + 1, f"runs backwards over the first {ahead + 1} steps")
+        found = []
+        for symbolic in self.call.results:
+            dtype = keras.backend.standardize_dtype(symbolic.dtype)
+            found.append(Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, self.line(), running=True))
+        return found if len(found) > 1 else found[0]
+
+    def _last_outputs(self) -> list[Any]:
+        """The output of the forward layer, which masked steps hold."""
+        signal = self.call.signals[0]
+        return [self.call.op.forward_layer.compute_output_spec(keras.KerasTensor(signal.offline_shape))]
+
+    def step(self, env: Env, inputs: Chunk, *args: Any, mask: Chunk | None = None, **kwargs: Any) -> Any:
+        if not self.call.op.return_sequences:
+            return self._step_last(env, inputs, mask)
+        layer, ahead, steps = self.call.op, self.call.options.lookahead or 0, inputs.steps
+        full, keep = self.window(env, inputs, ahead)
+        if mask is not None:
+            seen = tf.cast(mask.full, tf.float32)
+            if ahead:
+                seen = tf.concat([env.read(self.key("past_mask")), seen], axis=1)
+                env.write(self.key("past_mask"), seen[:, steps:])
+            keep = tf.logical_and(keep, seen > 0.5)
+        names, states = self._forward_states(env)
+        near = Chunk(env.batch, steps, full=full[:, :steps])
+        forward, states, _ = _scan(stepper(layer.forward_layer.cell, near, env), range(steps), states, keep)
+        for name, state in zip(names, states, strict=True):
+            env.write(self.key(name), state)
+        far = Chunk(env.batch, steps + ahead, full=full)
+        order = range(steps + ahead - 1, -1, -1)
+        backward, *_ = _scan(stepper(layer.backward_layer.cell, far, env), order, self._start(env), keep)
+        ours, theirs = inputs.like(rows=forward), inputs.like(rows=backward[::-1][:steps])
+        return _merge(layer.merge_mode, ours, theirs)
+
+    def _forward_states(self, env: Env) -> tuple[list[str], Rows]:
+        names = [name for name in self.states if name.startswith("forward")]
+        return names, [env.read(self.key(name)) for name in names]
+
+    def _start(self, env: Env) -> Rows:
+        return [tf.tile(tf.constant(v)[None], [env.batch] + [1] * v.ndim) for v in self.backward_start]
+
+    def _step_last(self, env: Env, inputs: Chunk, mask: Chunk | None) -> Any:
+        layer, size = self.call.op, (self.call.options.lookahead or 0) + 1
+        keep = exists = env.valid(self.line())
+        if mask is not None:
+            keep = tf.logical_and(exists, tf.cast(mask.full, tf.bool))
+        names, states = self._forward_states(env)
+        held = env.read(self.key("last0"))
+        forward, states, held = _scan(
+            stepper(layer.forward_layer.cell, inputs, env), range(inputs.steps), states, keep, held
+        )
+        first, marks, position = (env.read(self.key(name)) for name in ("first", "first_valid", "position"))
+        backward, places = [], tf.range(size, dtype=tf.float32)[None]
+        for index, row in enumerate(inputs.rows):
+            here = tf.logical_and(tf.equal(places, position), exists[:, index : index + 1])
+            first = tf.where(expand_to(here, first), row[:, None], first)
+            marks = tf.where(here, tf.cast(keep[:, index : index + 1], tf.float32), marks)
+            position = position + tf.cast(exists[:, index : index + 1], tf.float32)
+            buffer = Chunk(env.batch, size, full=first)
+            order = range(size - 1, -1, -1)
+            _, _, last = _scan(
+                stepper(layer.backward_layer.cell, buffer, env),
+                order,
+                self._start(env),
+                marks > 0.5,
+                tf.zeros_like(held),
+            )
+            backward.append(last)
+        written = {"last0": held, "first": first, "first_valid": marks, "position": position}
+        for name, state in [*written.items(), *zip(names, states, strict=True)]:
+            env.write(self.key(name), state)
+        return _merge(layer.merge_mode, inputs.like(rows=forward), inputs.like(rows=backward))
+
+
+def _initial(layer: Any) -> list[Any]:
+    return [keras.ops.convert_to_numpy(state)[0] for state in keras.tree.flatten(layer.get_initial_state(batch_size=1))]
+
+
+def _scan(
+    advance: Any, order: range, states: Rows, keep: tf.Tensor, held: tf.Tensor | None = None
+) -> tuple[Rows, Rows, Any]:
+    """Outputs in the order of the steps, the last states and the last output.
+
+    Steps that do not exist or are masked hold the states; their output is zero, or, given `held`, the one before.
+    """
+    outputs = []
+    for index in order:
+        output, new = advance(index, states)
+        here = keep[:, index]
+        states = [tf.where(expand_to(here, n), n, o) for n, o in zip(new, states, strict=True)]
+        output = tf.where(expand_to(here, output), output, tf.zeros_like(output) if held is None else held)
+        held = None if held is None else output
+        outputs.append(output)
+    return outputs, states, held
+
+
+def _merge(mode: str | None, a: Chunk, b: Chunk) -> Any:
+    if mode is None:
+        return [a, b]
+    if mode == "concat":
+        return a.like(flat=tf.concat([a.flat, b.flat], axis=-1))
+    if mode == "mul":
+        return a.like(flat=a.flat * b.flat)
+    total = a.flat + b.flat
+    return a.like(flat=total / 2 if mode == "ave" else total)
