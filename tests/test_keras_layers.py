@@ -136,6 +136,7 @@ GROUPS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "Permute": of_image("Permute", (1, 3, 2)),
         "TimeDistributed": lambda x: layers.TimeDistributed(layers.Conv1D(2, 2))(image(x)),
         "Masking": of("Masking"),
+        "Lambda": lambda x: layers.Lambda(lambda t: t[:, :, ::-1])(x),
         "Embedding": lambda x: layers.Embedding(7, 3)(ids(x)),
         "ReversibleEmbedding": tied,
     },

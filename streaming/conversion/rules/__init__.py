@@ -33,7 +33,9 @@ def register_rule(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
 
     def decorate(rule: type[Rule]) -> type[Rule]:
         if not (isinstance(rule, type) and issubclass(rule, Rule)):
-            raise InputError(f"register_rule decorates {rule!r}, expected a subclass of streaming.Rule")
+            raise InputError(
+                f"register_rule decorates {rule!r}, expected a subclass of streaming.conversion.rules.base.Rule"
+            )
         for kind in kinds:
             _BY_CLASS[kind] = rule
         return rule
@@ -130,9 +132,11 @@ def rule_for(call: Call) -> Rule:
     """The rule for a call: that of its class, else the one that tries whether it works on each step by itself."""
     from streaming.conversion.rules.moved import MovedRule
     from streaming.conversion.rules.per_step import TriedPerStep
-    from streaming.conversion.rules.refusals import explain
+    from streaming.conversion.rules.refusals import Refused, explain, refused
 
     found = find_rule(call.op)
+    if found is None and refused(call):
+        return Refused(call)
     rule: Rule = TriedPerStep(call) if found is None else found(call)
     if found is None and isinstance(call.op, keras.Layer):
         rule.reason, rule.remedy = explain(call.op)  # type: ignore[attr-defined]

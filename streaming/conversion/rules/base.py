@@ -23,6 +23,7 @@ class Options:
     encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
     window: steps of a sliding window, "carry" for carried state, None to decide by the model; hop: steps between two
     windows; pad: "pre" or "post", where zeros fill windows that are not full yet.
+    states: pairs (input, output) of a model of one step.
     """
 
     lookahead: int | None = None
@@ -32,6 +33,7 @@ class Options:
     window: int | str | None = None
     hop: int = 1
     pad: str | None = None
+    states: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from streaming.conversion.rules.base import Call
 from streaming.conversion.signals import Signal
 from streaming.conversion.sizes import Sized
 
-BATCH, STEPS = 2, 5
+BATCH, STEPS, MOST_STEPS = 2, 5, 4096
 # Floats (lowest, highest) and the number of ids: numbers of both signs, of (0, 1), above 1, where logarithms,
 # square roots and inverse functions are defined.
 _DRAWS = ((-2.0, 2.0, 2), (0.1, 0.9, 4), (1.1, 3.0, 2))
@@ -64,9 +64,10 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
         Exception: whatever the operation raises on every input that was tried.
     """
     found: Probe | None = None
+    long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MOST_STEPS)
     failure: Exception | None = None
     for index, (low, high, ids) in enumerate(_DRAWS):
-        trial = _Trial(call, compute, np.random.default_rng(index), low, high, ids)
+        trial = _Trial(call, compute, np.random.default_rng(index), STEPS if index else long, low, high, ids)
         try:
             whole = trial.run(compute if _unsized(call.op) else call.op)
         except Exception as error:  # a domain error of the operation, or ids outside of a table
@@ -95,13 +96,21 @@ class _Trial:
     """One set of random inputs, in canonical form."""
 
     def __init__(
-        self, call: Call, compute: Callable[..., Any], generator: np.random.Generator, low: float, high: float, ids: int
+        self,
+        call: Call,
+        compute: Callable[..., Any],
+        generator: np.random.Generator,
+        steps: int,
+        low: float,
+        high: float,
+        ids: int,
     ) -> None:
-        self.call, self.compute = call, compute
+        self.call, self.compute, self.steps = call, compute, steps
+        self.places = sorted({*range(3), *range(steps - 2, steps)})
         self.sequence = any(signal.sequence for signal in call.signals)
         self.values: dict[int, np.ndarray] = {}
         for signal in self._signals():
-            shape = (BATCH, STEPS, *_sizes(signal)) if signal.sequence else (BATCH, *_sizes(signal))
+            shape = (BATCH, steps, *_sizes(signal)) if signal.sequence else (BATCH, *_sizes(signal))
             limit = 2 if signal.dtype == "bool" else ids
             floats = signal.dtype.startswith("float")
             value: Any = generator.uniform(low, high, shape) if floats else generator.integers(0, limit, shape)
@@ -131,7 +140,7 @@ class _Trial:
         """Compare with the results of each stream and of each step."""
         try:
             streams = [self.run(self.compute, self._stream(b)) for b in range(BATCH)]
-            steps = [self.run(self.compute, self._step(t)) for t in range(STEPS)] if self.sequence else []
+            steps = [self.run(self.compute, self._step(t)) for t in self.places] if self.sequence else []
         except Exception as error:
             raise Mixes(f"cannot be computed for one step ({type(error).__name__})") from error
         results = [
@@ -152,11 +161,12 @@ class _Trial:
         if len(ranks) > 1:
             raise Mixes("gives results whose rank depends on the number of steps")
         if steps and steps[0].shape != whole.shape:
-            for layout, features in candidates(whole.shape, streams[0].shape, steps[0].shape, BATCH, STEPS):
-                together = to_canonical(whole, layout, (BATCH, STEPS, *features))
+            for layout, features in candidates(whole.shape, streams[0].shape, steps[0].shape, BATCH, self.steps):
+                together = to_canonical(whole, layout, (BATCH, self.steps, *features))
                 apart = [to_canonical(value, layout, (BATCH, 1, *features)) for value in steps]
-                alone = [to_canonical(value, layout, (1, STEPS, *features)) for value in streams]
-                if _same(together, np.concatenate(apart, 1)) and _same(together, np.concatenate(alone, 0)):
+                alone = [to_canonical(value, layout, (1, self.steps, *features)) for value in streams]
+                chosen = np.take(together, self.places, axis=1)
+                if _same(chosen, np.concatenate(apart, 1)) and _same(together, np.concatenate(alone, 0)):
                     return Result(features, _unless_standard(layout, 2 + len(features)), dtype, True)
             raise Mixes("gives for a step what depends on other steps")
         if steps and not _same(whole, steps[-1]):
@@ -180,14 +190,23 @@ class _Trial:
 
         def folded(signal: Signal, value: np.ndarray) -> np.ndarray:
             if not signal.sequence:
-                return np.repeat(value, STEPS, axis=0)
-            return value.reshape(BATCH * STEPS, *value.shape[2:])
+                return np.repeat(value, self.steps, axis=0)
+            return value.reshape(BATCH * self.steps, *value.shape[2:])
 
         try:
             values = self.run(self.compute, folded)
         except Exception:
             return False
-        return all(_same(a.reshape(BATCH * STEPS, *a.shape[2:]), b) for a, b in zip(whole, values, strict=True))
+        return all(_same(a.reshape(BATCH * self.steps, *a.shape[2:]), b) for a, b in zip(whole, values, strict=True))
+
+
+def _numbers(call: Call) -> Iterator[int]:
+    """Numbers that an operation was given: a trial has more steps, so that none can stand for all of them."""
+    settings = [] if isinstance(call.op, keras.Layer) else list(vars(call.op).values())
+    for item in keras.tree.flatten((call.args, call.kwargs, settings)):
+        for part in (item.start, item.stop, item.step) if isinstance(item, slice) else (item,):
+            if isinstance(part, int) and not isinstance(part, bool):
+                yield abs(part)
 
 
 def _unsized(op: Any) -> bool:

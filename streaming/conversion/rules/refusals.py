@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import keras
 from keras import layers
+
+from streaming.conversion.rules.base import Call, Rule
 
 _REASONS: dict[tuple[str, str], str] = {
     (
@@ -41,12 +45,31 @@ _REASONS: dict[tuple[str, str], str] = {
     ),
 }
 
+_NEVER = {
+    getattr(layers, name)
+    for name in "StringLookup TextVectorization Hashing HashedCrossing FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper".split()
+    if hasattr(layers, name)
+}
+
 REFUSALS: dict[type, tuple[str, str]] = {
     getattr(layers, name): reason
     for reason, names in _REASONS.items()
     for name in names.split()
     if hasattr(layers, name)
 }
+
+
+class Refused(Rule):
+    """A layer that is refused wherever it stands."""
+
+    def plan(self) -> NoReturn:
+        self.refuse(*explain(self.call.op))
+
+
+def refused(call: Call) -> bool:
+    """Whether a layer is not even tried: it needs what TFLite lacks, or has a sequence where it has its own axes."""
+    kind = type(call.op)
+    return kind in REFUSALS and (kind in _NEVER or any(signal.sequence for signal in call.signals))
 
 
 def explain(layer: keras.Layer) -> tuple[str, str]:
