@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.10 to 3.13 and a package index, nothing else.
+# `make demo` and `make test` need Python 3.11 to 3.13 and a package index, nothing else.
 PYTHON ?= python3
 ARGS ?=
 
@@ -37,8 +37,8 @@ define CHECK
 import sys
 name = "$(PYTHON)"
 found = ".".join(map(str, sys.version_info[:2]))
-if not (3, 10) <= sys.version_info[:2] <= (3, 13):
-    sys.exit(f"make: {name} is Python {found}; Python 3.10 to 3.13 is needed: make PYTHON=python3.11 ...")
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    sys.exit(f"make: {name} is Python {found}; Python 3.11 to 3.13 is needed: make PYTHON=python3.11 ...")
 try:
     import ensurepip, venv
 except ImportError:

@@ -16,6 +16,9 @@ from rnnzoo.util.version import VERSION
 if TYPE_CHECKING:
     import keras
 
+    from rnnzoo.runs.loading import Pretrained
+    from rnnzoo.training.diagnostics import Diagnosis
+
 __version__ = VERSION
 __all__ = [
     "ConfigError",
@@ -24,9 +27,11 @@ __all__ = [
     "HubError",
     "RnnzooError",
     "create",
+    "diagnose",
     "download",
     "list_models",
     "load",
+    "load_pretrained",
 ]
 
 
@@ -57,32 +62,74 @@ def create(name: str, **overrides: Any) -> keras.Model:
     return create_model(name, overrides)
 
 
-def download(name: str) -> Path:
+def download(
+    name: str,
+    *,
+    url: str | None = None,
+    cache_dir: str | Path | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+) -> Path:
     """The folder of a pretrained model in the cache, downloaded where it is not there, and verified; needs no Keras.
 
     `streaming.pipeline(rnnzoo.download(name))` runs it.
 
     Args:
         name: such as `tagger-en-ewt-stream`; `NAME@REVISION` for a certain revision.
+        url: where from, https, http or file, several by spaces; None: RNNZOO_URL, else this installation's own files.
+        cache_dir: where to; None: RNNZOO_CACHE, else `rnnzoo` in the user's cache.
+        revision: the same as `NAME@REVISION`.
+        offline: open no socket; RNNZOO_OFFLINE=1 says the same.
 
     Raises:
-        HubError: the model is unknown, cannot be had, or is not what the manifest says.
+        HubError: the model is unknown, cannot be had, or is not what the manifest says; or an argument and its variable
+            disagree.
     """
-    from rnnzoo.hub import download
+    from rnnzoo.hub.download import download
 
-    return download(name)
+    return download(name, url=url, cache_dir=cache_dir, revision=revision, offline=offline)
 
 
-def load(name: str) -> keras.Model:
-    """A model with its trained weights, ready for `predict` and `fit`; downloaded and verified as `download` does.
+def load(source: str | Path, **options: Any) -> keras.Model:
+    """A model with its trained weights, compiled, ready for `predict` and `fit`.
 
     Args:
-        name: as for `download`.
+        source: the name of a pretrained model, downloaded and verified as `download` does, or the folder of a run.
+        options: `url`, `cache_dir`, `revision` and `offline`, as `download` takes them.
 
     Raises:
         HubError: as `download`.
-        ConfigError, DataError: the bundle is damaged, or made by a newer version.
+        ConfigError, DataError: the run or bundle is damaged, or made by a newer version.
     """
-    from rnnzoo.runs.store import load_run
+    from rnnzoo.runs.loading import load
 
-    return load_run(download(name)).model
+    return load(source, **options)
+
+
+def load_pretrained(source: str | Path, **options: Any) -> Pretrained:
+    """The same model with what turns raw input into its arrays: `.model`, `.encode(raw)`, `.batches(examples)`.
+
+    Args:
+        source, options: as for `load`, which raises the same.
+    """
+    from rnnzoo.runs.loading import load_pretrained
+
+    return load_pretrained(source, **options)
+
+
+def diagnose(model: keras.Model, x: Any, y: Any, *, loss: Any = None, sample_weight: Any = None) -> Diagnosis:
+    """How gradients flow through any Keras model, on one batch; `print` says it in words.
+
+    Args:
+        model: functional, `Sequential` or subclassed.
+        x: an array, or several in a list or by name, (B, T, ...).
+        y: targets.
+        loss: of targets, outputs and weights, or a name that Keras knows; None: that of `model.compile`.
+        sample_weight: (B,) or (B, T); None: ones.
+
+    Raises:
+        ConfigError: the model is not built, or there is no loss.
+    """
+    from rnnzoo.training.diagnostics import diagnose_model
+
+    return diagnose_model(model, x, y, loss=loss, sample_weight=sample_weight)

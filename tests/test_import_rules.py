@@ -44,16 +44,6 @@ FORBIDDEN = {
 KNOWN_CIRCLES = {
     tuple(f"streaming.runtime.{name}" for name in ("batch", "batcher", "model", "slab", "stream", "turns")),
     ("streaming.server.connection", "streaming.server.hub"),
-    (
-        "streaming.conversion.rules",
-        *(
-            f"streaming.conversion.rules.{name}"
-            for name in (
-                *("attention", "bounded", "convolution", "edges", "embedding", "operations", "pointwise", "pooling"),
-                *("preprocessing", "recurrent", "reduction", "shaping"),
-            )
-        ),
-    ),
 }
 NOBODY = {"tools", "benchmarks", "tests"}
 

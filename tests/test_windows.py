@@ -273,3 +273,36 @@ def test_the_length_that_a_layer_needs_is_named(tmp_path):
     with pytest.raises(streaming.NotStreamableError, match=r"layer .*(Flatten|Dense).*window=12"):
         streaming.convert(model, tmp_path / "m.tflite", window="carry")
     assert streaming.convert(model, tmp_path / "m.tflite", window=W).window == W
+
+
+def test_command_line(tmp_path, capsys):
+    from streaming.cli import main
+
+    transformer().save(tmp_path / "m.keras")
+    arguments = ["convert", str(tmp_path / "m.keras"), str(tmp_path / "m.tflite"), "--window", "12", "--hop", "3"]
+    assert main([*arguments, "--pad", "pre"]) == 0
+    assert "window 12, hop 3" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "m.tflite")]) == 0
+    shown = capsys.readouterr().out
+    assert "the model of the last 12 steps every 3 steps, filled with zeros (pre)" in shown
+    assert "anew" in shown
+    assert main(["convert", str(tmp_path / "m.keras"), str(tmp_path / "n.tflite"), "--window", "0"]) == 2
+    assert "window is 0, expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["conv1d", "conv2d", "grouped"])
+def test_forms_that_builtin_operations_lack(kind, tmp_path):
+    first = {"data_format": "channels_first"}
+    x = keras.Input((W, 6, 2) if kind == "conv2d" else (W, 6))
+    if kind == "conv1d":
+        y = layers.MaxPooling1D(2)(layers.Conv1D(8, 3, activation="relu", **first)(x))
+    elif kind == "conv2d":
+        y = layers.AveragePooling2D((2, 1), **first)(layers.Conv2D(4, (3, 2), **first)(x))
+    else:
+        y = layers.Conv1DTranspose(3, 4, strides=2)(layers.Conv1D(6, 3, groups=3, padding="same")(x))
+    model = keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
+    streaming.convert(model, tmp_path / "m.tflite")
+    data = draw(model, W + 3)
+    np.testing.assert_allclose(
+        streamed(streaming.load(tmp_path / "m.tflite"), data, [5]), expected(model, data), atol=3e-6
+    )

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write zoo_configs/costs.csv: what the models without a streaming file cost, which `rnnzoo list` shows.
+"""Write zoo_configs/costs.csv: what the models cost, which `rnnzoo list` shows.
 
-It builds each with the vocabularies of its data: TensorFlow Datasets downloads them, or RNNZOO_DATA_MIRROR names a
-folder that has them.
+It builds each that has no streaming file with the vocabularies of its data: TensorFlow Datasets downloads them, or
+RNNZOO_DATA_MIRROR names a folder that has them.
 """
 
 import argparse

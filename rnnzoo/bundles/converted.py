@@ -17,6 +17,7 @@ from rnnzoo.errors import ConfigError, RnnzooError
 from rnnzoo.hub.manifest import hash_file
 from rnnzoo.registry.layout import KINDS
 from rnnzoo.runs.store import WEIGHTS_FILE, read_files, read_metrics
+from rnnzoo.util.cache import cache_root
 from streaming.errors import ArtifactError
 from streaming.runtime.model import StreamingModel
 
@@ -27,8 +28,7 @@ _MAKERS = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 def cache_folder(bundle: Path) -> Path:
     """Where the files of a bundle are kept; another place once the bundle, the code or a library changes."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rnnzoo" / "demo" / fingerprint(bundle)
+    return cache_root() / "demo" / fingerprint(bundle)
 
 
 def load_ready(bundle: Path) -> dict[str, StreamingModel] | None:
@@ -70,7 +70,7 @@ def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     except OSError as error:
         raise ConfigError(
-            f"cannot write the cache {folder.parent} ({error.strerror}); set XDG_CACHE_HOME to a folder you own"
+            f"cannot write the cache {folder.parent} ({error.strerror}); set RNNZOO_CACHE to a folder you own"
         ) from error
     try:
         run = load_run(bundle)

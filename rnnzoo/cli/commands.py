@@ -123,14 +123,11 @@ def bundle(arguments: argparse.Namespace) -> None:
 
 def download(arguments: argparse.Namespace) -> None:
     """`rnnzoo download`."""
-    for name, value in {"RNNZOO_URL": arguments.url, "RNNZOO_CACHE": arguments.cache}.items():
-        if value is not None:
-            os.environ[name] = value
-    if arguments.offline:
-        os.environ["RNNZOO_OFFLINE"] = "1"
     from rnnzoo.hub.commands import download_models
+    from rnnzoo.hub.settings import read_settings
 
-    download_models(arguments.names, listed=arguments.list, verified=arguments.verify, pruned=arguments.prune)
+    settings = read_settings(url=arguments.url, cache_dir=arguments.cache, offline=arguments.offline)
+    download_models(arguments.names, settings, listed=arguments.list, verified=arguments.verify, pruned=arguments.prune)
 
 
 def demo(arguments: argparse.Namespace) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+import streaming
 from rnnzoo.bundles.converted import cache_folder, convert_bundle, load_cached, load_ready
 from rnnzoo.bundles.reference import REFERENCE_FILE, prove
 from rnnzoo.cli.live import show_sentence
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry.layout import KINDS
+from rnnzoo.registry.layout import bundle_paths, demo_file
 from rnnzoo.registry.names import find_bundle
 from rnnzoo.util.quiet import held_stderr
 from streaming.errors import InputError
@@ -53,18 +54,30 @@ def run_demo(bundle: Path | None, *, text: str | None, stdin: bool, fast: bool) 
     if text is not None:
         check_text(text)
     console = Console(highlight=False)
-    bundle = bundle or find_bundle(BUNDLE)
-    models = load_models(bundle)
-    tagger = _tagger(models["float32"])
+    models, reference = _find_models(bundle)
+    tagger = _tagger(next(iter(models.values())))
     pace = 1.0 if console.is_terminal and not fast else 0.0
     if stdin or (text is None and _piped()):
         _filter(console, tagger, sys.stdin.buffer)
         return
-    _print_head(console, models, bundle / REFERENCE_FILE)
+    _print_head(console, models, reference)
     shown = [words for part in ([text] if text is not None else SENTENCES) for words in sentences(part)]
     for words in shown:
         show_sentence(console, tagger, words, pace)
     _print_speed(console, models, shown)
+
+
+def _find_models(bundle: Path | None) -> tuple[dict[str, StreamingModel], Path | None]:
+    """The streaming models by kind, and the reference that proves the float32 one.
+
+    A wheel has neither the tagger's bundle nor its reference, but the file with int8 weights.
+    """
+    packaged = demo_file()
+    if bundle is None and packaged is not None and BUNDLE not in bundle_paths():
+        with held_stderr():
+            return {"int8": streaming.load(packaged)}, None
+    bundle = bundle or find_bundle(BUNDLE)
+    return load_models(bundle), bundle / REFERENCE_FILE
 
 
 def load_models(bundle: Path) -> dict[str, StreamingModel]:
@@ -150,14 +163,15 @@ def _tagger(model: StreamingModel) -> Tagger:
     return task
 
 
-def _print_head(console: Console, models: dict[str, StreamingModel], reference: Path) -> None:
-    exact = models["float32"].metadata
-    name, proof, when = exact.source.get("name", BUNDLE), exact.verification, ""
-    if reference.is_file():
+def _print_head(console: Console, models: dict[str, StreamingModel], reference: Path | None) -> None:
+    meta = next(iter(models.values())).metadata
+    name, proof, when = meta.source.get("name", BUNDLE), meta.verification, ""
+    said = "proven equal to" if "float32" in models else "int8 weights, compared with"
+    if reference is not None and reference.is_file():
         proof, when = dataclasses.asdict(prove(models["float32"], reference)), "just now "
     console.print(f"[bold]{name}[/]  a recurrent network, one TFLite step a word", style="cyan")
     console.print(
-        f"proven equal to the Keras model {when}on {proof['sequences']} random sequences, {proof['steps']} steps"
+        f"{said} the Keras model {when}on {proof['sequences']} random sequences, {proof['steps']} steps"
         f"{'' if when else ', cut at random'}"
     )
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
@@ -173,15 +187,17 @@ def _print_head(console: Console, models: dict[str, StreamingModel], reference: 
 
 
 def _print_speed(console: Console, models: dict[str, StreamingModel], shown: list[list[str]]) -> None:
-    speeds = {kind: step_time(models[kind], shown) for kind in KINDS}
-    taggers = [task_for(models[kind]) for kind in KINDS]
-    tags = [[token.tag for words in shown for token in tagger.tag(words)] for tagger in taggers]
-    same = sum(a == b for a, b in zip(*tags, strict=True))
+    speeds = {kind: step_time(model, shown) for kind, model in models.items()}
     figures = "   ".join(f"{kind} [bold]{seconds * 1e6:.0f} µs[/]" for kind, seconds in speeds.items())
+    first = next(iter(models.values()))
+    tags = [[token.tag for words in shown for token in task_for(model).tag(words)] for model in models.values()]
+    agreement = ""
+    if len(tags) > 1:
+        same = sum(a == b for a, b in zip(*tags, strict=True))
+        agreement = f"; int8 gives the same tag to {same} of {_words(len(tags[0]))}"
     console.print(
-        f"one step: {figures}   (median of {_STEPS}, one thread, {models['float32'].runtime})\n"
-        f"each tag comes {_words(models['float32'].delay)} after its word; "
-        f"int8 gives the same tag to {same} of {_words(len(tags[0]))}"
+        f"one step: {figures}   (median of {_STEPS}, one thread, {first.runtime})\n"
+        f"each tag comes {_words(first.delay)} after its word{agreement}"
     )
 
 

@@ -11,11 +11,11 @@ from rich.table import Table
 from rnnzoo.bundles.cards import figure
 from rnnzoo.cli.show import print_figures
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry.layout import bundle_paths
-from rnnzoo.registry.names import find_config, list_models
+from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, listed_bundles
+from rnnzoo.registry.names import config_path, find_config, list_models
 from rnnzoo.runs.config import dump_config, load_config
 from rnnzoo.runs.costs import RECORD, STREAMED, Costs, find_costs
-from rnnzoo.runs.store import WEIGHTS_FILE, read_metrics
+from rnnzoo.runs.store import WEIGHTS_FILE, check_run, count_parameters, read_metrics
 
 _LEGEND = "multiply-adds of a step, and bytes of state of a stream; - : reads the sequence whole, and does not stream"
 _STALE = f"?: the configuration is newer than {RECORD}; python tools/make_costs.py"
@@ -28,7 +28,7 @@ def print_models(names: list[str], pattern: str) -> None:
         ConfigError: there are none.
     """
     if not names:
-        known = ", ".join(list_models()) or "none: work in a clone of the repository"
+        known = ", ".join(list_models()) or "none"
         raise ConfigError(f"no model matches {pattern!r}; known: {known}")
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for title in ("name", "topology"):
@@ -38,12 +38,16 @@ def print_models(names: list[str], pattern: str) -> None:
     table.add_column("weights")
     found = {name: find_costs(name) for name in names}
     for name, costs in found.items():
-        trained = "yes" if name in bundle_paths() else "no"
-        table.add_row(name, load_config(find_config(name)).topology, *_cells(costs), trained)
+        table.add_row(name, load_config(find_config(name)).topology, *_cells(costs), _weights(name))
     Console(highlight=False).print(table)
     print(_LEGEND)
     if None in found.values():
         print(_STALE)
+
+
+def _weights(name: str) -> str:
+    """Whether there are trained weights, here or elsewhere."""
+    return "yes" if name in bundle_paths() else "download" if name in listed_bundles() else "no"
 
 
 def _cells(costs: Costs | None) -> list[str]:
@@ -52,11 +56,11 @@ def _cells(costs: Costs | None) -> list[str]:
     return ["-" if value is None else f"{value:,}" for value in costs[:3]]
 
 
-def print_info(name: str, plot: Path | None = None) -> None:
-    """The configuration of a model, what it costs, its layers as they stream, and of a pretrained one its figures.
+def print_info(source: str, plot: Path | None = None) -> None:
+    """The configuration of a model, what it costs, its layers as they stream, and of a trained one its figures.
 
     Args:
-        name: of the zoo.
+        source: a name of the zoo, the folder of a run, or a YAML file of an experiment.
         plot: where to draw its layers, a .png, .svg or .pdf.
 
     Raises:
@@ -66,30 +70,43 @@ def print_info(name: str, plot: Path | None = None) -> None:
     """
     from streaming.inspection import describe
 
-    print_config(name)
-    bundle, costs = bundle_paths().get(name), find_costs(name)
+    print_config(source)
+    run = run_folder(source)
+    costs = Costs(count_parameters(run)) if Path(source).is_dir() and run else find_costs(source)
     print()
     if costs:
         print(_said(costs))
-    if bundle and (bundle / STREAMED).is_file():
-        _print_layers(describe(bundle / STREAMED))
-    if bundle is None:
-        print(f"weights: none (train it: rnnzoo train {name})")
+    if run and (run / STREAMED).is_file():
+        _print_layers(describe(run / STREAMED))
+    if run:
+        _print_bundle(run)
+    elif source in listed_bundles():
+        print(f"weights: not here (rnnzoo download {source})")
     else:
-        _print_bundle(bundle)
+        print(f"weights: none (train it: rnnzoo train {source})")
     if plot:
-        _draw(name, plot, costs)
+        _draw(source, plot, costs)
         print(f"wrote {plot}")
 
 
-def print_config(name: str) -> None:
-    """The configuration of a model with every default, as YAML."""
-    bundle = bundle_paths().get(name)
-    print(dump_config(load_config(bundle / "config.yaml" if bundle else find_config(name))), end="")
+def print_config(source: str) -> None:
+    """The configuration of a model with every default, as YAML; `source` as `print_info` takes it."""
+    run = run_folder(source)
+    print(dump_config(load_config(run / CONFIG_FILE if run else config_path(source))), end="")
+
+
+def run_folder(source: str) -> Path | None:
+    """The folder of a run, or of a bundle by its name; None where the model has no weights here."""
+    if Path(source).is_dir():
+        check_run(Path(source))
+        return Path(source)
+    return bundle_paths().get(source)
 
 
 def _said(costs: Costs) -> str:
     text = f"{costs.parameters:,} parameters"
+    if costs.multiply_adds is None and costs.state_bytes is None and not costs.not_streamable:
+        return text
     if costs.multiply_adds is not None:
         text += f", {costs.multiply_adds:,} multiply-adds a step"
     if costs.not_streamable:
@@ -133,9 +150,13 @@ def _print_bundle(bundle: Path) -> None:
         print(f"made by: {made['command']}, commit {made['commit'][:12]}")
 
 
-def _draw(name: str, plot: Path, costs: Costs | None) -> None:
+def _draw(source: str, plot: Path, costs: Costs | None) -> None:
     from rnnzoo.runs.architecture import draw_architecture
-    from rnnzoo.runs.building import create_model
+    from rnnzoo.runs.building import build_model, load_task
+    from rnnzoo.runs.store import read_encoder
 
+    run = run_folder(source)
+    config = load_config(run / CONFIG_FILE if run else config_path(source))
+    encoder = read_encoder(run, config) if run else load_task(config).encoder
     text = "" if costs is None else _said(costs).splitlines()[0]
-    draw_architecture(create_model(name, {}), plot, name, text)
+    draw_architecture(build_model(config, encoder), plot, config.name, text)

@@ -190,6 +190,6 @@ def _list(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("name", metavar="MODEL", help="a name, the folder of a run, or a YAML file")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw its layers to a .png, .svg or .pdf")
     parser.add_argument("--yaml", action="store_true", help="only its configuration, with every default, to begin from")

@@ -20,6 +20,8 @@ from typing import Any
 from rnnzoo.data.beam import use_beam
 from rnnzoo.data.builder import FileBuilder
 from rnnzoo.errors import DataError
+from rnnzoo.util.cache import cache_root
+from rnnzoo.util.files import replacing
 
 _TABLE = "TFDS_CACHE.tsv"
 # What TensorFlow and the system say of a full disk, and what helps.
@@ -29,11 +31,9 @@ _DEFAULT_MIRROR = Path("shared") / "data"
 
 
 def data_dir() -> Path:
-    """Where prepared data sets live: RNNZOO_DATA_DIR, else the user's cache folder."""
-    if chosen := os.environ.get("RNNZOO_DATA_DIR"):
-        return Path(chosen)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "rnnzoo" / "tfds"
+    """Where prepared data sets live: RNNZOO_DATA_DIR, else the cache."""
+    chosen = os.environ.get("RNNZOO_DATA_DIR")
+    return Path(chosen) if chosen else cache_root() / "tfds"
 
 
 def find_mirror() -> Path | None:
@@ -190,13 +190,11 @@ def _checked_bytes(source: Path, sha256: str, prepare: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
+        with replacing(path) as part:
+            part.write_bytes(data)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise DataError(f"cannot write {path} ({error.strerror}). {_ROOM}") from error
 
 

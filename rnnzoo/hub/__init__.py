@@ -4,7 +4,7 @@ Neither TensorFlow nor Keras is imported here. Nothing that is downloaded can ru
 weights are safetensors, encoders text and JSON, and streaming models TFLite.
 """
 
-from rnnzoo.hub.cache import Cache, cache_root
+from rnnzoo.hub.cache import Cache
 from rnnzoo.hub.download import download, download_all, read_manifest
 from rnnzoo.hub.manifest import BundleInfo, FileInfo, Manifest, dump_manifest, parse_manifest
 
@@ -13,7 +13,6 @@ __all__ = [
     "Cache",
     "FileInfo",
     "Manifest",
-    "cache_root",
     "download",
     "download_all",
     "dump_manifest",

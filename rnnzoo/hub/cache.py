@@ -23,19 +23,12 @@ from pathlib import Path
 
 from rnnzoo.errors import HubError
 from rnnzoo.hub.manifest import BundleInfo, Manifest, dump_manifest, hash_file, parse_manifest
-from rnnzoo.util.files import sync, sync_folder
+from rnnzoo.util.cache import cache_root
+from rnnzoo.util.files import replacing, sync, sync_folder
 
 _LOCK_SECONDS = 120.0
 _LOCK_POLL = 0.05
 _REVISION = re.compile(r"[0-9a-f]{16}")
-
-
-def cache_root() -> Path:
-    """RNNZOO_CACHE, else `rnnzoo` in XDG_CACHE_HOME, else `~/.cache/rnnzoo`."""
-    if own := os.environ.get("RNNZOO_CACHE"):
-        return Path(own).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rnnzoo"
 
 
 class Cache:
@@ -119,17 +112,8 @@ class Cache:
     def write(self, path: Path, data: bytes) -> None:
         """Write a small file whole or not at all, on the disk before it has its name."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with replacing(path) as part:
+            part.write_bytes(data)
 
     def prune(self, keep: Iterator[BundleInfo] | list[BundleInfo]) -> int:
         """Remove all bundles but some, and whatever interrupted downloads have left; returns the bytes freed."""

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from rnnzoo.errors import HubError
 from rnnzoo.hub.cache import Cache
 from rnnzoo.hub.download import cached_revisions, download_all, read_manifest
+from rnnzoo.hub.settings import Settings
 
 
-def download_models(names: Sequence[str], *, listed: bool, verified: bool, pruned: bool) -> None:
+def download_models(
+    names: Sequence[str], settings: Settings, *, listed: bool = False, verified: bool = False, pruned: bool = False
+) -> None:
     """Download models and print their folders, or do what an option says.
 
     Args:
         names: names, patterns, or `NAME@REVISION`.
+        settings: where from and where to.
         listed: print what there is instead.
         verified: check the cache instead.
         pruned: remove what is not current instead.
@@ -24,9 +28,9 @@ def download_models(names: Sequence[str], *, listed: bool, verified: bool, prune
     """
     if listed + verified + pruned + (bool(names) and (verified or pruned)) > 1:
         raise HubError("expected one of names, --list, --verify and --prune; received several")
-    cache = Cache()
+    cache = Cache(settings.cache)
     if listed:
-        _print_list(cache, names or ["*"])
+        _print_list(settings, names or ["*"])
     elif verified:
         _verify(cache)
     elif pruned:
@@ -34,26 +38,23 @@ def download_models(names: Sequence[str], *, listed: bool, verified: bool, prune
         print(f"freed {freed / 1e6:.2f} MB in {cache.root}")
     elif names:
         for name in names:
-            for folder in download_all(name, cache=cache):
+            for folder in download_all(name, settings=settings):
                 print(folder)
     else:
         raise HubError("expected names of models, such as 'tagger*', or --list, --verify, --prune")
 
 
-def _print_list(cache: Cache, names: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    manifest = read_manifest(cache)
-    here = {(bundle.name, bundle.revision) for bundle in cache.entries()}
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "revision", "MB", "data", "cached"):
-        table.add_column(title, justify="right" if title == "MB" else "left")
+def _print_list(settings: Settings, names: Sequence[str]) -> None:
+    manifest = read_manifest(settings)
+    here = {(bundle.name, bundle.revision) for bundle in Cache(settings.cache).entries()}
+    rows = [("name", "revision", "MB", "cached", "data")]
     for bundle in {one.name: one for name in names for one in manifest.match(name)}.values():
         key = (bundle.name, bundle.revision)
         cached = "yes" if key in here else "older" if bundle.name in {name for name, _ in here} else "no"
-        table.add_row(bundle.name, bundle.revision, f"{bundle.size / 1e6:.2f}", bundle.data_licence, cached)
-    Console(highlight=False).print(table)
+        rows.append((bundle.name, bundle.revision, f"{bundle.size / 1e6:.2f}", cached, bundle.data_licence))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, revision, size, cached, data in rows:
+        print(f"{name:{widths[0]}}  {revision:{widths[1]}}  {size:>{widths[2]}}  {cached:{widths[3]}}  {data}")
 
 
 def _verify(cache: Cache) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -16,14 +16,15 @@ from rnnzoo.errors import HubError
 from rnnzoo.hub import signing
 from rnnzoo.hub.cache import Cache
 from rnnzoo.hub.manifest import MAX_MANIFEST_BYTES, BundleInfo, FileInfo, Manifest, parse_manifest
-from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, base_urls, is_local, join
+from rnnzoo.hub.settings import HOW_TO_SET, Settings, is_local, read_settings
+from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, join
 from rnnzoo.hub.transfer import fetch_file, fetch_small
+from rnnzoo.registry import layout
 from rnnzoo.registry.layout import BUNDLE_FORMAT
 
 _ATTEMPTS = 3
 _WORKERS = 8
 _PINNED = re.compile(r"(?P<name>[^@]+)@(?P<revision>[0-9a-f]{4,16})")
-_NO = ("", "0", "false", "no")
 
 # (file of a bundle, bytes that are there)
 Watcher = Callable[[BundleInfo, FileInfo, int], None]
@@ -37,37 +38,47 @@ class Catalogue:
     bases: tuple[str, ...]
 
 
-def is_offline() -> bool:
-    """Whether RNNZOO_OFFLINE forbids to open a socket."""
-    return os.environ.get("RNNZOO_OFFLINE", "").lower() not in _NO
-
-
-def download(name: str) -> Path:
+def download(
+    name: str,
+    *,
+    url: str | None = None,
+    cache_dir: str | Path | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+) -> Path:
     """The folder of a pretrained model, downloaded where it is not cached yet, and verified in any case.
 
     Args:
         name: such as `tagger-en-ewt-stream`; `NAME@REVISION` takes that revision and no other.
+        url, cache_dir, offline: as `rnnzoo.hub.settings.read_settings` takes them.
+        revision: the same as `NAME@REVISION`.
 
     Raises:
         HubError: the name or revision is unknown, no source can be reached, what came is not what the manifest
-            says, or the cache cannot be written.
+            says, the cache cannot be written, or two settings disagree.
     """
-    pinned = _PINNED.fullmatch(name)
-    if pinned and (found := _cached(Cache(), pinned["name"], pinned["revision"])):
-        return found
     if set(name) & set("*?["):
         raise HubError(f"expected the name of one model; received {name!r}: use `rnnzoo download {name!r}`")
-    return download_all(name, progress=False)[0]
+    if revision is not None:
+        if "@" in name and name.partition("@")[2] != revision:
+            raise HubError(f"{name!r} and revision {revision!r} disagree: give one of them")
+        name = f"{name.partition('@')[0]}@{revision}"
+    settings = read_settings(url=url, cache_dir=cache_dir, offline=offline)
+    pinned = _PINNED.fullmatch(name)
+    if pinned and (found := _cached(Cache(settings.cache), pinned["name"], pinned["revision"])):
+        return found
+    return download_all(name, progress=False, settings=settings)[0]
 
 
-def download_all(pattern: str, *, progress: bool = True, cache: Cache | None = None) -> list[Path]:
+def download_all(pattern: str, *, progress: bool = True, settings: Settings | None = None) -> list[Path]:
     """The folders of all models that a name or a pattern means; `progress` draws a bar on a terminal.
 
     Raises:
         HubError: as `download`.
     """
-    cache = Cache() if cache is None else cache
-    catalogue = read_catalogue(cache)
+    settings = read_settings() if settings is None else settings
+    cache = Cache(settings.cache)
+    catalogue = read_catalogue(settings)
     bundles = [_checked(bundle) for bundle in _chosen(catalogue, cache, pattern)]
     wanted = [bundle for bundle in bundles if cache.problem(bundle)]
     if wanted and not catalogue.bases:
@@ -75,6 +86,7 @@ def download_all(pattern: str, *, progress: bool = True, cache: Cache | None = N
             f"{wanted[0].name} is not in the cache {cache.root}, and RNNZOO_OFFLINE allows no download: unset it once, "
             "or set RNNZOO_URL to a folder (file:///...)"
         )
+    _check_held(wanted, settings)
     with _bar(wanted if progress else []) as watch:
         for bundle in wanted:
             _bring(bundle, catalogue.bases, cache, watch)
@@ -83,20 +95,29 @@ def download_all(pattern: str, *, progress: bool = True, cache: Cache | None = N
     return [cache.folder(bundle) for bundle in bundles]
 
 
-def read_manifest(cache: Cache | None = None) -> Manifest:
+def _check_held(wanted: list[BundleInfo], settings: Settings) -> None:
+    """Say how to set an address where an installation lists a bundle that it does not hold."""
+    if settings.is_default and all(is_local(url) for url in settings.urls):
+        held = layout.bundle_paths()
+        if missing := next((bundle.name for bundle in wanted if bundle.name not in held), None):
+            raise HubError(f"{missing} does not come with this installation: {HOW_TO_SET}")
+
+
+def read_manifest(settings: Settings | None = None) -> Manifest:
     """What the configured source offers; without a network, what it offered last."""
-    return read_catalogue(Cache() if cache is None else cache).manifest
+    return read_catalogue(read_settings() if settings is None else settings).manifest
 
 
-def read_catalogue(cache: Cache) -> Catalogue:
+def read_catalogue(settings: Settings) -> Catalogue:
     """The manifest of the first source that has an acceptable one, and where its bundles are.
 
     Raises:
         HubError: no source has one; the error lists what each did.
     """
-    urls = base_urls()
-    offline = is_offline()
-    usable = [url for url in urls if is_local(url) or not offline]
+    cache = Cache(settings.cache)
+    if not settings.urls:
+        raise HubError(f"no address of models is known: {HOW_TO_SET}")
+    usable = [url for url in settings.urls if is_local(url) or not settings.offline]
     if not usable:
         return Catalogue(_last_manifest(cache), ())
     tried, found = [], []
@@ -258,7 +279,7 @@ def _bring_once(bundle: BundleInfo, bases: tuple[str, ...], cache: Cache, watch:
 
 @contextlib.contextmanager
 def _bar(bundles: list[BundleInfo]) -> Iterator[Watcher]:
-    if not bundles or not sys.stderr.isatty():
+    if not bundles or not sys.stderr.isatty() or not importlib.util.find_spec("rich"):
         yield lambda bundle, file, done: None
         return
     from rich.console import Console

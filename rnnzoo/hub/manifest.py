@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rnnzoo.errors import HubError
+from rnnzoo.hub.yaml_subset import BadYaml, read_yaml, scalar
 from rnnzoo.registry.layout import BUNDLE_FORMAT
 from rnnzoo.util.suggest import suggest
 
@@ -100,18 +99,19 @@ def hash_file(path: Path) -> str:
 
 def dump_manifest(manifest: Manifest) -> str:
     """YAML that `parse_manifest` turns into an equal manifest; the same manifest always gives the same text."""
-    bundles = [
-        {
-            "name": bundle.name,
-            "revision": bundle.revision,
-            "format": bundle.format,
-            "licence": bundle.licence,
-            "data_licence": bundle.data_licence,
-            "files": [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in sorted(bundle.files)],
-        }
-        for _, bundle in sorted(manifest.bundles.items())
-    ]
-    return yaml.safe_dump({"serial": manifest.serial, "bundles": bundles}, sort_keys=False, width=100)
+    lines = [f"serial: {manifest.serial}", "bundles:" if manifest.bundles else "bundles: []"]
+    for _, bundle in sorted(manifest.bundles.items()):
+        lines += [
+            f"- name: {scalar(bundle.name)}",
+            f"  revision: {scalar(bundle.revision)}",
+            f"  format: {bundle.format}",
+            f"  licence: {scalar(bundle.licence)}",
+            f"  data_licence: {scalar(bundle.data_licence)}",
+            "  files:" if bundle.files else "  files: []",
+        ]
+        for file in sorted(bundle.files):
+            lines += [f"  - name: {scalar(file.name)}", f"    size: {file.size}", f"    sha256: {scalar(file.sha256)}"]
+    return "\n".join(lines) + "\n"
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
@@ -123,9 +123,9 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     if len(data) > MAX_MANIFEST_BYTES:
         raise HubError(f"{where}: a manifest has at most {MAX_MANIFEST_BYTES} bytes; received {len(data)} or more")
     try:
-        tree = yaml.load(data.decode("utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        problem = getattr(error, "problem", None) or type(error).__name__
+        tree = read_yaml(data.decode("utf-8"))
+    except (BadYaml, UnicodeDecodeError) as error:
+        problem = str(error) if isinstance(error, BadYaml) else type(error).__name__
         raise HubError(f"{where} is no manifest ({problem}); is this the address of the models?") from None
     reader = _Reader(where)
     serial = reader.get(tree, "serial", int, "the manifest")
@@ -158,15 +158,6 @@ def find_twice(names: Iterable[str]) -> str | None:
             return name
         seen.add(name.lower())
     return None
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, without anchors: a manifest needs none, and a few of them can stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rnnzoo.errors import HubError
-from rnnzoo.registry import layout
+from rnnzoo.hub.settings import is_local
 from rnnzoo.util.version import VERSION
 
-# The raw address of a branch of the project's repository, set where the project is published. As long as it is None,
-# an installation without a clone has to be told by RNNZOO_URL: an address that is nobody's yet must not be a default.
-PROJECT_URL: str | None = None
 # (manifest, folder of the bundles) below a base: a copy of the repository, a folder of bundles, the repository's own.
 LAYOUTS = (
     ("zoo_configs/manifest.yaml", "pretrained/"),
@@ -64,33 +60,9 @@ class Reply:
             raise Unavailable(_reason(error)) from error
 
 
-def base_urls() -> list[str]:
-    """The addresses to try, in order: RNNZOO_URL (several, separated by spaces), else the repository or the project.
-
-    Raises:
-        HubError: there is none, or one of another scheme than https, http or file.
-    """
-    text = os.environ.get("RNNZOO_URL", "").split()
-    if not text and (layout.root() / LAYOUTS[0][0]).is_file():
-        text = [layout.root().as_uri()]
-    found = text or ([PROJECT_URL] if PROJECT_URL else [])
-    if not found:
-        raise HubError("no address of models is known: set RNNZOO_URL to one, or work in a clone of the repository")
-    for url in found:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("https", "http", "file") or (parts.scheme != "file" and not parts.hostname):
-            raise HubError(f"RNNZOO_URL: expected an https, http or file address; received {url!r}")
-    return [url.rstrip("/") + "/" for url in found]
-
-
 def join(base: str, path: str) -> str:
     """The address of a file below a base; a query of the base is not kept."""
     return urllib.parse.urljoin(base, urllib.parse.quote(path))
-
-
-def is_local(url: str) -> bool:
-    """Whether no socket is needed to read it."""
-    return url.startswith("file:")
 
 
 @contextlib.contextmanager

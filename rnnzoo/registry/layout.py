@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 CONFIG_FILE = "config.yaml"
@@ -14,12 +15,13 @@ KINDS = ("float32", "int8")
 
 
 def root() -> Path:
-    """The folder that holds `zoo_configs/` and `pretrained/`: the repository, beside the package."""
-    return Path(__file__).resolve().parents[2]
+    """The folder that holds `zoo_configs/` and `pretrained/`: the wheel's own, else the clone."""
+    packaged = Path(__file__).resolve().parent / "zoo"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2]
 
 
 def config_paths() -> dict[str, Path]:
-    """Name -> file of every experiment in `zoo_configs/`; empty where the package is installed without it."""
+    """Name -> file of every experiment in `zoo_configs/`; none without `zoo_configs/`."""
     return {path.stem: path for path in sorted((root() / _CONFIGS).glob("*/*.yaml"))}
 
 
@@ -29,5 +31,18 @@ def bundles_folder() -> Path:
 
 
 def bundle_paths() -> dict[str, Path]:
-    """Name -> folder of every bundle in `pretrained/`; empty where the package is installed without it."""
+    """Name -> folder of every bundle in `pretrained/`: all of them in a clone, the smallest in a wheel."""
     return {path.parent.name: path.parent for path in sorted(bundles_folder().glob(f"*/{CONFIG_FILE}"))}
+
+
+def demo_file() -> Path | None:
+    """The int8 streaming file that a wheel has for `rnnzoo demo`; None in a clone, which has the bundle."""
+    return next(iter(sorted((root() / "demo").glob("*.tflite"))), None)
+
+
+def listed_bundles() -> set[str]:
+    """The names of all bundles that the manifest lists, wherever they are."""
+    path = root() / MANIFEST
+    if not path.is_file():
+        return set()
+    return set(re.findall(r"^- name: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE))

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, config_paths, root
+from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, config_paths, listed_bundles, root
 from rnnzoo.util.suggest import suggest
 
 
@@ -18,7 +18,7 @@ def list_models(pattern: str = "*", pretrained: bool | None = None) -> list[str]
         pattern: with `*` and `?`, as a shell takes it.
         pretrained: only those with (True) or without (False) trained weights; None: all.
     """
-    configs, bundles = set(config_paths()), set(bundle_paths())
+    configs, bundles = set(config_paths()), set(bundle_paths()) | listed_bundles()
     chosen = configs | bundles if pretrained is None else bundles if pretrained else configs - bundles
     return sorted(fnmatch.filter(chosen, pattern))
 
@@ -27,15 +27,16 @@ def find_bundle(name: str) -> Path:
     """The folder of a bundle: in `pretrained/`, else downloaded.
 
     Raises:
-        ConfigError: `pretrained/` has others, and none of this name; the nearest is named.
-        HubError: there is no `pretrained/`, and it cannot be downloaded.
+        ConfigError: others are known, and none of this name; the nearest is named.
+        HubError: it cannot be downloaded.
     """
     bundles = bundle_paths()
     if name in bundles:
         return bundles[name]
-    if bundles:
-        raise ConfigError(f"no pretrained model is called {name!r}; {suggest(name, bundles)}")
-    from rnnzoo.hub import download
+    known = set(bundles) | listed_bundles()
+    if known and name.partition("@")[0] not in known:
+        raise ConfigError(f"no pretrained model is called {name!r}; {suggest(name, sorted(known))}")
+    from rnnzoo.hub.download import download
 
     return download(name)
 
@@ -57,6 +58,9 @@ def find_config(name: str) -> Path:
 def config_path(named: str) -> Path:
     """The file of an experiment, given by its path or as `find_config` takes it, and raises."""
     path = Path(named)
+    if not path.exists() and path.parent.parent.name == "zoo_configs" and path.stem in (known := config_paths()):
+        # A wheel has it in another place; and folders of earlier versions had other names.
+        return known[path.stem]
     given = path.suffix in (".yaml", ".yml") or os.sep in named or path.exists()
     return path if given else find_config(named)
 

@@ -24,7 +24,7 @@ from rnnzoo.util.files import write_text
 if TYPE_CHECKING:
     import keras
 
-# Of models without a streaming file, which have to be built and converted; tools/make_costs.py writes it.
+# Of all models: those without a streaming file have to be built and converted. tools/make_costs.py writes it.
 RECORD = "zoo_configs/costs.csv"
 STREAMED = "float32.tflite"
 _FIELDS = ("name", "parameters", "multiply_adds", "state_bytes", "not_streamable", "config")
@@ -119,18 +119,33 @@ def stream_costs(path: Path) -> tuple[int, int]:
 
 
 def write_record(costs: Mapping[str, Costs]) -> Path:
-    """Write the record anew: a line for each model; returns its path."""
+    """Write the record anew: a line for each model, of those with a streaming file by what it says.
+
+    An installation lists models whose files it does not hold.
+
+    Returns:
+        Its path.
+    """
+    bundles, configs = bundle_paths(), config_paths()
+    streamed = [name for name in configs if name in bundles and (bundles[name] / STREAMED).is_file()]
+    held = {name: Costs(count_parameters(bundles[name]), *stream_costs(bundles[name] / STREAMED)) for name in streamed}
+    costs = {**held, **costs}
     text = io.StringIO()
     writer = csv.DictWriter(text, _FIELDS, lineterminator="\n")
     writer.writeheader()
     for name, found in sorted(costs.items()):
         writer.writerow({"name": name, **found._asdict(), "config": _digest(config_paths()[name])})
-    write_text(layout.root() / RECORD, text.getvalue())
+    write_text(record_path(), text.getvalue())
+    return record_path()
+
+
+def record_path() -> Path:
+    """Where the record is."""
     return layout.root() / RECORD
 
 
 def _recorded(name: str) -> Costs | None:
-    path, config = layout.root() / RECORD, config_paths().get(name)
+    path, config = record_path(), config_paths().get(name)
     if config is None or not path.is_file():
         return None
     with path.open(encoding="utf-8", newline="") as file:

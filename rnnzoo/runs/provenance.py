@@ -18,6 +18,8 @@ from rnnzoo.runs.config import ExperimentConfig, dump_config, load_config
 
 def commit() -> str | None:
     """The commit of the clone that this code runs from; None where there is none."""
+    if not (layout.root() / ".git").exists():
+        return None
     try:
         done = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=layout.root(), capture_output=True, text=True, check=False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import keras
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from rnnzoo.errors import DataError
+from rnnzoo.util.files import replacing
 
 
 def write_weights(model: keras.Model, path: Path, dtype: str = "float32") -> None:
@@ -26,9 +26,8 @@ def write_weights(model: keras.Model, path: Path, dtype: str = "float32") -> Non
         value = np.asarray(variable.numpy())
         arrays[variable.path] = value.astype(dtype) if value.dtype == np.float32 else value
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(save(arrays))
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_bytes(save(arrays))
 
 
 def round_weights(model: keras.Model, dtype: str) -> None:

@@ -46,7 +46,7 @@ class TrainingConfig:
             2013, equation 9); 0: none.
         label_smoothing: probability mass spread over all labels.
         scheduled_sampling: share of the decoder's inputs that are its own guesses at the end of the training (Bengio
-            et al. 2015); only for task_names with a decoder.
+            et al. 2015); only for tasks with a decoder.
         scheduled_sampling_schedule: how that share grows: `linear` or `inverse_sigmoid`.
         ema: momentum of the running average of the weights, which is what is evaluated and kept; None: none.
         precision: what is computed in: `float32`, or `mixed_float16` or `mixed_bfloat16` with weights in float32.

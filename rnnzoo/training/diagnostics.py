@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo.errors import ConfigError
 from rnnzoo.training.probing import Probe, Probed, probe
 
 # Where a gate counts as shut or open, and tanh as flat (Karpathy, Johnson & Fei-Fei 2015).
@@ -36,6 +37,63 @@ class Diagnosis:
     radii: dict[str, dict[str, float]] = field(default_factory=dict)
     saturation: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join(findings(self))
+
+
+def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, sample_weight: Any = None) -> Diagnosis:
+    """What `rnnzoo.diagnose` does."""
+    if not model.built:
+        raise ConfigError("the model is not built: call it on a batch, or give it an Input, before it is diagnosed")
+    if loss is None and not model.compiled:
+        raise ConfigError("the model is not compiled: give loss=, such as loss='mse', or compile it")
+    graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    graph = graph if hasattr(graph, "_run_through_graph") else None
+    outputs = model(x)
+    weights = _weights_like(outputs, y) if sample_weight is None else np.asarray(sample_weight, np.float32)
+    measured = _compiled_loss(model, x) if loss is None else _plain_loss(keras.losses.get(loss))
+    if graph is None or isinstance(outputs, dict | list | tuple):
+        return _without_graph(model, (x, y, weights), measured)
+    given = x if isinstance(x, dict) else dict(zip(graph.input_names, _listed(x), strict=True))
+    try:
+        return diagnose(graph, (given, np.asarray(y), weights), measured)
+    except (tf.errors.InvalidArgumentError, ValueError):
+        # Its steps are not those of its input: there is no row of states for each of them.
+        return _without_graph(model, (x, y, weights), measured)
+
+
+def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
+    """What needs no look into the model while it runs."""
+    inputs, targets, weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
+    found = Diagnosis(by_layer=_by_layer(model, inputs, targets, weights, loss))
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.RNN):
+            found.unseen.append(layer.name)
+            if radii := spectral_radii(layer.cell):
+                found.radii[layer.name] = radii
+    return found
+
+
+def _weights_like(outputs: Any, y: Any) -> np.ndarray:
+    """Ones for each decision: (B, T) where each step has one, else (B,)."""
+    first = keras.tree.flatten(outputs)[0]
+    each_step = len(first.shape) > 2 and np.ndim(keras.tree.flatten(y)[0]) > 1
+    return np.ones(first.shape[: 2 if each_step else 1], np.float32)
+
+
+def _compiled_loss(model: keras.Model, x: Any) -> Any:
+    return lambda targets, outputs, weights: model.compute_loss(x, targets, outputs, weights)
+
+
+def _plain_loss(loss: Any) -> Any:
+    if isinstance(loss, keras.losses.Loss):
+        return loss
+    return lambda targets, outputs, weights: tf.reduce_mean(loss(targets, outputs) * weights)
+
+
+def _listed(x: Any) -> list[Any]:
+    return list(x) if isinstance(x, list | tuple) else [x]
 
 
 def diagnose(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:

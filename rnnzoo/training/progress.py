@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rnnzoo.errors import DataError
+from rnnzoo.util.files import replacing
 
 Logs = dict[str, float] | None
 History = dict[str, list[float]]
@@ -116,14 +116,12 @@ class LogFiles(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         history = self._history()
-        part = self.folder / f".{CSV_FILE}.{os.getpid()}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_text(history_csv(history), encoding="utf-8")
-            os.replace(part, self.folder / CSV_FILE)
+            with replacing(self.folder / CSV_FILE) as part:
+                part.write_text(history_csv(history), encoding="utf-8")
             _write_events(self.folder / BOARD_FOLDER, epoch + 1, {name: row[-1] for name, row in history.items()})
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise DataError(
                 f"cannot write {self.folder / CSV_FILE} ({error.strerror}): make room and give the same command "
                 "to go on"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from rnnzoo.errors import DataError
+from rnnzoo.util.files import replacing
 
 _KEPT = 2
 _PATTERN = "snapshot-*.safetensors"
@@ -41,21 +41,15 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
     there = _files(folder)
     number = int(there[-1].stem.partition("-")[2]) + 1 if there else 1
     path = folder / f"snapshot-{number:08d}.safetensors"
-    part = folder / f".{path.name}.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".*.part"):
             left.unlink()
-        with part.open("wb") as file:
-            file.write(save(snapshot.arrays, {"progress": json.dumps(snapshot.progress)}))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync(folder)
+        with replacing(path) as part:
+            part.write_bytes(save(snapshot.arrays, {"progress": json.dumps(snapshot.progress)}))
         for old in there[: max(0, len(there) - _KEPT + 1)]:
             old.unlink()
     except OSError as error:
-        part.unlink(missing_ok=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "make room and give the same command to go on from the one before" if full else "choose another folder"
         raise DataError(f"cannot write {path} ({error.strerror}): {remedy}") from error
@@ -76,11 +70,3 @@ def read_snapshot(folder: Path) -> Snapshot | None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob(_PATTERN))
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnnzoo.errors import DataError
+from rnnzoo.util.files import replacing
 
 # Colours that people with any colour vision tell apart (Okabe & Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -33,17 +33,14 @@ def figure(path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4))
         one.grid(alpha=0.25)
         one.spines[["top", "right"]].set_visible(False)
     yield axes
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         FigureCanvasAgg(made)
-        # What the layout leaves outside of the figure, such as a label beside a square picture, is not cut.
-        made.savefig(part, format="png", bbox_inches="tight", pad_inches=0.1)
-        os.replace(part, path)
+        with replacing(path) as part:
+            # What the layout leaves outside of the figure, such as a label beside a square picture, is not cut.
+            made.savefig(part, format="png", bbox_inches="tight", pad_inches=0.1)
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror}): choose another folder, or make room") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def curves(

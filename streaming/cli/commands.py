@@ -29,6 +29,9 @@ def _converted(arguments: argparse.Namespace) -> Any:
     return run_conversion(
         model,
         arguments.out,
+        window=arguments.window,
+        hop=arguments.hop,
+        pad=arguments.pad,
         chunk=arguments.chunk,
         batch_sizes=arguments.batch_sizes,
         state=arguments.state,

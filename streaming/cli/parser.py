@@ -66,6 +66,9 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL.keras")
     add("out", type=Path, metavar="OUT.tflite")
+    add("--window", type=_window, metavar="W", help="the model of the last W steps; carry: state carried on")
+    add("--hop", type=int, default=1, metavar="H", help="steps between two windows (1)")
+    add("--pad", metavar="SIDE", help="pre or post: fill windows that are not full yet with zeros")
     add("--chunk", type=int, metavar="N", help="steps an invoke (the smallest legal number, mostly 1)")
     add("--batch-sizes", type=_numbers, default=(1,), metavar="1,16", help="streams an invoke, a signature each (1)")
     add("--state", default="external", metavar="KIND", help="external or internal (external)")
@@ -133,6 +136,10 @@ def _model(parser: argparse.ArgumentParser) -> None:
 def _runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", default="auto", metavar="NAME", help="litert, tflite_runtime, tf or auto (auto)")
     parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of the interpreter (1)")
+
+
+def _window(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def _positive(text: str) -> int:

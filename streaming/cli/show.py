@@ -42,6 +42,7 @@ def size(count: int) -> str:
 
 def show_description(found: dict[str, Any]) -> str:
     """What `describe` found."""
+    reuse = ("reuse",) if found["window"] is not None else ()
     parts = [
         _head(found),
         _section("signatures", ("name", "streams", "steps", "multiply-adds", "weights"), _signatures(found)),
@@ -49,7 +50,7 @@ def show_description(found: dict[str, Any]) -> str:
         _section("given before the first step", ("name", "shape", "dtype", "length"), _encoded(found)),
         _section("outputs", ("name", "shape", "dtype", "delay", "rate", "note"), _outputs(found)),
         _section("states", ("name", "shape", "dtype", "bytes"), [list(row.values()) for row in found["states"]]),
-        _section("plan", ("layer", "kind", "shape", "rate", "delay", "state"), _plan(found)),
+        _section("plan", ("layer", "kind", "shape", "rate", "delay", *reuse, "state"), _plan(found)),
         _section("operations", ("operation", *found["signatures"]), _operations(found)),
         _section("files", ("name", "bytes"), found["files"].items()),
     ]
@@ -77,7 +78,12 @@ def _head(found: dict[str, Any]) -> str:
 
 def _timing(found: dict[str, Any]) -> str:
     chunk, delay = found["chunk"], found["delay"]
-    text = f"{chunk} step{'s' * (chunk > 1)} a chunk, delay {delay} step{'s' * (delay != 1)}"
+    text = f"{chunk} step{'s' * (chunk > 1)} a chunk"
+    if found["window"] is not None:
+        every = "step" if found["hop"] == 1 else f"{found['hop']} steps"
+        filled = f", filled with zeros ({found['pad']}) until it is full" if found["pad"] else ""
+        return f"{text}, the model of the last {found['window']} steps every {every}{filled}"
+    text = f"{text}, delay {delay} step{'s' * (delay != 1)}"
     return f"{text}, finish() runs {found['flush']} more" if found["flush"] else text
 
 
@@ -145,8 +151,8 @@ def _plan(found: dict[str, Any]) -> list[list[Any]]:
     rows = []
     for row in found["plan"]:
         states = ", ".join(f"{name} {_cell(shape)}" for name, shape in row["states"].items())
-        kind = row["kind"]
-        rows.append([row["name"], kind, row["shape"], row["rate"], row["delay"], states])
+        reuse = ["anew" if row.get("anew") else "kept"] if found["window"] is not None else []
+        rows.append([row["name"], row["kind"], row["shape"], row["rate"], row["delay"], *reuse, states])
     return rows
 
 
@@ -171,6 +177,12 @@ def show_report(report: Any) -> str:
         lines.append(
             f"limited context costs {measured.rms_error:.3g} rms, at most {measured.max_abs_error:.3g}, of values "
             f"up to {measured.scale:.3g} over {measured.steps} steps"
+        )
+    if report.policy:
+        policy = report.policy
+        lines.append(
+            f"the model's own dtype policy ({', '.join(policy.policies)}) differs from float32, in which the stream "
+            f"computes, by {policy.max_abs_error:.3g} of values up to {policy.scale:.3g}"
         )
     lines += [f"note: {note}" for note in report.notes]
     return "\n".join([*lines, f"next: streaming inspect {report.path}"])

@@ -2,12 +2,14 @@
 
 Inside `builtin_forms`, Keras's backend computes these functions with builtin operations, wherever they are called from:
 as operations of a graph, in layers, in functions of the user's own. Results are equal to a few units in the last
-place of float32 (1e-7 for angles and the error function).
+place of float32 (1e-7 for angles and the error function). Convolutions and poolings of channels before time or space
+compute with channels last, as TFLite's do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.backend.tensorflow import math as kmath
+from keras.src.backend.tensorflow import nn as knn
 from keras.src.backend.tensorflow import numpy as knp
 
 _FORMS: list[tuple[Any, str, Callable[..., Any]]] = []
@@ -500,3 +503,27 @@ def istft(
     begin = fft_length // 2 if center else 0
     end = begin + length if length is not None else whole - begin
     return found[..., begin : min(end, whole)]
+
+
+# Channels.
+
+
+def _channels_last(function: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        if bound.arguments.get("data_format") != "channels_first":
+            return function(*args, **kwargs)
+        inputs = bound.arguments["inputs"]
+        rank = len(inputs.shape)
+        bound.arguments["inputs"] = tf.transpose(inputs, [0, *range(2, rank), 1])
+        bound.arguments["data_format"] = "channels_last"
+        output = function(*bound.args, **bound.kwargs)
+        return tf.transpose(output, [0, rank - 1, *range(1, rank - 1)])
+
+    return compute
+
+
+for _name in ("conv", "depthwise_conv", "separable_conv", "conv_transpose", "max_pool", "average_pool"):
+    _form(knn, _name)(_channels_last(getattr(knn, _name)))

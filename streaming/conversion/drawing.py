@@ -150,6 +150,8 @@ def _lines(row: dict[str, Any]) -> tuple[str, str, str]:
     text = "whole" if row["rate"] == "static" else f"rate {row['rate']}"
     if row["running"]:
         text += " · running"
+    if row.get("anew"):
+        text += " · each window anew"
     if row["delay"]:
         text += f" · delay {row['delay']}"
     if row["states"]:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras import layers
 from keras.src.models.functional import Functional, operation_fn
 
+from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.graph import nodes
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import find_rule, rule_for
@@ -222,7 +223,7 @@ class SlidingRule(Rule):
             values[id(tensor)] = tf.reshape(rows, (env.batch * count, *rows.shape[2:]))
         for key, item in zip(self._static, static, strict=True):
             values[key] = item.repeated(count)
-        with keras_loops(env):
+        with keras_loops(env), builtin_forms():
             for node in self.split.anew:
                 args, kwargs = node.arguments.fill_in(values)
                 outputs = operation_fn(node.operation, training=False)(*args, **kwargs)

@@ -45,7 +45,6 @@ def register_rule(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
 
 register = register_rule
 
-
 # What a subclass may have of its own without changing what its base computes; rules ask the layer itself for these.
 _HARMLESS = frozenset(
     "__init__ __new__ __repr__ __reduce__ build get_config from_config get_build_config build_from_config "
@@ -82,7 +81,7 @@ def _changes(base: type, name: str, value: Any) -> bool:
 
 def find_rule(op: Any) -> type[Rule] | None:
     """The rule for an operation: a registered one, else the layer's own stream protocol, None where there is none."""
-    _discover()
+    _register_all()
     from streaming.conversion.rules.protocol import ProtocolRule
 
     if kind_of(op) in _BY_CLASS:
@@ -93,7 +92,7 @@ def find_rule(op: Any) -> type[Rule] | None:
 @contextlib.contextmanager
 def inherited_calls(op: Any) -> Iterator[None]:
     """Context in which `super().call(...)` of a layer, on symbolic tensors, is a call by the rule of its base."""
-    _discover()
+    _register_all()
     base = next((kind for kind in type(op).__mro__[1:] if kind in _BY_CLASS), None)
     if base is None:
         yield
@@ -122,7 +121,7 @@ def inherited_calls(op: Any) -> Iterator[None]:
 
 
 @functools.cache
-def _discover() -> None:
+def _register_all() -> None:
     """Import every module of this package: rules register themselves when they are imported."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")

@@ -6,13 +6,13 @@ from typing import Any
 
 from keras.src.ops import numpy as knp
 
-from streaming.conversion.rules import register
+from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env
 from streaming.conversion.rules.edges import SlicingRule
 from streaming.conversion.rules.per_step import TriedPerStep
 
 
-@register(knp.GetItem)
+@register_rule(knp.GetItem)
 class GetItemOperation(TriedPerStep):
     """x[:, :, ...] selects features; x[:, a:-b:s] crops and strides; x[:, -1] is the value after the last step."""
 

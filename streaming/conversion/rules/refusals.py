@@ -47,7 +47,9 @@ _REASONS: dict[tuple[str, str], str] = {
 
 _NEVER = {
     getattr(layers, name)
-    for name in "StringLookup TextVectorization Hashing HashedCrossing FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper".split()
+    for name in (
+        "StringLookup TextVectorization Hashing HashedCrossing FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper"
+    ).split()
     if hasattr(layers, name)
 }
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 from streaming.conversion.keras_loops import keras_loops
-from streaming.conversion.rules import register
+from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.rules.per_step import TriedPerStep
 from streaming.conversion.rules.pointwise import PerStep
@@ -17,7 +17,7 @@ from streaming.conversion.signals import Signal
 from streaming.conversion.values import Chunk
 
 
-@register(layers.TimeDistributed)
+@register_rule(layers.TimeDistributed)
 class TimeDistributedRule(TriedPerStep):
     """Calls the inner layer on every step, folded into the batch; recurrent layers in it loop within a step.
 
@@ -40,7 +40,7 @@ class TimeDistributedRule(TriedPerStep):
             return inputs.like(flat=inner.call(inputs.flat, **options))
 
 
-@register(layers.Permute)
+@register_rule(layers.Permute)
 class PermuteRule(PerStep):
     """Another order of the feature axes."""
 
@@ -49,12 +49,12 @@ class PermuteRule(PerStep):
             self.refuse(f"moves the time axis (dims {self.call.op.dims})", "keep 1 first in dims")
 
 
-@register(layers.RepeatVector)
+@register_rule(layers.RepeatVector)
 class RepeatVectorRule(PerStep):
     """A value that has no time axis, some times over; a fixed number of copies is no stream."""
 
 
-@register(layers.Masking)
+@register_rule(layers.Masking)
 class MaskingRule(Rule):
     """Marks the steps in which all features equal the mask value; they are zero from then on."""
 
