@@ -97,6 +97,15 @@ class StreamingModel:
         """Steps between two windows, 1 where there are none."""
         return self.metadata.hop
 
+    def last_step(self, row: int) -> int:
+        """The input step, counted from 0, that completes an output row; for windows the last step of the window."""
+        meta = self.metadata
+        if meta.window is not None:
+            first = (meta.window % meta.hop or meta.hop) if meta.pad else meta.window
+            return first + row * meta.hop - 1
+        up, down = meta.outputs[0].rate
+        return -(-(row + 1) * down // up) - 1
+
     @property
     def batch_sizes(self) -> list[int]:
         """How many streams an invoke of one chunk can take, in rising order."""
