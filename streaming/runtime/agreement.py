@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import ArtifactError
+from streaming.runtime.interpreter import Recipe
 from streaming.runtime.metadata import Metadata, SignatureInfo
 
 # Signatures that are no step: what they take and give is not a chunk of the sequence.
 OTHER = frozenset({"reset", "encode", "fill"})
+
+_Kind = tuple[tuple[int, ...], str]
 
 
 def step_signatures(meta: Metadata) -> dict[tuple[int, int], str]:
@@ -61,6 +64,29 @@ def _filled(meta: Metadata) -> dict[str, tuple[int, ...]]:
     return {pack.output: (1, pack.size) for pack in meta.packs}
 
 
+def step_kinds(meta: Metadata, batch: int, chunk: int) -> tuple[dict[str, _Kind], dict[str, _Kind]]:
+    """Shapes and types of what a signature takes and gives, by name."""
+    return _inputs(meta, batch, chunk), _outputs(meta, batch, chunk)
+
+
+def recipe(meta: Metadata, factory: Any, flatbuffer: bytes, num_threads: int, make: Any = None) -> Recipe:
+    """What it takes to run a model, in the order in which the runtime gives and takes its tensors."""
+    return Recipe(
+        factory=factory,
+        flatbuffer=flatbuffer,
+        num_threads=num_threads,
+        signatures=step_signatures(meta),
+        inputs=input_names(meta),
+        outputs=output_shapes(meta),
+        chunk=meta.chunk,
+        encode=list(encode_inputs(meta)) if meta.encode else None,
+        fill=fill_inputs(meta) if "fill" in meta.signatures else None,
+        rows=[np.zeros((1, 0, *out.shape), out.dtype) for out in meta.outputs],
+        resets="reset" in meta.signatures,
+        make=make,
+    )
+
+
 def check_metadata(meta: Metadata) -> None:
     """Raises ArtifactError where the metadata cannot describe a stream."""
     for problem in _problems(meta):
@@ -70,8 +96,8 @@ def check_metadata(meta: Metadata) -> None:
 def _problems(meta: Metadata) -> Iterator[str]:
     if meta.state not in ("external", "internal"):
         yield f"state is {meta.state!r}, expected 'external' or 'internal'"
-    if meta.state == "internal" and (meta.packs or "reset" not in meta.signatures):
-        yield "internal state needs a signature 'reset' and no packs"
+    if meta.state == "internal" and meta.packs:
+        yield "internal state goes with no packs"
     if meta.unit < 1 or meta.chunk < 1 or meta.chunk % meta.unit or meta.delay < 0 or meta.flush < 0:
         yield (f"chunk {meta.chunk}, unit {meta.unit}, delay {meta.delay} and flush {meta.flush} do not go together")
     yield from _window_problems(meta)
@@ -95,8 +121,8 @@ def _problems(meta: Metadata) -> Iterator[str]:
     for out in meta.outputs:
         if len(out.rate) != 2 or min(out.rate) < 1 or meta.unit * out.rate[0] % out.rate[1]:
             yield f"output {out.name!r} has rate {out.rate}, which gives no whole number of rows a step"
-        elif out.rate != (1, meta.hop) and out.valid is None:
-            yield f"output {out.name!r} has rate {out.rate} and names no 'valid' output"
+        elif out.rate != (1, meta.hop) and out.valid is None and (out.start or out.end):
+            yield f"output {out.name!r} has rate {out.rate} and a delay, and names no 'valid' output"
         if out.start < 0 or not 0 <= out.end <= meta.flush:
             yield f"output {out.name!r} exists from {out.start} to {out.end} after the end, flush is {meta.flush}"
 
@@ -153,9 +179,6 @@ def _compare(interpreter: Any, name: str, inputs: dict[str, _Kind], outputs: dic
                 f"{kind} of signature {name!r} disagree: {wrong[0]!r} is {_text(in_graph.get(wrong[0]))} in the "
                 f"graph, {_text(expected.get(wrong[0]))} in the metadata; convert the model again"
             )
-
-
-_Kind = tuple[tuple[int, ...], str]
 
 
 def _inputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:
