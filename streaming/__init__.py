@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streaming.conversion.adoption.adopt import Adoption, adopt
     from streaming.conversion.convert import Report, convert
     from streaming.conversion.locate import locate
+    from streaming.conversion.rules import register_rule
     from streaming.runtime.batcher import StreamBatcher
     from streaming.runtime.model import StreamingModel, load
     from streaming.runtime.stream import Stream
@@ -44,6 +45,7 @@ __all__ = [
     "load",
     "locate",
     "pipeline",
+    "register_rule",
 ]
 
 _HOMES = {
@@ -55,6 +57,7 @@ _HOMES = {
     "StreamingModel": "streaming.runtime.model",
     "load": "streaming.runtime.model",
     "locate": "streaming.conversion.locate",
+    "register_rule": "streaming.conversion.rules",
     "Stream": "streaming.runtime.stream",
     "pipeline": "streaming.runtime.tasks",
 }

@@ -23,6 +23,7 @@ class Options:
     encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
     window: steps of a sliding window, "carry" for carried state, None to decide by the model; hop: steps between two
     windows; pad: "pre" or "post", where zeros fill windows that are not full yet.
+    states: pairs (input, output) of a model of one step.
     """
 
     lookahead: int | None = None
@@ -32,6 +33,7 @@ class Options:
     window: int | str | None = None
     hop: int = 1
     pad: str | None = None
+    states: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,10 @@ class Rule:
 
     states: by name within the call; valid_of: timelines whose validity `step` reads;
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
-    it goes on beyond them with an error that is to be measured; notes: what to tell the user about both.
+    it goes on beyond them with an error that is to be measured; notes: what to tell the user about both;
     heeds_masks: whether the operation looks at the Keras masks on its arguments, beside those it is given as arguments;
-    drops_mask: whether an argument `mask` changes nothing at inference.
+    drops_mask: whether an argument `mask` changes nothing at inference;
+    any_layout: whether it takes signals whose batch and time are not at the first two axes.
     """
 
     heeds_masks: ClassVar[bool] = False
@@ -186,6 +189,7 @@ class Rule:
     exact_if: list[Callable[[int], bool]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     approximate: bool = False
+    any_layout: ClassVar[bool] = False
 
     def plan(self) -> Any:
         """Signals in the structure of the outputs of the call. Raises NotStreamableError."""
