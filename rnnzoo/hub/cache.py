@@ -107,7 +107,8 @@ class Cache:
     def sweep(self, bundle: BundleInfo) -> None:
         """Remove what is left of downloads of a bundle that is in its place; whoever is at it will find it there."""
         for path in self._parts(bundle):
-            shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(path)
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a small file whole or not at all, on the disk before it has its name."""
