@@ -21,6 +21,7 @@ from streaming.conversion.plan import Plan, Planner, Step, plan
 from streaming.conversion.rules.base import Options
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec
+from streaming.conversion.sources import plan_with_sources
 from streaming.errors import InputError, NotStreamableError
 
 
@@ -35,7 +36,7 @@ def plan_model(model: Any, options: Options) -> Plan:
         if sliding_wanted:
             raise InputError("hop and pad are those of windows; give window=W with them, or leave them out")
         with _offering("W"):
-            return plan(model, options, function)
+            return plan_with_sources(model, options, function)
     if sliding_wanted:
         return plan_window(model, replace(options, window=_one_length(function, lengths)))
     granted = options.lookahead is not None or options.attention_window is not None or options.encode

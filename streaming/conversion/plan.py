@@ -18,10 +18,12 @@ from keras.src.models.functional import Functional
 from streaming.conversion.graph import functional, is_graph
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
+from streaming.conversion.rules.over_source import over_source
 from streaming.conversion.rules.over_time import over_time
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.separable import Builder
 from streaming.conversion.rules.whole import WholeRule, whole_signal
+from streaming.conversion.rules.within_step import WithinStep, within_step
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.unfold import can_unfold, unfold
 from streaming.errors import InputError, NotStreamableError
@@ -196,7 +198,7 @@ class Planner:
     def add_inputs(self, function: Functional, lead: int = 0) -> list[Signal]:
         """Signals of the inputs of a graph, in order; sequences begin after `lead` steps."""
         tensors, found = function.inputs, []
-        known = self.plan.names = _identifiers(t.name for t in tensors)
+        known = self.plan.names = identifiers(t.name for t in tensors)
         for name in self.options.encode:
             if name not in known:
                 raise InputError(f"encode names {name!r}, expected inputs of the model among {', '.join(known)}")
@@ -266,21 +268,28 @@ class Planner:
             return self.walk(inner, signals, f"{name}/")
         args, kwargs = self._align(*self._after_start(op, name, args, kwargs), name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
-        if any(signal.weights for signal in call.signals):
-            raise NotStreamableError(
-                f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
-                "make them an output of the model, and compute with them outside"
-            )
         for dtype in (keras.backend.standardize_dtype(tensor.dtype) for tensor in node.outputs):
             if "float" in dtype and dtype != "float32":
                 raise NotStreamableError(
                     f"layer {name!r} ({call.kind}) gives {dtype}, expected float32; leave out what casts to {dtype}"
                 )
         whole = bool(call.signals) and all(signal.whole for signal in call.signals)
-        if not whole and (found := over_time(call, Builder(call, self._add, self._name))) is not None:
+        build = Builder(call, self._add, self._name)
+        if (found := over_source(call, build)) is not None:
+            return found
+        if any(signal.weights for signal in call.signals):
+            raise NotStreamableError(
+                f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
+                "make them an output of the model, and compute with them outside"
+            )
+        if not whole and (found := over_time(call, build)) is not None:
             return found
         _check_plain(call)
-        rule: Rule = WholeRule(call) if whole else rule_for(call)
+        rule: Rule
+        if whole:
+            rule = WholeRule(call)
+        else:
+            rule = WithinStep(call) if within_step(call, find_rule(op)) else rule_for(call)
         outputs = rule.plan()
         (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
         origin = call.signals[0].origin if call.signals else None
@@ -364,10 +373,10 @@ class Planner:
         structure = self.plan.model._outputs_struct
         # Keras flattens a dict in the order of its sorted keys.
         names = sorted(structure) if isinstance(structure, dict) else self.plan.model.output_names
-        for name, signal in zip(_identifiers(names), outputs, strict=True):
+        for name, signal in zip(identifiers(names), outputs, strict=True):
             if signal.timeline is not None and signal.timeline.first < 0:
                 signal = self._delay(signal, -signal.timeline.first)
-            if signal.terms or signal.layout:
+            if signal.terms or signal.layout or (signal.source is not None and not signal.weights):
                 where = (
                     "is known only at the end of the sequence"
                     if signal.terms
@@ -419,7 +428,7 @@ def free_name(name: str, taken: set[str]) -> str:
 def _check_plain(call: Call) -> None:
     """Refuse a call without a rule for sequences with time behind axis 1, or known only at their end."""
     for signal in call.signals:
-        if signal.terms or signal.layout:
+        if signal.terms or signal.layout or (signal.source is not None):
             where = (
                 "that is known only at its end"
                 if signal.terms
@@ -435,7 +444,7 @@ def _timeline(signal: Signal) -> Timeline:
     return signal.timeline
 
 
-def _identifiers(names: Iterable[str]) -> list[str]:
+def identifiers(names: Iterable[str]) -> list[str]:
     """TFLite signature names: letters, digits and underscores, unique."""
     found: list[str] = []
     for name in names:

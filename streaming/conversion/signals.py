@@ -119,7 +119,8 @@ class Signal:
     weights: of attention, whose last axis has the S positions of a source; offline it is as long as the source;
     layout: where batch, time and the features lie in the offline tensor; None: (B, T, *shape) or (B, *shape);
     terms: of a sequence whose elements depend on what is known only at its end, such as a softmax over time, the
-    summands that it stands for.
+    summands that it stands for; source, source_axis: of a tensor that has the positions of a source at another axis
+    than the first, the signal that knows which of them are real, and that axis of the offline tensor.
     """
 
     name: str
@@ -135,6 +136,8 @@ class Signal:
     weights: bool = False
     layout: Layout | None = None
     terms: tuple[Term, ...] = ()
+    source: Signal | None = None
+    source_axis: int = 0
 
     @property
     def sequence(self) -> bool:

@@ -96,6 +96,8 @@ class Contraction:
         """The result: a running value where time is summed over, else a sequence."""
         if len(self.times) > 1:
             self.algebra.refuse()
+        if not self.times:
+            self.algebra.refuse()
         time = next(iter(self.times))
         result = self.equation.result
         # With time as a letter of the result, behind the batch, one step is a product of its own.
@@ -119,6 +121,7 @@ class Contraction:
     def _term(self, a: Term, b: Term, stepwise: str, time: str) -> Term:
         if a.logits is not None and b.logits is not None:
             self.algebra.refuse()
+        a, b = _static_as_local(a), _static_as_local(b)
         local = self._local(a.local, b.local, a.logits if a.logits is not None else b.logits, stepwise, time)
         logits = None
         for part, letters in ((a.logits, self.equation.left), (b.logits, self.equation.right)):
@@ -164,3 +167,9 @@ class Contraction:
             return x
 
         return self.build.compute("arrange", function, part, time_axis=time_axis)
+
+
+def _static_as_local(term: Term) -> Term:
+    """A static operand takes part in the product of every step."""
+    static = isinstance(term.factor, Signal) and term.factor.timeline is None
+    return Term(local=term.factor) if static and term.local is None and term.logits is None else term

@@ -25,6 +25,7 @@ from streaming.conversion.rules.base import Call, axes_of
 from streaming.conversion.rules.contraction import Contraction, equation_of, operands_of
 from streaming.conversion.rules.pointwise import Elementwise, Idle, Sum
 from streaming.conversion.rules.separable import Algebra, Builder, Terms
+from streaming.conversion.rules.tracing import destination, of_one
 from streaming.conversion.signals import Signal, Term
 from streaming.errors import NotStreamableError
 
@@ -44,7 +45,7 @@ def over_time(call: Call, build: Builder) -> list[Signal] | None:
     """The signals of the outputs of a call that this module takes, None for any other."""
     signals = call.signals
     sequences = [signal for signal in signals if signal.sequence]
-    if not all(signal.time_axis for signal in sequences) or any(s.spread or s.weights for s in signals):
+    if not all(s.time_axis for s in sequences) or any(s.spread or s.weights or s.source for s in signals):
         return None
     if not sequences:
         return None
@@ -93,7 +94,8 @@ class _OverTime:
         equation = equation_of(self.call)
         if equation is not None:
             product = Contraction(self.call, equation, self.build, self.algebra)
-            if self.pending or self.moved or self.mixed or product.sums_time:
+            static = any(signal.timeline is None for signal in self.call.signals)
+            if self.pending or self.moved or self.mixed or static or product.sums_time:
                 return product.signal()
             return None
         if self.pending or self.mixed:
@@ -332,7 +334,7 @@ class _OverTime:
             return self.refuse_axis() if self.pending or self.moved else None
         if axis == 1 and not self.pending and not self.moved:
             return None
-        function = self._function()
+        function = of_one(self.call)
         if not self.pending:
             return self.build.compute("layout", function, self.first, time_axis=axis)
 
@@ -350,38 +352,14 @@ class _OverTime:
 
         return self.build.pending(tuple(term.mapped(moved) for term in self.first.terms), self.first, axis)
 
-    def _function(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The operation as a function of its one tensor."""
-        call = self.call
-
-        def function(x: tf.Tensor) -> tf.Tensor:
-            args, kwargs = keras.tree.map_structure(
-                lambda item: x if isinstance(item, Signal) else item, (call.args, call.kwargs)
-            )
-            return call.op(*args, **kwargs)
-
-        return function
-
     def _destination(self) -> int | None:
-        """Where a layout puts time, by trial: None where it does not keep it as one axis behind the batch."""
-        found = set()
+        """Where a layout puts time, None where it does not keep it as one axis behind the batch."""
+        places = set()
         for steps in (3, 5):
             shape: list[Any] = [*self.first.offline_shape]
             shape[0], shape[self.first.time_axis] = 2, steps
-            place = np.arange(steps).reshape([steps if i == self.first.time_axis else 1 for i in range(len(shape))])
-            values = np.broadcast_to(place + 10 * np.arange(2).reshape(-1, *[1] * (len(shape) - 1)), shape)
-            try:
-                output = np.asarray(self._function()(tf.constant(values, self.first.dtype)))
-            except Exception:  # a size that was written for another length
-                return None
-            axes = [axis for axis in range(1, output.ndim) if output.shape[axis] == steps and output.shape[0] == 2]
-            for axis in axes:
-                wanted = np.arange(steps).reshape([steps if i == axis else 1 for i in range(output.ndim)])
-                first = 10 * np.arange(2).reshape(-1, *[1] * (output.ndim - 1))
-                if np.array_equal(output, np.broadcast_to(wanted + first, output.shape)):
-                    found.add((steps, axis))
-        places = {axis for _, axis in found}
-        return places.pop() if len(places) == 1 and len(found) == 2 else None
+            places.add(destination(of_one(self.call), shape, self.first.time_axis, self.first.dtype))
+        return places.pop() if len(places) == 1 else None
 
     # Arithmetic of terms.
 

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import kind_of
 from streaming.conversion.rules.base import Call, Env, Rule, expand_to
 from streaming.conversion.rules.cells import stepper
@@ -91,7 +92,8 @@ class WholeRule(Rule):
         values = [item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, Static)]
         exists = next((item.exists for item in values if item.exists is not None), None)
         if exists is None:
-            return [Static(value) for value in keras.tree.flatten(op(*_plain(args), **_plain(kwargs)))]
+            with keras_loops(env):
+                return [Static(value) for value in keras.tree.flatten(op(*_plain(args), **_plain(kwargs)))]
         first, given = args[0], kwargs.get("mask")
         if isinstance(first, Static) and isinstance(given, Static):
             first = Static(first.value, exists, given.value)
