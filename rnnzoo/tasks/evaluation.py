@@ -50,7 +50,7 @@ class Evaluation(Batches):
         return []
 
     def signature(self, split: str) -> str:
-        """How the library that measures a split says it does, where it says so."""
+        """The metric's signature string as the library that measures reports it, such as sacreBLEU's; else empty."""
         return ""
 
     def baseline(self, split: str) -> Baseline | None:

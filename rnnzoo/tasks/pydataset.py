@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from rnnzoo.tasks.base import Batch, Task
+from rnnzoo.tasks.base import Task
+from rnnzoo.tasks.batches import Batch
 
 
 class BatchesOf(keras.utils.PyDataset):

@@ -78,9 +78,8 @@ class PolyphonyTask(Task):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         outputs = self.predict(model, split, batch_size)
-        return self.score(
-            split, [out[: len(row["rows"])] for out, row in zip(outputs, self.arrays(split), strict=True)]
-        )
+        lengths = [len(row["rows"]) for row in self.arrays(split)]
+        return self.score(split, [row[:length] for row, length in zip(outputs, lengths, strict=True)])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, Forecaster, "a forecaster")

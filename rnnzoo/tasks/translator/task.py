@@ -81,12 +81,9 @@ class TranslatorTask(LabelTask):
         return self.score(split, [self.encoder.target.decode(tokens) for tokens in found])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        kind = (
-            (Translator, "a translator")
-            if self.config.wait_k is None
-            else (SimultaneousTranslator, "a simultaneous translator")
-        )
-        task = self.streamed_task(model, *kind)
+        at_once = self.config.wait_k is not None
+        kind, name = (SimultaneousTranslator, "a simultaneous translator") if at_once else (Translator, "a translator")
+        task = self.streamed_task(model, kind, name)
         texts = [text for text, _ in self.examples(split)]
         if self.config.wait_k is not None:
             return self._score_simultaneous(split, [list(task.run([text])) for text in texts])
