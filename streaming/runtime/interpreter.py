@@ -142,13 +142,18 @@ def _failed(error: Exception) -> StreamingError:
     )
 
 
+# In place of a number of steps: one unit of steps that gives no row, by signature `fill`.
+FILL = 0
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All that it takes to open an interpreter of one model and to prepare its signatures.
 
     signatures: (batch, chunk) -> name; inputs: tensor names in the order in which they are given; outputs: by the name
     of the signature, tensors in the order in which they are taken, with their shapes; chunk: the steps of
-    `Engine.step`; encode: inputs of signature `encode`, where there is one.
+    `Engine.step`; encode, fill: inputs of the signatures of these names, where there are such; rows: outputs without a
+    row, as `fill` gives none.
     """
 
     factory: Any
@@ -159,6 +164,8 @@ class Recipe:
     outputs: Mapping[str, Mapping[str, tuple[int, ...]]]
     chunk: int
     encode: Sequence[str] | None = None
+    fill: Sequence[str] | None = None
+    rows: Sequence[np.ndarray] = ()
 
     def open(self) -> Any:
         """A new interpreter."""
@@ -185,12 +192,22 @@ class Engine:
             return self._runs[batch, chunk]
         except KeyError:
             recipe = self._recipe
+            if chunk == FILL:
+                found = self._runs[batch, chunk] = self._fill()
+                return found
             name = recipe.signatures[batch, chunk]
             found = prepare(self.interpreter, name, recipe.inputs, recipe.outputs[name])
             if recipe.encode is not None:
                 found = _carrying(found)
             self._runs[batch, chunk] = found
             return found
+
+    def _fill(self) -> Run:
+        recipe = self._recipe
+        assert recipe.fill is not None
+        run = prepare(self.interpreter, "fill", recipe.fill, recipe.outputs["fill"])
+        states = 1 if "done" in recipe.outputs["fill"] else 0
+        return lambda values: [*recipe.rows, *run(values)[states:]]
 
     def encode(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """The context (1, size) that every step of a stream reads."""
