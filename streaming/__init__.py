@@ -18,6 +18,7 @@ from streaming.errors import (
 )
 
 if TYPE_CHECKING:
+    from streaming.conversion.adoption.adopt import Adoption, adopt
     from streaming.conversion.convert import Report, convert
     from streaming.runtime.batcher import StreamBatcher
     from streaming.runtime.model import StreamingModel, load
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from streaming.runtime.tasks import pipeline
 
 __all__ = [
+    "Adoption",
     "ArtifactError",
     "BacklogError",
     "InputError",
@@ -36,12 +38,15 @@ __all__ = [
     "StreamBatcher",
     "StreamingError",
     "StreamingModel",
+    "adopt",
     "convert",
     "load",
     "pipeline",
 ]
 
 _HOMES = {
+    "Adoption": "streaming.conversion.adoption.adopt",
+    "adopt": "streaming.conversion.adoption.adopt",
     "Report": "streaming.conversion.convert",
     "convert": "streaming.conversion.convert",
     "StreamBatcher": "streaming.runtime.batcher",

@@ -70,8 +70,8 @@ def check_metadata(meta: Metadata) -> None:
 def _problems(meta: Metadata) -> Iterator[str]:
     if meta.state not in ("external", "internal"):
         yield f"state is {meta.state!r}, expected 'external' or 'internal'"
-    if meta.state == "internal" and (meta.packs or "reset" not in meta.signatures):
-        yield "internal state needs a signature 'reset' and no packs"
+    if meta.state == "internal" and meta.packs:
+        yield "internal state goes with no packs"
     if meta.unit < 1 or meta.chunk < 1 or meta.chunk % meta.unit or meta.delay < 0 or meta.flush < 0:
         yield (f"chunk {meta.chunk}, unit {meta.unit}, delay {meta.delay} and flush {meta.flush} do not go together")
     yield from _window_problems(meta)
@@ -95,8 +95,8 @@ def _problems(meta: Metadata) -> Iterator[str]:
     for out in meta.outputs:
         if len(out.rate) != 2 or min(out.rate) < 1 or meta.unit * out.rate[0] % out.rate[1]:
             yield f"output {out.name!r} has rate {out.rate}, which gives no whole number of rows a step"
-        elif out.rate != (1, meta.hop) and out.valid is None:
-            yield f"output {out.name!r} has rate {out.rate} and names no 'valid' output"
+        elif out.rate != (1, meta.hop) and out.valid is None and (out.start or out.end):
+            yield f"output {out.name!r} has rate {out.rate} and a delay, and names no 'valid' output"
         if out.start < 0 or not 0 <= out.end <= meta.flush:
             yield f"output {out.name!r} exists from {out.start} to {out.end} after the end, flush is {meta.flush}"
 

@@ -67,6 +67,7 @@ class StreamingModel:
             encode=list(agreement.encode_inputs(meta)) if meta.encode else None,
             fill=agreement.fill_inputs(meta) if "fill" in meta.signatures else None,
             rows=[np.zeros((1, 0, *out.shape), out.dtype) for out in meta.outputs],
+            resets="reset" in meta.signatures,
         )
         self.source = SourceReader(meta.encode) if meta.encode else None
         sizes = {meta.unit, meta.chunk}
