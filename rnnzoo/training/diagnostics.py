@@ -127,7 +127,8 @@ def _by_layer(model: Any, inputs: Any, targets: Any, weights: Any, loss: Any) ->
     variables = model.trainable_variables
     squares: dict[str, float] = {}
     for variable, gradient in zip(variables, tape.gradient(value, variables), strict=True):
-        name = variable.path.split("/")[0]
+        owner, *inner = variable.path.split("/")
+        name = inner[0] if owner == model.name and len(inner) > 1 else owner
         size = 0.0 if gradient is None else float(tf.norm(tf.convert_to_tensor(gradient)))
         squares[name] = squares.get(name, 0.0) + size**2
     return {name: square**0.5 for name, square in squares.items()}

@@ -7,17 +7,15 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from streaming.errors import InputError, StreamingError
+from streaming.runtime.contract import ModelParts
 from streaming.runtime.outputs import Arrays
 from streaming.runtime.stream import Stream, Work
 from streaming.runtime.turns import BatcherMetrics, Call, Turns
-
-if TYPE_CHECKING:
-    from streaming.runtime.model import StreamingModel
 
 
 class StreamBatcher:
@@ -42,7 +40,7 @@ class StreamBatcher:
 
     def __init__(
         self,
-        model: StreamingModel,
+        model: ModelParts,
         max_batch: int | None = None,
         max_wait: float = 0.002,
         max_pending: int = 4096,
