@@ -125,10 +125,12 @@ def _by_layer(model: Any, inputs: Any, targets: Any, weights: Any, loss: Any) ->
     with tf.GradientTape() as tape:
         value = loss(targets, model(inputs), weights)
     variables = model.trainable_variables
+    names = {layer.name for layer in model.layers}
     squares: dict[str, float] = {}
     for variable, gradient in zip(variables, tape.gradient(value, variables), strict=True):
-        owner, *inner = variable.path.split("/")
-        name = inner[0] if owner == model.name and len(inner) > 1 else owner
+        # A path may begin with the name of the model.
+        parts = variable.path.split("/")
+        name = next((part for part in parts[:2] if part in names), parts[0])
         size = 0.0 if gradient is None else float(tf.norm(tf.convert_to_tensor(gradient)))
         squares[name] = squares.get(name, 0.0) + size**2
     return {name: square**0.5 for name, square in squares.items()}
