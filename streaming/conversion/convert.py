@@ -14,6 +14,7 @@ import numpy as np
 
 from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
+from streaming.conversion.dequantize import dequantized
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Job
 from streaming.conversion.locate import describe
@@ -148,7 +149,9 @@ def convert(
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     chunk = _steps("chunk", chunk, 1)
     options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
-    with in_float32(model) as (changed, policy):
+    plain, quantized = dequantized(model)
+    with in_float32(plain) as (changed, policy):
+        policy = policy or quantized
         planned = plan_model(changed, options)
         _refuse_nan(planned)
         if (chunk or planned.unit) % planned.unit:
