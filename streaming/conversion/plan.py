@@ -18,6 +18,7 @@ from keras.src.models.functional import Functional
 from streaming.conversion.graph import functional, is_graph
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
+from streaming.conversion.rules.joining import JoiningRule, joins_time
 from streaming.conversion.rules.over_source import over_source
 from streaming.conversion.rules.over_time import over_time
 from streaming.conversion.rules.protocol import DelayRule
@@ -289,7 +290,7 @@ class Planner:
         if whole:
             rule = WholeRule(call)
         else:
-            rule = WithinStep(call) if within_step(call, find_rule(op)) else rule_for(call)
+            rule = _carried(call)
         outputs = rule.plan()
         (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
         origin = call.signals[0].origin if call.signals else None
@@ -423,6 +424,13 @@ def free_name(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def _carried(call: Call) -> Rule:
+    """The rule of a call that has a sequence, or something else of each step."""
+    if joins_time(call):
+        return JoiningRule(call)
+    return WithinStep(call) if within_step(call, find_rule(call.op)) else rule_for(call)
 
 
 def _check_plain(call: Call) -> None:
