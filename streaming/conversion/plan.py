@@ -18,6 +18,7 @@ from keras.src.models.functional import Functional
 from streaming.conversion.graph import functional, is_graph
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
+from streaming.conversion.rules.framing import framing
 from streaming.conversion.rules.joining import JoiningRule, joins_time
 from streaming.conversion.rules.over_source import over_source
 from streaming.conversion.rules.over_time import over_time
@@ -123,6 +124,11 @@ class Plan:
     def approximate(self) -> bool:
         """Whether some layer sees less than it does offline, by the user's leave."""
         return any(step.rule.approximate for step in self.steps)
+
+    @property
+    def longest(self) -> int | None:
+        """The most steps that the offline model takes, None where there is no end."""
+        return min((step.rule.longest for step in self.steps if step.rule.longest is not None), default=None)
 
     def exact(self, steps: int) -> bool:
         """Whether the offline model takes an input of that many steps and the stream equals it."""
@@ -283,7 +289,7 @@ class Planner:
                 f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
                 "make them an output of the model, and compute with them outside"
             )
-        if not whole and (found := over_time(call, build)) is not None:
+        if not whole and (found := framing(call, build) or over_time(call, build)):
             return found
         _check_plain(call)
         rule: Rule

@@ -169,7 +169,8 @@ class Rule:
 
     states: by name within the call; valid_of: timelines whose validity `step` reads;
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
-    it goes on beyond them with an error that is to be measured; notes: what to tell the user about both.
+    it goes on beyond them with an error that is to be measured; longest: steps beyond which the model itself does not go;
+    notes: what to tell the user about these.
     """
 
     call: Call
@@ -178,6 +179,7 @@ class Rule:
     exact_if: list[Callable[[int], bool]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     approximate: bool = False
+    longest: int | None = None
 
     def plan(self) -> Any:
         """Signals in the structure of the outputs of the call. Raises NotStreamableError."""
