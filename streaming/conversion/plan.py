@@ -15,13 +15,15 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
-from streaming.conversion.graph import functional, is_graph
+from streaming.conversion.graph import functional, is_graph, rebuild
+from streaming.conversion.positions import AlongTime
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.framing import framing
 from streaming.conversion.rules.joining import JoiningRule, joins_time
 from streaming.conversion.rules.over_source import over_source
 from streaming.conversion.rules.over_time import over_time
+from streaming.conversion.rules.positions import PositionsRule
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.separable import Builder
 from streaming.conversion.rules.whole import WholeRule, whole_signal
@@ -176,7 +178,7 @@ def plan(model: Any, options: Options | None = None, function: Functional | None
     """
     function = functional(model) if function is None else function
     _check_dtypes(function)
-    planner = Planner(Plan(function, model), options or Options())
+    planner = Planner(Plan(function, getattr(function, "offline", model)), options or Options())
     signals = planner.walk(function, planner.add_inputs(function), "")
     planner.finish(signals)
     return planner.plan
@@ -267,13 +269,16 @@ class Planner:
         op = node.operation
         if is_graph(op):
             inner = functional(op)
+            tensors = [item for item in keras.tree.flatten(node.arguments.args) if isinstance(item, keras.KerasTensor)]
+            if any(tuple(t.shape) != tuple(own.shape) for t, own in zip(tensors, inner.inputs, strict=False)):
+                inner = rebuild(inner, {place: tensor.shape for place, tensor in enumerate(tensors)})
             return self.walk(inner, keras.tree.flatten(args), self._name(f"{prefix}{op.name}") + "/")
         name = self._name(f"{prefix}{op.name}")
         if find_rule(op) is None and can_unfold(op):
             inner = unfold(op, name, node.arguments.args, node.arguments.kwargs)
             signals = [item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, Signal)]
             return self.walk(inner, signals, f"{name}/")
-        args, kwargs = self._align(*self._after_start(op, name, args, kwargs), name)
+        args, kwargs = self._align(*self._after_start(op, name, *self._placed(name, args, kwargs)), name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
         for dtype in (keras.backend.standardize_dtype(tensor.dtype) for tensor in node.outputs):
             if "float" in dtype and dtype != "float32":
@@ -304,6 +309,25 @@ class Planner:
             limits = self.plan.id_limits
             limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
         return keras.tree.flatten(outputs)
+
+    def _placed(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Tables with a row for each step as sequences beside the others."""
+        flat = keras.tree.flatten((args, kwargs))
+        if not any(isinstance(item, AlongTime) for item in flat):
+            return args, kwargs
+        like = next((item for item in flat if isinstance(item, Signal) and item.sequence and item.layout is None), None)
+
+        def placed(item: Any) -> Any:
+            if not isinstance(item, AlongTime):
+                return item
+            table = None if like is None else item.beside(len(like.offline_shape))
+            if table is None:
+                raise NotStreamableError(f"layer {name!r} meets a constant along time; lay its rows along axis 1")
+            return self._add(
+                PositionsRule(Call(None, self._name(f"{name}/positions"), (like,), {}, []), table), (like,)
+            )
+
+        return keras.tree.map_structure(placed, (args, kwargs))  # type: ignore[no-any-return]
 
     def _add(self, rule: Rule, args: tuple[Any, ...]) -> Signal:
         """One step more, for a part of a call."""
@@ -440,17 +464,12 @@ def _carried(call: Call) -> Rule:
 
 
 def _check_plain(call: Call) -> None:
-    """Refuse a call without a rule for sequences with time behind axis 1, or known only at their end."""
-    for signal in call.signals:
-        if signal.terms or signal.layout or (signal.source is not None):
-            where = (
-                "that is known only at its end"
-                if signal.terms
-                else f"as {signal.offline_shape}, with batch or time moved"
-            )
-            raise NotStreamableError(
-                f"layer {call.name!r} ({call.kind}) takes a sequence {where}; sum or average it over time first"
-            )
+    """Refuse a call without a rule for sequences that are known only at their end."""
+    if any(signal.terms or signal.source is not None for signal in call.signals):
+        raise NotStreamableError(
+            f"layer {call.name!r} ({call.kind}) takes a sequence that is known only at its end; sum or average it over "
+            "time first"
+        )
 
 
 def _timeline(signal: Signal) -> Timeline:

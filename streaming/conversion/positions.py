@@ -1,8 +1,8 @@
 """Constants that know the number of steps: position embeddings, and causal masks built by hand.
 
-A `call` that says `ops.arange(ops.shape(x)[1])` is recorded for two numbers of steps. A constant whose rows are the same in
-both, but for their number, is a table of which each step reads its row; one that lets step i see the steps up to i is
-a causal mask.
+A `call` that says `ops.arange(ops.shape(x)[1])` is recorded for two numbers of steps. A constant whose rows are the
+same in both, but for their number, is a table of which each step reads its row; one that lets step i see the steps up
+to i is a causal mask.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ class AlongTime:
         """Take the rows of a longer recording."""
         self.rows = np.moveaxis(np.asarray(value), self.axis, 0)
 
+    def beside(self, rank: int) -> np.ndarray | None:
+        """The rows for tensors (B, T, ...) of that rank; None where they lie along another axis of these."""
+        value = np.moveaxis(self.rows, 0, self.axis)
+        if value.ndim == rank and self.axis == 1 and value.shape[0] == 1:
+            return value[0]
+        return value if value.ndim == rank - 1 and self.axis == 0 else None
+
 
 class Causal:
     """A mask (T, T), or with axes of size 1 before it, that lets each step see itself and those before."""
@@ -37,7 +44,7 @@ class Causal:
 def recognized(mine: np.ndarray, theirs: np.ndarray, steps: Sequence[int]) -> AlongTime | Causal | None:
     """What two recordings of a constant with axes of so many steps are; None: neither a table nor a causal mask."""
     axes = [axis for axis, sizes in enumerate(zip(mine.shape, theirs.shape, strict=True)) if sizes == tuple(steps)]
-    if len(axes) == 1 and np.array_equal(mine, theirs.take(range(steps[0]), axes[0])):
+    if len(axes) == 1 and np.allclose(mine, theirs.take(range(steps[0]), axes[0]), 1e-5, 1e-6):
         return AlongTime(mine, axes[0])
     if len(axes) == 2 and axes[1] == mine.ndim - 1 and mine.size == steps[0] ** 2:
         squares = [value.reshape(size, size) for value, size in zip((mine, theirs), steps, strict=True)]
@@ -71,7 +78,7 @@ def _flat(node: Any) -> list[Any]:
 
 def _longest(op: Any, record: Callable[[int], list[Any]]) -> list[Any]:
     """The recording of most steps: a table of weights ends with its rows."""
-    sizes = sorted({int(weight.shape[0]) for weight in op.weights if len(weight.shape)}, reverse=True)
+    sizes = sorted({int(size) for weight in op.weights for size in weight.shape}, reverse=True)
     failure: Exception | None = None
     for steps in (MAX_ROWS, *(size for size in sizes if size < MAX_ROWS)):
         try:

@@ -16,7 +16,7 @@ from streaming.conversion.rules.base import Call, Env, Rule
 from streaming.conversion.values import Chunk, Static
 
 # What TFLite has no operations for.
-_FOREIGN = (layers.StringLookup, layers.TextVectorization, layers.Hashing, layers.HashedCrossing, layers.Lambda)
+_FOREIGN = (layers.StringLookup, layers.TextVectorization, layers.Hashing, layers.HashedCrossing)
 
 
 def within_step(call: Call, kind: type[Rule] | None) -> bool:
@@ -24,7 +24,7 @@ def within_step(call: Call, kind: type[Rule] | None) -> bool:
     from streaming.conversion.rules.embedding import EmbeddingRule, ReversibleEmbeddingRule
     from streaming.conversion.rules.pointwise import Idle, PerStep
     from streaming.conversion.rules.preprocessing import IntegerLookupRule
-    from streaming.conversion.rules.shaping import ReshapeRule
+    from streaming.conversion.rules.reshaping import ReshapeRule
 
     signals = call.signals
     if not signals or any(signal.sequence or signal.spread for signal in signals) or isinstance(call.op, _FOREIGN):
