@@ -18,6 +18,7 @@ from streaming.errors import (
 )
 
 if TYPE_CHECKING:
+    from streaming.conversion.adoption.adopt import Adoption, adopt
     from streaming.conversion.convert import Report, convert
     from streaming.conversion.rules import register_rule
     from streaming.runtime.batcher import StreamBatcher
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from streaming.runtime.tasks import pipeline
 
 __all__ = [
+    "Adoption",
     "ArtifactError",
     "BacklogError",
     "InputError",
@@ -37,6 +39,7 @@ __all__ = [
     "StreamBatcher",
     "StreamingError",
     "StreamingModel",
+    "adopt",
     "convert",
     "load",
     "pipeline",
@@ -44,6 +47,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adoption": "streaming.conversion.adoption.adopt",
+    "adopt": "streaming.conversion.adoption.adopt",
     "Report": "streaming.conversion.convert",
     "convert": "streaming.conversion.convert",
     "StreamBatcher": "streaming.runtime.batcher",

@@ -117,7 +117,7 @@ def tflite(module: Any, functions: Mapping[str, Any], quantize: bool = False) ->
     """Concrete functions by signature name as one flatbuffer."""
     import tensorflow as tf
 
-    with tempfile.TemporaryDirectory() as folder, _silent():
+    with tempfile.TemporaryDirectory() as folder, silent():
         tf.saved_model.save(module, folder, signatures=dict(functions))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         converter.experimental_enable_resource_variables = True
@@ -127,7 +127,8 @@ def tflite(module: Any, functions: Mapping[str, Any], quantize: bool = False) ->
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
+    """Without what TensorFlow writes to the standard error."""
     sys.stderr.flush()
     saved = os.dup(2)
     with open(os.devnull, "w") as nowhere:

@@ -9,7 +9,7 @@ import pytest
 from streaming.cli import main
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-GUIDES = ("streaming-guide.md", "windows.md", "custom-layers.md", "tasks.md")
+GUIDES = ("streaming-guide.md", "windows.md", "custom-layers.md", "tasks.md", "adopt.md")
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -20,7 +20,7 @@ THIRD_PARTIES = {
     "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
     "streaming.server": {"numpy", "aiohttp", "prometheus_client"},
     "streaming.beam": {"numpy", "apache_beam"},
-    "streaming.conversion": {"numpy", "keras", "tensorflow", "ai_edge_litert", "flatbuffers"},
+    "streaming.conversion": {"numpy", "keras", "tensorflow", "ai_edge_litert", "flatbuffers", "h5py"},
     "rnnzoo.hub": {"numpy", "yaml", "safetensors", "rich"},
     "rnnzoo.hub.signing": {"cryptography"},
 }

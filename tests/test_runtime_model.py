@@ -165,7 +165,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"unit": 5}, "no signature|do not go together"),
     ({"flush": -1}, "do not go together"),
     ({"state": "elsewhere"}, "expected 'external' or 'internal'"),
-    ({"state": "internal"}, "needs a signature 'reset'"),
+    ({"state": "internal"}, "goes with no packs"),
 ]
 
 

@@ -238,6 +238,23 @@ def test_what_is_kept_is_computed_once(tmp_path):
     assert any("computed anew" in note for note in report.notes)
 
 
+@pytest.mark.parametrize("options", [{}, {"hop": 5}, {"hop": 5, "chunk": 10}, {"state": "internal"}])
+def test_nothing_is_computed_before_a_window_is_full(options, tmp_path):
+    model = backwards()
+    report = streaming.convert(model, tmp_path / "m.tflite", **options)
+    assert report.costs["fill"].multiply_adds == 0
+    assert report.costs["step"].multiply_adds > 0
+    loaded = streaming.load(tmp_path / "m.tflite")
+    x = draw(model, 3 * W)
+    for size in (1, 7, 3 * W):
+        rows = loaded.create_stream().feed(x[:size])
+        np.testing.assert_allclose(rows, expected(model, x[:size], report.hop), atol=3e-6)
+    stream = loaded.create_stream()
+    steps = [stream.step(x[k : k + loaded.chunk]) for k in range(0, 3 * W - loaded.chunk + 1, loaded.chunk)]
+    wanted = expected(model, x[: loaded.chunk * len(steps)], report.hop)
+    np.testing.assert_allclose(np.concatenate(steps), wanted, atol=3e-6)
+
+
 BAD = [
     ({"window": 0}, r"window is 0, expected a whole number"),
     ({"window": -3}, r"window is -3"),

@@ -92,7 +92,7 @@ def _throughput(model: StreamingModel, streams: int, generator: np.random.Genera
 def _bare(model: StreamingModel, batch: int) -> Callable[[], Any]:
     """A function that invokes a signature and does nothing else, on inputs that stay zero."""
     interpreter = model.recipe.open()
-    if model.metadata.state == "internal":
+    if "reset" in model.metadata.signatures:
         interpreter.get_signature_runner("reset")()
     runner = interpreter.get_signature_runner(model.recipe.signatures[batch, model.chunk])
     details = runner.get_input_details()

@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 from streaming.cli.quiet import quiet
@@ -45,6 +47,49 @@ def _converted(arguments: argparse.Namespace) -> Any:
         tolerance=arguments.tolerance,
         compact=arguments.compact,
     )
+
+
+def adopt(arguments: argparse.Namespace) -> None:
+    """`streaming adopt`."""
+    from streaming.cli.show import show_adoption
+    from streaming.conversion.adoption.adopt import adopt as run_adoption
+
+    with quiet(not _debug(arguments)):
+        found = run_adoption(
+            arguments.model,
+            arguments.out,
+            states=None if arguments.states is None else dict(arguments.states),
+            initial=_arrays(arguments.initial) if arguments.initial else None,
+            chunk=arguments.chunk,
+            static=arguments.static,
+            rows={name: _count(name, count) for name, count in arguments.rows},
+            signature=arguments.signature,
+            reset=arguments.reset,
+            metadata={"source": {"file": arguments.model.name}},
+        )
+    print(show_adoption(found))
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from streaming.errors import InputError
+
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.lib.npyio.NpzFile):
+            return dict(found)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read {path} as arrays ({error}); give an .npz file saved by numpy.savez") from error
+    raise InputError(f"{path} holds one array without a name; save arrays by name with numpy.savez")
+
+
+def _count(name: str, count: str) -> int:
+    from streaming.errors import InputError
+
+    if not count.isdecimal():
+        raise InputError(f"rows of {name!r} is {count!r}, expected a whole number, 1 or more")
+    return int(count)
 
 
 def inspect(arguments: argparse.Namespace) -> None:

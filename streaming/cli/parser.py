@@ -55,6 +55,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         return made
 
     _convert(command("convert", commands.convert, "Turn a .keras model into a streaming .tflite, verified."))
+    _adopt(command("adopt", commands.adopt, "Make a streaming file of a stateful .tflite that another tool made."))
     _inspect(command("inspect", commands.inspect, "Show what a streaming model is, takes, gives and costs."))
     _run(command("run", commands.run, "Stream text, rows, audio or steps through a model."))
     _bench(command("bench", commands.bench, "Measure the time of a step, throughput and memory."))
@@ -81,6 +82,27 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     add("--tolerance", type=float, metavar="X", help="largest difference from the offline model that is accepted")
     add("--compact", action="store_true", help="store weights that are float16 numbers in half the bytes")
     add("--import", dest="modules", action="append", default=[], metavar="MODULE", help="import it first: it registers")
+
+
+def _adopt(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", type=Path, metavar="FOREIGN.tflite")
+    add("out", type=Path, metavar="OUT.tflite")
+    add(
+        "--state",
+        dest="states",
+        type=_pair,
+        action="append",
+        metavar="INPUT=OUTPUT",
+        help="a state to carry",
+    )
+    add("--no-states", dest="states", action="store_const", const=[], help="no input is a state")
+    add("--initial", type=Path, metavar="FILE.npz", help="values of states before the first step, by input (zeros)")
+    add("--chunk", type=_positive, metavar="N", help="steps an invoke takes (the size of axis 1)")
+    add("--static", type=_names, default=(), metavar="A,B", help="inputs that are given whole at every call")
+    add("--rows", type=_pair, action="append", default=[], metavar="OUTPUT=N", help="rows that an invoke gives")
+    add("--signature", metavar="NAME", help="the signature that is a step (step, serving_default or the only one)")
+    add("--reset", metavar="NAME", help="the signature that sets states inside the model (reset)")
 
 
 def _inspect(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +179,13 @@ def _number(text: str) -> float:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(_positive(part.strip()) for part in text.split(","))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.rpartition("=")
+    if not (name and found and value):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def _signatures(found: dict[str, Any]) -> list[list[Any]]:
 def _inputs(found: dict[str, Any]) -> list[list[Any]]:
     rows = []
     for info in found["inputs"]:
-        values = "" if info["high"] is None else f"{info['low'] or 0} to {info['high'] - 1}"
+        values = _scale(info) if info["high"] is None else f"{info['low'] or 0} to {info['high'] - 1}"
         rows.append([info["name"], info["shape"], info["dtype"], "a row a step" if info["time"] else "whole", values])
     return rows
 
@@ -142,9 +142,14 @@ def _outputs(found: dict[str, Any]) -> list[list[Any]]:
     for info in found["outputs"]:
         up, down = info["rate"]
         delay = -(-info["start"] * down // up)
-        note = "running: the last row is the model's output" if info["running"] else ""
+        note = "running: the last row is the model's output" if info["running"] else _scale(info)
         rows.append([info["name"], info["shape"], info["dtype"], delay, f"{up}/{down}" if down > 1 else str(up), note])
     return rows
+
+
+def _scale(info: dict[str, Any]) -> str:
+    """What the integers of a quantized tensor stand for."""
+    return "" if info["scale"] is None else f"{info['scale']:.6g} x (value - {info['zero_point'] or 0})"
 
 
 def _plan(found: dict[str, Any]) -> list[list[Any]]:
@@ -209,3 +214,15 @@ def show_bench(found: dict[str, Any]) -> str:
             f"{size(found['state_bytes'])} a stream, {size(found['peak_bytes'])} at most for the process",
         ]
     )
+
+
+def show_adoption(found: Any) -> str:
+    """What adopting made."""
+    inputs = [[i.name, i.shape, i.dtype, "a row a step" if i.time else "whole", _scale(vars(i))] for i in found.inputs]
+    outputs = [[o.name, o.shape, o.dtype, "/".join(map(str, o.rate)), _scale(vars(o))] for o in found.outputs]
+    parts = [
+        str(found),
+        _section("inputs", ("name", "shape", "dtype", "time", "values"), inputs),
+        _section("outputs", ("name", "shape", "dtype", "rows a step", "values"), outputs),
+    ]
+    return "\n\n".join(_cell(part) if part is parts[0] else part for part in parts)

@@ -13,6 +13,7 @@ import numpy as np
 
 from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
+from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Job
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import PolicyDifference, in_float32
@@ -141,6 +142,7 @@ def convert(
         InputError: an argument is wrong.
         ArtifactError: the path cannot be written.
     """
+    check_origin(model)
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     if not isinstance(encode, Iterable):
         raise InputError(f"encode is {encode!r}, expected names of inputs")
@@ -309,21 +311,7 @@ def _check(
         raise InputError("quantize='int8' needs calibration=[...]: some real sequences (T, *features) of input")
     if compact and quantize is not None:
         raise InputError(f"compact goes with quantize=None, received {quantize!r}; leave one of them out")
-    if not isinstance(metadata, Mapping | None):
-        raise InputError(f"metadata is {metadata!r}, expected a dict with task, files and source")
-    if not isinstance((metadata or {}).get("task"), Mapping | None):
-        raise InputError(
-            f"metadata has the task {(metadata or {})['task']!r}, expected a dict with its kind and options"
-        )
-    unknown = sorted(set(metadata or {}) - {"task", "files", "source"})
-    if unknown:
-        raise InputError(f"metadata has an unknown key {unknown[0]!r}, expected task, files and source")
+    check_extra(metadata)
     if tolerance is not None and not (isinstance(tolerance, int | float) and tolerance > 0):
         raise InputError(f"tolerance is {tolerance!r}, expected a number above 0, or None")
-    if not isinstance(path, str | os.PathLike) or not os.fspath(path) or "\0" in os.fspath(path):
-        raise InputError(f"path is {path!r}, expected the path of the .tflite file to write")
-    if os.path.isdir(path):
-        raise InputError(f"cannot write {path}: it is a folder; give the path of the .tflite file in it")
-    folder = os.path.dirname(os.path.abspath(os.fspath(path)))
-    if not os.path.isdir(folder):
-        raise InputError(f"cannot write {path}: the folder {folder} does not exist; create it first")
+    check_path(path)

@@ -62,6 +62,10 @@ class Job:
                 name = "step" if steps == plan.unit else f"chunk_{steps}"
                 self.signatures[name if batch == 1 else f"{name}_b{batch}"] = SignatureInfo(batch, steps)
         self._steps = dict(self.signatures)
+        self._fills = plan.window is not None and not plan.pad and plan.delay >= plan.hop and quantize != "int8"
+        self._fills = self._fills and bool(plan.states)
+        if self._fills:
+            self.signatures["fill"] = SignatureInfo(1, plan.unit)
         if plan.encoded:
             self.signatures["encode"] = SignatureInfo(1, plan.max_length)
         if state == "internal":
@@ -86,6 +90,8 @@ class Job:
                 name: trace(self.plan, self.layout, self.valid, info.batch, info.chunk, *how)
                 for name, info in self._steps.items()
             }
+            if self._fills:
+                traced["fill"] = trace(self.plan, self.layout, None, 1, self.plan.unit, *how, rows=False)
             if self.plan.encoded:
                 traced["encode"] = trace_encode(self.plan, self.layout)
             if variables is not None:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import importlib
-import json
+import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from streaming.conversion.saved import SavedConfig, read_config
 from streaming.errors import InputError, NotStreamableError
 
-MAX_CONFIG_BYTES = 64 * 2**20
 _LAMBDAS = ("Lambda", "__lambda__")
 
 
 def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
-    """The model of a .keras file, loaded in safe mode: no code of the file is ever run.
+    """The model of a .keras or whole-model .h5 file of Keras 3 or 2; no code of the file is ever run.
 
     Args:
         path: the file.
         modules: names of Python modules to import first, which register the model's own layers with Keras.
 
     Raises:
-        InputError: the file is missing or damaged, is no .keras file, or a module cannot be imported.
+        InputError: the file is missing or damaged, holds no whole model, or a module cannot be imported.
         NotStreamableError: the model holds a Lambda, or a class that is neither Keras's nor registered.
     """
-    config = _read_config(path)
+    found = read_config(path)
     import keras
 
     for name in modules:
@@ -36,7 +37,9 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
             importlib.import_module(name)
         except (ImportError, ValueError) as error:
             raise InputError(f"cannot import {name!r} ({error}); give the name of an installed module") from error
-    for entry in _objects(config):
+    if found.old:
+        return _load_old(path, found)
+    for entry in _objects(found.config):
         _check_known(entry, path, keras)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -46,25 +49,28 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
         raise InputError(f"Keras cannot load {path}: {reason}; save the model again with model.save()") from error
 
 
-def _read_config(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; give the path of a file saved by model.save('name.keras')")
+def _load_old(path: Path, found: SavedConfig) -> Any:
+    import h5py
+
+    from streaming.conversion.keras2.graph import build
+    from streaming.conversion.keras2.weights import load_by_layer, load_by_path
+
+    model, parts = build(found.config, str(path))
     try:
-        with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo("config.json")
-            if entry.file_size > MAX_CONFIG_BYTES:
-                raise InputError(f"{path}: config.json has {entry.file_size} bytes, no model needs that many; refused")
-            # Keras reads weights in parts, so that no checksum would be compared.
-            if (damaged := archive.testzip()) is not None:
-                raise InputError(f"{path} is damaged: {damaged} does not match its checksum; copy or save it again")
-            with archive.open(entry) as file:
-                return json.loads(file.read(MAX_CONFIG_BYTES))
-    except InputError:
-        raise
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, RuntimeError, RecursionError) as error:
-        raise InputError(
-            f"{path} is not a .keras file; save the model with model.save('name.keras') in Keras 3"
-        ) from error
+        if found.zipped:
+            with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member:
+                content = io.BytesIO(member.read())
+            with h5py.File(content, "r") as file:
+                load_by_path(file, model, parts, str(path))
+        else:
+            with h5py.File(path, "r") as file:
+                load_by_layer(file, model, parts, str(path))
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the weights of {path} are damaged ({reason}); copy or save it again") from error
+    return model
 
 
 def _objects(config: Any) -> Iterator[dict[str, Any]]:

@@ -66,11 +66,13 @@ def trace(
     fused: bool,
     loop_bytes: float,
     variables: dict[str, tf.Variable] | None = None,
+    rows: bool = True,
 ) -> Any:
     """The concrete function of one signature: `batch` streams by `chunk` steps.
 
     fused, loop_bytes: as `Env` takes them.
     variables: what keeps the packed states inside the model, by pack; None: they are inputs and outputs.
+    rows: whether outputs are computed; without them it gives the states alone.
     """
     specs: dict[str, tf.TensorSpec] = {}
     for name, signal in plan.inputs.items():
@@ -90,12 +92,12 @@ def trace(
         mapping = [(variable, tf.constant(value)) for variable, value in weights]
         frozen = {id(variable): value for variable, value in weights}
         now = None if valid is None else tensors[valid]
-        env = Env(batch, chunk, fused, loop_bytes, _unpack(layout, tensors), frozen, now, plan.clocks)
+        env = Env(batch, chunk, fused, loop_bytes, _unpack(layout, tensors), frozen, now, plan.clocks, rows)
         with keras.StatelessScope(state_mapping=mapping), builtin_forms():
             results = _run(plan, layout, env, tensors)
         for name, variable in (variables or {}).items():
             variable.assign(results.pop(name))
-        return results
+        return results or {"done": tf.constant(True)}
 
     return step.get_concrete_function(**specs)
 
@@ -135,6 +137,8 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         made.append((len(graph.get_operations()), step.rule.call.name))
         for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
             values[id(signal)] = value
+    if not env.rows:
+        return _pack(layout, env)
     results = {name: tf.identity(values[id(signal)].full) for name, signal in plan.outputs.items()}
     for name, mark in plan.marks.items():
         line = plan.outputs[name].timeline

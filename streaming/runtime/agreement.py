@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import ArtifactError
-from streaming.runtime.metadata import Metadata
+from streaming.runtime.metadata import Metadata, SignatureInfo
 
 # Signatures that are no step: what they take and give is not a chunk of the sequence.
-OTHER = frozenset({"reset", "encode"})
+OTHER = frozenset({"reset", "encode", "fill"})
 
 
 def step_signatures(meta: Metadata) -> dict[tuple[int, int], str]:
@@ -43,9 +43,22 @@ def output_shapes(meta: Metadata) -> dict[str, dict[str, tuple[int, ...]]]:
     for (batch, chunk), name in step_signatures(meta).items():
         kinds = _outputs(meta, batch, chunk)
         found[name] = {key: kinds[key][0] for key in output_names(meta)}
+    if "fill" in meta.signatures:
+        found["fill"] = _filled(meta)
     if meta.encode is not None:
         found["encode"] = {meta.packs[-1].input: (1, meta.packs[-1].size)}
     return found
+
+
+def fill_inputs(meta: Metadata) -> list[str]:
+    """Inputs of signature `fill`, which takes one unit of steps and gives the states alone."""
+    return [*(info.name for info in meta.inputs), *(pack.input for pack in meta.packs)]
+
+
+def _filled(meta: Metadata) -> dict[str, tuple[int, ...]]:
+    if meta.state == "internal":
+        return {"done": ()}
+    return {pack.output: (1, pack.size) for pack in meta.packs}
 
 
 def check_metadata(meta: Metadata) -> None:
@@ -57,8 +70,8 @@ def check_metadata(meta: Metadata) -> None:
 def _problems(meta: Metadata) -> Iterator[str]:
     if meta.state not in ("external", "internal"):
         yield f"state is {meta.state!r}, expected 'external' or 'internal'"
-    if meta.state == "internal" and (meta.packs or "reset" not in meta.signatures):
-        yield "internal state needs a signature 'reset' and no packs"
+    if meta.state == "internal" and meta.packs:
+        yield "internal state goes with no packs"
     if meta.unit < 1 or meta.chunk < 1 or meta.chunk % meta.unit or meta.delay < 0 or meta.flush < 0:
         yield (f"chunk {meta.chunk}, unit {meta.unit}, delay {meta.delay} and flush {meta.flush} do not go together")
     yield from _window_problems(meta)
@@ -82,8 +95,8 @@ def _problems(meta: Metadata) -> Iterator[str]:
     for out in meta.outputs:
         if len(out.rate) != 2 or min(out.rate) < 1 or meta.unit * out.rate[0] % out.rate[1]:
             yield f"output {out.name!r} has rate {out.rate}, which gives no whole number of rows a step"
-        elif out.rate != (1, meta.hop) and out.valid is None:
-            yield f"output {out.name!r} has rate {out.rate} and names no 'valid' output"
+        elif out.rate != (1, meta.hop) and out.valid is None and (out.start or out.end):
+            yield f"output {out.name!r} has rate {out.rate} and a delay, and names no 'valid' output"
         if out.start < 0 or not 0 <= out.end <= meta.flush:
             yield f"output {out.name!r} exists from {out.start} to {out.end} after the end, flush is {meta.flush}"
 
@@ -99,6 +112,8 @@ def _window_problems(meta: Metadata) -> Iterator[str]:
         yield f"unit {meta.unit}, lead {meta.lead} and flush {meta.flush} do not fit windows of {meta.window} steps"
     elif any(out.rate != (1, meta.hop) for out in meta.outputs):
         yield f"an output does not come once every {meta.hop} steps"
+    elif "fill" in meta.signatures and (meta.pad or meta.signatures["fill"] != SignatureInfo(1, meta.unit)):
+        yield "signature 'fill' takes no single unit of steps, or windows are padded"
     elif meta.pad and meta.hop > 1 and meta.valid is None:
         yield "padded windows need the input that says which steps exist"
 
@@ -113,6 +128,13 @@ def check_graph(meta: Metadata, interpreter: Any) -> None:
         )
     for (batch, chunk), name in step_signatures(meta).items():
         _compare(interpreter, name, _inputs(meta, batch, chunk), _outputs(meta, batch, chunk))
+    if "fill" in meta.signatures:
+        inputs = {name: kind for name, kind in _inputs(meta, 1, meta.unit).items() if name != meta.valid}
+        if meta.state == "internal":
+            outputs: dict[str, _Kind] = {"done": ((), "bool")}
+        else:
+            outputs = {pack.output: ((1, pack.size), pack.dtype) for pack in meta.packs}
+        _compare(interpreter, "fill", inputs, outputs)
     if meta.encode is not None:
         context = meta.packs[-1]
         _compare(interpreter, "encode", encode_inputs(meta), {context.input: ((1, context.size), context.dtype)})

@@ -113,6 +113,27 @@ def read(path: str | os.PathLike[str]) -> Artifact:
     return parse(content, str(path), size)
 
 
+def read_foreign(path: str | os.PathLike[str]) -> tuple[bytes, dict[str, bytes]]:
+    """The flatbuffer of a TFLite file that is no streaming file yet, and the files appended to it by name.
+
+    Raises ArtifactError where it cannot be read, is no TFLite file, or is a streaming file already.
+    """
+    try:
+        if Path(path).stat().st_size > MAX_FILE_BYTES:
+            raise ArtifactError(f"{path} has more than the {MAX_FILE_BYTES} bytes that a TFLite file can have")
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}; give the path of a .tflite file") from error
+    if content[_MARK] != b"TFL3":
+        raise ArtifactError(f"{path} is not a TFLite file ({len(content)} bytes, no TFL3 mark); give a .tflite file")
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return content, {}
+    files, start = _read_zip(content, str(path))
+    if METADATA_FILE in files:
+        raise ArtifactError(f"{path} is a streaming model already (it has {METADATA_FILE}); use it as it is")
+    return content[:start], files
+
+
 def parse(content: bytes, name: str, size: int | None = None) -> Artifact:
     """Verify the bytes of a file, called `name` and of `size` bytes in errors."""
     if content[_MARK] != b"TFL3":

@@ -61,7 +61,7 @@ class InputReader:
     def zeros(self, steps: int) -> np.ndarray:
         """Padding: (1, steps, *features), or (1, *features)."""
         shape = (1, steps, *self.info.shape) if self.info.time else (1, *self.info.shape)
-        return np.zeros(shape, self.dtype)
+        return np.full(shape, self.info.zero_point or 0, self.dtype)
 
     def _array(self, value: Any) -> np.ndarray:
         try:

@@ -59,7 +59,11 @@ def open_interpreter(factory: Any, flatbuffer: bytes, num_threads: int) -> Any:
         with _opening, warnings.catch_warnings():
             # tf.lite.Interpreter announces its end whenever one is made; it is here by request.
             warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
-            return factory(model_content=flatbuffer, num_threads=num_threads)
+            interpreter = factory(model_content=flatbuffer, num_threads=num_threads)
+            if factory.__module__.startswith("tflite_runtime"):
+                # It hands work to XNNPACK in this call alone; without it float steps take up to twice as long.
+                interpreter.allocate_tensors()
+            return interpreter
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(
             f"the runtime refused the model: {_first_line(error)}; use a newer runtime or convert it again"
@@ -142,13 +146,18 @@ def _failed(error: Exception) -> StreamingError:
     )
 
 
+# In place of a number of steps: one unit of steps that gives no row, by signature `fill`.
+FILL = 0
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All that it takes to open an interpreter of one model and to prepare its signatures.
 
     signatures: (batch, chunk) -> name; inputs: tensor names in the order in which they are given; outputs: by the name
     of the signature, tensors in the order in which they are taken, with their shapes; chunk: the steps of
-    `Engine.step`; encode: inputs of signature `encode`, where there is one.
+    `Engine.step`; encode, fill: inputs of the signatures of these names, where there are such; rows: outputs without a
+    row, as `fill` gives none; resets: whether `reset` sets the state inside; else a new interpreter does.
     """
 
     factory: Any
@@ -159,6 +168,9 @@ class Recipe:
     outputs: Mapping[str, Mapping[str, tuple[int, ...]]]
     chunk: int
     encode: Sequence[str] | None = None
+    fill: Sequence[str] | None = None
+    rows: Sequence[np.ndarray] = ()
+    resets: bool = True
 
     def open(self) -> Any:
         """A new interpreter."""
@@ -172,12 +184,16 @@ class Engine:
     """
 
     def __init__(self, recipe: Recipe, interpreter: Any = None) -> None:
-        self.interpreter = recipe.open() if interpreter is None else interpreter
         self._recipe = recipe
+        self._used = False
+        self._open(recipe.open() if interpreter is None else interpreter)
+
+    def _open(self, interpreter: Any) -> None:
+        self.interpreter = interpreter
         self._runs: dict[tuple[int, int], Run] = {}
         self._reset: Any = None
         self._encode: Run | None = None
-        self.step = self.run(1, recipe.chunk)
+        self.step = self.run(1, self._recipe.chunk)
 
     def run(self, batch: int, chunk: int) -> Run:
         """The function of the signature for `batch` streams by `chunk` steps."""
@@ -185,12 +201,22 @@ class Engine:
             return self._runs[batch, chunk]
         except KeyError:
             recipe = self._recipe
+            if chunk == FILL:
+                found = self._runs[batch, chunk] = self._fill()
+                return found
             name = recipe.signatures[batch, chunk]
             found = prepare(self.interpreter, name, recipe.inputs, recipe.outputs[name])
             if recipe.encode is not None:
                 found = _carrying(found)
             self._runs[batch, chunk] = found
             return found
+
+    def _fill(self) -> Run:
+        recipe = self._recipe
+        assert recipe.fill is not None
+        run = prepare(self.interpreter, "fill", recipe.fill, recipe.outputs["fill"])
+        states = 1 if "done" in recipe.outputs["fill"] else 0
+        return lambda values: [*recipe.rows, *run(values)[states:]]
 
     def encode(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """The context (1, size) that every step of a stream reads."""
@@ -201,7 +227,12 @@ class Engine:
         return self._encode(values)[0]
 
     def reset(self) -> None:
-        """Run the signature that gives internal state its initial values."""
+        """Give internal state its initial values; to be called before the first step too."""
+        if not self._recipe.resets:
+            if self._used:
+                self._open(self._recipe.open())
+            self._used = True
+            return
         try:
             if self._reset is None:
                 self._reset = self.interpreter.get_signature_runner("reset")

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from streaming.errors import ArtifactError
 
-# 2: windows.
+# 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
 SCHEMA = 2
 
 
@@ -22,7 +24,8 @@ SCHEMA = 2
 class InputInfo:
     """One input: (B, T, *shape), or (B, *shape) at every step where `time` is false.
 
-    Integer inputs that index a table carry the legal range: low <= value < high.
+    Integer inputs that index a table carry the legal range: low <= value < high. Those that stand for real numbers,
+    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point).
     """
 
     name: str
@@ -31,6 +34,17 @@ class InputInfo:
     time: bool = True
     low: int | None = None
     high: int | None = None
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def quantize(self, numbers: Any) -> np.ndarray:
+        """Real numbers as the nearest values that the input takes."""
+        numbers = np.asarray(numbers, np.float32)
+        if self.scale is None:
+            return numbers.astype(self.dtype)
+        limits = np.iinfo(self.dtype)
+        rounded = np.rint(numbers / np.float32(self.scale)) + (self.zero_point or 0)
+        return np.clip(rounded, limits.min, limits.max).astype(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -39,8 +53,9 @@ class OutputInfo:
 
     After T input steps, output position `s` of the stream exists where start <= s < T + end; `end` is thus
     the number of steps that `finish()` must flush. `running`: the offline model has no time axis here and
-    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist. Of a stream of
-    windows each row is a whole output of the model, and rows exist from row `start` on.
+    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist; without it all
+    do that whole chunks give. Of a stream of windows each row is a whole output of the model, and rows exist from row
+    `start` on. Integers that stand for real numbers carry their scale, as those of inputs.
     """
 
     name: str
@@ -51,6 +66,15 @@ class OutputInfo:
     end: int = 0
     running: bool = False
     valid: str | None = None
+    scale: float | None = None
+    zero_point: int | None = None
+
+    def dequantize(self, values: Any) -> np.ndarray:
+        """Real numbers from the values that the output gives: scale * (value - zero_point) in float32."""
+        values = np.asarray(values)
+        if self.scale is None:
+            return values
+        return np.float32(self.scale) * (values.astype(np.float32) - np.float32(self.zero_point or 0))
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,8 @@ class StateSlot:
     dtype: str
     pack: int
     offset: int
+    scale: float | None = None
+    zero_point: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +137,8 @@ class Metadata:
     window, hop: steps of a window and between two, None and 1 where state is carried on; pad: "pre" or "post" where
     windows that are not full yet are filled with zeros; lead: zeros that the runtime puts before the first step, so
     that windows end with a chunk;
-    state: "external" (packs are inputs and outputs) or "internal" (variables and a `reset` signature).
+    state: "external" (packs are inputs and outputs) or "internal" (variables inside the interpreter, which signature
+    `reset` sets; where there is none, only a new interpreter begins anew).
     """
 
     fingerprint: str
@@ -142,8 +169,6 @@ class Metadata:
     @property
     def state_bytes(self) -> int:
         """Bytes of state that one stream carries."""
-        import numpy as np
-
         return sum(int(np.prod(s.shape, dtype=int)) * np.dtype(s.dtype).itemsize for s in self.slots)
 
     def to_json(self) -> dict[str, Any]:

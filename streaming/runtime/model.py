@@ -15,7 +15,7 @@ from streaming.runtime import agreement, artifact, batch, verifier
 from streaming.runtime.artifact import Artifact
 from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.inputs import Inputs, SourceReader
-from streaming.runtime.interpreter import Engine, EnginePool, Recipe, resolve
+from streaming.runtime.interpreter import FILL, Engine, EnginePool, Recipe, resolve
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo
 from streaming.runtime.outputs import Arrays, Outputs
 from streaming.runtime.stream import Stream
@@ -65,10 +65,15 @@ class StreamingModel:
             outputs=agreement.output_shapes(meta),
             chunk=meta.chunk,
             encode=list(agreement.encode_inputs(meta)) if meta.encode else None,
+            fill=agreement.fill_inputs(meta) if "fill" in meta.signatures else None,
+            rows=[np.zeros((1, 0, *out.shape), out.dtype) for out in meta.outputs],
+            resets="reset" in meta.signatures,
         )
         self.source = SourceReader(meta.encode) if meta.encode else None
         sizes = {meta.unit, meta.chunk}
         self.batches = {n: sorted(batch for batch, size in self.recipe.signatures if size == n) for n in sizes}
+        if self.recipe.fill is not None:
+            self.batches[FILL] = [1]
         self._making = threading.Lock()
         self._batcher: StreamBatcher | None = None
         interpreter = self.recipe.open()

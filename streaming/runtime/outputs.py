@@ -45,7 +45,8 @@ class Outputs:
             if out.valid:
                 found.append(rows[results[self._marks[index]][row]])
             else:
-                last = len(rows) if total is None else max(0, total + out.end - begin)
+                up, down = out.rate
+                last = len(rows) if total is None else max(0, total + out.end - begin) * up // down
                 found.append(rows[max(0, out.start - begin // self._hop) : last])
         return found
 

@@ -11,7 +11,7 @@ import numpy as np
 from streaming.errors import InputError, StateMismatchError, StreamingError
 from streaming.runtime import saved
 from streaming.runtime.asynchronous import AsyncCalls
-from streaming.runtime.interpreter import Engine
+from streaming.runtime.interpreter import FILL, Engine
 from streaming.runtime.outputs import Arrays
 from streaming.runtime.slab import Slab
 
@@ -48,6 +48,8 @@ class Stream(AsyncCalls):
         # The first position with an output, where rows need no other care.
         self._start = model.outputs.start if model.outputs.plain else None
         self._unit, self._chunk, self._lead = meta.unit, meta.chunk, meta.lead
+        # Up to here no window is full: units of steps only fill the state.
+        self._filled = meta.hop * min(out.start for out in meta.outputs) if model.recipe.fill is not None else 0
         self._ones = {size: self._mask(size, size) for size in (self._unit, self._chunk)}
         self._all_valid = self._ones[self._chunk]
         # The place where the engine is looked up: the calling thread's, or this stream's own.
@@ -109,10 +111,10 @@ class Stream(AsyncCalls):
             InputError: shape, dtype or values are wrong.
             StreamingError: the stream is finished or closed, or steps of `feed` wait for a whole chunk.
         """
-        if self._closed or self._pending or self.slab is not None:
+        if self._closed or self._pending or self.slab is not None or self._position < self._filled:
             self.check_ready()
             self.leave()
-            if self._lead:
+            if self._lead or self._position < self._filled:
                 return self._drive(self.feeding(self.read(x, self._chunk)))
         if self._single is not None and type(x) is np.ndarray:
             values = [self._single.read_chunk(x, self._finite), *self._all_valid, *self.own]
@@ -234,6 +236,10 @@ class Stream(AsyncCalls):
         pieces: list[list[np.ndarray]] = []
         while steps - done >= self._unit:
             size = self._chunk if steps - done >= self._chunk else self._unit
+            if self._position + self._unit <= self._filled:
+                yield FILL, self._inputs.cut(arrays, done, done + self._unit)
+                done, self._position = done + self._unit, self._position + self._unit
+                continue
             results = yield size, [*self._inputs.cut(arrays, done, done + size), *self._ones[size]]
             pieces.append(self._outputs.ready(results, self._position, None))
             done, self._position = done + size, self._position + size

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+from tensorflow.python.saved_model import save_context
 
 Tensors = tuple[tf.Tensor, ...]
 # (t, what each series has at t, carry) -> carry
@@ -89,6 +90,10 @@ def _run(
 
         def gradient(*upstream: tf.Tensor) -> Any:
             def compute(*_: tf.Tensor) -> Tensors:
+                if save_context.in_save_context():
+                    # A SavedModel cannot hold the lists of a loop: its gradient computes the steps forward again.
+                    _, lists, kept = _forward(recurrence, steps, z, states, weights, mask)
+                    return _backward(recurrence, steps, upstream, lists, kept, lists[0].stack(), weights, mask)
                 return _backward(recurrence, steps, upstream, histories, saved, outputs, weights, mask)
 
             return _once(compute)(*upstream, outputs, *weights)

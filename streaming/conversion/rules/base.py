@@ -85,7 +85,8 @@ class Env:
     fused: no other signature has another chunk size, so weights may be laid out for single steps;
     loop_bytes: recurrent weights from which a loop is better than copies of them, times the steps of the chunk;
     weights: values of the model's variables by their id;
-    now: boolean (B, chunk), which steps of the input exist, or None where the plan needs none.
+    now: boolean (B, chunk), which steps of the input exist, or None where the plan needs none;
+    rows: whether the outputs of windows are computed, or their states alone.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Env:
         weights: dict[int, np.ndarray],
         now: tf.Tensor | None = None,
         clocks: dict[Clock, Validity] | None = None,
+        rows: bool = True,
     ) -> None:
         self.batch, self.chunk, self.fused, self.loop_bytes, self.now = batch, chunk, fused, loop_bytes, now
+        self.rows = rows
         self._states, self.weights, self._clocks = states, weights, clocks or {}
         self.updates: dict[str, tf.Tensor] = {}
         self._lines: dict[Clock, tf.Tensor] = {}

@@ -1,0 +1,317 @@
+"""A TFLite model of somebody else's, opened for the few edits that make a stream of it.
+
+Tensors are reshaped at the boundary by a RESHAPE before the first or after the last operation, and signatures are
+written anew; what the model computes in between stays as it is. Needs LiteRT's schema and no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streaming.errors import ArtifactError, InputError, StreamingError
+from streaming.runtime import verifier
+
+_SUBGRAPHS = {
+    "WHILE": ("condSubgraphIndex", "bodySubgraphIndex"),
+    "IF": ("thenSubgraphIndex", "elseSubgraphIndex"),
+    "CALL": ("subgraph",),
+}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor at the boundary: its name, number, shape and dtype, and scale and zero point where it is quantized."""
+
+    name: str
+    index: int
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The shape without axes of one."""
+        return tuple(size for size in self.shape if size != 1)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} {list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A state that the model keeps between two invokes by itself."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class ForeignModel:
+    """The parts of a TFLite model that adopting looks at and changes.
+
+    Args:
+        content: the bytes of the file.
+        name: of the file, for errors.
+        signature: whose inputs and outputs are a step; None for the only one, or the whole first subgraph.
+
+    Raises:
+        ArtifactError: the bytes are no sound TFLite model.
+        InputError: there is no such signature, or several to choose from.
+    """
+
+    def __init__(self, content: bytes, name: str, signature: str | None = None) -> None:
+        self._schema, self._builder = _tools()
+        try:
+            verifier.verify(content)
+        except ArtifactError as error:
+            raise ArtifactError(f"{name}: {error}") from error
+        self._model = self._schema.ModelT.InitFromPackedBuf(content, 0)
+        self._model.signatureDefs = self._model.signatureDefs or []
+        self._operations = [self._operation_name(code) for code in self._model.operatorCodes]
+        chosen = self._choose(signature, name)
+        self.place = chosen.subgraphIndex if chosen is not None else 0
+        self.signature = _text(chosen.signatureKey) if chosen is not None else None
+        graph = self._graph = self._model.subgraphs[self.place]
+        self.inputs = self._boundary(_entries(graph.inputs), chosen and chosen.inputs)
+        self.outputs = self._boundary(_entries(graph.outputs), chosen and chosen.outputs)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """States inside the model: resource variables, and tensors that keep their values."""
+        found: dict[str, Variable] = {}
+        for graph in self._reachable(self.place):
+            for tensor in graph.tensors:
+                if tensor.isVariable:
+                    info = self._info(graph, tensor, _text(tensor.name))
+                    found[info.name] = Variable(info.name, info.shape, info.dtype)
+        for key, (graph, index) in self._assigned(self.place).items():
+            info = self._info(graph, graph.tensors[index], key)
+            found[key] = Variable(key, info.shape, info.dtype)
+        return list(found.values())
+
+    def reset_place(self, name: str | None) -> int | None:
+        """The subgraph that gives every state inside the model its initial value; None where there is none.
+
+        It is that of the signature `name`, by default one called "reset", or else what CALL_ONCE runs at the start
+        where that sets all the variables and does nothing else.
+
+        Raises InputError where `name` is no signature without inputs.
+        """
+        signatures = {_text(item.signatureKey): item for item in self._model.signatureDefs}
+        if name is not None and name not in signatures:
+            raise InputError(f"there is no signature {name!r} to reset by; known: {', '.join(signatures) or 'none'}")
+        chosen = signatures.get("reset" if name is None else name)
+        if chosen is not None and not chosen.inputs:
+            return chosen.subgraphIndex
+        if name is not None:
+            raise InputError(f"signature {name!r} takes inputs, a reset takes none; give another, or leave it out")
+        return self._init_place()
+
+    def reshape(self, info: TensorInfo, shape: Sequence[int], into: bool) -> int:
+        """Let the model take (`into`) or give a tensor in another shape of as many elements; its number."""
+        if tuple(shape) == info.shape:
+            return info.index
+        schema, graph = self._schema, self._graph
+        old = graph.tensors[info.index]
+        outside, target = schema.TensorT(), schema.TensorT()
+        outside.shape, outside.type, outside.quantization = np.array(shape, np.int32), old.type, old.quantization
+        outside.name, outside.hasRank = f"{info.name}/{'taken' if into else 'given'}".encode(), True
+        result = np.array(info.shape if into else shape, np.int32)
+        target.shape, target.type = np.array([len(result)], np.int32), schema.TensorType.INT32
+        target.buffer, target.name = self._constant(result), f"{info.name}/shape".encode()
+        if into:
+            old.shapeSignature = None  # the sizes are those of the new input
+        new, constant = len(graph.tensors), len(graph.tensors) + 1
+        graph.tensors += [outside, target]
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._code(schema.BuiltinOperator.RESHAPE)
+        operator.inputs = [new if into else info.index, constant]
+        operator.outputs = [info.index if into else new]
+        operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+        operator.builtinOptions = schema.ReshapeOptionsT()
+        operator.builtinOptions.newShape = result
+        graph.operators.insert(0 if into else len(graph.operators), operator)
+        return new
+
+    def write(self, inputs: Mapping[str, int], outputs: Mapping[str, int], reset: int | None) -> bytes:
+        """The flatbuffer with the signatures `step`, of tensors by name, and `reset`, a subgraph."""
+        self._graph.inputs, self._graph.outputs = list(inputs.values()), list(outputs.values())
+        signatures = [self._signature("step", self.place, inputs, outputs)]
+        if reset is not None:
+            graph = self._model.subgraphs[reset]
+            names = {f"output_{place}": index for place, index in enumerate(_entries(graph.outputs))}
+            signatures.append(self._signature("reset", reset, {}, names))
+        self._model.signatureDefs = signatures
+        builder = self._builder(1 << 20)
+        builder.Finish(self._model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _choose(self, signature: str | None, name: str) -> Any:
+        found = {_text(item.signatureKey): item for item in self._model.signatureDefs}
+        if signature is not None:
+            if signature not in found:
+                raise InputError(f"{name} has no signature {signature!r}; known: {', '.join(found) or 'none'}")
+            return found[signature]
+        steps = [key for key, item in found.items() if item.inputs]
+        preferred = [key for key in ("step", "serving_default") if key in steps]
+        if len(steps) > 1 and not preferred:
+            raise InputError(f"{name} has the signatures {', '.join(steps)}; give signature= the one that is a step")
+        chosen = preferred[:1] or steps
+        return found[chosen[0]] if chosen else None
+
+    def _boundary(self, indexes: list[int], entries: Any) -> dict[str, TensorInfo]:
+        """Tensors by the names of a signature, or else by their own."""
+        graph = self._graph
+        if entries:
+            named = {_text(entry.name): entry.tensorIndex for entry in entries}
+        else:
+            named = {}
+            for index in indexes:
+                name = _text(graph.tensors[index].name) or f"tensor_{index}"
+                named[f"{name}_{index}" if name in named else name] = index
+        return {name: self._info(graph, graph.tensors[index], name, index) for name, index in named.items()}
+
+    def _info(self, graph: Any, tensor: Any, name: str, index: int = -1) -> TensorInfo:
+        kind = _dtypes(self._schema).get(tensor.type)
+        if kind is None:
+            names = {value: key for key, value in vars(self._schema.TensorType).items() if key.isupper()}
+            raise InputError(
+                f"tensor {name!r} is {names.get(tensor.type, tensor.type)}, which a stream cannot carry; "
+                "make it a number in the model"
+            )
+        scale, zero = _quantization(tensor)
+        return TensorInfo(name, index, tuple(map(int, _entries(tensor.shape))), kind, scale, zero)
+
+    def _named(self, graph: Any) -> Iterator[tuple[str, Any]]:
+        for operator in graph.operators or ():
+            yield self._operations[operator.opcodeIndex], operator
+
+    def _operation_name(self, code: Any) -> str:
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        return next((key for key, value in vars(self._schema.BuiltinOperator).items() if value == number), "")
+
+    def _reachable(self, place: int) -> list[Any]:
+        """A subgraph and those that it runs at every invoke."""
+        found, waiting = {}, [place]
+        while waiting:
+            number = waiting.pop()
+            graph = found[number] = self._model.subgraphs[number]
+            for name, operator in self._named(graph):
+                called = [getattr(operator.builtinOptions, field) for field in _SUBGRAPHS.get(name, ())]
+                waiting += [item for item in called if item not in found]
+        return list(found.values())
+
+    def _assigned(self, place: int) -> dict[str, tuple[Any, int]]:
+        """Resource variables that a subgraph sets, with the tensor that goes in; others are constants."""
+        found: dict[str, tuple[Any, int]] = {}
+        for graph in self._reachable(place):
+            handles: dict[int, str] = {}
+            for name, operator in self._named(graph):
+                if name == "VAR_HANDLE":
+                    options = operator.builtinOptions
+                    handles[operator.outputs[0]] = "/".join(
+                        filter(None, (_text(options.container), _text(options.sharedName)))
+                    )
+                elif name == "ASSIGN_VARIABLE":
+                    found[handles.get(operator.inputs[0], "variable")] = graph, operator.inputs[1]
+        return found
+
+    def _init_place(self) -> int | None:
+        graphs = self._reachable(self.place)
+        if any(tensor.isVariable for graph in graphs for tensor in graph.tensors):
+            return None
+        places = {
+            operator.builtinOptions.initSubgraphIndex
+            for graph in graphs
+            for name, operator in self._named(graph)
+            if name == "CALL_ONCE"
+        }
+        for place in places if len(places) == 1 else ():
+            graph = self._model.subgraphs[place]
+            names = {name for name, _ in self._named(graph)}
+            sets = {key for key, (_, index) in self._assigned(place).items() if self._is_constant(graph, index)}
+            if names == {"VAR_HANDLE", "ASSIGN_VARIABLE"} and sets >= set(self._assigned(self.place)):
+                return place
+        return None
+
+    def _is_constant(self, graph: Any, index: int) -> bool:
+        data = self._model.buffers[graph.tensors[index].buffer].data
+        return data is not None and len(data) > 0
+
+    def _constant(self, values: np.ndarray) -> int:
+        buffer = self._schema.BufferT()
+        buffer.data = np.frombuffer(values.astype("<i4").tobytes(), np.uint8)
+        self._model.buffers.append(buffer)
+        return len(self._model.buffers) - 1
+
+    def _code(self, number: int) -> int:
+        for place, code in enumerate(self._model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == number and not code.customCode:
+                return place
+        code = self._schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = number
+        code.version = 1
+        self._model.operatorCodes.append(code)
+        self._operations.append(self._operation_name(code))
+        return len(self._model.operatorCodes) - 1
+
+    def _signature(self, key: str, place: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Any:
+        found = self._schema.SignatureDefT()
+        found.signatureKey, found.subgraphIndex = key.encode(), place
+        found.inputs, found.outputs = self._maps(inputs), self._maps(outputs)
+        return found
+
+    def _maps(self, tensors: Mapping[str, int]) -> list[Any]:
+        found = []
+        for name, index in tensors.items():
+            item = self._schema.TensorMapT()
+            item.name, item.tensorIndex = name.encode(), index
+            found.append(item)
+        return found
+
+
+def _tools() -> tuple[Any, Any]:
+    try:
+        import flatbuffers
+        from ai_edge_litert import schema_py_generated
+    except ImportError as error:
+        raise StreamingError(
+            f"adopting a model needs ai-edge-litert, which is not installed ({error}); pip install ai-edge-litert"
+        ) from error
+    return schema_py_generated, flatbuffers.Builder
+
+
+def _dtypes(schema: Any) -> dict[int, str]:
+    kinds = schema.TensorType
+    return {
+        kinds.FLOAT32: "float32",
+        kinds.INT32: "int32",
+        kinds.UINT8: "uint8",
+        kinds.INT64: "int64",
+        kinds.BOOL: "bool",
+        kinds.INT16: "int16",
+        kinds.INT8: "int8",
+    }
+
+
+def _quantization(tensor: Any) -> tuple[float | None, int | None]:
+    found = tensor.quantization
+    scales = _entries(found.scale) if found is not None else []
+    if len(scales) != 1 or not math.isfinite(scales[0]) or scales[0] <= 0:
+        return None, None
+    zeros = _entries(found.zeroPoint)
+    return float(scales[0]), int(zeros[0]) if zeros else 0
+
+
+def _entries(values: Any) -> list[Any]:
+    return [] if values is None else list(values)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
