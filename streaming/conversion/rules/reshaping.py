@@ -18,7 +18,7 @@ from streaming.conversion.values import Chunk, Static
 Factor = str | int  # "B", "T", or so many features
 
 
-class _Reshape(Rule):
+class Reshaping(Rule):
     """The axes of the result as groups of the factors of those that come in, in their order.
 
     (B, T, 8) to (B, T, 2, 4) splits features; (B * T, 8) shows steps to what follows as a batch, as if they were
@@ -66,7 +66,7 @@ class _Reshape(Rule):
 
 
 @register_rule(layers.Reshape, layers.Flatten)
-class ReshapeRule(_Reshape):
+class ReshapeRule(Reshaping):
     """The layers leave the first axis alone."""
 
     def targets(self) -> tuple[int, list[int | None]]:
@@ -77,7 +77,7 @@ class ReshapeRule(_Reshape):
 
 
 @register_rule(knp.Reshape)
-class ReshapeOperation(_Reshape):
+class ReshapeOperation(Reshaping):
     """Sizes that a layer of one's own read off a tensor are unknown in a graph, and found by what is known."""
 
     def targets(self) -> tuple[int, list[int | None]]:
@@ -94,7 +94,12 @@ def _factors(signal: Signal) -> list[list[Factor]]:
 
 def _match(factors: list[Factor], targets: list[int | None]) -> list[list[Factor]] | None:
     """Factors, in their order, for each size; None where they do not fit."""
-    left = [factor for factor in factors if factor != 1]
+    left: list[Factor] = []
+    for factor in factors:
+        if isinstance(factor, int) and left and isinstance(left[-1], int):
+            left[-1] *= factor
+        elif factor != 1:
+            left.append(factor)
     unknown = [index for index, size in enumerate(targets) if size is None or size < 0]
     first, last = (unknown[0], unknown[-1] + 1) if unknown else (len(targets), len(targets))
     before = _take(left, targets[:first])

@@ -122,13 +122,19 @@ class SequenceTagger(_RowTask):
     def __init__(self, model: StreamingModel):
         super().__init__(model)
         self.chain = read_chain(model, len(self.labels))
-        up, down = model.metadata.outputs[0].rate
-        rate = self.spec.sample_rate
-        self.seconds = None if rate is None else down / up / rate
+        self.rate = self.spec.sample_rate
 
     def session(self) -> SequenceTaggerSession:
         """Takes arrays (n, columns) of one recording."""
         return SequenceTaggerSession(self)
+
+    def time_of(self, row: int) -> float | None:
+        """Seconds from the first input row to an output row, for windows to their last; None without a rate."""
+        if self.rate is None:
+            return None
+        up, down = self.model.metadata.outputs[0].rate
+        steps = row * down / up if self.model.window is None else self.model.last_step(row)
+        return steps / self.rate
 
     def tag(self, rows: Any) -> list[TaggedRow]:
         """All rows (n, columns) of a recording; raises InputError where they are of another kind."""
@@ -159,9 +165,9 @@ class SequenceTaggerSession(_RowSession):
         return found
 
     def _decided(self, labels: list[tuple[int, float]]) -> list[TaggedRow]:
-        seconds, found = self._task.seconds, []
+        found = []
         for label, score in labels:
-            time = None if seconds is None else self._count * seconds
+            time = self._task.time_of(self._count)
             found.append(TaggedRow(self._count, self._task.labels[label], score, time))
             self._count += 1
         return found

@@ -79,8 +79,7 @@ class _AudioTask(Task):
 
     def seconds(self, row: int) -> float:
         """When an output row has seen all its samples, in seconds since the utterance began, after its lead."""
-        last = -(-(row + 1) * self.down // self.up) - 1
-        return (last * self.step + self.length - self.lead) / self.sample_rate
+        return (self.model.last_step(row) * self.step + self.length - self.lead) / self.sample_rate
 
 
 class _AudioSession(SavedSession):
