@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class LabelTask(Task):
-    """A problem whose model gives logits over the encoder's labels."""
+    """A task whose model gives logits over the encoder's labels."""
 
     class_targets = True
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the model's outputs are called, in their order."""
+        """Names of the model's outputs, in their order."""
         return tuple(self.encoder.labels)
 
     @functools.cached_property
@@ -48,7 +48,7 @@ class LabelTask(Task):
         return [LabelAccuracy()]
 
     def endless_outputs(self, model: StreamingModel, split: str) -> list[np.ndarray]:
-        """What one stream that is never reset gives for each example, (T, L): all examples in a row are its input."""
+        """Outputs (T, L) for each example of one stream that is never reset: its input is all examples in a row."""
         rows = self.arrays(split)
         joined = {name: np.concatenate([row[name] for row in rows]) for name in self.input_names}
         stream = model.create_stream()
@@ -58,8 +58,4 @@ class LabelTask(Task):
 
     def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
         """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""
-        found: list[Any] = [None] * len(self.examples(split))
-        for chosen, (inputs, _, _) in self.batches(split, batch_size):
-            for i, row in zip(chosen, np.argmax(model.predict_on_batch(inputs), axis=-1), strict=True):
-                found[i] = row
-        return found
+        return [np.argmax(row, axis=-1) for row in self.predict(model, split, batch_size)]
