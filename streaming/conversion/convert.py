@@ -13,6 +13,7 @@ import numpy as np
 
 from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
+from streaming.conversion.dequantize import dequantized
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Job
 from streaming.conversion.plan import Plan
@@ -158,7 +159,9 @@ def convert(
     )
     _check_window(options)
     chunk = _steps("chunk", chunk, 1)
-    with in_float32(model) as (changed, policy):
+    plain, quantized = dequantized(model)
+    with in_float32(plain) as (changed, policy):
+        policy = policy or quantized
         planned = plan_model(changed, options)
         _refuse_nan(planned)
         if (chunk or planned.unit) % planned.unit:
