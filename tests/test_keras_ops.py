@@ -297,7 +297,9 @@ def test_refused_because_it_touches_time(name: str) -> None:
 def test_refused_because_it_has_no_builtin_form(name: str, tmp_path: Any) -> None:
     keras.utils.clear_session()
     model = model_of(lambda x: floats((NO_BUILTIN | COMPLEX)[name](x)))
-    with pytest.raises(streaming.NotStreamableError, match="needs|has no form|complex|no runtime is let run") as caught:
+    with pytest.raises(
+        streaming.NotStreamableError, match=r"needs|has no form|complex|no runtime is let run"
+    ) as caught:
         streaming.convert(model, tmp_path / "m.tflite")
     assert "stream_spec" not in str(caught.value)
     assert not list(tmp_path.iterdir())

@@ -226,28 +226,6 @@ def right_shift(x: Any, y: Any) -> tf.Tensor:
     return tf.cast(tf.where(y > 30, -tf.cast(x < 0, tf.int32), chosen), x.dtype)
 
 
-def _quotient(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """floor(x / y) of integers, by a divisor above 0."""
-    return tf.math.floordiv(x * tf.sign(y), tf.maximum(tf.abs(y), 1))
-
-
-_floor_divide, _mod = knp.floor_divide, knp.mod
-
-
-@_form(knp)
-def floor_divide(x1: Any, x2: Any) -> tf.Tensor:
-    """Of integers by a divisor above 0."""
-    first, second = _pair(x1, x2)
-    return _quotient(first, second) if first.dtype == tf.int32 else _floor_divide(x1, x2)
-
-
-@_form(knp)
-def mod(x1: Any, x2: Any) -> tf.Tensor:
-    """Of integers by a divisor above 0."""
-    first, second = _pair(x1, x2)
-    return first - second * _quotient(first, second) if first.dtype == tf.int32 else _mod(x1, x2)
-
-
 @_form(knp, "bitwise_invert", "bitwise_not")
 def bitwise_not(x: Any) -> tf.Tensor:
     """-x - 1, in two's complement."""

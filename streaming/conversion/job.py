@@ -111,8 +111,8 @@ class Job:
             return StreamingModel(artifact.parse(self.pack({}), "the converted model"))
         except ArtifactError as error:
             raise NotStreamableError(
-                f"the step model holds what no runtime is let run: {str(error).partition(';')[0]}; replace the operation "
-                "by another, or compute it before the stream"
+                f"the step model holds what no runtime is let run: {str(error).partition(';')[0]}; "
+                "replace the operation by another, or compute it before the stream"
             ) from error
 
     def pack(self, verification: Mapping[str, Any]) -> bytes:
