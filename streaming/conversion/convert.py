@@ -20,6 +20,7 @@ from streaming.conversion.plan import Plan
 from streaming.conversion.precision import PolicyDifference, in_float32
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
 from streaming.conversion.rules.base import Options
+from streaming.conversion.strings import without_strings
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError
@@ -159,6 +160,7 @@ def convert(
     )
     _check_window(options)
     chunk = _steps("chunk", chunk, 1)
+    model, tables = without_strings(model)
     plain, quantized = dequantized(model)
     with in_float32(plain) as (changed, policy):
         policy = policy or quantized
@@ -180,6 +182,7 @@ def convert(
             state=state,
             quantize=quantize,
             compact=compact,
+            tables=tables,
         )
         exact = job.exact() if quantize else None
         exact_proof = measured = drift = proof = None

@@ -16,10 +16,14 @@ import keras
 from keras.src.models.functional import Functional
 
 from streaming.conversion.graph import functional, is_graph, rebuild
+from streaming.conversion.positions import AlongTime
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
+from streaming.conversion.rules.framing import framing
+from streaming.conversion.rules.joining import JoiningRule, joins_time
 from streaming.conversion.rules.over_source import over_source
 from streaming.conversion.rules.over_time import over_time
+from streaming.conversion.rules.positions import PositionsRule
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.separable import Builder
 from streaming.conversion.rules.whole import WholeRule, whole_signal
@@ -122,6 +126,11 @@ class Plan:
     def approximate(self) -> bool:
         """Whether some layer sees less than it does offline, by the user's leave."""
         return any(step.rule.approximate for step in self.steps)
+
+    @property
+    def longest(self) -> int | None:
+        """The most steps that the offline model takes, None where there is no end."""
+        return min((step.rule.longest for step in self.steps if step.rule.longest is not None), default=None)
 
     def exact(self, steps: int) -> bool:
         """Whether the offline model takes an input of that many steps and the stream equals it."""
@@ -269,7 +278,7 @@ class Planner:
             inner = unfold(op, name, node.arguments.args, node.arguments.kwargs)
             signals = [item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, Signal)]
             return self.walk(inner, signals, f"{name}/")
-        args, kwargs = self._align(*self._after_start(op, name, args, kwargs), name)
+        args, kwargs = self._align(*self._after_start(op, name, *self._placed(name, args, kwargs)), name)
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
         for dtype in (keras.backend.standardize_dtype(tensor.dtype) for tensor in node.outputs):
             if "float" in dtype and dtype != "float32":
@@ -285,14 +294,14 @@ class Planner:
                 f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
                 "make them an output of the model, and compute with them outside"
             )
-        if not whole and (found := over_time(call, build)) is not None:
+        if not whole and (found := framing(call, build) or over_time(call, build)):
             return found
         _check_plain(call)
         rule: Rule
         if whole:
             rule = WholeRule(call)
         else:
-            rule = WithinStep(call) if within_step(call, find_rule(op)) else rule_for(call)
+            rule = _carried(call)
         outputs = rule.plan()
         (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
         origin = call.signals[0].origin if call.signals else None
@@ -300,6 +309,25 @@ class Planner:
             limits = self.plan.id_limits
             limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
         return keras.tree.flatten(outputs)
+
+    def _placed(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Tables with a row for each step as sequences beside the others."""
+        flat = keras.tree.flatten((args, kwargs))
+        if not any(isinstance(item, AlongTime) for item in flat):
+            return args, kwargs
+        like = next((item for item in flat if isinstance(item, Signal) and item.sequence and item.layout is None), None)
+
+        def placed(item: Any) -> Any:
+            if not isinstance(item, AlongTime):
+                return item
+            table = None if like is None else item.beside(len(like.offline_shape))
+            if table is None:
+                raise NotStreamableError(f"layer {name!r} meets a constant along time; lay its rows along axis 1")
+            return self._add(
+                PositionsRule(Call(None, self._name(f"{name}/positions"), (like,), {}, []), table), (like,)
+            )
+
+        return keras.tree.map_structure(placed, (args, kwargs))  # type: ignore[no-any-return]
 
     def _add(self, rule: Rule, args: tuple[Any, ...]) -> Signal:
         """One step more, for a part of a call."""
@@ -426,6 +454,13 @@ def free_name(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def _carried(call: Call) -> Rule:
+    """The rule of a call that has a sequence, or something else of each step."""
+    if joins_time(call):
+        return JoiningRule(call)
+    return WithinStep(call) if within_step(call, find_rule(call.op)) else rule_for(call)
 
 
 def _check_plain(call: Call) -> None:

@@ -14,6 +14,9 @@ from streaming.errors import InputError, ParityError
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
+# Steps that an approximation is measured on, at most.
+MAX_STEPS = 2**14
+
 DEFAULT_TOLERANCE = {None: 1e-5, "float16": 2e-2, "dynamic": 0.3, "int8": 0.5}
 
 
@@ -53,7 +56,8 @@ def approximation(
     """Measure the difference over given sequences, else over random ones longer than what the stream sees."""
     generator = np.random.default_rng(seed)
     reach = max(steps for steps in range(1, 400) if plan.exact(steps))
-    sequences = data or [random_inputs(plan, 4 * reach + 10 * model.chunk, generator) for _ in range(4)]
+    length = min(4 * reach + 10 * model.chunk, plan.longest or MAX_STEPS)
+    sequences = data or [random_inputs(plan, length, generator) for _ in range(4)]
     stream = model.create_stream()
     squares, count, worst, scale, steps = 0.0, 0, 0.0, 0.0, 0
     for inputs in sequences:
