@@ -15,6 +15,7 @@ from streaming.conversion.encode import encode_info, trace_encode
 from streaming.conversion.lower import Layout, layout, trace, trace_reset
 from streaming.conversion.plan import Plan, free_name
 from streaming.conversion.rollout import Samples
+from streaming.errors import ArtifactError, NotStreamableError
 from streaming.runtime import artifact
 from streaming.runtime.lookup import LookupTable
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo
@@ -111,7 +112,13 @@ class Job:
 
     def model(self) -> StreamingModel:
         """The conversion, loaded by the runtime from memory."""
-        return StreamingModel(artifact.parse(self.pack({}), "the converted model"))
+        try:
+            return StreamingModel(artifact.parse(self.pack({}), "the converted model"))
+        except ArtifactError as error:
+            raise NotStreamableError(
+                f"the step model holds what no runtime is let run: {str(error).partition(';')[0]}; "
+                "replace the operation by another, or compute it before the stream"
+            ) from error
 
     def pack(self, verification: Mapping[str, Any]) -> bytes:
         """The bytes of the file."""
