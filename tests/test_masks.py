@@ -140,6 +140,7 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "cut by compute_mask": lambda x: lstm(Shorter()(masking(x))),
     "waits for the future": lambda x: lstm(Same()(masking(x))),
     "inverted": lambda x: lstm(Inverted()(masking(x))),
+    "mean of what was hidden": lambda x: layers.GlobalAveragePooling1D()(Inverted()(masking(x))),
     "nested masks": lambda x: lstm(nested(lambda y: layers.Dense(3)(masking(y)), x)),
     "nested reads": lambda x: nested(lambda y: lstm(layers.Dense(3)(y)), masking(x)),
     "sequential": lambda x: lstm(sequential(layers.Masking(), layers.Dense(3))(x)),
