@@ -102,7 +102,8 @@ def _pairs_step(batch: int, chunk: int) -> Any:
     }
 
 
-def _build(make: Callable[[int, int], Any], sizes: Mapping[str, tuple[int, int]]) -> bytes:
+def build(make: Callable[[int, int], Any], sizes: Mapping[str, tuple[int, int]]) -> bytes:
+    """A flatbuffer with a signature for each batch and chunk, of the step and inputs that `make` gives."""
     import tensorflow as tf
 
     functions = {}
@@ -163,7 +164,7 @@ def filter_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
         flush=2,
         valid="valid",
     )
-    return _build(_filter_step, sizes), meta, {"initial/state.bin": initial, "labels.txt": b"a\nb\n"}
+    return build(_filter_step, sizes), meta, {"initial/state.bin": initial, "labels.txt": b"a\nb\n"}
 
 
 @functools.cache
@@ -178,7 +179,7 @@ def lookup_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
         outputs=(OutputInfo("y", (2,), "float32"),),
         packs=(StatePack("count", "count", "int32", 1),),
     )
-    return _build(_lookup_step, sizes), meta, {}
+    return build(_lookup_step, sizes), meta, {}
 
 
 @functools.cache
@@ -198,7 +199,7 @@ def pairs_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
         flush=2,
         valid="valid",
     )
-    return _build(_pairs_step, sizes), meta, {}
+    return build(_pairs_step, sizes), meta, {}
 
 
 @functools.cache

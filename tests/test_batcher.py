@@ -342,3 +342,29 @@ def test_sixty_four_streams_in_eight_threads_equal_one_thread(load: Load) -> Non
     for worker in range(8):
         for place, i in enumerate(range(worker, 64, 8)):
             assert_same(found[worker][place], model.create_stream().feed(x[i]))
+
+
+def test_a_call_that_is_cancelled_leaves_the_stream_as_it_was_and_says_so(load: Load) -> None:
+    model = load("filter")
+    x = models.noise(4000, 3)
+
+    async def cancel(seconds: float) -> tuple[str, Any]:
+        stream, twin = model.create_stream(), model.create_stream()
+        models.assert_same(stream.feed(x[:7]), twin.feed(x[:7]))
+        task = asyncio.create_task(stream.afeed(x))
+        await asyncio.sleep(seconds)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        if "has moved" in str(caught.value):
+            twin.feed(x)
+        models.assert_same(stream.feed(x[:9]), twin.feed(x[:9]))
+        return str(caught.value), stream
+
+    for seconds in (0.0, 0.001, 0.01, 0.03):
+        said, _ = asyncio.run(cancel(seconds))
+        assert said in (
+            "the call was cancelled, the stream is as it was",
+            "the call had finished, the stream has moved",
+        )
+        assert "as it was" in said or seconds > 0

@@ -265,7 +265,6 @@ REFUSALS = {
     "glu": (lambda x: layers.Activation("glu")(x), "activation.*halves the width.*activations.glu"),
     "group_norm": (lambda x: layers.GroupNormalization(2)(x), "group_normalization.*over time"),
     "flatten": (lambda x: layers.Reshape((-1, 3))(x), "reshape.*steps are mixed"),
-    "lambda": (lambda x: layers.Lambda(lambda y: y * 2)(x), "lambda.*cannot be inspected"),
     "attention": (lambda x: layers.Attention()([x, x]), "attention.*whole sequence"),
     "softmax_time": (lambda x: layers.Softmax(axis=1)(x), "softmax.*known only at the end"),
     "position": (lambda x: x[:, 0], "selects positions in time.*-1"),

@@ -13,8 +13,8 @@ from keras import layers, ops
 from test_conversion import model_of, randomize
 
 import streaming
-from streaming.conversion.rules import explain
 from streaming.conversion.rules.preprocessing import AUGMENTATIONS
+from streaming.conversion.rules.refusals import explain
 
 KERAS = {value for name, value in vars(layers).items() if inspect.isclass(value) and issubclass(value, layers.Layer)}
 # Names without a call of their own.
@@ -136,6 +136,7 @@ GROUPS: dict[str, dict[str, Callable[[Any], Any]]] = {
         "Permute": of_image("Permute", (1, 3, 2)),
         "TimeDistributed": lambda x: layers.TimeDistributed(layers.Conv1D(2, 2))(image(x)),
         "Masking": of("Masking"),
+        "Lambda": lambda x: layers.Lambda(lambda t: t[:, :, ::-1])(x),
         "Embedding": lambda x: layers.Embedding(7, 3)(ids(x)),
         "ReversibleEmbedding": tied,
     },

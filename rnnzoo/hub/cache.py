@@ -22,12 +22,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rnnzoo.errors import HubError
-from rnnzoo.hub.manifest import BundleInfo, Manifest, dump_manifest, hash_file, parse_manifest
+from rnnzoo.hub.manifest import BundleInfo, Manifest, dump_manifest, hash_file, open_plain, parse_manifest, read_plain
 from rnnzoo.util.cache import cache_root
 from rnnzoo.util.files import replacing, sync, sync_folder
 
 _LOCK_SECONDS = 120.0
 _LOCK_POLL = 0.05
+# A download that has written nothing for so long is none any more.
+_LEFT_SECONDS = 86400.0
 _REVISION = re.compile(r"[0-9a-f]{16}")
 
 
@@ -54,8 +56,8 @@ class Cache:
         """The bundles that say they are here, the newest first of each name."""
         found = []
         for path in self._entry_files():
-            with contextlib.suppress(HubError, OSError):
-                (bundle,) = parse_manifest(path.read_bytes(), str(path)).bundles.values()
+            with contextlib.suppress(HubError, OSError, ValueError):
+                (bundle,) = parse_manifest(read_plain(path), str(path)).bundles.values()
                 if path == self._entry(bundle) and self.folder(bundle).is_dir():
                     found.append(bundle)
         return sorted(found, key=lambda bundle: (bundle.name, -self.folder(bundle).stat().st_mtime_ns))
@@ -108,6 +110,11 @@ class Cache:
         """Remove what is left of downloads of a bundle that is in its place; whoever is at it will find it there."""
         for path in self._parts(bundle):
             shutil.rmtree(path, ignore_errors=True)
+        # What was being written when a process was ended; a moment old it may be another's.
+        for path in self._place(bundle.name).glob(f".{bundle.revision}.yaml.*"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.lstat().st_mtime > _LEFT_SECONDS:
+                    path.unlink()
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a small file whole or not at all, on the disk before it has its name."""
@@ -149,7 +156,10 @@ class Cache:
         return sorted(self._place(bundle.name).glob(f".{bundle.revision}.*.part"))
 
     def _adopt(self, bundle: BundleInfo, part: Path) -> None:
-        """Copy what other attempts have; their own folders are theirs, unless nobody is left to use them."""
+        """Copy what other attempts have; their own folders are theirs, unless nobody is left to use them.
+
+        Numbers of processes come again: a folder that nothing was written to for a day is nobody's.
+        """
         for other in self._parts(bundle):
             if other == part or not _is_folder(other):
                 continue
@@ -157,7 +167,7 @@ class Cache:
                 for file in bundle.files:
                     with contextlib.suppress(OSError):
                         _copy_longer(other / kind / file.name, part / kind / file.name)
-            if not _alive(other):
+            if not _alive(other) or time.time() - _newest(other) > _LEFT_SECONDS:
                 shutil.rmtree(other, ignore_errors=True)
 
 
@@ -189,7 +199,13 @@ def _turn(path: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with path.open("wb") as file:
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.fdopen(os.open(path, flags, 0o644), "rb")
+    except OSError:  # a link, a folder or a pipe has its name: whoever put it there does without the lock
+        yield
+        return
+    with file:
         end = time.monotonic() + _LOCK_SECONDS
         while time.monotonic() < end:
             try:
@@ -204,10 +220,19 @@ def _turn(path: Path) -> Iterator[None]:
 
 
 def _copy_longer(source: Path, target: Path) -> None:
-    if source.is_file() and not source.is_symlink():
+    with open_plain(source) as file:
         have = target.stat().st_size if target.exists() else 0
-        if source.stat().st_size > have:
-            shutil.copyfile(source, target)
+        if os.fstat(file.fileno()).st_size > have:
+            with target.open("wb") as copy:
+                shutil.copyfileobj(file, copy)
+
+
+def _newest(part: Path) -> float:
+    times = [part.lstat().st_mtime]
+    for path in part.rglob("*"):
+        with contextlib.suppress(OSError):
+            times.append(path.lstat().st_mtime)
+    return max(times)
 
 
 def _alive(part: Path) -> bool:

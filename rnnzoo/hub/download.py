@@ -15,7 +15,7 @@ from pathlib import Path
 from rnnzoo.errors import HubError
 from rnnzoo.hub import signing
 from rnnzoo.hub.cache import Cache
-from rnnzoo.hub.manifest import MAX_MANIFEST_BYTES, BundleInfo, FileInfo, Manifest, parse_manifest
+from rnnzoo.hub.manifest import MAX_MANIFEST_BYTES, BundleInfo, FileInfo, Manifest, parse_manifest, read_plain
 from rnnzoo.hub.settings import HOW_TO_SET, Settings, is_local, read_settings
 from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, join
 from rnnzoo.hub.transfer import fetch_file, fetch_small
@@ -184,7 +184,7 @@ def _accept(cache: Cache, base: str, data: bytes, where: str) -> Manifest:
         )
     # A full or read-only disk matters where something has to be downloaded, and is an error there.
     with contextlib.suppress(OSError):
-        if not cache.manifest_path.is_file() or cache.manifest_path.read_bytes() != data:
+        if _kept(cache.manifest_path) != data:
             cache.write(cache.manifest_path, data)
         if key:
             cache.write(cache.manifest_path.with_name("manifest.yaml.sig"), signature)
@@ -193,10 +193,17 @@ def _accept(cache: Cache, base: str, data: bytes, where: str) -> Manifest:
     return manifest
 
 
+def _kept(path: Path) -> bytes | None:
+    try:
+        return read_plain(path)
+    except OSError:
+        return None
+
+
 def _read_seen(path: Path) -> dict[str, int]:
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        found = json.loads(read_plain(path))
+    except (OSError, ValueError, RecursionError):
         return {}
     return {key: value for key, value in found.items() if type(value) is int} if isinstance(found, dict) else {}
 
@@ -204,9 +211,9 @@ def _read_seen(path: Path) -> dict[str, int]:
 def _last_manifest(cache: Cache) -> Manifest:
     path = cache.manifest_path
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
         if key := signing.public_key():
-            signing.verify(data, path.with_name("manifest.yaml.sig").read_bytes(), key, str(path))
+            signing.verify(data, read_plain(path.with_name("manifest.yaml.sig")), key, str(path))
     except OSError as error:
         raise HubError(
             f"RNNZOO_OFFLINE is set, and the cache {cache.root} holds no manifest yet ({error.strerror}): run "

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import fnmatch
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rnnzoo.errors import HubError
 from rnnzoo.hub.yaml_subset import BadYaml, read_yaml, scalar
@@ -20,6 +23,7 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 1 << 30
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,15}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Names that mean a device on Windows, whatever follows the first dot.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{i}" for name in ("com", "lpt") for i in range(10))}
@@ -88,9 +92,29 @@ def describe_bundle(folder: Path, *, licence: str, data_licence: str) -> BundleI
     return BundleInfo(folder.name, BUNDLE_FORMAT, licence, data_licence, tuple(files))
 
 
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file to read it, and nothing else that may have its name: no link is followed, no pipe waited for.
+
+    Raises:
+        OSError: it is not there, no plain file, or cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return file
+
+
+def read_plain(path: Path, limit: int = MAX_MANIFEST_BYTES) -> bytes:
+    """A small plain file, at most one byte more than `limit` of it; raises OSError as `open_plain`."""
+    with open_plain(path) as file:
+        return file.read(limit + 1)
+
+
 def hash_file(path: Path) -> str:
-    """SHA-256 in hex."""
-    with path.open("rb") as file:
+    """SHA-256 of a plain file, in hex."""
+    with open_plain(path) as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
@@ -166,6 +190,8 @@ class _Reader:
 
     def get(self, tree: Any, key: str, kind: type, what: str) -> Any:
         value = tree.get(key) if isinstance(tree, dict) else None
+        if kind is int and isinstance(value, str) and _WHOLE.fullmatch(value):
+            value = int(value)
         if type(value) is not kind:
             raise HubError(f"{self.where}: {what}: expected {key} to be {kind.__name__}; received {str(value)[:60]!r}")
         return value

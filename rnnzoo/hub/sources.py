@@ -6,6 +6,9 @@ import contextlib
 import http.client
 import os
 import re
+import socket
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,6 +27,8 @@ LAYOUTS = (
     ("../zoo_configs/manifest.yaml", ""),
 )
 _REDIRECTS = 5
+# An answer, or a block of its body, has this many times the timeout to come.
+_DEADLINE_TIMEOUTS = 3
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -51,10 +56,13 @@ class Reply:
     start: int
     size: int | None
     tag: str | None
+    deadline: Deadline | None = None
 
     def read(self, count: int) -> bytes:
         """At most so many of the next bytes, as soon as there are some; none at the end. Raises Unavailable."""
         try:
+            if self.deadline is not None:
+                self.deadline.extend()
             return self.body.read1(count)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unavailable(_reason(error)) from error
@@ -106,8 +114,15 @@ def _open_http(url: str, timeout: float, start: int, tag: str | None) -> Iterato
         headers["Range"] = f"bytes={start}-"
         if tag:
             headers["If-Range"] = tag
+    request = urllib.request.Request(url, headers=headers)
+    with Deadline(timeout) as deadline, _answered(request, timeout, start) as response:
+        yield _reply(response, start, deadline)
+
+
+@contextlib.contextmanager
+def _answered(request: urllib.request.Request, timeout: float, start: int) -> Iterator[Any]:
     try:
-        response = _OPENER.open(urllib.request.Request(url, headers=headers), timeout=timeout)
+        response = _OPENER.open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code in (404, 410):
@@ -118,10 +133,10 @@ def _open_http(url: str, timeout: float, start: int, tag: str | None) -> Iterato
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise Unavailable(_reason(error)) from error
     with response:
-        yield _reply(response, start)
+        yield response
 
 
-def _reply(response: Any, asked: int) -> Reply:
+def _reply(response: Any, asked: int, deadline: Deadline) -> Reply:
     """What the headers promise; raises Unavailable where they contradict what was asked."""
     coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":
@@ -131,11 +146,15 @@ def _reply(response: Any, asked: int) -> Reply:
     strong = tag if tag and not tag.startswith("W/") else None
     length = response.headers.get("Content-Length", "")
     if response.status == 200:
-        return Reply(response, 0, int(length) if length.isdecimal() else None, strong)
+        return Reply(response, 0, _length(length), strong, deadline)
     found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if response.status != 206 or not found or int(found[1]) != asked or not asked:
         raise BadRange(f"answered {response.status} with another range than the one asked for")
-    return Reply(response, asked, None if found[3] == "*" else int(found[3]), strong)
+    return Reply(response, asked, _length(found[3]), strong, deadline)
+
+
+def _length(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _reason(error: BaseException) -> str:
@@ -153,10 +172,93 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         schemes = urllib.parse.urlsplit(req.full_url).scheme, urllib.parse.urlsplit(newurl).scheme
+        fp.close()  # its body is nobody's, and may have no end
         if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
-            fp.close()
             raise Useless(f"redirects from {schemes[0]} to {schemes[1] or 'nothing'}, which is refused")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class Deadline:
+    """Ends connections that take too long, however they spend the time: in headers, redirects, chunks or trailers.
+
+    Timeouts of sockets begin anew with each byte. This one begins anew only with `extend`.
+
+    Args:
+        timeout: of the socket; the deadline is a multiple.
+    """
+
+    def __init__(self, timeout: float):
+        self._seconds = _DEADLINE_TIMEOUTS * timeout
+        self._end = time.monotonic() + self._seconds
+        self._watched: list[socket.socket] = []
+        self._changed = threading.Condition()
+        self._over = False
+
+    def __enter__(self) -> Deadline:
+        _current.deadline = self
+        threading.Thread(target=self._watch, name="rnnzoo-deadline", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.deadline = None
+        with self._changed:
+            self._over = True
+            self._changed.notify()
+
+    def extend(self) -> None:
+        """Begin anew."""
+        self._end = time.monotonic() + self._seconds
+
+    def watch(self, connection: socket.socket) -> None:
+        """End this connection too; the library may wrap or close it."""
+        with self._changed:
+            self._watched.append(connection.dup())
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._over and (left := self._end - time.monotonic()) > 0:
+                self._changed.wait(left)
+            for connection in self._watched:
+                with contextlib.suppress(OSError):
+                    if not self._over:
+                        connection.shutdown(socket.SHUT_RDWR)
+                    connection.close()
+
+
+class _Current(threading.local):
+    deadline: Deadline | None = None
+
+
+_current = _Current()
+
+
+def _connect(*args: Any, **kwargs: Any) -> socket.socket:
+    connection = socket.create_connection(*args, **kwargs)
+    if _current.deadline is not None:
+        _current.deadline.watch(connection)
+    return connection
+
+
+class _Plain(http.client.HTTPConnection):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._create_connection = _connect
+
+
+class _Secure(http.client.HTTPSConnection):
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._create_connection = _connect
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: Any) -> Any:
+        return self.do_open(_Plain, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: Any) -> Any:
+        return self.do_open(_Secure, req)
 
 
 def _opener() -> urllib.request.OpenerDirector:
@@ -164,8 +266,8 @@ def _opener() -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
+        _Http,
+        _Https,
         urllib.request.HTTPDefaultErrorHandler,
         urllib.request.HTTPErrorProcessor,
         _Redirects,

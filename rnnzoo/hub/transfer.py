@@ -17,6 +17,8 @@ _FRUITLESS, _ATTEMPTS = 3, 20
 _PAUSE = 0.2
 # A server that sends less than this within the timeout has stalled.
 _LEAST_BYTES = 1024
+# A small file has this many times the timeout, in all.
+_SMALL_TIMEOUTS = 3
 
 Progress = Callable[[int], None]
 
@@ -66,10 +68,12 @@ def fetch_file(urls: Sequence[str], file: FileInfo, path: Path, tags: Path, prog
 def fetch_small(url: str, limit: int) -> bytes:
     """A small file, whole; at most one byte more than `limit`. Raises Unavailable."""
     with open_url(url, timeout()) as reply:
-        data, watch = b"", _Watch(timeout())
+        data, watch, end = b"", _Watch(timeout()), time.monotonic() + _SMALL_TIMEOUTS * timeout()
         while len(data) <= limit and (block := reply.read(limit + 1 - len(data))):
             data += block
             watch.tick(len(data))
+            if time.monotonic() > end:
+                raise Unavailable("stalled")
         if reply.size is not None and len(data) < min(reply.size, limit):
             raise Unavailable("broke off")
         return data

@@ -26,7 +26,7 @@ def scalar(text: str) -> str:
 
 
 def read_yaml(text: str) -> Any:
-    """The nested mappings and lists of a manifest.
+    """The nested mappings and lists of a manifest, with all that they hold as text: what a number is, the schema says.
 
     Raises:
         BadYaml: it is no YAML; or has anchors, of which a few can stand for gigabytes; or PyYAML is not installed, and
@@ -37,7 +37,7 @@ def read_yaml(text: str) -> Any:
     except ModuleNotFoundError:
         return read_plain(text)
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.BaseLoader):  # not by the tags and guesses of YAML: a date or a tag of any text is text
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
                 raise yaml.composer.ComposerError(None, None, "aliases are not allowed", self.peek_event().start_mark)
@@ -45,7 +45,7 @@ def read_yaml(text: str) -> Any:
 
     try:
         return yaml.load(text, Loader=Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise BadYaml(getattr(error, "problem", None) or type(error).__name__) from None
 
 
@@ -86,8 +86,8 @@ def _value(text: str | None, number: int) -> Any:
         return None
     if text == "[]":
         return []
-    if text.isdecimal():
-        return int(text)
+    if text.isascii() and text.isdecimal():
+        return text
     if len(text) > 1 and text[0] == text[-1] == "'":
         return text[1:-1].replace("''", "'")
     if not _PLAIN.fullmatch(text):

@@ -112,7 +112,9 @@ def run(arguments: argparse.Namespace) -> None:
     from streaming.runtime.model import load
 
     with quiet(not _debug(arguments)):
-        model = load(arguments.model, arguments.runtime, arguments.threads)
+        model = load(
+            arguments.model, arguments.runtime, arguments.threads, trust=arguments.trust, isolated=arguments.isolated
+        )
     display = display_for(sys.stdout, arguments.json)
     names = ("temperature", "top_k", "top_p", "seed", "max_length", "width", "length_penalty", "n_best")
     search = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}

@@ -136,6 +136,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--top-p", type=_number, metavar="P", help="draw among the fewest pieces that reach P together")
     add("--seed", type=_positive, metavar="N", help="the same seed gives the same text (0)")
     _runtime(parser)
+    _safety(parser)
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +150,7 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     serve.add_arguments(parser)
     _runtime(parser)
+    _safety(parser)
 
 
 def _model(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +160,12 @@ def _model(parser: argparse.ArgumentParser) -> None:
 def _runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", default="auto", metavar="NAME", help="litert, tflite_runtime, tf or auto (auto)")
     parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of the interpreter (1)")
+
+
+def _safety(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--isolated", action="store_true", help="run the interpreter in a process of its own, for files from strangers")
+    add("--trust", action="store_true", help="let operations in that are not verified; only for files of your own")
 
 
 def _window(text: str) -> int | str:

@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=8000, metavar="N", help="port, 0 for any free one (8000)")
     add("--max-connections", type=int, default=256, metavar="N", help="streams at a time (256)")
     add("--max-message", type=int, default=1 << 18, metavar="BYTES", help="largest message of a client (262144)")
+    add("--max-waiting", type=int, default=256, metavar="N", help="connections that are no streams yet (256)")
+    add("--max-per-peer", type=int, metavar="N", help="connections of one address (any number)")
+    add("--connect-timeout", type=float, default=10.0, metavar="S", help="time to send a request and be answered (10)")
     add("--idle-timeout", type=float, default=300.0, metavar="S", help="close a connection that says nothing (300)")
     add("--send-timeout", type=float, default=20.0, metavar="S", help="drop a client that reads nothing (20)")
     add("--grace", type=float, default=5.0, metavar="S", help="time for open connections when the server stops (5)")
@@ -46,6 +49,9 @@ def run(arguments: argparse.Namespace) -> None:
         port=arguments.port,
         max_connections=arguments.max_connections,
         max_message=arguments.max_message,
+        max_waiting=arguments.max_waiting,
+        max_per_peer=arguments.max_per_peer,
+        connect_timeout=arguments.connect_timeout,
         idle_timeout=arguments.idle_timeout,
         send_timeout=arguments.send_timeout,
         grace=arguments.grace,
@@ -56,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
         max_wait=arguments.max_wait,
     )
     with quiet(not getattr(arguments, "debug", False)):
-        model = load(arguments.model, arguments.runtime, arguments.threads)
+        model = load(
+            arguments.model, arguments.runtime, arguments.threads, trust=arguments.trust, isolated=arguments.isolated
+        )
         app = create_app(model, settings, arguments.model.stem)
     serve(app)

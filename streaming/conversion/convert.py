@@ -90,6 +90,7 @@ def convert(
     attention_window: int | None = None,
     encode: Sequence[str] = (),
     max_length: int | None = None,
+    states: Mapping[str, str] | None = None,
     metadata: Mapping[str, Any] | None = None,
     verify: bool = True,
     tolerance: float | None = None,
@@ -121,6 +122,8 @@ def convert(
         encode: names of inputs that are given whole before the stream starts: the source of a translator, the image
             of a captioner. The file then has a signature `encode`, and streams begin with `Stream.encode`.
         max_length: most positions of a source of variable length.
+        states: of a model of one step, which takes its states as inputs and gives new ones as outputs: input -> output.
+            They are carried from step to step, from zeros; an axis of size 1 in front of other inputs is their time.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare the stream with the offline model on random sequences and refuse to write a file that
             differs. A quantized file is verified twice: unquantized to 1e-5, and as it is to `tolerance`.
@@ -151,6 +154,7 @@ def convert(
         _window(window),
         _steps("hop", hop, 1) or 1,
         pad,
+        _pairs(states),
     )
     _check_window(options)
     chunk = _steps("chunk", chunk, 1)
@@ -231,6 +235,14 @@ def _refuse_nan(planned: Plan) -> None:
 def _random(planned: Plan) -> list[dict[str, np.ndarray]]:
     generator = np.random.default_rng(0)
     return [random_inputs(planned, 500, generator)]
+
+
+def _pairs(states: Any) -> tuple[tuple[str, str], ...]:
+    if states is None:
+        return ()
+    if not isinstance(states, Mapping) or not all(isinstance(name, str) for pair in states.items() for name in pair):
+        raise InputError(f"states is {states!r}, expected a dict of names: input of the model -> output of the model")
+    return tuple(states.items())
 
 
 def _whole(value: Any, least: int) -> bool:

@@ -22,14 +22,25 @@ from streaming.conversion.rules.base import Options
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.sources import plan_with_sources
+from streaming.conversion.step_model import likely_states, step_model, table_limits
 from streaming.errors import InputError, NotStreamableError
 
 
 def plan_model(model: Any, options: Options) -> Plan:
     """Decide and plan; raises NotStreamableError or InputError naming what stands in the way."""
+    if options.states:
+        wrapped = step_model(model, dict(options.states))
+        planned = plan(wrapped, options, wrapped)
+        planned.id_limits |= table_limits(wrapped)
+        return planned
     if isinstance(options.window, int):
         return plan_window(model, options)
     function = functional(model)
+    with _offering_states(function):
+        return _decide(model, function, options)
+
+
+def _decide(model: Any, function: Functional, options: Options) -> Plan:
     lengths = steps_of(function, set(options.encode))
     sliding_wanted = options.hop > 1 or options.pad is not None
     if not lengths or None in lengths.values():
@@ -61,6 +72,18 @@ def _offering(steps: str) -> Iterator[None]:
         if not message.startswith("layer ") or "window=" in message.replace("attention_window=", ""):
             raise
         raise NotStreamableError(f"{message}, or convert with window={steps} for windows of {steps} steps") from error
+
+
+@contextlib.contextmanager
+def _offering_states(function: Functional) -> Iterator[None]:
+    """Name `states` as a remedy where a model looks like one of a single step."""
+    try:
+        yield
+    except NotStreamableError as error:
+        pairs = likely_states(function)
+        if not pairs:
+            raise
+        raise NotStreamableError(f"{error}; or, if this is a model of one step, with states={pairs}") from error
 
 
 def _one_length(function: Functional, lengths: dict[int, int | None]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.lower import Layout, context_shapes
 from streaming.conversion.plan import Plan
 from streaming.conversion.rules.base import Env
@@ -43,7 +44,7 @@ def trace_encode(plan: Plan, layout: Layout) -> Any:
     def encode(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         mapping = [(variable, tf.constant(value)) for variable, value in weights]
         env = Env(1, 1, False, math.inf, {}, {id(variable): value for variable, value in weights})
-        with keras.StatelessScope(state_mapping=mapping):
+        with keras.StatelessScope(state_mapping=mapping), builtin_forms():
             return {layout.packs[-1].input: _run(plan, env, tensors, info.valid)}
 
     return encode.get_concrete_function(**specs)

@@ -9,9 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.plan import Plan
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
+from streaming.conversion.tflite import LAYERS
 from streaming.conversion.values import Chunk, Static
 from streaming.runtime.metadata import StatePack, StateSlot
 
@@ -91,7 +93,7 @@ def trace(
         frozen = {id(variable): value for variable, value in weights}
         now = None if valid is None else tensors[valid]
         env = Env(batch, chunk, fused, loop_bytes, _unpack(layout, tensors), frozen, now, plan.clocks, rows)
-        with keras.StatelessScope(state_mapping=mapping):
+        with keras.StatelessScope(state_mapping=mapping), builtin_forms():
             results = _run(plan, layout, env, tensors)
         for name, variable in (variables or {}).items():
             variable.assign(results.pop(name))
@@ -114,6 +116,9 @@ def trace_reset(layout: Layout, variables: dict[str, tf.Variable]) -> Any:
 
 def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     own = {id(tensor) for tensor in _captured()}
+    graph = tf.compat.v1.get_default_graph()
+    made: list[tuple[int, str]] = []
+    setattr(graph, LAYERS, made)
     values: dict[int, Any] = {}
     for name, signal in plan.inputs.items():
         tensor = tensors[name]
@@ -129,6 +134,7 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         )
         outputs = step.rule.step(env, *args, **kwargs)
         _check_captures(step.rule, own)
+        made.append((len(graph.get_operations()), step.rule.call.name))
         for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
             values[id(signal)] = value
     if not env.rows:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras.src.models.functional import Functional
 
-from streaming.conversion.graph import functional, is_graph
+from streaming.conversion.graph import functional, is_graph, rebuild
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
 from streaming.conversion.rules.over_source import over_source
@@ -169,7 +169,7 @@ def plan(model: Any, options: Options | None = None, function: Functional | None
     """
     function = functional(model) if function is None else function
     _check_dtypes(function)
-    planner = Planner(Plan(function, model), options or Options())
+    planner = Planner(Plan(function, getattr(function, "offline", model)), options or Options())
     signals = planner.walk(function, planner.add_inputs(function), "")
     planner.finish(signals)
     return planner.plan
@@ -260,6 +260,9 @@ class Planner:
         op = node.operation
         if is_graph(op):
             inner = functional(op)
+            tensors = [item for item in keras.tree.flatten(node.arguments.args) if isinstance(item, keras.KerasTensor)]
+            if any(tuple(t.shape) != tuple(own.shape) for t, own in zip(tensors, inner.inputs, strict=False)):
+                inner = rebuild(inner, {place: tensor.shape for place, tensor in enumerate(tensors)})
             return self.walk(inner, keras.tree.flatten(args), self._name(f"{prefix}{op.name}") + "/")
         name = self._name(f"{prefix}{op.name}")
         if find_rule(op) is None and can_unfold(op):
@@ -426,17 +429,12 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def _check_plain(call: Call) -> None:
-    """Refuse a call without a rule for sequences with time behind axis 1, or known only at their end."""
-    for signal in call.signals:
-        if signal.terms or signal.layout or (signal.source is not None):
-            where = (
-                "that is known only at its end"
-                if signal.terms
-                else f"as {signal.offline_shape}, with batch or time moved"
-            )
-            raise NotStreamableError(
-                f"layer {call.name!r} ({call.kind}) takes a sequence {where}; sum or average it over time first"
-            )
+    """Refuse a call without a rule for sequences that are known only at their end."""
+    if any(signal.terms or signal.source is not None for signal in call.signals):
+        raise NotStreamableError(
+            f"layer {call.name!r} ({call.kind}) takes a sequence that is known only at its end; sum or average it over "
+            "time first"
+        )
 
 
 def _timeline(signal: Signal) -> Timeline:

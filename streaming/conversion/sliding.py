@@ -23,7 +23,7 @@ from keras.src.models.functional import Functional, operation_fn
 from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.graph import nodes
 from streaming.conversion.keras_loops import keras_loops
-from streaming.conversion.rules import find_rule
+from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Env, Options, Rule
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec, Timeline
@@ -125,12 +125,9 @@ class _Splitter:
         for tensor, twin in zip(node.outputs, outputs, strict=True):
             if len(twin.shape) < 2 or twin.shape[1] is not None or tuple(twin.shape[2:]) != tuple(tensor.shape[2:]):
                 return None
-        kind = find_rule(op)
-        if kind is None:
-            return None
         args, kwargs = node.arguments.convert(lambda tensor: self.signals.get(id(tensor), tensor))
         call = Call(op, op.name, args, kwargs, outputs)
-        rule = kind(call)
+        rule = rule_for(call)
         signals: list[Signal] = keras.tree.flatten(rule.plan())
         lines = {signal.timeline for signal in call.signals}
         if len(lines) > 1 or rule.exact_if or rule.approximate or rule.valid_of:

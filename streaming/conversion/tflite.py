@@ -6,11 +6,12 @@ import contextlib
 import copy
 import logging
 import os
+import re
 import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import flatbuffers
@@ -42,6 +43,9 @@ _BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).it
 ARITHMETIC = (
     "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE SUM MEAN SELECT SELECT_V2 LOGISTIC TANH EXP RSQRT SQRT".split()
 )
+
+# Attribute of a traced graph: (number of operations after it, name) of each layer, in order.
+LAYERS = "streaming_layers"
 
 # Bytes of a constant from which on a smaller form is worth an operation.
 _WORTH_HALVING = 4096
@@ -83,6 +87,9 @@ def convert(
             if compact:
                 flatbuffer = _halve(flatbuffer)
         except Exception as error:
+            missing = dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error)))
+            if missing:
+                raise _no_builtin_form([f"TensorFlow's {name}" for name in missing], missing, signatures) from error
             reason = str(error).strip().splitlines()[-1][:300]
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
     if quantize == "int8":
@@ -90,11 +97,31 @@ def convert(
     allowed = ALLOWED | VARIABLES if module.variables else ALLOWED
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
-        raise NotStreamableError(
-            f"the step model needs {', '.join(foreign)}, outside the operations that every TFLite runtime has; "
-            "replace the layers that make them"
-        )
+        raise _no_builtin_form(foreign, foreign, signatures)
     return flatbuffer
+
+
+def _no_builtin_form(named: list[str], kinds: Iterable[str], signatures: Mapping[str, Any]) -> NotStreamableError:
+    """The error that names the operations which TFLite lacks, and the layer that makes them."""
+    wanted = {kind.replace("_", "").lower() for kind in kinds}
+    graph = next(iter(signatures.values())).graph
+    functions = {function.signature.name: function for function in graph.as_graph_def().library.function}
+    layer = None
+    for index, op in enumerate(graph.get_operations()):
+        inner = [functions[name] for name in _called(op.node_def) if name in functions]
+        types = {op.type, *(node.op for function in inner for node in function.node_def)}
+        if wanted & {kind.lower() for kind in types}:
+            layer = next((name for end, name in getattr(graph, LAYERS, ()) if index < end), None)
+            break
+    who = "the step model" if layer is None else f"layer {layer!r}"
+    return NotStreamableError(
+        f"{who} needs {', '.join(named)}, outside the operations that every TFLite runtime has; "
+        "compute it before the stream, or replace it by other operations"
+    )
+
+
+def _called(node: Any) -> list[str]:
+    return [value.func.name for value in node.attr.values() if value.HasField("func")]
 
 
 def _quantize_products(flatbuffer: bytes, samples: Samples | None) -> bytes:

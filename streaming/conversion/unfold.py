@@ -1,72 +1,164 @@
-"""Subclassed models and composite layers as graphs: their `call` is run on symbolic tensors, layer by layer."""
+"""Subclassed models and composite layers as graphs: their `call` is run on symbolic tensors, layer by layer.
+
+First with unknown sizes. A `call` that computes with the number of sequences or steps (`ops.shape(x)[0] * 4`, zeros for
+an initial state) is run twice on tensors of distinct sizes instead, and what differs between the two is unknown.
+A `call` that cannot be followed at all is one operation, which is tried on each step by itself.
+"""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 from keras.src.models.functional import Functional
 
+from streaming.conversion.rules import inherited_calls
+from streaming.conversion.rules.opaque import Opaque
+from streaming.conversion.rules.per_step import described
+from streaming.conversion.sizes import draw_sizes, forget_sizes
 from streaming.errors import InputError, NotStreamableError
 
 
+class SubclassedModel:
+    """A subclassed model with the arguments of its `call` in one structure, as a functional model takes them."""
+
+    def __init__(self, model: keras.Model, names: list[str] | None) -> None:
+        self.model, self.name, self._names = model, model.name, names
+
+    def __call__(self, inputs: Any, training: bool = False) -> Any:
+        """Call the model; inputs: one structure, or a list of the arguments that have names."""
+        kwargs = {"training": training} if "training" in inspect.signature(self.model.call).parameters else {}
+        if self._names is None:
+            return self.model(inputs, **kwargs)
+        return self.model(**dict(zip(self._names, inputs, strict=True)), **kwargs)
+
+
 def unfold_model(model: keras.Model) -> Functional:
-    """A functional model over the same layers as a subclassed one.
+    """A functional model over the same layers as a subclassed one; `offline` is what to compare with.
 
     Raises:
-        InputError: the model was never called, so that the shape of its input is unknown.
-        NotStreamableError: its `call` does more than call layers and `keras.ops`.
+        InputError: the model was never called, so that the shapes of its inputs are unknown.
     """
     shapes = getattr(model, "_build_shapes_dict", None) or {}
+    shapes = {name.removesuffix("_shape"): shape for name, shape in shapes.items() if shape is not None}
     if not model.built or not shapes:
         raise InputError(f"model {model.name!r} is not built; call it on data first")
-    if len(shapes) > 1 or not _is_shape(next(iter(shapes.values()))):
+    parameters = list(inspect.signature(model.call).parameters)
+    if set(shapes) - set(parameters):  # Keras's default `build` remembers the first argument, under another name
+        shapes = dict(zip(parameters, shapes.values(), strict=False))
+    required = [n for n, p in inspect.signature(model.call).parameters.items() if p.default is p.empty and p.kind < 2]
+    if missing := [name for name in required if name not in shapes]:
+        inputs = ", ".join(f"{name}=keras.Input(...)" for name in parameters if name in required)
         raise NotStreamableError(
-            f"model {model.name!r} ({type(model).__name__}) is subclassed and has several inputs; "
-            "rebuild it with the functional API from the same layers"
+            f"model {model.name!r} ({type(model).__name__}) takes {missing[0]!r} too, whose shape Keras does not "
+            f"remember; say the inputs by a functional model around it: inputs = dict({inputs}); "
+            "model = keras.Model(inputs, model(**inputs))"
         )
-    shape = next(iter(shapes.values()))
-    return unfold(model, model.name, (keras.KerasTensor((None, None, *shape[2:])),), {})
+    lengths = {shape[1] for shape in _shapes_in(shapes) if len(shape) == 3}
+    first = next(_shapes_in(shapes))
+    lengths |= {first[1]} if len(first) > 1 else set()
+    tensors = {name: _symbolic(name, shape, lengths) for name, shape in shapes.items()}
+    graph = unfold(model, model.name, (), tensors)
+    integers = [tensor for tensor in graph.inputs if _holds_ids(graph, tensor)]
+    if integers:
+        names = {tensor.name for tensor in integers}
+        tensors = keras.tree.map_structure(
+            lambda x: keras.KerasTensor(x.shape, "int32" if x.name in names else x.dtype, name=x.name), tensors
+        )
+        graph = unfold(model, model.name, (), tensors)
+    single = len(tensors) == 1
+    inputs = keras.tree.pack_sequence_as(
+        next(iter(tensors.values())) if single else list(tensors.values()), graph.inputs
+    )
+    graph = keras.Model(inputs, graph._outputs_struct, name=graph.name)
+    graph.offline = SubclassedModel(model, None if single else list(tensors))
+    return graph
+
+
+def _shapes_in(structure: Any) -> Iterator[tuple[Any, ...]]:
+    """Shapes among nested shapes."""
+    if isinstance(structure, dict):
+        structure = list(structure.values())
+    if _is_shape(structure):
+        yield tuple(structure)
+    elif isinstance(structure, list | tuple):
+        for item in structure:
+            yield from _shapes_in(item)
+
+
+def _symbolic(name: str, shape: Any, lengths: set[int]) -> Any:
+    """Tensors for shapes: those with the length of the sequences have an unknown one, and all an unknown batch."""
+    if isinstance(shape, dict):
+        return {key: _symbolic(key, item, lengths) for key, item in shape.items()}
+    if not _is_shape(shape):
+        return [_symbolic(f"{name}_{index}", item, lengths) for index, item in enumerate(shape)]
+    moving = len(shape) > 1 and shape[1] in lengths
+    return keras.KerasTensor((None, None, *shape[2:]) if moving else (None, *shape[1:]), name=name)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(n, int) or n is None for n in value)
+
+
+def _holds_ids(graph: Functional, tensor: Any) -> bool:
+    """Whether only tables read an input."""
+    readers = [
+        op for op in graph.operations for node in op._inbound_nodes if any(t is tensor for t in node.input_tensors)
+    ]
+    return bool(readers) and all(isinstance(op, keras.layers.Embedding) for op in readers)
 
 
 def unfold(op: keras.Layer, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Functional:
     """The graph of one call of a composite layer; the tensors among the arguments become its inputs.
 
-    Raises NotStreamableError where the `call` cannot be followed.
+    Where the `call` cannot be followed, the graph is one call of `Opaque`. Raises NotStreamableError for a layer that
+    calls itself.
     """
-    tensors: list[Any] = []
-
-    def fresh(item: Any) -> Any:
-        if not isinstance(item, keras.KerasTensor):
-            return item
-        tensors.append(keras.Input(batch_shape=item.shape, dtype=item.dtype))
-        return tensors[-1]
-
-    args, kwargs = keras.tree.map_structure(fresh, (args, kwargs))
-    if "training" in inspect.signature(op.call).parameters:
-        kwargs = {**kwargs, "training": False}
     try:
-        outputs = op.call(*args, **kwargs)
-        graph = keras.Model(tensors[0] if len(tensors) == 1 else tensors, outputs)
+        graph = _run(op, args, kwargs, None)
     except Exception as error:
-        reason = str(error).strip().splitlines()
-        raise NotStreamableError(
-            f"layer {name!r} ({type(op).__name__}) has no streaming rule and its call cannot be followed "
-            f"({type(error).__name__}: {reason[0][:120] if reason else ''}); build it from Keras layers and keras.ops, "
-            "give it stream_spec and stream_step, or register a rule for it"
-        ) from error
+        try:
+            drawn = draw_sizes(op, (args, kwargs))
+            first, second = (_run(op, args, kwargs, sizes) for sizes in drawn)
+            graph = forget_sizes(first, second, drawn)
+        except Exception:
+            graph = _run(op, args, kwargs, None, Opaque(op, name, described(error)))
     if any(operation is op for operation in graph.operations):
         raise NotStreamableError(f"layer {name!r} ({type(op).__name__}) calls itself; build it from other layers")
     return graph
 
 
+def _run(
+    op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: tuple[int, int] | None, opaque: Opaque | None = None
+) -> Functional:
+    """The graph of a call on fresh tensors, of so many sequences and steps."""
+    tensors: list[Any] = []
+
+    def fresh(item: Any) -> Any:
+        if not isinstance(item, keras.KerasTensor):
+            return item
+        shape = list(item.shape)
+        for axis, size in enumerate(sizes or ()):
+            if axis < len(shape) and shape[axis] is None:
+                shape[axis] = size
+        tensors.append(keras.Input(batch_shape=shape, dtype=item.dtype, name=item.name))
+        return tensors[-1]
+
+    args, kwargs = keras.tree.map_structure(fresh, (args, kwargs))
+    if "training" in inspect.signature(op.call).parameters:
+        kwargs = {**kwargs, "training": False}
+    if opaque is not None:
+        outputs = opaque(*args, **kwargs)
+    else:
+        with inherited_calls(op):
+            outputs = op.call(*args, **kwargs)
+    return keras.Model(tensors[0] if len(tensors) == 1 else tensors, outputs)
+
+
 def can_unfold(op: Any) -> bool:
     """Whether the `call` of an operation may be followed: a layer of the user's own, or one that wraps others."""
-    if type(op) in (keras.layers.Pipeline, keras.layers.SpectralNormalization):
+    if type(op) in (keras.layers.Pipeline, keras.layers.SpectralNormalization, keras.layers.Lambda):
         return True
     return isinstance(op, keras.Layer) and not type(op).__module__.startswith("keras.")
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) >= 2 and all(isinstance(n, int) or n is None for n in value)

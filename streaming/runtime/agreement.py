@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import ArtifactError
+from streaming.runtime.interpreter import Recipe
 from streaming.runtime.metadata import Metadata, SignatureInfo
 
 # Signatures that are no step: what they take and give is not a chunk of the sequence.
 OTHER = frozenset({"reset", "encode", "fill"})
+
+_Kind = tuple[tuple[int, ...], str]
 
 
 def step_signatures(meta: Metadata) -> dict[tuple[int, int], str]:
@@ -59,6 +62,29 @@ def _filled(meta: Metadata) -> dict[str, tuple[int, ...]]:
     if meta.state == "internal":
         return {"done": ()}
     return {pack.output: (1, pack.size) for pack in meta.packs}
+
+
+def step_kinds(meta: Metadata, batch: int, chunk: int) -> tuple[dict[str, _Kind], dict[str, _Kind]]:
+    """Shapes and types of what a signature takes and gives, by name."""
+    return _inputs(meta, batch, chunk), _outputs(meta, batch, chunk)
+
+
+def recipe(meta: Metadata, factory: Any, flatbuffer: bytes, num_threads: int, make: Any = None) -> Recipe:
+    """What it takes to run a model, in the order in which the runtime gives and takes its tensors."""
+    return Recipe(
+        factory=factory,
+        flatbuffer=flatbuffer,
+        num_threads=num_threads,
+        signatures=step_signatures(meta),
+        inputs=input_names(meta),
+        outputs=output_shapes(meta),
+        chunk=meta.chunk,
+        encode=list(encode_inputs(meta)) if meta.encode else None,
+        fill=fill_inputs(meta) if "fill" in meta.signatures else None,
+        rows=[np.zeros((1, 0, *out.shape), out.dtype) for out in meta.outputs],
+        resets="reset" in meta.signatures,
+        make=make,
+    )
 
 
 def check_metadata(meta: Metadata) -> None:
@@ -153,9 +179,6 @@ def _compare(interpreter: Any, name: str, inputs: dict[str, _Kind], outputs: dic
                 f"{kind} of signature {name!r} disagree: {wrong[0]!r} is {_text(in_graph.get(wrong[0]))} in the "
                 f"graph, {_text(expected.get(wrong[0]))} in the metadata; convert the model again"
             )
-
-
-_Kind = tuple[tuple[int, ...], str]
 
 
 def _inputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:

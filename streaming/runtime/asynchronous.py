@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ class AsyncCalls:
     """`astep`, `afeed`, `afinish`, `aencode` and `arun` of a stream.
 
     They run in the thread of `StreamingModel.batcher`: those of one stream in the order in which they were called,
-    those of different streams in shared invokes. What is cancelled before its turn leaves the stream as it was.
+    those of different streams in shared invokes. One that is cancelled leaves the stream as it was, or, where it had
+    just finished, as it was to be; the text of the `CancelledError` says which. Internal state cannot go back: there,
+    what has begun is finished.
     """
 
     async def astep(self, x: Any) -> Arrays:
@@ -59,4 +62,15 @@ class AsyncCalls:
         stream: Any = self
         if name == "call":
             args = (getattr(stream, args[0]), *args[1:])
-        return await asyncio.wrap_future(getattr(stream.model.batcher, name)(stream, *args))
+        future = getattr(stream.model.batcher, name)(stream, *args)
+        waiting = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            future.abandon()
+            while not waiting.done():  # for one invoke at most: then nothing touches the stream any more
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([waiting])
+            moved = not waiting.cancelled() and waiting.exception() is None
+            state = "had finished, the stream has moved" if moved else "was cancelled, the stream is as it was"
+            raise asyncio.CancelledError(f"the call {state}") from None

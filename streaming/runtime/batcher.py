@@ -6,15 +6,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from streaming.errors import InputError, StreamingError
-from streaming.runtime.outputs import Arrays
 from streaming.runtime.stream import Stream, Work
-from streaming.runtime.turns import BatcherMetrics, Call, Turns
+from streaming.runtime.turns import BatcherMetrics, Call, CallFuture, Turns
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
@@ -26,8 +24,8 @@ class StreamBatcher:
     One thread runs the interpreter; all methods may be called from any thread, and from asyncio by
     `await asyncio.wrap_future(batcher.submit(stream, x))`. The calls of one stream run in order; use a stream directly
     only while none of its calls is pending. Calls take turns, one invoke each, oldest first, so that a long one delays
-    the others by no more than its share. One that fails, or is cancelled before its turn, leaves its stream as it was,
-    and all others alone.
+    the others by no more than its share. One that fails, is cancelled before its turn, or is abandoned between two
+    invokes (`CallFuture.abandon`), leaves its stream as it was, and all others alone.
 
     Args:
         model: its streams are taken.
@@ -60,7 +58,7 @@ class StreamBatcher:
         # Also where nobody calls close(): the thread does not know this object, and ends with it or the process.
         self._finish = weakref.finalize(self, _stop, self._turns, thread, self._process)
 
-    def submit(self, stream: Stream, x: Any) -> Future[Arrays]:
+    def submit(self, stream: Stream, x: Any) -> CallFuture:
         """`stream.feed(x)` in its turn: a Future of what that returns or raises. Arrays are copied.
 
         Raises:
@@ -70,16 +68,16 @@ class StreamBatcher:
         given = _private(x)
         return self._put(stream, lambda: stream.feeding(stream.read(given)))
 
-    def step(self, stream: Stream, x: Any) -> Future[Arrays]:
+    def step(self, stream: Stream, x: Any) -> CallFuture:
         """`stream.step(x)` in its turn; otherwise as `submit`."""
         given = _private(x)
         return self._put(stream, lambda: stream.stepping(stream.read(given, stream.model.chunk)))
 
-    def finish(self, stream: Stream) -> Future[Arrays]:
+    def finish(self, stream: Stream) -> CallFuture:
         """`stream.finish()` in its turn; otherwise as `submit`."""
         return self._put(stream, stream.finishing)
 
-    def call(self, stream: Stream, function: Callable[..., Any], *args: Any) -> Future[Any]:
+    def call(self, stream: Stream, function: Callable[..., Any], *args: Any) -> CallFuture:
         """`function(*args)` in the stream's turn, for what shares no invoke: `stream.reset`, `stream.save`."""
         return self._put(stream, lambda: _alone(function, args))
 
@@ -102,7 +100,7 @@ class StreamBatcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, stream: Stream, start: Callable[[], Work]) -> Future[Any]:
+    def _put(self, stream: Stream, start: Callable[[], Work]) -> CallFuture:
         if stream.model is not self.model:
             raise StreamingError("the stream belongs to another model; use a batcher of its own model")
         if not self.is_here:

@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,8 @@ KINDS = ("characters", "words", "subwords")
 _SPACE = "\u2581"
 _PIECE = re.compile(r"(\s*)(\w+|[^\w\s])")
 _LETTER = re.compile(r"\w")
-_REMEMBERED = 50_000
+# Words whose pieces are remembered, and the longest of them: at most some ten megabytes.
+_REMEMBERED, _REMEMBERED_LENGTH = 10_000, 24
 
 
 @dataclass(frozen=True)
@@ -163,28 +164,65 @@ class TextCodec:
         return {}
 
     def _merged(self, word: str) -> list[str]:
-        if word in self._known:
-            return self._known[word]
-        parts, ranks = list(word), self._ranks
-        while len(parts) > 1:
-            rank, pair = min((ranks.get(pair, len(ranks)), pair) for pair in itertools.pairwise(parts))
-            if rank == len(ranks):
-                break
-            parts = _join(parts, pair)
-        if len(self._known) < _REMEMBERED:
-            self._known[word] = parts
+        known = self._known
+        if word in known:
+            return known[word]
+        parts = _merge(word, self._ranks)
+        if len(word) <= _REMEMBERED_LENGTH:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[word] = parts
         return parts
 
 
 def _split(text: str, kind: str) -> list[str]:
     if kind == "characters":
         return list(text)
-    found = _PIECE.finditer(text.replace(_SPACE, "_"))
+    # White space at the end belongs to no piece, and would be looked at from each of its places.
+    found = _PIECE.finditer(text.rstrip().replace(_SPACE, "_"))
     return [(_SPACE if m.group(1) or not m.start() else "") + m.group(2) for m in found]
 
 
 def _frequent(counts: Counter[str], min_count: int) -> list[str]:
     return sorted((item for item, n in counts.items() if n >= min_count), key=lambda item: (-counts[item], item))
+
+
+def _merge(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """The pieces of a word: the first merge that fits is made everywhere from the left, then the next first one.
+
+    O(n log n) for n characters: pairs wait in a queue by their rank and place, neighbours are linked.
+    """
+    parts: list[str | None] = list(word)
+    after, before = list(range(1, len(word) + 1)), list(range(-1, len(word) - 1))
+    queue: list[tuple[int, int, str, str]] = []
+
+    def put(place: int, following: int) -> None:
+        left, right = parts[place], parts[following]
+        assert left is not None
+        assert right is not None
+        rank = ranks.get((left, right))
+        if rank is not None:
+            heapq.heappush(queue, (rank, place, left, right))
+
+    for place in range(len(word) - 1):
+        put(place, place + 1)
+    while queue:
+        rank, made = queue[0][0], []
+        # A merge may make pairs of an earlier rank: they wait until it is made everywhere.
+        while queue and queue[0][0] == rank:
+            _, place, left, right = heapq.heappop(queue)
+            following = after[place]
+            if following < len(word) and parts[place] == left and parts[following] == right:
+                parts[place], parts[following] = left + right, None
+                after[place] = after[following]
+                if after[place] < len(word):
+                    before[after[place]] = place
+                made.append(place)
+        pairs = {(before[place], place) for place in made} | {(place, after[place]) for place in made}
+        for place, following in pairs:
+            if place >= 0 and following < len(word):
+                put(place, following)
+    return [part for part in parts if part is not None]
 
 
 def _join(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:

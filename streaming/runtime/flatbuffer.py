@@ -7,8 +7,10 @@ schema.fbs; the layout is https://flatbuffers.dev/internals.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,51 +39,84 @@ BUILTIN_NAMES = (
 _CUSTOM = BUILTIN_NAMES.index("CUSTOM")
 # No sound file reads a byte more often than this: vectors are written once, vtables are shared.
 _MAX_READS = 16
+_UNPACK = {
+    kind: (struct.Struct(kind).unpack_from, struct.calcsize(kind))
+    for kind in ("<b", "<B", "<H", "<i", "<I", "<Q", "<f")
+}
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Quantization(NamedTuple):
+    """real = scale * (number - zero): one scale for all, or one for each index along an axis."""
+
+    scales: tuple[float, ...]
+    zeros: tuple[int, ...]
+    axis: int
+    table: Table | None = None
+
+
+class Tensor(NamedTuple):
     """shape, with -1 for unknown sizes; bytes of constant data, and the number of the buffer that holds them.
 
-    word: constant data of four bytes as a whole number, otherwise None.
+    word: constant data of four bytes as a whole number, otherwise None;
+    kind: the number of its TensorType; begin: where constant data begin in the flatbuffer;
+    unknown: sizes as the converter knew them, -1 where it did not; empty where it knew all;
+    table: its own.
     """
 
     shape: tuple[int, ...]
     constant_bytes: int
     buffer: int
     word: int | None = None
+    kind: int = 0
+    begin: int = 0
+    unknown: tuple[int, ...] = ()
+    quantization: Quantization | None = None
+    is_variable: bool = False
+    table: Table | None = None
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation with the numbers of its tensors; an optional input that is absent is -1.
 
-    transposed: for BATCH_MATMUL, whether the first operand is;
-    loop: for WHILE, the subgraphs of its condition and of its body.
+    options: its table of builtin options; table: its own.
     """
 
     name: str
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    transposed: bool = False
-    loop: tuple[int, int] | None = None
+    options: Table | None
+    table: Table
+
+    @property
+    def transposed(self) -> bool:
+        """For BATCH_MATMUL, whether the first operand is."""
+        return self.name == "BATCH_MATMUL" and self.options is not None and bool(self.options.integer(0, "<B"))
+
+    @property
+    def loop(self) -> tuple[int, int] | None:
+        """For WHILE, the subgraphs of its condition and of its body."""
+        if self.name != "WHILE" or self.options is None:
+            return None
+        return self.options.integer(0, "<i"), self.options.integer(1, "<i")
 
 
-@dataclass(frozen=True)
-class Graph:
-    """The tensors and operations of one subgraph."""
+class Graph(NamedTuple):
+    """The tensors and operations of one subgraph, and the numbers of the tensors that it takes and gives."""
 
     tensors: tuple[Tensor, ...]
     operations: tuple[Operation, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Flatbuffer:
-    """graphs: all subgraphs; signatures: name -> number of its graph."""
+    """graphs: all subgraphs; signatures: name -> number of its graph; model: the table of all."""
 
     graphs: tuple[Graph, ...]
     signatures: dict[str, int]
+    model: Table
 
 
 def read(content: bytes) -> Flatbuffer:
@@ -99,13 +134,14 @@ def _read(content: bytes) -> Flatbuffer:
     codes = [_operation_code(code) for code in model.tables(1)]
     buffers = [_buffer(buffer) for buffer in model.tables(4)]
     graphs = tuple(_graph(graph, codes, buffers) for graph in model.tables(2))
-    for operation in (operation for graph in graphs for operation in graph.operations):
+    for operation in (operation for graph in graphs for operation in graph.operations if operation.name == "WHILE"):
         for number in operation.loop or ():
             check(0 <= number < len(graphs), f"a loop runs graph {number} of {len(graphs)}")
     signatures = {table.text(2): table.integer(4, "<I") for table in model.tables(7)}
+    check(len(signatures) == model.vector(7, 4)[1], "two signatures have one name")
     for name, number in signatures.items():
         check(number < len(graphs), f"signature {name!r} has graph {number} of {len(graphs)}")
-    return Flatbuffer(graphs, signatures)
+    return Flatbuffer(graphs, signatures, model)
 
 
 def _operation_code(code: Table) -> tuple[str, int]:
@@ -116,19 +152,15 @@ def _operation_code(code: Table) -> tuple[str, int]:
     return (code.text(1) or name) if number == _CUSTOM else name, code.integer(2, "<i", 1)
 
 
-def _buffer(buffer: Table) -> tuple[int, int | None]:
-    """Bytes of data, and the number where they are four."""
+def _buffer(buffer: Table) -> tuple[int, int, int | None]:
+    """Bytes of data, where they begin, and the number where they are four."""
     begin, count = buffer.vector(0, 1)
-    return count or buffer.integer(2, "<Q"), buffer.source.number(begin, "<i") if count == 4 else None
+    word = buffer.source.number(begin, "<i") if count == 4 else None
+    return count or buffer.integer(2, "<Q"), begin, word
 
 
-def _graph(graph: Table, codes: list[tuple[str, int]], buffers: list[tuple[int, int | None]]) -> Graph:
-    tensors = []
-    for tensor in graph.tables(0):
-        number = tensor.integer(2, "<I")
-        check(number < len(buffers), f"a tensor has buffer {number} of {len(buffers)}")
-        size, word = buffers[number]
-        tensors.append(Tensor(tensor.integers(0), size, number, word))
+def _graph(graph: Table, codes: list[tuple[str, int]], buffers: list[tuple[int, int, int | None]]) -> Graph:
+    tensors = tuple(_tensor(tensor, buffers) for tensor in graph.tables(0))
     operations = []
     for table in graph.tables(3):
         number = table.integer(0, "<I")
@@ -137,11 +169,32 @@ def _graph(graph: Table, codes: list[tuple[str, int]], buffers: list[tuple[int, 
         inputs, outputs = table.integers(1), table.integers(2)
         for index in (*inputs, *outputs):
             check(-1 <= index < len(tensors), f"{name} takes tensor {index} of {len(tensors)}")
-        options = table.table(4) if name in ("BATCH_MATMUL", "WHILE") else None
-        transposed = options is not None and name == "BATCH_MATMUL" and bool(options.integer(0, "<B"))
-        loop = (options.integer(0, "<i"), options.integer(1, "<i")) if options is not None and name == "WHILE" else None
-        operations.append(Operation(name, version, inputs, outputs, transposed, loop))
-    return Graph(tuple(tensors), tuple(operations))
+        operations.append(Operation(name, version, inputs, outputs, table.table(4), table))
+    return Graph(tensors, tuple(operations), graph.integers(1), graph.integers(2))
+
+
+def _tensor(tensor: Table, buffers: list[tuple[int, int, int | None]]) -> Tensor:
+    number = tensor.integer(2, "<I")
+    check(number < len(buffers), f"a tensor has buffer {number} of {len(buffers)}")
+    size, begin, word = buffers[number]
+    shape, unknown = tensor.integers(0), tensor.integers(7)
+    quantization = tensor.table(4)
+    return Tensor(
+        shape,
+        size,
+        number,
+        word,
+        tensor.integer(1, "<b"),
+        begin,
+        unknown if -1 in unknown else (),
+        None if quantization is None else _quantization(quantization),
+        bool(tensor.integer(5, "<B")),
+        tensor,
+    )
+
+
+def _quantization(table: Table) -> Quantization:
+    return Quantization(table.numbers(2, "<f4"), table.numbers(3, "<i8"), table.integer(6, "<i"), table)
 
 
 class DamagedError(Exception):
@@ -157,47 +210,55 @@ class Source:
     """The bytes, and how many of them may still be read."""
 
     def __init__(self, content: bytes) -> None:
-        self.content, self._left = content, _MAX_READS * len(content) + 64
+        self.content, self.size, self._left = content, len(content), _MAX_READS * len(content) + 64
+        self._layouts: dict[int, tuple[int, tuple[int, ...]]] = {}
 
     def claim(self, begin: int, count: int) -> None:
         """Check a range before it is read."""
-        check(begin >= 0 and begin + count <= len(self.content), f"offset {begin} is outside")
+        if begin < 0 or begin + count > self.size:
+            raise DamagedError(f"offset {begin} is outside")
         self._left -= count
-        check(self._left >= 0, "its parts overlap")
+        if self._left < 0:
+            raise DamagedError("its parts overlap")
 
     def number(self, position: int, kind: str) -> int:
-        self.claim(position, struct.calcsize(kind))
-        return struct.unpack_from(kind, self.content, position)[0]
+        unpack, size = _UNPACK[kind]
+        self.claim(position, size)
+        return unpack(self.content, position)[0]
 
     def follow(self, position: int) -> int:
         """Where the offset at a position leads."""
         return position + self.number(position, "<I")
 
+    def layout(self, position: int) -> tuple[int, tuple[int, ...]]:
+        """Bytes of a table and the offsets of its fields, from a vtable; those of one vtable are shared."""
+        found = self._layouts.get(position)
+        if found is None:
+            size, length = self.number(position, "<H"), self.number(position + 2, "<H")
+            check(size >= 4 and size % 2 == 0 and length >= 4, f"the fields of a table at {position} are damaged")
+            self.claim(position, size)
+            offsets = struct.unpack_from(f"<{size // 2 - 2}H", self.content, position + 4)
+            right = all(not offset or 4 <= offset < length for offset in offsets)
+            check(right, f"a field of the table at {position} is outside")
+            found = self._layouts[position] = length, offsets
+        return found
+
 
 class Table:
     """A table: fields by number, found through its vtable; an absent field has its default."""
 
+    __slots__ = ("_offsets", "_position", "source")
+
     def __init__(self, source: Source, position: int) -> None:
         self.source, self._position = source, position
-        self._vtable = position - source.number(position, "<i")
-        self._size = source.number(self._vtable, "<H")
-        check(self._size >= 4, f"a table at {position} has no fields")
-
-    def check_fields(self) -> None:
-        """Every field lies within the table, and the table within the bytes."""
-        length = self.source.number(self._vtable + 2, "<H")
-        check(self._size % 2 == 0, f"the fields of the table at {self._position} are damaged")
-        self.source.claim(self._position, length)
-        for entry in range(4, self._size, 2):
-            offset = self.source.number(self._vtable + entry, "<H")
-            check(not offset or 4 <= offset < length, f"a field of the table at {self._position} is outside")
+        length, self._offsets = source.layout(position - source.number(position, "<i"))
+        source.claim(position, length)
 
     def _field(self, number: int) -> int | None:
-        entry = 4 + 2 * number
-        if entry + 2 > self._size:
+        offsets = self._offsets
+        if number >= len(offsets):
             return None
-        offset = self.source.number(self._vtable + entry, "<H")
-        return self._position + offset if offset else None
+        return self._position + offsets[number] if offsets[number] else None
 
     def integer(self, number: int, kind: str, default: int = 0) -> int:
         position = self._field(number)
@@ -210,13 +271,23 @@ class Table:
             return 0, 0
         begin = self.source.follow(position)
         count = self.source.number(begin, "<I")
-        check(begin + 4 + item * count <= len(self.source.content), f"a vector of {count} at {begin} is outside")
+        check(begin + 4 + item * count <= self.source.size, f"a vector of {count} at {begin} is outside")
         return begin + 4, count
 
     def integers(self, number: int) -> tuple[int, ...]:
+        """A vector of 32-bit numbers."""
         begin, count = self.vector(number, 4)
+        if not count:
+            return ()
         self.source.claim(begin, 4 * count)
-        return tuple(np.frombuffer(self.source.content, "<i4", count, begin).tolist()) if count else ()
+        return struct.unpack_from(f"<{count}i", self.source.content, begin)
+
+    def numbers(self, number: int, dtype: str) -> tuple[Any, ...]:
+        """A vector of numbers of a NumPy dtype."""
+        item = int(dtype[-1])
+        begin, count = self.vector(number, item)
+        self.source.claim(begin, item * count)
+        return tuple(np.frombuffer(self.source.content, dtype, count, begin).tolist()) if count else ()
 
     def text(self, number: int) -> str:
         begin, count = self.vector(number, 1)
@@ -229,5 +300,8 @@ class Table:
         return None if position is None else Table(self.source, self.source.follow(position))
 
     def tables(self, number: int) -> list[Table]:
-        begin, count = self.vector(number, 4)
-        return [Table(self.source, self.source.follow(begin + 4 * index)) for index in range(count)]
+        source = self.source
+        return [
+            Table(source, position + offset)
+            for position, offset in zip(itertools.count(self.vector(number, 4)[0], 4), self.integers(number))
+        ]

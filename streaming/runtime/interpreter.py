@@ -157,7 +157,8 @@ class Recipe:
     signatures: (batch, chunk) -> name; inputs: tensor names in the order in which they are given; outputs: by the name
     of the signature, tensors in the order in which they are taken, with their shapes; chunk: the steps of
     `Engine.step`; encode, fill: inputs of the signatures of these names, where there are such; rows: outputs without a
-    row, as `fill` gives none; resets: whether `reset` sets the state inside; else a new interpreter does.
+    row, as `fill` gives none; resets: whether `reset` sets the state inside, else a new interpreter does; make: an
+    engine of a recipe.
     """
 
     factory: Any
@@ -171,6 +172,11 @@ class Recipe:
     fill: Sequence[str] | None = None
     rows: Sequence[np.ndarray] = ()
     resets: bool = True
+    make: Callable[[Recipe], Engine] | None = None
+
+    def engine(self) -> Engine:
+        """A new engine."""
+        return Engine(self) if self.make is None else self.make(self)
 
     def open(self) -> Any:
         """A new interpreter."""
@@ -255,7 +261,7 @@ class EnginePool:
         try:
             return self.local.engine
         except AttributeError:
-            self.local.engine = Engine(self._recipe)
+            self.local.engine = self._recipe.engine()
             return self.local.engine
 
     def abandon(self) -> None:

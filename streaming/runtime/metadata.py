@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import ArtifactError
+from streaming.runtime import ranges
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
 SCHEMA = 2
@@ -195,13 +196,14 @@ def build(kind: type, data: Mapping[str, Any], where: str) -> Any:
     """A dataclass from parsed JSON, checked by its annotations; keys that it does not know are left out.
 
     Raises:
-        ArtifactError: a field is missing or of another type; `where` says which object it is of.
+        ArtifactError: a field is missing, of another type or out of its range; `where` says which object it is of.
     """
     hints = typing.get_type_hints(kind)
     values = {}
     for item in dataclasses.fields(kind):
         if item.name in data:
             values[item.name] = _value(hints[item.name], data[item.name], f"{where}: {item.name}")
+            ranges.check(kind, item.name, values[item.name], f"{where}: {item.name}")
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             raise ArtifactError(f"{where}: field {item.name!r} is missing; convert the model again")
     return kind(**values)

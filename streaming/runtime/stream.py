@@ -55,7 +55,7 @@ class Stream(AsyncCalls):
         # The place where the engine is looked up: the calling thread's, or this stream's own.
         self._place: Any = model.engines.local
         if meta.state == "internal":
-            self._place = SimpleNamespace(engine=Engine(model.recipe))
+            self._place = SimpleNamespace(engine=model.recipe.engine())
         # States, (1, size) each: the stream's own, or its row in a slab that other streams share.
         self.slab: Slab | None = None
         self.row = 0

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -48,6 +48,17 @@ class BatcherMetrics:
         return {**asdict(self), "fill": self.fill}
 
 
+class CallFuture(Future[Any]):
+    """What a call will return. Attributes: `abandoned` says that nobody waits for it any more."""
+
+    abandoned = False
+
+    def abandon(self) -> None:
+        """End the call, also between two of its invokes; its stream is then as it was, unless it had finished."""
+        self.abandoned = True
+        self.cancel()
+
+
 class Call:
     """One call of a stream: `start` gives its work, which then waits for invokes of `size` steps of `values`."""
 
@@ -55,7 +66,7 @@ class Call:
         self.stream = stream
         self.start = start
         self.since = time.monotonic()
-        self.future: Future[Any] = Future()
+        self.future = CallFuture()
         self.work: Work | None = None
         self.before: tuple[Any, ...] = ()
         self.size = 0
@@ -84,7 +95,7 @@ class Turns:
         with self._changed:
             return replace(self._metrics)
 
-    def put(self, call: Call) -> Future[Any]:
+    def put(self, call: Call) -> CallFuture:
         """Take a call in; see `StreamBatcher.submit`."""
         with self._changed:
             if self._closed:
@@ -168,6 +179,9 @@ class Turns:
 
     def _advance(self, call: Call, results: Sequence[np.ndarray] | None) -> bool:
         """Take a call to its next invoke, or to its first; False where it has ended."""
+        if call.future.abandoned and call.stream.model.metadata.state == "external":
+            self._fail(call, CancelledError(), "cancelled")
+            return False
         try:
             if call.work is None:
                 call.work = call.start()
@@ -203,9 +217,9 @@ class Turns:
             for call in again:
                 self._enter(call)
 
-    def _fail(self, call: Call, error: BaseException) -> None:
+    def _fail(self, call: Call, error: BaseException, count: str = "failed") -> None:
         call.stream.go_back(call.before)
-        self._leave(call, "failed")
+        self._leave(call, count)
         call.future.set_exception(error)
 
     def _leave(self, call: Call, count: str) -> None:

@@ -1,76 +1,75 @@
 """Refuses a flatbuffer that would lead an interpreter outside of it, before an interpreter sees it.
 
-A checksum tells damage, not intent: whoever forges a file forges its checksum too, and not every runtime looks before
-it follows an offset. What is checked: every offset, table, vector and string that a runtime reads, indexes of tensors,
-buffers, operations and subgraphs, calls between subgraphs, shapes against the bytes that they need. What a kernel makes
-of its options and constants is left to the kernel.
+A checksum tells damage, not intent: whoever forges a file forges its checksum too, and interpreters trust what they
+are given. What is checked: every offset, table, vector and string that a runtime reads, indexes of tensors, buffers,
+operations and subgraphs; that each tensor is written once, and before it is read; and of each operation its options,
+operands, shapes and types by the rules of `streaming.runtime.operations`. What has no rule is refused.
 """
 
 from __future__ import annotations
 
 import math
 import struct
+from collections import OrderedDict
 
 from streaming.errors import ArtifactError
-from streaming.runtime.flatbuffer import DamagedError, Flatbuffer, Graph, Source, Table, check, read
+from streaming.runtime import costs
+from streaming.runtime.flatbuffer import DamagedError, Flatbuffer, Graph, Operation, Table, Tensor, check, read
+from streaming.runtime.operations import OPERATIONS, bounds
+from streaming.runtime.operations.call import MAX_TENSOR_BYTES, Bounds, Call, Shape
 
-MAX_TENSOR_BYTES = 2**31 - 1
+# All tensors of a graph together, and the multiply-adds of one invoke: what needs more runs for minutes.
+MAX_GRAPH_BYTES = 2**33
+MAX_MULTIPLY_ADDS = 2**40
 _SCHEMA_VERSION = 3
 # Bytes of one element, by the number of TensorType; string, resource and variant have no size of their own, int4 half.
 _ITEM_BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2, 18: 2}
 _UNSIZED = frozenset({5, 13, 14, 17})
-# Operation -> (fields of its options that are vectors, bytes of an item), and fields that number a subgraph.
-_VECTORS = {"RESHAPE": ((0, 4),), "SQUEEZE": ((0, 4),), "VAR_HANDLE": ((0, 1), (1, 1)), "BUCKETIZE": ((0, 4),)}
+# Operation -> fields of its options that number a subgraph.
 _CALLS = {"WHILE": (0, 1), "IF": (0, 1), "CALL_ONCE": (0,), "CALL": (0,)}
-# Fewest inputs of operations; one for those that are not here. Kernels and delegates take them without a look.
-_INPUTS = {
-    **dict.fromkeys(("VAR_HANDLE", "CALL_ONCE", "IF", "WHILE", "CALL", "CUSTOM"), 0),
-    **dict.fromkeys(
-        "ADD SUB MUL DIV FLOOR_DIV FLOOR_MOD MAXIMUM MINIMUM POW SQUARED_DIFFERENCE EQUAL NOT_EQUAL LESS LESS_EQUAL "
-        "GREATER GREATER_EQUAL LOGICAL_AND LOGICAL_OR PRELU ATAN2 GATHER GATHER_ND BATCH_MATMUL FULLY_CONNECTED "
-        "CONV_2D CONV_3D DEPTHWISE_CONV_2D TRANSPOSE PAD MIRROR_PAD EXPAND_DIMS TILE FILL MEAN SUM REDUCE_PROD "
-        "REDUCE_MAX REDUCE_MIN REDUCE_ANY REDUCE_ALL ARG_MAX ARG_MIN TOPK_V2 SPLIT CUMSUM BROADCAST_TO REVERSE_V2 "
-        "ASSIGN_VARIABLE EMBEDDING_LOOKUP RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR".split(),
-        2,
-    ),
-    **dict.fromkeys(
-        "SELECT SELECT_V2 SLICE PADV2 SPLIT_V TRANSPOSE_CONV CONV_3D_TRANSPOSE RANGE BATCH_TO_SPACE_ND "
-        "SPACE_TO_BATCH_ND SCATTER_ND DYNAMIC_UPDATE_SLICE SEGMENT_SUM UNSORTED_SEGMENT_SUM".split(),
-        3,
-    ),
-    **dict.fromkeys(("STRIDED_SLICE", "ONE_HOT"), 4),
-}
-_SILENT = frozenset({"ASSIGN_VARIABLE", "CALL_ONCE", "IF", "WHILE", "CALL", "CUSTOM"})
 _OFFSET_FREE = 2  # buffers with a smaller offset hold their data in the flatbuffer
+_VISITS = 64  # how often an operation may be verified, called from here and there
+_REMEMBERED = 256
+
+_verified: OrderedDict[str, None] = OrderedDict()
 
 
-def verify(content: bytes) -> None:
-    """Raises ArtifactError unless all of a flatbuffer that a runtime follows lies inside it and agrees."""
+def verify(content: bytes, fingerprint: str | None = None, *, trust: bool = False) -> None:
+    """Raises ArtifactError unless all of a flatbuffer that a runtime follows lies inside it and agrees.
+
+    Args:
+        content: the flatbuffer.
+        fingerprint: its SHA-256 where that is known; what was right once is not verified again.
+        trust: leave out the rules of operations: any of them may come, set in any way.
+    """
+    if fingerprint in _verified:
+        return
     found = read(content)
     try:
-        _verify(content, found)
+        _verify_structure(found)
     except (DamagedError, struct.error, UnicodeDecodeError) as error:
         raise ArtifactError(f"the TFLite model is damaged ({error}); copy or convert it again") from error
+    if trust:
+        return
+    _verify_operations(content, found)
+    if fingerprint is not None:
+        _verified[fingerprint] = None
+        if len(_verified) > _REMEMBERED:
+            _verified.popitem(last=False)
 
 
-def _verify(content: bytes, found: Flatbuffer) -> None:
-    source = Source(content)
-    model = Table(source, source.follow(0))
-    model.check_fields()
+def _verify_structure(found: Flatbuffer) -> None:
+    model = found.model
     version = model.integer(0, "<I")
     check(version == _SCHEMA_VERSION, f"its schema has version {version}, expected {_SCHEMA_VERSION}")
-    for code in model.tables(1):
-        code.check_fields()
+    check(bool(found.graphs), "it holds no graph")
     sizes = [_buffer(buffer) for buffer in model.tables(4)]
     check(not sizes or sizes[0] == 0, "the first buffer is not empty")
-    names = [[operation.name for operation in graph.operations] for graph in found.graphs]
     calls = [
-        _graph(table, graph, names[number], len(found.graphs))
-        for number, (table, graph) in enumerate(zip(model.tables(2), found.graphs, strict=True))
+        _graph(table, graph, len(found.graphs)) for table, graph in zip(model.tables(2), found.graphs, strict=True)
     ]
     _check_calls(calls)
     for entry in model.tables(6):
-        entry.check_fields()
         entry.text(0)
         check(entry.integer(1, "<I") < len(sizes), "metadata name a buffer that is absent")
     for signature in model.tables(7):
@@ -78,80 +77,78 @@ def _verify(content: bytes, found: Flatbuffer) -> None:
 
 
 def _buffer(buffer: Table) -> int:
-    buffer.check_fields()
     check(buffer.integer(1, "<Q") < _OFFSET_FREE, "a buffer lies behind the flatbuffer")
     return buffer.vector(0, 1)[1]
 
 
-def _graph(table: Table, graph: Graph, names: list[str], graphs: int) -> list[int]:
+def _graph(table: Table, graph: Graph, graphs: int) -> list[int]:
     """Check a subgraph; the subgraphs that it calls."""
-    table.check_fields()
     table.text(4)
-    for field in (1, 2):
-        for index in table.integers(field):
+    for indexes in (graph.inputs, graph.outputs):
+        for index in indexes:
             check(0 <= index < len(graph.tensors), f"a subgraph takes or gives tensor {index} of {len(graph.tensors)}")
-    for tensor, info in zip(table.tables(0), graph.tensors, strict=True):
-        _tensor(tensor, info.shape, info.constant_bytes)
+    for tensor in graph.tensors:
+        _tensor(tensor)
     calls: list[int] = []
-    for operation, name in zip(table.tables(3), names, strict=True):
-        operation.check_fields()
-        inputs, outputs = operation.integers(1), operation.integers(2)
-        check(len(inputs) >= _INPUTS.get(name, 1), f"{name} has {len(inputs)} inputs")
-        check(all(index >= 0 for index in inputs[: _INPUTS.get(name, 1)]), f"{name} lacks an input tensor")
-        check(all(index >= 0 for index in outputs), f"{name} has no output tensor")
-        check(bool(outputs) or name in _SILENT, f"{name} has no output tensor")
-        check(not operation.vector(8, 4)[1], f"{name} has intermediate tensors")
+    for operation in graph.operations:
+        name, options = operation.name, operation.options
+        check(all(index >= 0 for index in operation.outputs), f"{name} has no output tensor")
+        check(not operation.table.vector(8, 4)[1], f"{name} has intermediate tensors")
         for field in (5, 7):
-            operation.vector(field, 1)
-        options = operation.table(4)
-        if options is not None:
-            options.check_fields()
-            for field, item in _VECTORS.get(name, ()):
-                options.vector(field, item)
-            calls += [options.integer(field, "<i") for field in _CALLS.get(name, ())]
-        else:
-            check(name not in _CALLS, f"{name} names no subgraph")
+            operation.table.vector(field, 1)
+        if name in _CALLS:
+            check(options is not None, f"{name} names no subgraph")
+            assert options is not None
+            calls += [options.integer(field, "<i") for field in _CALLS[name]]
     check(all(0 <= number < graphs for number in calls), f"a subgraph calls one of {sorted(set(calls))}, of {graphs}")
     return calls
 
 
-def _tensor(tensor: Table, shape: tuple[int, ...], constant_bytes: int) -> None:
-    tensor.check_fields()
-    kind = tensor.integer(1, "<b")
+def _tensor(tensor: Tensor) -> None:
+    kind, shape, table, quantization = tensor.kind, tensor.shape, tensor.table, tensor.quantization
+    assert table is not None
     check(kind in _ITEM_BYTES or kind in _UNSIZED, f"a tensor has type {kind}")
-    check(tensor.table(6) is None, "a tensor is sparse")
-    check(all(size >= 0 for size in shape), f"a tensor has shape {shape}")
-    tensor.text(3)
-    tensor.integers(7)
-    needed = math.prod(shape) * _ITEM_BYTES.get(kind, 1)
+    check(table.table(6) is None, "a tensor is sparse")
+    table.text(3)
+    needed = 1
+    for size in shape:
+        check(size >= 0, f"a tensor has shape {shape}")
+        needed *= size
+    needed *= _ITEM_BYTES.get(kind, 1)
     check(needed <= MAX_TENSOR_BYTES, f"a tensor of shape {shape} has {needed} bytes")
-    if constant_bytes and kind in _ITEM_BYTES:
-        check(constant_bytes == needed, f"a constant of shape {shape} has {constant_bytes} bytes, not {needed}")
-    quantization = tensor.table(4)
-    if quantization is not None:
-        _quantization(quantization, shape)
-
-
-def _quantization(table: Table, shape: tuple[int, ...]) -> None:
-    table.check_fields()
-    for field in (0, 1):
-        table.vector(field, 4)
-    scales, zeros = table.vector(2, 4)[1], table.vector(3, 8)[1]
-    check(table.integer(4, "<B") == 0, "a tensor has custom quantization")
-    check(zeros in (0, 1, scales), f"a tensor has {scales} scales and {zeros} zero points")
-    if scales > 1:
-        axis = table.integer(6, "<i")
-        check(0 <= axis < len(shape) and shape[axis] == scales, f"{scales} scales along axis {axis} of {shape}")
+    if tensor.constant_bytes and kind in _ITEM_BYTES:
+        check(
+            tensor.constant_bytes == needed,
+            f"a constant of shape {shape} has {tensor.constant_bytes} bytes, not {needed}",
+        )
+    if quantization is not None and quantization.table is not None:
+        for field in (0, 1):
+            quantization.table.vector(field, 4)
+        scales, zeros, axis = len(quantization.scales), len(quantization.zeros), quantization.axis
+        check(quantization.table.integer(4, "<B") == 0, "a tensor has custom quantization")
+        check(zeros in (0, 1, scales), f"a tensor has {scales} scales and {zeros} zero points")
+        right = scales <= 1 or (0 <= axis < len(shape) and shape[axis] == scales)
+        check(right, f"{scales} scales along axis {axis} of {shape}")
 
 
 def _signature(table: Table, found: Flatbuffer) -> None:
-    table.check_fields()
     graph = found.graphs[table.integer(4, "<I")]
-    for field in (0, 1):
+    for field, indexes in ((0, graph.inputs), (1, graph.outputs)):
+        places: list[int] = []
+        names: list[str] = []
         for entry in table.tables(field):
-            entry.check_fields()
-            index = entry.integer(1, "<I")
-            check(index < len(graph.tensors), f"signature tensor {entry.text(0)!r} is {index} of {len(graph.tensors)}")
+            index, name = entry.integer(1, "<I"), entry.text(0)
+            check(index < len(graph.tensors), f"signature tensor {name!r} is {index} of {len(graph.tensors)}")
+            places.append(index)
+            names.append(name)
+        check(
+            len(set(names)) == len(names) and "" not in names,
+            "two tensors of a signature have one name, or one has none",
+        )
+        if field == 0:
+            check(sorted(places) == sorted(indexes), "a signature names other inputs than its graph takes")
+        else:
+            check(set(places) <= set(indexes), "a signature names other outputs than its graph gives")
 
 
 def _check_calls(calls: list[list[int]]) -> None:
@@ -163,3 +160,104 @@ def _check_calls(calls: list[list[int]]) -> None:
             break
         finished |= ready
     check(len(finished) == len(calls), "a subgraph calls itself")
+
+
+def _verify_operations(content: bytes, found: Flatbuffer) -> None:
+    names = {operation.name for graph in found.graphs for operation in graph.operations}
+    if unknown := sorted(names - OPERATIONS.keys()):
+        raise ArtifactError(
+            f"the model holds the operation {unknown[0]}, which is not verified; convert it again, or load it with "
+            "trust=True if you trust whoever made the file"
+        )
+    model = _Model(content, found)
+    try:
+        # Graphs that others call come with what they are called with; the rest with what they say themselves.
+        for index in [*found.signatures.values(), *range(len(found.graphs))]:
+            if index not in model.seen:
+                model.run_alone(index)
+    except (DamagedError, struct.error, ValueError, IndexError, OverflowError) as error:
+        raise ArtifactError(
+            f"the TFLite model is damaged ({error}); copy or convert it again, or load it with trust=True if you trust "
+            "whoever made the file"
+        ) from error
+
+
+class _Model:
+    """The graphs of a model, run on shapes instead of numbers."""
+
+    def __init__(self, content: bytes, found: Flatbuffer) -> None:
+        self.graphs = found.graphs
+        self.variables: dict[str, tuple[Shape, int]] = {}
+        self.assigned: set[str] = set()
+        self.seen: set[int] = set()
+        self._content, self._times, self._adds = content, 1, 0
+        self._visits = _VISITS * sum(len(graph.operations) for graph in found.graphs)
+
+    def run_alone(self, index: int) -> None:
+        """A graph that nothing calls, with the shapes that it says."""
+        inputs = [self.graphs[index].tensors[place] for place in self.graphs[index].inputs]
+        self._adds = 0
+        self.assigned.clear()
+        self.run(index, [item.shape for item in inputs], [item.kind for item in inputs], [None] * len(inputs))
+
+    def run(
+        self, index: int, shapes: list[Shape], kinds: list[int], limits: list[Bounds | None], times: int = 1
+    ) -> tuple[list[Shape], list[int]]:
+        """Verify a subgraph that is called with such tensors, so many times; the shapes and types that it gives."""
+        graph = self.graphs[index]
+        self.seen.add(index)
+        check(kinds == [graph.tensors[place].kind for place in graph.inputs], "a graph is called with other types")
+        call = Call(self._content, self, graph, [tensor.shape for tensor in graph.tensors])
+        for place, shape, limit in zip(graph.inputs, shapes, limits, strict=True):
+            check(
+                bool(graph.tensors[place].unknown) or graph.tensors[place].shape == shape, "a graph takes other shapes"
+            )
+            call.shapes[place] = shape
+            if limit is not None:
+                call.bounds[place] = limit
+        before, self._times = self._times, self._times * max(times, 1)
+        self._operations(call, graph)
+        self._times = before
+        return [call.shapes[place] for place in graph.outputs], [graph.tensors[place].kind for place in graph.outputs]
+
+    def _operations(self, call: Call, graph: Graph) -> None:
+        tensors = graph.tensors
+        there = [tensor.constant_bytes > 0 or 0 in tensor.shape for tensor in tensors]
+        fixed = there.copy()
+        check(len(set(graph.inputs)) == len(graph.inputs), "a graph takes a tensor twice")
+        for place in graph.inputs:
+            check(not tensors[place].constant_bytes, "a graph takes a constant")
+            there[place] = fixed[place] = True
+        for operation in graph.operations:
+            self._visits -= 1
+            check(self._visits >= 0, "its subgraphs call each other too often")
+            _check_options(operation)
+            for index in operation.inputs:
+                check(index < 0 or there[index], f"{operation.name} reads a tensor that nothing has written")
+            for index in operation.outputs:
+                free = not fixed[index] or (0 in tensors[index].shape and not tensors[index].constant_bytes)
+                check(free and not tensors[index].is_variable, f"{operation.name} writes a tensor that is not free")
+                there[index] = fixed[index] = True
+            OPERATIONS[operation.name].rule(call.of(operation))
+            bounds.follow(call)
+            self._adds += self._times * costs.multiply_adds(operation, graph)
+        check(self._adds <= MAX_MULTIPLY_ADDS, f"an invoke takes {self._adds} multiply-adds")
+        for index in graph.outputs:
+            check(there[index], "a graph gives a tensor that nothing has written")
+        total = sum(
+            math.prod(shape) * _ITEM_BYTES.get(tensor.kind, 1)
+            for shape, tensor in zip(call.shapes, tensors, strict=True)
+            if not tensor.constant_bytes
+        )
+        check(total <= MAX_GRAPH_BYTES, f"its tensors take {total} bytes")
+
+
+def _check_options(operation: Operation) -> None:
+    """The options are those of the operation: an interpreter takes others for none, and runs on zeros."""
+    entry, kind, name = OPERATIONS[operation.name], operation.table.integer(3, "<B"), operation.name
+    if operation.options is None:
+        check(not entry.needs_options, f"{name} has no options")
+    else:
+        check(kind in (entry.options, 0), f"{name} has the options of another operation")
+        check(kind != 0 or not entry.needs_options, f"{name} has no options")
+    check(not operation.table.vector(5, 1)[1] and not operation.table.integer(11, "<B"), f"{name} has foreign options")

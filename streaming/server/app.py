@@ -16,11 +16,13 @@ from streaming.errors import StreamingError
 from streaming.runtime.model import StreamingModel
 from streaming.server import origins
 from streaming.server.connection import Connection, Socket
+from streaming.server.gate import Gate, QuietErrors, Site, allow_files, quiet_library
 from streaming.server.hub import Hub
 from streaming.server.metrics import CONTENT_TYPE
 from streaming.server.settings import Settings
 
 HUB = web.AppKey("hub", Hub)
+GATE = web.AppKey("gate", Gate)
 _HEARTBEAT_SECONDS = 30.0
 _UNAVAILABLE = 503
 # Everything the page needs comes from this server; nobody may frame it.
@@ -41,7 +43,8 @@ def create_app(model: StreamingModel, settings: Settings, name: str = "model") -
         InputError: a setting does not fit the model.
     """
     app = web.Application()
-    app[HUB] = Hub(model, settings, name)
+    hub = app[HUB] = Hub(model, settings, name)
+    app[GATE] = Gate(settings, lambda reason: hub.metrics.refused.labels(reason).inc())
     app.add_routes([web.get("/stream", _stream), web.get("/healthz", _health), web.get("/metrics", _metrics)])
     folder = resources.files("streaming.server") / "page"
     for item in folder.iterdir():
@@ -65,10 +68,16 @@ async def _serve(app: web.Application, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run by itself
             loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    loop.set_exception_handler(QuietErrors())
+    quiet_library()
+    allow_files(settings)
+    # A handler whose client has left is cancelled: it frees its place at once, whatever a thread still computes for it.
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=settings.grace, handler_cancellation=True
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, shutdown_timeout=settings.grace)
+        site = Site(runner, app[GATE], settings)
         try:
             await site.start()
         except OSError as error:
@@ -118,6 +127,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     # No compression: it costs some hundred kilobytes a connection, and steps are small.
     socket = Socket(max_msg_size=hub.max_message, heartbeat=_HEARTBEAT_SECONDS, compress=False, timeout=2.0)
     connection = Connection(hub, request, socket, binary)
+    request.app[GATE].establish(request)
     with hub.admitted(connection):
         await connection.run()
     return socket

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
+from streaming.errors import StreamingError
 from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.outputs import Arrays
 from streaming.runtime.stream import Stream
+
+
+class Work(threading.local):
+    """What the calling thread does for a client. Attributes: `abandoned` is set where that client has left."""
+
+    abandoned: threading.Event | None = None
+
+    def check(self) -> None:
+        """Raises StreamingError where nobody waits for the work."""
+        if self.abandoned is not None and self.abandoned.is_set():
+            raise StreamingError("the client has left; its work is abandoned")
+
+
+work = Work()
 
 
 class BatchedStream(Stream):
@@ -20,18 +36,22 @@ class BatchedStream(Stream):
 
     def step(self, x: Any) -> Arrays:
         """As `Stream.step`, shared."""
+        work.check()
         return self._batcher.step(self, x).result()
 
     def feed(self, x: Any) -> Arrays:
         """As `Stream.feed`, shared."""
+        work.check()
         return self._batcher.submit(self, x).result()
 
     def finish(self) -> Arrays:
         """As `Stream.finish`, shared."""
+        work.check()
         return self._batcher.finish(self).result()
 
     def encode(self, x: Any) -> None:
         """As `Stream.encode`, by the batcher's interpreter: threads of clients have none of their own."""
+        work.check()
         self._batcher.call(self, super().encode, x).result()
 
     def another(self) -> Stream:
@@ -40,6 +60,7 @@ class BatchedStream(Stream):
 
     def step_all(self, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
         """As `Stream.step_all`, shared with other clients' streams."""
+        work.check()
         steps = [self._batcher.step(stream, x) for stream, x in zip(streams, inputs, strict=True)]
         return [step.result() for step in steps]
 

@@ -18,8 +18,15 @@ from streaming.server.sessions import Answer
 if TYPE_CHECKING:
     from streaming.server.hub import Hub
 
+# Bytes of a `resume` message besides its token.
+_RESUME_BYTES = 64
 # Characters of a message that is large.
-_LARGE = 1 << 14
+_LARGE = 1 << 12
+# Why a connection ends where the library gives no more than a number.
+_REASONS: dict[int, bytes] = {
+    WSCloseCode.PROTOCOL_ERROR: b"that is no frame of the WebSocket protocol",
+    WSCloseCode.INVALID_TEXT: b"a text message is no UTF-8",
+}
 
 
 class Socket(web.WebSocketResponse):
@@ -29,6 +36,7 @@ class Socket(web.WebSocketResponse):
         """As the library's; a message that is too large is named."""
         if code == WSCloseCode.MESSAGE_TOO_BIG and not message:
             message = f"a message has more than {self._max_msg_size} bytes; send smaller ones".encode()
+        message = message or _REASONS.get(code, b"")
         return await super().close(code=code, message=message, drain=drain)
 
 
@@ -103,6 +111,16 @@ class Connection:
             self._hub.metrics.errors.labels(type(error).__name__).inc()
             line = " ".join(str(error).split())
             await self._send({"type": "error", "message": line, "position": self._session.position})
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            # Nobody knows what the stream is like now: the client hears so and begins anew.
+            self._hub.metrics.errors.labels(type(error).__name__).inc()
+            line = (
+                f"the server failed on this message ({type(error).__name__}); connect again and resume your last token"
+            )
+            await self._send({"type": "error", "message": line, "position": self._session.position})
+            await self._socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"the server failed on a message")
         self._hub.metrics.messages.labels(kind).inc()
         self._hub.metrics.seconds.observe(time.perf_counter() - self._began)
 
@@ -140,6 +158,11 @@ class Connection:
 
     async def _save(self, body: dict[str, Any]) -> None:
         token = self._hub.signer.sign(*await self._session.save())
+        if len(token) + _RESUME_BYTES > self._hub.max_message:
+            raise InputError(
+                f"the state takes a token of {len(token)} bytes, more than a message of {self._hub.max_message} holds; "
+                "finish the sequence, or start the server with a larger --max-message"
+            )
         answer = {"type": "saved", "token": token, "lifetime": self._hub.signer.lifetime}
         await self._send({**answer, "position": self._session.position})
 
@@ -172,6 +195,16 @@ class Connection:
 
 def _dumped(message: dict[str, Any]) -> str:
     try:
-        return json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        # Half a surrogate pair has no UTF-8; JSON can name it.
+        return text if _is_text(text) else json.dumps(message, allow_nan=False, separators=(",", ":"))
     except ValueError:
         raise InputError("the outputs hold NaN or infinity; send a 'reset' to start anew") from None
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

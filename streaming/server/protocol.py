@@ -44,7 +44,7 @@ def parse(text: str) -> Request:
         raise InputError(f"expected a JSON object with a 'type', got {_short(text)}")
     kind = found.pop("type", None)
     if not isinstance(kind, str) or kind not in _FIELDS:
-        came = _short(kind if isinstance(kind, str) else json.dumps(kind))
+        came = _short(kind) if isinstance(kind, str) else f"a {type(kind).__name__}"
         raise InputError(f"expected a 'type' among {', '.join(_FIELDS)}, got {came}")
     fields = _FIELDS[kind]
     if (set(found) - set(fields)) or len(found) != min(1, len(fields)):

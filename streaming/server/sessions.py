@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ from streaming.runtime.metadata import Metadata
 from streaming.runtime.tasks import Session as TaskSession
 from streaming.runtime.tasks import Task
 from streaming.runtime.tokenization import tokenize
+from streaming.runtime.turns import CallFuture
+from streaming.server.batched import work
 
 # Outputs are sent in pieces of about this size, so that a slow reader holds back the computing, not the memory.
 _PIECE_BYTES, _PIECE_STEPS = 1 << 16, 1024
@@ -221,7 +224,22 @@ class EventSession:
         return {"events": events} if unknown is None else {"events": events, "unknown": unknown}
 
     async def _threaded(self, function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
+        """Run task code in a thread; where the client leaves, its next step ends it."""
+        abandoned = threading.Event()
+
+        def run() -> Any:
+            work.abandoned = abandoned
+            try:
+                work.check()
+                return function(*args)
+            finally:
+                work.abandoned = None
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+        except asyncio.CancelledError:
+            abandoned.set()
+            raise
 
     def _texts(self, body: dict[str, Any]) -> Iterator[Any]:
         name, given = next(iter(body.items()))
@@ -269,5 +287,9 @@ def _data(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-async def _done(future: Future[Any]) -> Any:
-    return await asyncio.wrap_future(future)
+async def _done(future: CallFuture) -> Any:
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        future.abandon()
+        raise

@@ -28,6 +28,9 @@ class Settings:
         port: 0 takes any free one.
         max_connections: streams at a time; more get HTTP 503.
         max_message: bytes of one message of a client; a larger one closes its connection. A token always fits.
+        max_waiting: connections at a time that are no streams yet; a further one takes the place of the oldest.
+        max_per_peer: connections of one address at a time, streams included; None: any number, as behind a proxy.
+        connect_timeout: seconds that a connection has to send its request and become a stream, or to have its answer.
         idle_timeout: seconds without a message after which a connection is closed.
         send_timeout: seconds for which a client may leave its outputs unread.
         grace: seconds that open connections get when the server stops.
@@ -46,6 +49,9 @@ class Settings:
     port: int = 8000
     max_connections: int = 256
     max_message: int = 1 << 18
+    max_waiting: int = 256
+    max_per_peer: int | None = None
+    connect_timeout: float = 10.0
     idle_timeout: float = 300.0
     send_timeout: float = 20.0
     grace: float = 5.0
@@ -58,9 +64,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= _HIGHEST_PORT:
             raise InputError(f"the port is {self.port}, expected 0 to {_HIGHEST_PORT}")
-        whole = {"max_connections": 1, "max_message": 1024}
+        whole = {"max_connections": 1, "max_message": 1024, "max_waiting": 1, "max_per_peer": 1}
         for name, low in whole.items():
-            if getattr(self, name) < low:
+            if getattr(self, name) is not None and getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}, expected a whole number, {low} or more")
         for item in fields(self):
             value = getattr(self, item.name)

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import keras
+from keras.src.ops.node import Node
+
 from streaming.conversion.rules.base import Call, Rule
-from streaming.errors import NotStreamableError
+from streaming.errors import InputError
 
 _BY_CLASS: dict[type, type[Rule]] = {}
 
 
-def register(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
-    """Class decorator: this rule steps layers or operations of exactly these classes.
+def register_rule(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
+    """Class decorator: this rule steps layers or operations of these classes.
 
-    Subclasses are not covered, because a subclass may change what its `call` does: register them by themselves.
+    A subclass is covered too, as long as it leaves alone what decides its results: `call` and what that uses (see
+    `inherited`). A rule of its own goes before that of a base.
+
+    Raises:
+        InputError: `kinds` holds no class of a layer or operation, or the decorated class is no `Rule`.
     """
+    if not kinds or not all(isinstance(kind, type) for kind in kinds):
+        raise InputError(f"register_rule received {kinds!r}, expected classes of layers: @register_rule(MyLayer)")
 
     def decorate(rule: type[Rule]) -> type[Rule]:
+        if not (isinstance(rule, type) and issubclass(rule, Rule)):
+            raise InputError(
+                f"register_rule decorates {rule!r}, expected a subclass of streaming.conversion.rules.base.Rule"
+            )
         for kind in kinds:
             _BY_CLASS[kind] = rule
         return rule
@@ -28,21 +43,40 @@ def register(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
     return decorate
 
 
+register = register_rule
+
+# What a subclass may have of its own without changing what its base computes; rules ask the layer itself for these.
+_HARMLESS = frozenset(
+    "__init__ __new__ __repr__ __reduce__ build get_config from_config get_build_config build_from_config "
+    "compute_output_shape compute_output_spec get_initial_state reset_state save_own_variables load_own_variables "
+    "save_assets load_assets".split()
+)
+
+
 def kind_of(op: Any) -> type:
-    """The class whose rule steps an operation: its own, or the one that its class declares as `stream_as`.
+    """The class whose rule steps an operation: its own, one that its class declares as `stream_as`, or a base.
 
-    A subclass whose results are those of its base, computed in another way, says so by this attribute; subclasses
-    of it do not inherit the promise.
+    A subclass whose results are those of its base, computed in another way, says so by the attribute `stream_as`;
+    subclasses of it do not inherit the promise. A base serves for a subclass that leaves alone what its results come
+    from: whatever the base has, but for its construction and configuration.
     """
-    found: type = vars(type(op)).get("stream_as", type(op))
-    return found
+    kind = type(op)
+    if "stream_as" in vars(kind):
+        found: type = vars(kind)["stream_as"]
+        return found
+    if hasattr(op, "stream_step"):
+        return kind
+    for place, base in enumerate(kind.__mro__):
+        if base in _BY_CLASS:
+            own = (item for child in kind.__mro__[:place] for item in vars(child).items())
+            return base if not any(_changes(base, name, value) for name, value in own) else kind
+    return kind
 
 
-@functools.cache
-def _register_all() -> None:
-    """Import every module of this package: each registers its rules."""
-    for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+def _changes(base: type, name: str, value: Any) -> bool:
+    """Whether an attribute of a subclass may change what its base computes."""
+    code = callable(value) or hasattr(value, "__get__")
+    return code and name not in _HARMLESS and hasattr(base, name)
 
 
 def find_rule(op: Any) -> type[Rule] | None:
@@ -55,21 +89,55 @@ def find_rule(op: Any) -> type[Rule] | None:
     return ProtocolRule if hasattr(op, "stream_step") and hasattr(op, "stream_spec") else None
 
 
+@contextlib.contextmanager
+def inherited_calls(op: Any) -> Iterator[None]:
+    """Context in which `super().call(...)` of a layer, on symbolic tensors, is a call by the rule of its base."""
+    _register_all()
+    base = next((kind for kind in type(op).__mro__[1:] if kind in _BY_CLASS), None)
+    if base is None:
+        yield
+        return
+    original, own = base.call, vars(base).get("call")  # type: ignore[attr-defined]
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tensors = (item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, keras.KerasTensor))
+        if self is not op or next(tensors, None) is None:
+            return original(self, *args, **kwargs)
+        as_base: Any = object.__new__(base)
+        as_base.__dict__.update(vars(op), _inbound_nodes=[], _outbound_nodes=[])
+        outputs = as_base.compute_output_spec(*args, **kwargs)
+        Node(as_base, args, kwargs, outputs)
+        return outputs
+
+    call.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    try:
+        base.call = call  # type: ignore[attr-defined]
+        yield
+    finally:
+        if own is None:
+            del base.call  # type: ignore[attr-defined]
+        else:
+            base.call = own  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _register_all() -> None:
+    """Import every module of this package: rules register themselves when they are imported."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
 def rule_for(call: Call) -> Rule:
-    """The rule for a call; raises NotStreamableError where there is none."""
+    """The rule for a call: that of its class, else the one that tries whether it works on each step by itself."""
+    from streaming.conversion.rules.moved import MovedRule
+    from streaming.conversion.rules.per_step import TriedPerStep
+    from streaming.conversion.rules.refusals import Refused, explain, refused
+
     found = find_rule(call.op)
-    if found is not None:
-        return found(call)
-    reason, remedy = explain(call.op)
-    raise NotStreamableError(f"layer {call.name!r} ({call.kind}) {reason}; {remedy}")
-
-
-def explain(op: Any) -> tuple[str, str]:
-    """Why an operation without a rule cannot be streamed, and what to do about it."""
-    from streaming.conversion.rules.refusals import REFUSALS
-
-    default = (
-        "has no streaming rule",
-        "give it stream_spec and stream_step, or register a rule for it with streaming.conversion.rules.register",
-    )
-    return REFUSALS.get(type(op), default)
+    if found is None and refused(call):
+        return Refused(call)
+    rule: Rule = TriedPerStep(call) if found is None else found(call)
+    if found is None and isinstance(call.op, keras.Layer):
+        rule.reason, rule.remedy = explain(call.op)  # type: ignore[attr-defined]
+    moved = any(signal.layout is not None for signal in call.signals)
+    return MovedRule(call) if moved and not rule.any_layout else rule

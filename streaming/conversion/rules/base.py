@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import keras
 import numpy as np
@@ -23,6 +23,7 @@ class Options:
     encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
     window: steps of a sliding window, "carry" for carried state, None to decide by the model; hop: steps between two
     windows; pad: "pre" or "post", where zeros fill windows that are not full yet.
+    states: pairs (input, output) of a model of one step.
     """
 
     lookahead: int | None = None
@@ -32,6 +33,7 @@ class Options:
     window: int | str | None = None
     hop: int = 1
     pad: str | None = None
+    states: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ class Rule:
 
     states: by name within the call; valid_of: timelines whose validity `step` reads;
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
-    it goes on beyond them with an error that is to be measured; notes: what to tell the user about both.
+    it goes on beyond them with an error that is to be measured; notes: what to tell the user about both;
+    any_layout: whether it takes signals whose batch and time are not at the first two axes.
     """
 
     call: Call
@@ -181,6 +184,7 @@ class Rule:
     exact_if: list[Callable[[int], bool]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     approximate: bool = False
+    any_layout: ClassVar[bool] = False
 
     def plan(self) -> Any:
         """Signals in the structure of the outputs of the call. Raises NotStreamableError."""

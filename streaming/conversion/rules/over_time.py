@@ -19,11 +19,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from keras.src.ops import numpy as knp
 
 from streaming.conversion.rules.base import Call, axes_of
 from streaming.conversion.rules.contraction import Contraction, equation_of, operands_of
-from streaming.conversion.rules.pointwise import Elementwise, Idle, Sum
 from streaming.conversion.rules.separable import Algebra, Builder, Terms
 from streaming.conversion.rules.tracing import destination, of_one
 from streaming.conversion.signals import Signal, Term
@@ -100,7 +98,7 @@ class _OverTime:
             return None
         if self.pending or self.mixed:
             return self._arithmetic()
-        return self._elsewhere() if self.moved else None
+        return None
 
     # Reductions.
 
@@ -327,16 +325,12 @@ class _OverTime:
     # Layouts.
 
     def _layout(self) -> Signal | None:
-        if not self.first.sequence or len(self.call.signals) > 1:
+        if not self.pending or not self.first.sequence or len(self.call.signals) > 1:
             return None
         axis = self._destination()
         if axis is None:
-            return self.refuse_axis() if self.pending or self.moved else None
-        if axis == 1 and not self.pending and not self.moved:
-            return None
+            return self.refuse_axis()
         function = of_one(self.call)
-        if not self.pending:
-            return self.build.compute("layout", function, self.first, time_axis=axis)
 
         def moved(part: Signal) -> Signal:
             sequence = part.sequence
@@ -431,35 +425,3 @@ class _OverTime:
             return algebra.exp(terms[0])
         function = tf.math.divide_no_nan if self.kind == "DivideNoNan" else tf.divide
         return algebra.divide(terms[0], terms[1], function)
-
-    # Sequences with time at another axis.
-
-    def _elsewhere(self) -> Signal | None:
-        """Operations that leave time to itself, wherever it lies."""
-        from streaming.conversion.rules import find_rule
-        from streaming.conversion.rules.operations import ElementwiseOperation
-
-        op, sequences = self.call.op, [signal for signal in self.call.signals if signal.sequence]
-        rule = find_rule(op)
-        if rule is Idle:
-            return self.first
-        last = len(self.first.offline_shape) - 1
-        alike = {(signal.time_axis, len(signal.offline_shape)) for signal in self.call.signals}
-        elementwise = rule is not None and issubclass(rule, ElementwiseOperation | Elementwise | Sum)
-        elementwise |= isinstance(op, layers.Activation) and self._softmax_axes() is None
-        featurewise = isinstance(op, layers.Dense) and self.first.time_axis != last
-        axis = getattr(op, "axis", None)
-        if isinstance(axis, int) and isinstance(op, layers.Concatenate | layers.Softmax | knp.Concatenate):
-            featurewise = axis % (last + 1) not in (0, self.first.time_axis)
-        if len(alike) > 1 or not (elementwise or featurewise) or len(sequences) != len(self.call.signals):
-            self.refuse_axis()
-        order = {id(signal): index for index, signal in enumerate(sequences)}
-
-        def function(*tensors: tf.Tensor) -> tf.Tensor:
-            args, kwargs = keras.tree.map_structure(
-                lambda item: tensors[order[id(item)]] if isinstance(item, Signal) else item,
-                (self.call.args, self.call.kwargs),
-            )
-            return op(*args, **kwargs)
-
-        return self.build.compute("value", function, *sequences)

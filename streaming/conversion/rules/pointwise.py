@@ -21,19 +21,11 @@ class PerStep(Rule):
     flat_sequences = False  # the operation sees the last axis only, so that B and T may be folded
 
     def plan(self) -> Any:
-        if any(isinstance(item, tf.Variable) for item in keras.tree.flatten((self.call.args, self.call.kwargs))):
-            self.refuse(
-                "reads a variable that the model does not track",
-                "assign it to an attribute of the layer, or make it with add_weight",
-            )
+        self.refuse_variables()
         self.check()
         signals = self.call.signals
-        sequence, running = any(s.sequence for s in signals), any(s.running for s in signals)
-        if sequence and running:
-            self.refuse(
-                "mixes a whole sequence with a value that is known only at its end",
-                "return sequences, or bring in as an input what is known before",
-            )
+        self.refuse_mixed_lengths()
+        sequence = any(s.sequence for s in signals)
         if sequence:
             if len({len(s.shape) for s in signals if s.sequence}) > 1:
                 shapes = [s.offline_shape for s in signals]
@@ -42,6 +34,23 @@ class PerStep(Rule):
         masked = self._passes_mask()
         outputs = [self.result(i, masked=masked) for i in range(len(self.call.results))]
         return outputs if len(outputs) > 1 else outputs[0]
+
+    def refuse_variables(self) -> None:
+        """Refuse variables of TensorFlow among the arguments: the model does not know their values."""
+        if any(isinstance(item, tf.Variable) for item in keras.tree.flatten((self.call.args, self.call.kwargs))):
+            self.refuse(
+                "reads a variable that the model does not track",
+                "assign it to an attribute of the layer, or make it with add_weight",
+            )
+
+    def refuse_mixed_lengths(self) -> None:
+        """Refuse a sequence together with what is known only at its end."""
+        signals = self.call.signals
+        if any(s.sequence for s in signals) and any(s.running for s in signals):
+            self.refuse(
+                "mixes a whole sequence with a value that is known only at its end",
+                "return sequences, or bring in as an input what is known before",
+            )
 
     def check(self) -> None:
         """Refuse options that mix time."""

@@ -79,8 +79,22 @@ class RecurrentRule(Rule):
         return len(keras.tree.flatten(self.call.op.cell.state_size)) > 1
 
     def _initial_states(self) -> list[np.ndarray]:
-        states = keras.tree.flatten(self.call.op.get_initial_state(batch_size=1))
-        return [keras.ops.convert_to_numpy(state)[0] for state in states]
+        states = [
+            keras.ops.convert_to_numpy(s) for s in keras.tree.flatten(self.call.op.get_initial_state(batch_size=1))
+        ]
+        given = self.call.kwargs.get("initial_state", self.call.args[1] if len(self.call.args) > 1 else None)
+        constants = [item for item in keras.tree.flatten(given) if item is not None and not isinstance(item, Signal)]
+        if constants:
+            constants = [keras.ops.convert_to_numpy(getattr(item, "value", item)) for item in constants]
+            if [item.shape[1:] for item in constants] != [state.shape[1:] for state in states] or any(
+                np.ptp(item, axis=0).any() for item in constants
+            ):
+                self.refuse(
+                    "begins from constants that differ between sequences, or from only some states",
+                    "give the initial state of one sequence for each of its states",
+                )
+            states = [item.astype(state.dtype) for item, state in zip(constants, states, strict=True)]
+        return [state[0] for state in states]
 
     def step(self, env: Env, inputs: Chunk | Static, *args: Any, mask: Chunk | None = None, **kwargs: Any) -> Any:
         assert isinstance(inputs, Chunk)

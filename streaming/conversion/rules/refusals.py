@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
+import keras
 from keras import layers
 
+from streaming.conversion.rules.base import Call, Rule
+
 _REASONS: dict[tuple[str, str], str] = {
-    ("holds code that cannot be inspected", "write it as a layer of its own or with keras.ops"): "Lambda",
     (
         "attends to the whole sequence, so its state grows without bound",
         "use MultiHeadAttention with use_causal_mask=True and attention_window, or a recurrent layer",
@@ -34,11 +38,19 @@ _REASONS: dict[tuple[str, str], str] = {
     ): "MelSpectrogram",
     (
         "holds a program of another framework",
-        "rebuild it from Keras layers, or register a rule for it with streaming.conversion.rules.register",
+        "rebuild it from Keras layers, or register a rule for it with streaming.register_rule",
     ): "FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper",
     ("is one step of a recurrent layer", "wrap it in keras.layers.RNN"): (
         "GRUCell LSTMCell SimpleRNNCell StackedRNNCells"
     ),
+}
+
+_NEVER = {
+    getattr(layers, name)
+    for name in (
+        "StringLookup TextVectorization Hashing HashedCrossing FlaxLayer JaxLayer TFSMLayer TorchModuleWrapper"
+    ).split()
+    if hasattr(layers, name)
 }
 
 REFUSALS: dict[type, tuple[str, str]] = {
@@ -47,3 +59,25 @@ REFUSALS: dict[type, tuple[str, str]] = {
     for name in names.split()
     if hasattr(layers, name)
 }
+
+
+class Refused(Rule):
+    """A layer that is refused wherever it stands."""
+
+    def plan(self) -> NoReturn:
+        self.refuse(*explain(self.call.op))
+
+
+def refused(call: Call) -> bool:
+    """Whether a layer is not even tried: it needs what TFLite lacks, or has a sequence where it has its own axes."""
+    kind = type(call.op)
+    return kind in REFUSALS and (kind in _NEVER or any(signal.sequence for signal in call.signals))
+
+
+def explain(layer: keras.Layer) -> tuple[str, str]:
+    """Why a layer without a rule that does not work on each step by itself cannot be streamed, and what to do."""
+    default = (
+        "has no streaming rule and does not work on each step by itself",
+        "give it stream_spec and stream_step, or register a rule for it with streaming.register_rule",
+    )
+    return REFUSALS.get(type(layer), default)

@@ -1,58 +1,46 @@
-"""Layers that rearrange or mark each step by itself: TimeDistributed, reshaping, masking."""
+"""Layers that rearrange or mark each step by itself: TimeDistributed, Permute, RepeatVector, Masking."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from streaming.conversion.rules import register
+from streaming.conversion.keras_loops import keras_loops
+from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env, Rule
+from streaming.conversion.rules.per_step import TriedPerStep
 from streaming.conversion.rules.pointwise import PerStep
 from streaming.conversion.signals import Signal
-from streaming.conversion.values import Chunk, Static
+from streaming.conversion.values import Chunk
 
 
-@register(layers.TimeDistributed)
-class TimeDistributedRule(Rule):
-    """Applies the inner layer to every step, folded into the batch."""
+@register_rule(layers.TimeDistributed)
+class TimeDistributedRule(TriedPerStep):
+    """Calls the inner layer on every step, folded into the batch; recurrent layers in it loop within a step.
 
-    def plan(self) -> Signal:
-        signal = self.sequence()
-        inner = self.call.op.layer
-        if any(isinstance(layer, layers.RNN | layers.Bidirectional) for layer in inner._flatten_layers()):
-            self.refuse("wraps a recurrent layer, which would loop within a step", "unroll it into layers of its own")
-        return self.result(masked=signal.masked)
+    The inner layer gets the mask of its step where its `call` takes one, as Keras gives it.
+    """
 
-    def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Chunk:
-        return inputs.like(flat=self.call.op.layer(inputs.flat, training=False))
+    def plan(self) -> Any:
+        if not self.call.signals[0].sequence:
+            return super().plan()
+        return self.result(masked=self.call.signals[0].masked)
 
-
-@register(layers.Reshape, layers.Flatten)
-class ReshapeRule(Rule):
-    """Another shape for each step, its size unchanged."""
-
-    def plan(self) -> Signal | Any:
-        signal = self.call.signals[0]
-        result = self.result()
-        if signal.timeline is not None and math.prod(signal.shape) != math.prod(result.shape):  # type: ignore[arg-type]
-            self.refuse(
-                f"reshapes {signal.offline_shape} to {result.offline_shape}, so that steps are mixed",
-                "reshape to (-1, ...) with as many values as a step has",
-            )
-        return result
-
-    def step(self, env: Env, inputs: Chunk | Static, **kwargs: Any) -> Chunk | Static:
-        if isinstance(inputs, Static):
-            return Static(self.call.op(inputs.value))
-        shape = self.result().shape
-        return inputs.like(flat=tf.reshape(inputs.flat, (inputs.flat.shape[0], *shape)), keep_mask=False)
+    def step(self, env: Env, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.call.signals[0].sequence:
+            return super().step(env, inputs, *args, **kwargs)
+        inner, mask = self.call.op.layer, kwargs.get("mask")
+        options: dict[str, Any] = {"training": False} if inner._call_has_training_arg else {}
+        if mask is not None and inner._call_has_mask_arg:
+            options["mask"] = mask.flat
+        with keras_loops(env):
+            return inputs.like(flat=inner.call(inputs.flat, **options))
 
 
-@register(layers.Permute)
+@register_rule(layers.Permute)
 class PermuteRule(PerStep):
     """Another order of the feature axes."""
 
@@ -61,12 +49,12 @@ class PermuteRule(PerStep):
             self.refuse(f"moves the time axis (dims {self.call.op.dims})", "keep 1 first in dims")
 
 
-@register(layers.RepeatVector)
+@register_rule(layers.RepeatVector)
 class RepeatVectorRule(PerStep):
     """A value that has no time axis, some times over; a fixed number of copies is no stream."""
 
 
-@register(layers.Masking)
+@register_rule(layers.Masking)
 class MaskingRule(Rule):
     """Marks the steps in which all features equal the mask value; they are zero from then on."""
 

@@ -65,12 +65,16 @@ class WholeRule(Rule):
         from streaming.conversion.rules import rule_for
         from streaming.conversion.rules.embedding import EmbeddingRule
         from streaming.conversion.rules.pointwise import Idle, PerStep
-        from streaming.conversion.rules.shaping import MaskingRule, ReshapeRule, TimeDistributedRule
+        from streaming.conversion.rules.reshaping import ReshapeRule
+        from streaming.conversion.rules.shaping import MaskingRule, TimeDistributedRule
 
         # As a step by step layer it must not look along the source either.
         rule = rule_for(self._as_sequence())
-        rule.plan()
-        if not isinstance(rule, PerStep | Idle | EmbeddingRule | MaskingRule | ReshapeRule | TimeDistributedRule):
+        made = keras.tree.flatten(rule.plan())
+        moved = any(signal.layout is not None or not signal.sequence for signal in made)
+        if moved or not isinstance(
+            rule, PerStep | Idle | EmbeddingRule | MaskingRule | ReshapeRule | TimeDistributedRule
+        ):
             self.refuse(
                 "looks along the source in the encoder",
                 "use recurrent layers, Conv1D without strides, or a layer of your own whose call takes a mask",

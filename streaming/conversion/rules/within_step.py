@@ -16,15 +16,15 @@ from streaming.conversion.rules.base import Call, Env, Rule
 from streaming.conversion.values import Chunk, Static
 
 # What TFLite has no operations for.
-_FOREIGN = (layers.StringLookup, layers.TextVectorization, layers.Hashing, layers.HashedCrossing, layers.Lambda)
+_FOREIGN = (layers.StringLookup, layers.TextVectorization, layers.Hashing, layers.HashedCrossing)
 
 
 def within_step(call: Call, kind: type[Rule] | None) -> bool:
-    """Whether a call is computed by Keras within each step: no tensor has a time axis, and the rule wants one."""
+    """Whether a call is computed by Keras within each step: no tensor has a time axis, and its rule wants one."""
     from streaming.conversion.rules.embedding import EmbeddingRule, ReversibleEmbeddingRule
     from streaming.conversion.rules.pointwise import Idle, PerStep
     from streaming.conversion.rules.preprocessing import IntegerLookupRule
-    from streaming.conversion.rules.shaping import ReshapeRule
+    from streaming.conversion.rules.reshaping import Reshaping
 
     signals = call.signals
     if not signals or any(signal.sequence or signal.spread for signal in signals) or isinstance(call.op, _FOREIGN):
@@ -35,9 +35,9 @@ def within_step(call: Call, kind: type[Rule] | None) -> bool:
         EmbeddingRule,
         ReversibleEmbeddingRule,
         IntegerLookupRule,
-        ReshapeRule,
+        Reshaping,
     )
-    return kind is None or not issubclass(kind, known)
+    return kind is not None and not issubclass(kind, known) and not any(s.layout is not None for s in signals)
 
 
 class WithinStep(Rule):

@@ -64,7 +64,9 @@ _TASKS: Mapping[str, type[Task]] = {
 }
 
 
-def pipeline(path: str | Path, runtime: str = "auto", num_threads: int = 1) -> Any:
+def pipeline(
+    path: str | Path, runtime: str = "auto", num_threads: int = 1, *, trust: bool = False, isolated: bool = False
+) -> Any:
     """The task object that a model's metadata names.
 
     Args:
@@ -72,11 +74,12 @@ def pipeline(path: str | Path, runtime: str = "auto", num_threads: int = 1) -> A
             `float32.tflite` (a bundle of the zoo).
         runtime: `auto`, `litert`, `tflite_runtime` or `tf`.
         num_threads: threads of the interpreter.
+        trust, isolated: as for `streaming.load`.
 
     Raises:
         ArtifactError: the file is damaged, or names no task or one this version does not know.
     """
-    return task_for(load_model(path, runtime=runtime, num_threads=num_threads))
+    return task_for(load_model(path, runtime, num_threads, trust=trust, isolated=isolated))
 
 
 def task_for(model: StreamingModel) -> Any:

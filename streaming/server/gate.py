@@ -1,0 +1,172 @@
+"""Who may hold a socket: limits on connections that have not become streams yet, and quiet when the system has no more.
+
+A peer that connects and says nothing, or says it byte by byte, costs a socket. Such connections are bounded in number
+and time, and a new one takes the place of the oldest, first of its own address: silent peers crowd out each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from streaming.server.settings import Settings
+
+_NO_MORE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_LOG_SECONDS = 10.0
+# Sockets besides those of streams and of newcomers: files, pipes, the listener.
+_OTHER_FILES = 64
+
+
+class Gate:
+    """The sockets of a server.
+
+    Args:
+        settings: the limits.
+        refused: called with a reason for each connection that is dropped.
+    """
+
+    def __init__(self, settings: Settings, refused: Callable[[str], object]) -> None:
+        self._settings, self._refused = settings, refused
+        # Newcomers, the oldest first, and streams; of each peer address how many of both.
+        self._new: dict[RequestHandler, str] = {}
+        self._streams: dict[RequestHandler, str] = {}
+        self._peers: Counter[str] = Counter()
+        self._most_new = settings.max_waiting
+
+    def make(self, server: web.Server) -> RequestHandler:
+        """A protocol for the next connection."""
+        handler = _Handler(server, loop=asyncio.get_running_loop(), **server._kwargs)
+        handler.gate = self
+        return handler
+
+    def enter(self, handler: RequestHandler, transport: asyncio.Transport) -> bool:
+        """Take a connection in, for a time; False where it has to go at once."""
+        peer = _address(transport)
+        limit = self._settings.max_per_peer
+        if limit is not None and self._peers[peer] >= limit:
+            self._refused("peer")
+            return False
+        self._new[handler] = peer
+        self._peers[peer] += 1
+        asyncio.get_running_loop().call_later(self._settings.connect_timeout, self._expire, handler)
+        if len(self._new) > self._most_new:
+            # One address that opens many connections loses its own; many addresses lose the oldest.
+            counts = Counter(self._new.values())
+            worst = max(counts.values())
+            oldest = next(item for item, address in self._new.items() if counts[address] == worst)
+            self._drop(oldest, "crowd")
+        return handler in self._new
+
+    def establish(self, request: web.Request) -> None:
+        """The connection of a request has become a stream, and may stay."""
+        handler = request.protocol
+        if handler in self._new:
+            self._streams[handler] = self._new.pop(handler)
+
+    def leave(self, handler: RequestHandler) -> None:
+        """A connection is gone."""
+        peer = self._new.pop(handler, None) or self._streams.pop(handler, None)
+        if peer is not None:
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
+
+    def _expire(self, handler: RequestHandler) -> None:
+        if handler in self._new:
+            self._drop(handler, "timeout")
+
+    def _drop(self, handler: RequestHandler, reason: str) -> None:
+        self._refused(reason)
+        transport = handler.transport
+        self.leave(handler)
+        if transport is not None:
+            transport.abort()
+
+
+class _Handler(RequestHandler):
+    """A connection that a gate knows of."""
+
+    gate: Gate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not self.gate.enter(self, cast(asyncio.Transport, transport)):
+            cast(asyncio.Transport, transport).abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.gate.leave(self)
+        super().connection_lost(exc)
+
+
+class Site(web.TCPSite):
+    """Listens through a gate."""
+
+    def __init__(self, runner: web.AppRunner, gate: Gate, settings: Settings) -> None:
+        super().__init__(runner, settings.host, settings.port, backlog=1024)
+        self._gate, self._settings = gate, settings
+
+    async def start(self) -> None:
+        """Listen; raises OSError where the address cannot be had."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None
+        given = self._settings
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: self._gate.make(server), given.host, given.port, backlog=self._backlog
+        )
+
+
+def allow_files(settings: Settings) -> None:
+    """Ask the system for as many open files as the settings may need; it may give fewer."""
+    try:
+        import resource
+    except ImportError:
+        return
+    wanted = settings.max_connections + settings.max_waiting + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < wanted:
+            print(
+                f"streaming: note: {most} open files are allowed, {wanted} may be needed", file=sys.stderr, flush=True
+            )
+
+
+class QuietErrors:
+    """What an event loop does about errors that nobody awaits: one line, and of one kind at most every ten seconds."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        kind = f"{context.get('message')} ({type(error).__name__})"
+        if isinstance(error, OSError) and error.errno in _NO_MORE:
+            kind = "no more connections can be accepted, the system has no files left"
+        now = time.monotonic()
+        if now - self._last.get(kind, -_LOG_SECONDS) >= _LOG_SECONDS:
+            self._last = {kind: now} if len(self._last) > 100 else {**self._last, kind: now}
+            print(f"streaming: warning: {' '.join(kind.split())}", file=sys.stderr, flush=True)
+
+
+def quiet_library() -> None:
+    """Keep what peers provoke out of the log: the library writes a traceback for each."""
+    for name in ("aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+
+
+def _address(transport: asyncio.Transport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
