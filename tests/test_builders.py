@@ -90,7 +90,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(begun, monkeypatch, tmp_path
         monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(DataError, match=r"No space left on device.*\. Make room, or set RNNZOO_DATA_DIR"):
         load_builder("etth1")
-    assert not list((tmp_path / "tfds").rglob("*.part"))
+    assert not [*(tmp_path / "tfds").rglob("*.part"), *(tmp_path / "tfds").rglob("*.tmp")]
 
 
 def test_beam_prepares_the_same_examples(monkeypatch, tmp_path, caplog):

@@ -164,10 +164,11 @@ def test_the_results_are_those_of_the_bundles():
         made = list(results.rows(name, results.stored(name)))
         found = [row for row in stored if row["name"] == name]
         assert found == made
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert results.with_table(readme, stored) == readme
-    with pytest.raises(rnnzoo.RnnzooError, match="expected <!-- results -->"):
-        results.with_table("no markers", stored)
+    for name, table in (("README.md", results.short_table), ("docs/results.md", results.full_table)):
+        page = (ROOT / name).read_text(encoding="utf-8")
+        assert results.with_table(page, table(stored), name) == page
+    with pytest.raises(rnnzoo.RnnzooError, match=r"page\.md: expected <!-- results -->"):
+        results.with_table("no markers", [], "page.md")
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def test_the_script_needs_the_standard_library_alone(tmp_path):
 
 def test_a_manifest_reads_the_same_without_pyyaml():
     text = (layout.root() / layout.MANIFEST).read_text(encoding="utf-8")
-    assert read_plain(text) == yaml.safe_load(text)
+    assert read_plain(text) == yaml.load(text, Loader=yaml.BaseLoader)
 
 
 @pytest.mark.parametrize(

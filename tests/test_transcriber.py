@@ -48,7 +48,7 @@ def test_strings_hold_only_the_recordings_of_their_split(monkeypatch):
         ]
 
     monkeypatch.setattr(digit_strings, "recordings", fakes)
-    splits = digit_strings.read(DataConfig(dataset="spoken_digit_strings"))
+    splits = digit_strings.read_strings(DataConfig(dataset="spoken_digit_strings"))
     assert [len(splits[name]) for name in ("train", "dev", "test")] == [30, 100, 200]
     for name, numbers in (("dev", range(5, 9)), ("test", range(5))):
         heard = set()
@@ -60,7 +60,7 @@ def test_strings_hold_only_the_recordings_of_their_split(monkeypatch):
         assert counts == {3, 4, 5, 6, 7}
         # Nothing but noise follows the last digit for 0.3 s.
         assert max(np.abs(samples[-2400:]).max() for samples, _ in splits[name]) < 0.1
-    again = digit_strings.read(DataConfig(dataset="spoken_digit_strings"))
+    again = digit_strings.read_strings(DataConfig(dataset="spoken_digit_strings"))
     assert all(np.array_equal(a[0], b[0]) and a[1] == b[1] for a, b in zip(splits["test"], again["test"], strict=True))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure every bundle from its files, and rewrite zoo_configs/results.csv and the table of README.md.
+"""Measure every bundle from its files, and rewrite zoo_configs/results.csv, docs/results.md and the table of README.md.
 
 `--check` measures a fast subset (the first examples of the development split) and compares it with what is stored.
 Both need the data: TensorFlow Datasets downloads it, or RNNZOO_DATA_MIRROR names a folder that has it.
@@ -26,8 +26,16 @@ from rnnzoo.runs.store import load_run, read_metrics
 from rnnzoo.util.quiet import quiet_tensorflow
 
 SHOWN = ("offline", "float32", "float32_never_reset", "int8")
-# Figures of a model that the README shows; all are in the CSV.
+# Figures of a model that docs/results.md shows; all are in the CSV. And the models that the README shows.
 MEASURES = 3
+SHORT = (
+    "tagger-en-ewt-stream",
+    "digits-kws-stream",
+    "asr-digits-stream",
+    "translate-tatoeba-de-en",
+    "charlm-lstm",
+    "forecast-etth1",
+)
 FIELDS = ("name", "topology", "dataset", "split", "metric", *KINDS, "count", "parameters", "delay", "float32_bytes")
 FIELDS = (*FIELDS, "int8_bytes", "revision")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
@@ -111,9 +119,11 @@ def write(results: Mapping[str, Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(everything)
     path.write_text(text.getvalue(), encoding="utf-8", newline="\n")
-    readme = root() / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), everything), encoding="utf-8", newline="\n")
-    print(f"wrote {path} and {readme}")
+    print(f"wrote {path}")
+    for page, table in ((root() / "docs" / "results.md", full_table), (root() / "README.md", short_table)):
+        text = with_table(page.read_text(encoding="utf-8"), table(everything), page.name)
+        page.write_text(text, encoding="utf-8", newline="\n")
+        print(f"wrote {page}")
 
 
 def rows(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -139,15 +149,20 @@ def rows(name: str, found: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield {**common, "metric": metric, **texts}
 
 
-def with_table(readme: str, everything: Sequence[Mapping[str, str]]) -> str:
-    """The text of the README with the table between its markers made anew.
+def with_table(page: str, table: Sequence[str], name: str) -> str:
+    """The text of a page with the table between its markers made anew.
 
     Raises:
         RnnzooError: the markers are missing.
     """
-    begin, end = readme.find(BEGIN), readme.find(END)
+    begin, end = page.find(BEGIN), page.find(END)
     if not 0 <= begin < end:
-        raise RnnzooError(f"README.md: expected {BEGIN} and {END} around the table of results; put them there")
+        raise RnnzooError(f"{name}: expected {BEGIN} and {END} around the table of results; put them there")
+    return page[:begin] + BEGIN + "\n" + "\n".join(table) + "\n" + page[end:]
+
+
+def full_table(everything: Sequence[Mapping[str, str]]) -> list[str]:
+    """The lines of the table of all models, with the first few measures of each."""
     lines = [
         "| model | data (test) | measure | offline | streamed | never reset | int8 | parameters | MB (float32, int8) |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -158,13 +173,33 @@ def with_table(readme: str, everything: Sequence[Mapping[str, str]]) -> str:
         if number >= MEASURES:
             continue
         first, last = number == 0, row["name"]
-        megabytes = ", ".join(f"{int(row[key]) / 1e6:.2f}" for key in ("float32_bytes", "int8_bytes") if row[key])
         name, data = (f"`{last}`", terms_of(row["dataset"]).title) if first else ("", "")
-        cells = [name, data, row["metric"].replace("_", " ")]
-        cells += [figure(row["metric"], float(row[kind])) if row[kind] else "" for kind in SHOWN]
-        cells += [f"{int(row['parameters']):,}", megabytes] if first else ["", ""]
+        cells = [name, data, row["metric"].replace("_", " "), *_figures(row, SHOWN)]
+        cells += [f"{int(row['parameters']):,}", _megabytes(row)] if first else ["", ""]
         lines.append(f"| {' | '.join(cells)} |")
-    return readme[:begin] + BEGIN + "\n" + "\n".join(lines) + "\n" + readme[end:]
+    return lines
+
+
+def short_table(everything: Sequence[Mapping[str, str]]) -> list[str]:
+    """The lines of the table of a few models, with the first measure of each."""
+    lines = [
+        "| model | data (test) | measure | offline | streamed | int8 | MB |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in SHORT:
+        row = next(row for row in everything if row["name"] == name)
+        cells = [f"`{name}`", terms_of(row["dataset"]).title, row["metric"].replace("_", " ")]
+        cells += [*_figures(row, ("offline", "float32", "int8")), _megabytes(row)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _figures(row: Mapping[str, str], kinds: Sequence[str]) -> list[str]:
+    return [figure(row["metric"], float(row[kind])) if row[kind] else "" for kind in kinds]
+
+
+def _megabytes(row: Mapping[str, str]) -> str:
+    return ", ".join(f"{int(row[key]) / 1e6:.2f}" for key in ("float32_bytes", "int8_bytes") if row[key])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from rnnzoo.tasks.discovery import task_class
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
     from rnnzoo.data.source import Example
     from rnnzoo.tasks.base import Task
@@ -31,7 +30,7 @@ class Pretrained(Run):
     `model`, `encoder`, `config` and `metrics` are those of `Run`; `model.save("name.keras")` saves it as Keras does.
     """
 
-    def batches(self, examples: Iterable[Example], batch_size: int = 32, *, training: bool = True) -> tf.data.Dataset:
+    def batches(self, examples: Iterable[Example], batch_size: int = 32, *, training: bool = True) -> Any:
         """Examples of one's own as `model.fit` and `model.evaluate` take them.
 
         Args:
@@ -42,14 +41,17 @@ class Pretrained(Run):
             training: shuffle and augment them anew at each pass.
 
         Returns:
-            Elements (inputs by name, targets, weights): padding and labels that the model does not have weigh nothing.
+            A `keras.utils.PyDataset` of (inputs by name, targets, weights): padding and labels that the model does not
+            have weigh nothing.
 
         Raises:
             DataError: there is no example, or one is not what the task takes.
         """
+        from rnnzoo.tasks.pydataset import BatchesOf
+
         task = self._task(list(examples))
         try:
-            return task.dataset("train", batch_size, training)
+            return BatchesOf(task, batch_size, training)
         except (TypeError, ValueError, AttributeError, IndexError) as error:
             if isinstance(error, DataError):
                 raise
@@ -109,3 +111,4 @@ def _compile(run: Run) -> None:
     task = task_class(run.config.topology)(run.config.data, run.encoder, {})
     task.training_model(run.model, 1)  # the loss of a chain of labels needs its layer
     compile_model(run.model, task, dataclasses.replace(run.config.training, schedule="constant", warmup=0.0), 1)
+    run.model.optimizer.build(run.model.trainable_variables)

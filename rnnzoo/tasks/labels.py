@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LabelTask(Task):
-    """A problem whose model gives logits over the encoder's labels."""
+    """A task whose model gives logits over the encoder's labels."""
 
     class_targets = True
 
@@ -58,8 +58,4 @@ class LabelTask(Task):
 
     def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
         """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""
-        found: list[Any] = [None] * len(self.examples(split))
-        for chosen, (inputs, _, _) in self.batches(split, batch_size):
-            for i, row in zip(chosen, np.argmax(model.predict_on_batch(inputs), axis=-1), strict=True):
-                found[i] = row
-        return found
+        return [np.argmax(row, axis=-1) for row in self.predict(model, split, batch_size)]

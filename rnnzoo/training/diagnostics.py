@@ -55,9 +55,9 @@ def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, samp
     measured = _compiled_loss(model, x) if loss is None else _plain_loss(keras.losses.get(loss))
     if graph is None or isinstance(outputs, dict | list | tuple):
         return _without_graph(model, (x, y, weights), measured)
-    given = x if isinstance(x, dict) else dict(zip(graph.input_names, _listed(x), strict=True))
+    given = x if isinstance(x, dict) else dict(zip((tensor.name for tensor in graph.inputs), _listed(x), strict=True))
     try:
-        return diagnose(graph, (given, np.asarray(y), weights), measured)
+        return diagnose(graph, (given, np.asarray(y), weights), measured, x)
     except (tf.errors.InvalidArgumentError, ValueError):
         # Its steps are not those of its input: there is no row of states for each of them.
         return _without_graph(model, (x, y, weights), measured)
@@ -96,17 +96,20 @@ def _listed(x: Any) -> list[Any]:
     return list(x) if isinstance(x, list | tuple) else [x]
 
 
-def diagnose(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
+def diagnose(model: keras.Model, batch: Any, loss: Any, given: Any = None) -> Diagnosis:
     """Measure a model on one batch.
 
     Args:
         model: functional.
         batch: inputs by name (B, T, ...), targets (B, T) or (B,), weights of the same shape.
         loss: of targets, outputs and weights.
+        given: the inputs as the model itself takes them; None: by name, too.
     """
     inputs, targets, weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
     probed = probe(model)
-    found = Diagnosis(by_layer=_by_layer(model, inputs, targets, weights, loss), unseen=probed.unseen)
+    found = Diagnosis(
+        by_layer=_by_layer(model, inputs if given is None else given, targets, weights, loss), unseen=probed.unseen
+    )
     last = _last(np.asarray(batch[2]))
     back, seen = _through_time(probed, inputs, targets, last, loss)
     for one in probed.probes:
@@ -122,9 +125,12 @@ def _by_layer(model: Any, inputs: Any, targets: Any, weights: Any, loss: Any) ->
     with tf.GradientTape() as tape:
         value = loss(targets, model(inputs), weights)
     variables = model.trainable_variables
+    names = {layer.name for layer in model.layers}
     squares: dict[str, float] = {}
     for variable, gradient in zip(variables, tape.gradient(value, variables), strict=True):
-        name = variable.path.split("/")[0]
+        # A path may begin with the name of the model.
+        parts = variable.path.split("/")
+        name = next((part for part in parts[:2] if part in names), parts[0])
         size = 0.0 if gradient is None else float(tf.norm(tf.convert_to_tensor(gradient)))
         squares[name] = squares.get(name, 0.0) + size**2
     return {name: square**0.5 for name, square in squares.items()}

@@ -19,7 +19,8 @@ from rnnzoo.training.progress import LogFiles, ProgressBar, ProgressLines
 from rnnzoo.training.sampling import GuessFed, ScheduledSampling
 
 if TYPE_CHECKING:
-    from rnnzoo.tasks.base import Batch, Task
+    from rnnzoo.tasks.base import Task
+    from rnnzoo.tasks.batches import Batch
     from rnnzoo.training.parallel import Parallel
 
 

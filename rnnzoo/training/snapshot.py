@@ -43,7 +43,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
     path = folder / f"snapshot-{number:08d}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".*.part"):
+        for left in folder.glob(".*.tmp"):
             left.unlink()
         with replacing(path) as part:
             part.write_bytes(save(snapshot.arrays, {"progress": json.dumps(snapshot.progress)}))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from streaming.errors import InputError, StreamingError
+from streaming.runtime.contract import ModelParts
 from streaming.runtime.outputs import Arrays
 from streaming.runtime.slab import Slab
 from streaming.runtime.stream import Stream
 
-if TYPE_CHECKING:
-    from streaming.runtime.model import StreamingModel
 
-
-def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
+def step_streams(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
     """See `StreamingModel.step_streams`."""
     streams, inputs = list(streams), inputs if isinstance(inputs, np.ndarray) else list(inputs)
     if len(streams) != len(inputs):
@@ -39,7 +37,7 @@ def step_streams(model: StreamingModel, streams: Sequence[Stream], inputs: Seque
 
 
 def advance(
-    model: StreamingModel, streams: Sequence[Stream], values: Sequence[Sequence[np.ndarray]], size: int
+    model: ModelParts, streams: Sequence[Stream], values: Sequence[Sequence[np.ndarray]], size: int
 ) -> tuple[Sequence[Sequence[np.ndarray]], list[int]]:
     """Take different streams `size` steps on, each by its inputs and mask (1, ...); where it fails none has moved.
 
@@ -71,7 +69,7 @@ class _Run:
         self.results: list[np.ndarray] = []
 
 
-def _plan(model: StreamingModel, streams: Sequence[Stream], size: int) -> list[_Run]:
+def _plan(model: ModelParts, streams: Sequence[Stream], size: int) -> list[_Run]:
     """The invokes of `size` steps for all streams, each with the largest batch while full, then with what fits.
 
     A batch that is not half full costs more than smaller ones: its unused rows are computed too.
@@ -86,7 +84,7 @@ def _plan(model: StreamingModel, streams: Sequence[Stream], size: int) -> list[_
     return runs
 
 
-def _check_streams(model: StreamingModel, streams: Sequence[Stream]) -> None:
+def _check_streams(model: ModelParts, streams: Sequence[Stream]) -> None:
     if len(set(map(id, streams))) < len(streams):
         raise StreamingError("a stream comes twice; step it once, and again in the next call")
     if any(stream.model is not model for stream in streams):
@@ -99,7 +97,7 @@ def _check_streams(model: StreamingModel, streams: Sequence[Stream]) -> None:
         raise _named(error, index) from None
 
 
-def _columns(model: StreamingModel, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[np.ndarray]:
+def _columns(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[np.ndarray]:
     """The chunks of all streams, one array (N, ...) an input, checked."""
     reader = model.inputs.single
     if reader is not None:
@@ -138,7 +136,7 @@ def _named(error: StreamingError, index: int) -> StreamingError:
     return type(error)(f"stream {index} of the batch: {error}")
 
 
-def _invoke(model: StreamingModel, runs: Sequence[_Run], columns: Sequence[np.ndarray], size: int) -> None:
+def _invoke(model: ModelParts, runs: Sequence[_Run], columns: Sequence[np.ndarray], size: int) -> None:
     """Take all streams `size` steps on. Every invoke comes before the first stream moves."""
     engine = model.engines.get()
     for run in runs:
@@ -156,7 +154,7 @@ def _invoke(model: StreamingModel, runs: Sequence[_Run], columns: Sequence[np.nd
             run.slab = Slab(states, run.streams)
 
 
-def _taken(model: StreamingModel, run: _Run) -> list[Arrays]:
+def _taken(model: ModelParts, run: _Run) -> list[Arrays]:
     """`Stream.take` of all streams of a run, at once where all are past the first position with an output."""
     slab, outputs = run.slab, model.outputs
     if slab is not None and outputs.plain and slab.past >= outputs.start:
@@ -170,7 +168,7 @@ def _taken(model: StreamingModel, run: _Run) -> list[Arrays]:
     return found
 
 
-def _gather(model: StreamingModel, streams: Sequence[Stream], unused: int) -> list[np.ndarray]:
+def _gather(model: ModelParts, streams: Sequence[Stream], unused: int) -> list[np.ndarray]:
     columns = [np.concatenate(column) for column in zip(*(s.states() for s in streams), strict=True)]
     return [_filled(c, row, unused) for c, row in zip(columns, model.initial_state, strict=True)]
 

@@ -6,16 +6,14 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from streaming.errors import InputError, StreamingError
+from streaming.runtime.contract import ModelParts
 from streaming.runtime.stream import Stream, Work
 from streaming.runtime.turns import BatcherMetrics, Call, CallFuture, Turns
-
-if TYPE_CHECKING:
-    from streaming.runtime.model import StreamingModel
 
 
 class StreamBatcher:
@@ -40,7 +38,7 @@ class StreamBatcher:
 
     def __init__(
         self,
-        model: StreamingModel,
+        model: ModelParts,
         max_batch: int | None = None,
         max_wait: float = 0.002,
         max_pending: int = 4096,

@@ -6,12 +6,10 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from streaming.runtime.stream import Stream
+from streaming.runtime.contract import SlabMember
 
 
 class Slab:
@@ -24,7 +22,7 @@ class Slab:
     any more, gives every stream its own copy of its row: an idle stream never keeps the states of others in memory.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], streams: Sequence[Stream]) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray], streams: Sequence[SlabMember]) -> None:
         self.arrays = arrays
         self.steps = self.past = 0
         with _lock:
@@ -39,7 +37,7 @@ class Slab:
                 slab.dissolve()
 
     @staticmethod
-    def of(streams: Sequence[Stream]) -> Slab | None:
+    def of(streams: Sequence[SlabMember]) -> Slab | None:
         """The slab that has exactly these streams in this order; None where there is none."""
         slab = streams[0].slab
         return slab if slab is not None and slab._ids == list(map(id, streams)) else None
@@ -73,7 +71,7 @@ class Slab:
                     stream.own = [array.copy() for array in self.rows(stream.row)]
                     stream.slab = None
 
-    def _dissolve(self, _: weakref.ref[Stream]) -> None:
+    def _dissolve(self, _: weakref.ref[SlabMember]) -> None:
         self.dissolve()
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from streaming.errors import InputError, StateMismatchError, StreamingError
 from streaming.runtime import saved
 from streaming.runtime.asynchronous import AsyncCalls
+from streaming.runtime.contract import ModelParts
 from streaming.runtime.interpreter import FILL, Engine
 from streaming.runtime.outputs import Arrays
 from streaming.runtime.slab import Slab
-
-if TYPE_CHECKING:
-    from streaming.runtime.model import StreamingModel
 
 # Yields (steps, inputs and mask of one stream) for each invoke, is sent its results, returns what the call returns.
 Work = Generator[tuple[int, list[np.ndarray]], Sequence[np.ndarray], Arrays]
@@ -37,7 +35,7 @@ class Stream(AsyncCalls):
     `afeed`, `afinish`, `aencode` and `arun` are the same for asyncio, in their turn where several are awaited at once.
     """
 
-    def __init__(self, model: StreamingModel, *, nan: str = "raise") -> None:
+    def __init__(self, model: ModelParts, *, nan: str = "raise") -> None:
         if nan not in _NAN:
             raise InputError(f"nan is {nan!r}, expected 'raise' or 'pass'")
         meta = model.metadata
@@ -172,7 +170,7 @@ class Stream(AsyncCalls):
         return saved.pack(header, [*self.states(), *(self._held or [])])
 
     @classmethod
-    def from_bytes(cls, model: StreamingModel, blob: bytes) -> Stream:
+    def from_bytes(cls, model: ModelParts, blob: bytes) -> Stream:
         """See `StreamingModel.restore`."""
         header, data = saved.unpack(blob)
         if header.fingerprint != model.fingerprint:

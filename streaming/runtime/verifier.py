@@ -28,6 +28,7 @@ _UNSIZED = frozenset({5, 13, 14, 17})
 # Operation -> fields of its options that number a subgraph.
 _CALLS = {"WHILE": (0, 1), "IF": (0, 1), "CALL_ONCE": (0,), "CALL": (0,)}
 _OFFSET_FREE = 2  # buffers with a smaller offset hold their data in the flatbuffer
+_KEEPS = frozenset({"SVDF"})
 _VISITS = 64  # how often an operation may be verified, called from here and there
 _REMEMBERED = 256
 
@@ -222,8 +223,9 @@ class _Model:
 
     def _operations(self, call: Call, graph: Graph) -> None:
         tensors = graph.tensors
-        there = [tensor.constant_bytes > 0 or 0 in tensor.shape for tensor in tensors]
-        fixed = there.copy()
+        fixed = [tensor.constant_bytes > 0 or 0 in tensor.shape for tensor in tensors]
+        # Memory that an operation keeps for itself is there from the beginning.
+        there = [right or tensor.is_variable for right, tensor in zip(fixed, tensors, strict=True)]
         check(len(set(graph.inputs)) == len(graph.inputs), "a graph takes a tensor twice")
         for place in graph.inputs:
             check(not tensors[place].constant_bytes, "a graph takes a constant")
@@ -234,6 +236,8 @@ class _Model:
             _check_options(operation)
             for index in operation.inputs:
                 check(index < 0 or there[index], f"{operation.name} reads a tensor that nothing has written")
+                kept = index >= 0 and tensors[index].is_variable
+                check(not kept or operation.name in _KEEPS, f"{operation.name} reads the memory of another operation")
             for index in operation.outputs:
                 free = not fixed[index] or (0 in tensors[index].shape and not tensors[index].constant_bytes)
                 check(free and not tensors[index].is_variable, f"{operation.name} writes a tensor that is not free")

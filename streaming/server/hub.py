@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import WSCloseCode
 
@@ -16,7 +16,6 @@ from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks import Task, task_for
 from streaming.server.batched import BatchedModel
-from streaming.server.connection import Connection
 from streaming.server.metrics import Metrics
 from streaming.server.sessions import ArraySession, EventSession, Session
 from streaming.server.settings import Settings
@@ -24,6 +23,23 @@ from streaming.server.tokens import TokenSigner, load_key
 
 PROTOCOL = 1
 _TOKEN_MARGIN, _MIN_PENDING = 4096, 4096
+
+
+class Peer(Protocol):
+    """A connection as the hub knows it: when it was heard last, and how it is ended."""
+
+    last_message: float
+    sending_since: float | None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the client is the one to speak."""
+
+    async def dismiss(self, code: int, reason: str) -> None:
+        """Say why, and close."""
+
+    def abort(self) -> None:
+        """Drop it."""
 
 
 class Hub:
@@ -52,7 +68,7 @@ class Hub:
             task_for(BatchedModel(self.batcher)) if (model.metadata.task or {}).get("kind") else None
         )
         self.metrics = Metrics(model, self.batcher)
-        self.connections: set[Connection] = set()
+        self.connections: set[Peer] = set()
         self.is_stopping = False
         external = model.metadata.state == "external"
         saved = (self._task.session() if self._task else model.create_stream()).save() if external else b""
@@ -82,7 +98,7 @@ class Hub:
         return self._task is None and len(outputs) == 1 and outputs[0].dtype.startswith("float")
 
     @contextmanager
-    def admitted(self, connection: Connection) -> Iterator[None]:
+    def admitted(self, connection: Peer) -> Iterator[None]:
         """Count a connection in, and out at the end."""
         self.connections.add(connection)
         self.metrics.accepted.inc()

@@ -11,9 +11,10 @@ from rnnzoo.data.encoders.series import SeriesEncoder
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.anomaly_detector.scoring import ScoredSeries, best_threshold, windowed_gaussian
-from rnnzoo.tasks.base import Batch, Task
+from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
-from streaming.runtime.tasks import AnomalyDetector, task_for
+from rnnzoo.tasks.batches import Batch
+from streaming.runtime.tasks import AnomalyDetector
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec
 from streaming.runtime.tasks.series import Likelihood, standardize
 
@@ -126,10 +127,7 @@ class AnomalyDetectorTask(Task):
         return self._figures(split, errors, scores)
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task: Any = task_for(model)
-        if not isinstance(task, AnomalyDetector):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs an anomaly detector; the model is a {other}")
+        task = self.streamed_task(model, AnomalyDetector, "an anomaly detector")
         found = [task.detect(values) for values, _ in self.examples(split)]
         errors, scores = (
             [np.array([getattr(e, name) for e in events]) for events in found] for name in ("error", "score")

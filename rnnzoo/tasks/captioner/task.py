@@ -11,14 +11,13 @@ import numpy as np
 from rnnzoo.data.batching import batch_indices, collate
 from rnnzoo.data.encoders.pictures import CaptionEncoder, moved, resized
 from rnnzoo.data.source import Example, Source
-from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.bleu import bleu
 from rnnzoo.tasks.captioner.cider import cider
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
-from streaming.runtime.tasks import Captioner, task_for
+from streaming.runtime.tasks import Captioner
 from streaming.runtime.tasks.texts import BANNED
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from rnnzoo.data.batching import Arrays
     from rnnzoo.data.config import PicturesConfig
-    from rnnzoo.tasks.base import Batch
+    from rnnzoo.tasks.batches import Batch
     from streaming.runtime.model import StreamingModel
 
 _PICTURE = "picture"
@@ -134,10 +133,7 @@ class CaptionerTask(LabelTask):
         return written
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task: Any = task_for(model)
-        if not isinstance(task, Captioner):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a captioner; the model is a {other}")
+        task = self.streamed_task(model, Captioner, "a captioner")
         pictures = [picture for picture, _ in self.examples(split)]
         return self.score(split, [best[0].text for best in task.captions(pictures)])
 

@@ -14,10 +14,10 @@ from rnnzoo.data.encoders.words import fit_words
 from rnnzoo.data.sets.clinc_oos import OUT_OF_SCOPE
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import mean
 from rnnzoo.tasks.baselines import Baseline, NaiveBayes, NearestMean
+from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
-from streaming.runtime.tasks import Classifier, SensorClassifier, task_for
+from streaming.runtime.tasks import Classifier, SensorClassifier
 from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
@@ -107,11 +107,7 @@ class ClassifierTask(LabelTask):
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         if not self.config.multi_label:
             return self.score(split, [self.labels[int(k)] for k in self.best(model, split, batch_size)])
-        logits: list[Any] = [None] * len(self.examples(split))
-        for chosen, (inputs, _, _) in self.batches(split, batch_size):
-            for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
-                logits[i] = row
-        return self._score_logits(split, np.stack(logits))
+        return self._score_logits(split, np.stack(self.predict(model, split, batch_size)))
 
     def _score_logits(self, split: str, logits: np.ndarray) -> dict[str, float]:
         if not self.config.multi_label:
@@ -120,10 +116,7 @@ class ClassifierTask(LabelTask):
         return self.score(split, [[self.labels[k] for k in np.flatnonzero(row)] for row in above])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task: Any = task_for(model)
-        if not isinstance(task, Classifier | SensorClassifier):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a classifier; the model is a {other}")
+        task = self.streamed_task(model, (Classifier, SensorClassifier), "a classifier")
         if not reset:
             return self._score_logits(split, np.stack([row[-1] for row in self.endless_outputs(model, split)]))
         found = [task.classify(given) for given, _ in self.examples(split)]

@@ -13,9 +13,11 @@ from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.encoders.series import SeriesEncoder
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import Batch, Task, mean
+from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
-from streaming.runtime.tasks import AnomalyDetector, Forecaster, task_for
+from rnnzoo.tasks.batches import Batch
+from rnnzoo.tasks.evaluation import mean
+from streaming.runtime.tasks import Forecaster
 
 if TYPE_CHECKING:
     import keras
@@ -123,10 +125,7 @@ class ForecasterTask(Task):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures of one stream over the split that is never reset, from the first row of the first context on."""
-        task: Any = task_for(model)
-        if not isinstance(task, Forecaster) or isinstance(task, AnomalyDetector):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a forecaster; the model is a {other}")
+        task = self.streamed_task(model, Forecaster, "a forecaster", exact=True)
         rows, skipped = self.examples(split)[0][0][self._begin(split) :], self.config.context - 1
         mean, scale = (np.array(part)[:, None] for part in (self.encoder.mean, self.encoder.scale))
         session, found = task.session(), []

@@ -10,8 +10,9 @@ import numpy as np
 from rnnzoo.data.encoders.text import TextEncoder, window_count, windows
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import Batch, Task
+from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
+from rnnzoo.tasks.batches import Batch
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import log_softmax
 

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnzoo.data.batching import collate
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead, compose
 from rnnzoo.data.source import Example
-from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import Batch, mean
 from rnnzoo.tasks.baselines import Baseline, NearestMean
+from rnnzoo.tasks.batches import Batch
+from rnnzoo.tasks.evaluation import mean, predict_padded
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
-from streaming.runtime.tasks import KeywordSpotter, task_for
+from streaming.runtime.tasks import KeywordSpotter
 
 if TYPE_CHECKING:
     import keras
@@ -147,23 +146,13 @@ class KeywordSpotterTask(LabelTask):
 
     def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
         """Of each recording by itself, (T, L)."""
-        rows = self.arrays(split)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]["features"]))
-        logits: list[Any] = [None] * len(rows)
-        for begin in range(0, len(order), batch_size):
-            chosen = order[begin : begin + batch_size]
-            # Padding comes after all that the model has to hear.
-            batch = collate([rows[i] for i in chosen], {})["features"]
-            for i, row in zip(chosen, model.predict_on_batch({"features": batch}), strict=True):
-                logits[i] = row[: len(rows[i]["features"])]
-        return logits
+        features = [row["features"] for row in self.arrays(split)]
+        logits = predict_padded(model, features, batch_size)
+        return [row[: len(heard)] for row, heard in zip(logits, features, strict=True)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures with a reset for each recording and without any, side by side."""
-        task: Any = task_for(model)
-        if not isinstance(task, KeywordSpotter):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a keyword spotter; the model is a {other}")
+        self.streamed_task(model, KeywordSpotter, "a keyword spotter")
         rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
         logits = []
         for row in rows:

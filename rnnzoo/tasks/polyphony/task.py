@@ -10,10 +10,9 @@ import numpy as np
 
 from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.source import Example
-from rnnzoo.errors import DataError
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NoteChain
-from streaming.runtime.tasks import Forecaster, task_for
+from streaming.runtime.tasks import Forecaster
 
 if TYPE_CHECKING:
     import keras
@@ -78,17 +77,12 @@ class PolyphonyTask(Task):
         return []
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        found: list[Any] = [None] * len(self.examples(split))
-        for chosen, (inputs, _, _) in self.batches(split, batch_size):
-            for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
-                found[i] = row[: len(self.arrays(split)[i]["rows"])]
-        return self.score(split, found)
+        outputs = self.predict(model, split, batch_size)
+        lengths = [len(row["rows"]) for row in self.arrays(split)]
+        return self.score(split, [row[:length] for row, length in zip(outputs, lengths, strict=True)])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task: Any = task_for(model)
-        if not isinstance(task, Forecaster):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a forecaster; the model is a {other}")
+        task = self.streamed_task(model, Forecaster, "a forecaster")
         rolls = [row["rows"] for row in self.arrays(split)]
         return self.score(split, [np.stack([f.values[0] for f in task.run([roll])]) for roll in rolls])
 

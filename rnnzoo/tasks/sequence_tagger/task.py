@@ -12,11 +12,12 @@ import numpy as np
 from rnnzoo.data.encoders.signals import BACKGROUND, Event, SignalEncoder, frame_labels, match_events, read_events
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import Batch, mean
 from rnnzoo.tasks.baselines import Baseline, peaks
+from rnnzoo.tasks.batches import Batch
+from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
-from streaming.runtime.tasks import SequenceTagger, task_for
+from streaming.runtime.tasks import SequenceTagger
 
 if TYPE_CHECKING:
     import keras
@@ -136,10 +137,7 @@ class SequenceTaggerTask(LabelTask):
         return found
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task: Any = task_for(model)
-        if not isinstance(task, SequenceTagger):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a sequence tagger; the model is a {other}")
+        task = self.streamed_task(model, SequenceTagger, "a sequence tagger")
         found = []
         for signal, _ in self.examples(split):
             tags = task.tag(signal)

@@ -10,12 +10,11 @@ import numpy as np
 
 from rnnzoo.data.encoders.words import fit_words
 from rnnzoo.data.source import Example
-from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import mean
 from rnnzoo.tasks.baselines import Baseline, FrequentTags
+from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import Chain, viterbi
-from streaming.runtime.tasks import Tagger, task_for
+from streaming.runtime.tasks import Tagger
 from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
@@ -89,12 +88,9 @@ class TaggerTask(LabelTask):
         chain = chain_layer(model)
         if chain is None:
             return super().best(model, split, batch_size)
-        scores, rows = best_path(chain), self.arrays(split)
-        found: list[Any] = [None] * len(rows)
-        for chosen, (inputs, _, _) in self.batches(split, batch_size):
-            for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
-                found[i] = viterbi(row[: len(rows[i]["targets"])], scores)[0]
-        return found
+        scores, outputs = best_path(chain), self.predict(model, split, batch_size)
+        lengths = [len(row["targets"]) for row in self.arrays(split)]
+        return [viterbi(row[:length], scores)[0] for row, length in zip(outputs, lengths, strict=True)]
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         return self.score(split, self._found(model, split, batch_size))
@@ -111,10 +107,7 @@ class TaggerTask(LabelTask):
         return [draw_confusion(folder / "confusion.png", true, found)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task: Any = task_for(model)
-        if not isinstance(task, Tagger):
-            found = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a tagger; the model is a {found}")
+        task = self.streamed_task(model, Tagger, "a tagger")
         if not reset:
             rows = self.endless_outputs(model, split)
             paths = [np.argmax(row, -1) if task.chain is None else viterbi(row, task.chain)[0] for row in rows]

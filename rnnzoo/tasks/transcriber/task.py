@@ -12,10 +12,11 @@ from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.encoders.audio import AudioEncoder, after_lead, arrange, in_noise
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import Batch
+from rnnzoo.tasks.batches import Batch
+from rnnzoo.tasks.evaluation import predict_padded
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import ctc_beam, ctc_greedy
-from streaming.runtime.tasks import Transcriber, task_for
+from streaming.runtime.tasks import Transcriber
 
 if TYPE_CHECKING:
     import keras
@@ -149,16 +150,10 @@ class TranscriberTask(LabelTask):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         """Word error rates of the most probable alignment; also of a prefix beam search, with fresh states."""
-        rows = self.arrays(split)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]["features"]))
-        logits: list[Any] = [None] * len(rows)
-        for begin in range(0, len(order), batch_size):
-            chosen = order[begin : begin + batch_size]
-            # Padding comes after all that the model has to hear.
-            batch = collate([{"features": rows[i]["features"]} for i in chosen], {})
-            for i, row in zip(chosen, model.predict_on_batch(batch), strict=True):
-                shape = model.compute_output_shape({"features": (1, *rows[i]["features"].shape)})
-                logits[i] = row[: shape[1]]
+        features = [row["features"] for row in self.arrays(split)]
+        lengths = [model.compute_output_shape({"features": (1, *heard.shape)})[1] for heard in features]
+        padded = predict_padded(model, features, batch_size)
+        logits = [row[:length] for row, length in zip(padded, lengths, strict=True)]
         joined = np.concatenate([samples for samples, _ in self.examples(split)])
         whole = self.encoder.encode(after_lead(joined, self.config))
         endless = model.predict_on_batch({"features": whole["features"][None]})[0]
@@ -172,10 +167,7 @@ class TranscriberTask(LabelTask):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Word error rates with a reset for each recording and without any, side by side, of samples transcribed."""
-        task: Any = task_for(model)
-        if not isinstance(task, Transcriber):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs a transcriber; the model is a {other}")
+        task = self.streamed_task(model, Transcriber, "a transcriber")
         signals = [samples for samples, _ in self.examples(split)]
         found = self._score(split, [task.transcribe(samples) for samples in signals])
         endless = task.transcribe(np.concatenate(signals))

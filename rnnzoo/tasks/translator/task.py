@@ -11,14 +11,13 @@ import numpy as np
 from rnnzoo.data.batching import batch_indices, collate
 from rnnzoo.data.encoders.pairs import PairEncoder
 from rnnzoo.data.source import Example
-from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import mean
 from rnnzoo.tasks.baselines import Baseline, NearestText
 from rnnzoo.tasks.bleu import bleu
+from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
-from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator, task_for
+from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator
 from streaming.runtime.tasks.texts import BANNED
 from streaming.runtime.tasks.translation import Turn, WaitK
 
@@ -82,11 +81,9 @@ class TranslatorTask(LabelTask):
         return self.score(split, [self.encoder.target.decode(tokens) for tokens in found])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task: Any = task_for(model)
-        fits = isinstance(task, Translator if self.config.wait_k is None else SimultaneousTranslator)
-        if not fits:
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs another task than that of the model, a {other}")
+        at_once = self.config.wait_k is not None
+        kind, name = (SimultaneousTranslator, "a simultaneous translator") if at_once else (Translator, "a translator")
+        task = self.streamed_task(model, kind, name)
         texts = [text for text, _ in self.examples(split)]
         if self.config.wait_k is not None:
             return self._score_simultaneous(split, [list(task.run([text])) for text in texts])

@@ -17,6 +17,7 @@ from streaming.conversion.rules.base import Call, Rule
 from streaming.errors import InputError
 
 _BY_CLASS: dict[type, type[Rule]] = {}
+_BY_ROLE: dict[str, type[Rule]] = {}
 
 
 def register_rule(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
@@ -44,6 +45,17 @@ def register_rule(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
 
 
 register = register_rule
+
+
+def register_role(role: str) -> Callable[[type[Rule]], type[Rule]]:
+    """Class decorator: `rule_for` takes this rule for calls that no class decides: `per step` or `moved`."""
+
+    def decorate(rule: type[Rule]) -> type[Rule]:
+        _BY_ROLE[role] = rule
+        return rule
+
+    return decorate
+
 
 # What a subclass may have of its own without changing what its base computes; rules ask the layer itself for these.
 _HARMLESS = frozenset(
@@ -129,15 +141,13 @@ def _register_all() -> None:
 
 def rule_for(call: Call) -> Rule:
     """The rule for a call: that of its class, else the one that tries whether it works on each step by itself."""
-    from streaming.conversion.rules.moved import MovedRule
-    from streaming.conversion.rules.per_step import TriedPerStep
     from streaming.conversion.rules.refusals import Refused, explain, refused
 
     found = find_rule(call.op)
     if found is None and refused(call):
         return Refused(call)
-    rule: Rule = TriedPerStep(call) if found is None else found(call)
+    rule: Rule = _BY_ROLE["per step"](call) if found is None else found(call)
     if found is None and isinstance(call.op, keras.Layer):
         rule.reason, rule.remedy = explain(call.op)  # type: ignore[attr-defined]
     moved = any(signal.layout is not None for signal in call.signals)
-    return MovedRule(call) if moved and not rule.any_layout else rule
+    return _BY_ROLE["moved"](call) if moved and not rule.any_layout else rule

@@ -10,12 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from streaming.conversion.rules import register_role, rule_for
 from streaming.conversion.rules.base import Call, Env, Rule
 from streaming.conversion.rules.per_step import TriedPerStep
 from streaming.conversion.signals import Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
 
 
+@register_role("moved")
 class MovedRule(Rule):
     """The rule of a layer for such tensors: each step by itself, or N sequences for each stream."""
 
@@ -57,8 +59,6 @@ class _SeveralSequences(Rule):
     """The layer's own rule on N times as many streams; of each stream, N states are kept."""
 
     def plan(self) -> Any:
-        from streaming.conversion.rules import rule_for
-
         sizes = {_sequences(signal) for signal in self.call.signals}
         if len(sizes) > 1:
             self.refuse(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.layouts import to_canonical, to_offline
+from streaming.conversion.rules import register_role
 from streaming.conversion.rules.base import Env, chunks, static_values
 from streaming.conversion.rules.pointwise import PerStep
 from streaming.conversion.rules.probe import Mixes, Probe, probe
@@ -19,6 +20,7 @@ from streaming.conversion.sizes import Sized
 from streaming.conversion.values import Chunk, Static
 
 
+@register_role("per step")
 class TriedPerStep(PerStep):
     """An operation that was tried on small inputs and found to work on each step by itself (see `probe`).
 

@@ -131,6 +131,7 @@ OPERATIONS = {
     "STRIDED_SLICE": Entry(s.strided, 32, True),
     "SUB": Entry(binary(*NUMBERS, rank=6, activation=True, quantized=a.sum_of_quantized), 28),
     "SUM": Entry(reduction(*NUMBERS, quantized=True), 27),
+    "SVDF": Entry(p.svdf, 6, True),
     "TANH": Entry(unary(FLOAT32, quantized=True)),
     "TILE": Entry(s.tile, 51),
     "TOPK_V2": Entry(a.top, 34),

@@ -186,3 +186,25 @@ def pool(call: Call) -> None:
     kernel = (call.option(4), call.option(3))
     space = _window(call, x[1:3], kernel, [call.option(2), call.option(1)], [1, 1], call.option(0, "<b"))
     call.give((x[0], *space, x[3]), kind)
+
+
+def svdf(call: Call) -> None:
+    """SVDF: x (B, in), weights of features (filters, in) and of time (filters, memory), bias, its own memory."""
+    call.check(len(call.inputs) == 5 and all(call.has(place) for place in (0, 1, 2, 4)), "it has no five inputs")
+    call.check(len(call.operation.outputs) == 1, "it has not one output")
+    call.activation(1)
+    x, features, times, memory = (call.shape(place) for place in (0, 1, 2, 4))
+    rank = call.option(0)
+    fits = len(x) == len(features) == len(times) == len(memory) == 2 and min(*x, *features, *times) > 0
+    call.check(fits and rank > 0 and features[0] % rank == 0, f"{x} does not go with {features} by {rank}")
+    call.check(features[1] == x[1] and times[0] == features[0], f"{x} does not go with {features} and {times}")
+    call.check(memory == (x[0], times[0] * times[1]) and call.tensor(4).is_variable, f"its memory has shape {memory}")
+    kind = call.kind(0, FLOAT32, INT8)
+    wanted = (FLOAT32,) * 4 if kind == FLOAT32 else (INT8, INT16, INT32, INT16)
+    for place, other in zip((1, 2, 3, 4), wanted, strict=True):
+        if place != 3 or call.has(3):
+            call.kind(place, other)
+    call.check(not call.has(3) or call.shape(3) == (features[0] // rank,), "its bias does not fit")
+    if kind == INT8:
+        call.scaled(0, 1, 2, 4)
+    call.give((x[0], features[0] // rank), kind)

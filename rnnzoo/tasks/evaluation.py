@@ -1,0 +1,106 @@
+"""The figures of a task: of the Keras model, of its stream, and of a classical method."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from rnnzoo.data.batching import collate
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.baselines import Baseline
+from rnnzoo.tasks.batches import Batches
+from streaming.runtime.tasks import task_for
+
+if TYPE_CHECKING:
+    import keras
+
+    from streaming.runtime.model import StreamingModel
+
+
+class Evaluation(Batches):
+    """How good a model is on a split."""
+
+    # Whether `evaluate_stream` can go over a whole split without a reset.
+    endless: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
+        """Figures of a Keras model on a split; `count` says of how many decisions."""
+
+    @abc.abstractmethod
+    def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
+        """The same figures of a converted model, streamed by the task object that its users get.
+
+        Args:
+            model: what `streaming.load` gave.
+            split: `train`, `dev` or `test`.
+            reset: begin each example with a fresh state; otherwise one stream runs over the whole split. Only
+                where `endless` holds.
+
+        Raises:
+            DataError: the model is for another task.
+        """
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """Pictures of what a Keras model does on a split, written to a folder; the files."""
+        return []
+
+    def signature(self, split: str) -> str:
+        """The metric's signature string as the library that measures reports it, such as sacreBLEU's; else empty."""
+        return ""
+
+    def baseline(self, split: str) -> Baseline | None:
+        """What a classical method reaches on a split, learnt from the training split; None: there is none."""
+        return None
+
+    def predict(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
+        """What a Keras model gives for each example of a split, as long as its batch was padded."""
+        found: list[Any] = [None] * len(self.examples(split))
+        for chosen, (inputs, _, _) in self.batches(split, batch_size):
+            for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
+                found[i] = np.asarray(row)
+        return found
+
+    def streamed_task(
+        self, model: StreamingModel, kind: type | tuple[type, ...], name: str, *, exact: bool = False
+    ) -> Any:
+        """The task object of a streaming model.
+
+        Args:
+            model: what `streaming.load` gave.
+            kind: the class that it has to be of; with `exact` no subclass of it.
+            name: what that is called, for the error.
+            exact: refuse subclasses.
+
+        Raises:
+            DataError: the model is for another task.
+        """
+        task = task_for(model)
+        if type(task) is not kind if exact else not isinstance(task, kind):
+            other = type(task).__name__.lower()
+            raise DataError(f"data set {self.config.dataset!r} needs {name}; the model is a {other}")
+        return task
+
+
+def predict_padded(model: keras.Model, features: Sequence[np.ndarray], batch_size: int) -> list[np.ndarray]:
+    """What a causal model gives for each of several inputs `features` (T, D), as long as its batch was padded.
+
+    Those of like length are padded together, after all that the model has to hear.
+    """
+    order = sorted(range(len(features)), key=lambda i: len(features[i]))
+    found: list[Any] = [None] * len(features)
+    for begin in range(0, len(order), batch_size):
+        chosen = order[begin : begin + batch_size]
+        batch = collate([{"features": features[i]} for i in chosen], {})
+        for i, row in zip(chosen, model.predict_on_batch(batch), strict=True):
+            found[i] = np.asarray(row)
+    return found
+
+
+def mean(values: Sequence[bool] | np.ndarray) -> float:
+    """The mean; NaN over nothing."""
+    return float(np.mean(values)) if len(values) else float("nan")
