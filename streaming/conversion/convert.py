@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -15,6 +16,7 @@ from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Job
+from streaming.conversion.locate import describe
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import PolicyDifference, in_float32
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
@@ -144,20 +146,8 @@ def convert(
     """
     check_origin(model)
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
-    if not isinstance(encode, Iterable):
-        raise InputError(f"encode is {encode!r}, expected names of inputs")
-    options = Options(
-        _steps("lookahead", lookahead, 0),
-        _steps("attention_window", attention_window, 1),
-        (encode,) if isinstance(encode, str) else tuple(encode),
-        _steps("max_length", max_length, 1) or 0,
-        _window(window),
-        _steps("hop", hop, 1) or 1,
-        pad,
-        _pairs(states),
-    )
-    _check_window(options)
     chunk = _steps("chunk", chunk, 1)
+    options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
     with in_float32(model) as (changed, policy):
         planned = plan_model(changed, options)
         _refuse_nan(planned)
@@ -181,7 +171,7 @@ def convert(
         exact = job.exact() if quantize else None
         exact_proof = measured = drift = proof = None
         if exact is not None and verify:
-            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None])
+            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe, exact))
         if quantize == "int8":
             assert exact is not None
             assert data is not None
@@ -189,7 +179,10 @@ def convert(
         if verify:
             limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
             candidate = job.model()
-            proof = check(planned, candidate, limit, data if quantize == "int8" else None)
+            if quantize is None:
+                proof = check(planned, candidate, limit, data, where=partial(describe, job))
+            else:
+                proof = check(planned, candidate, limit, data, only_data=quantize == "int8", kinds=("plain",))
             if planned.approximate:
                 measured = approximation(planned, candidate, data)
             if exact is not None:
@@ -222,6 +215,33 @@ def convert(
             policy=policy,
             notes=tuple(planned.notes),
         )
+
+
+def options_of(
+    window: int | str | None = None,
+    hop: int = 1,
+    pad: str | None = None,
+    lookahead: int | None = None,
+    attention_window: int | None = None,
+    encode: Sequence[str] = (),
+    max_length: int | None = None,
+    states: Mapping[str, str] | None = None,
+) -> Options:
+    """The options of `convert` that bear on the plan; raises InputError where one is wrong."""
+    if not isinstance(encode, Iterable):
+        raise InputError(f"encode is {encode!r}, expected names of inputs")
+    options = Options(
+        _steps("lookahead", lookahead, 0),
+        _steps("attention_window", attention_window, 1),
+        (encode,) if isinstance(encode, str) else tuple(encode),
+        _steps("max_length", max_length, 1) or 0,
+        _window(window),
+        _steps("hop", hop, 1) or 1,
+        pad,
+        _pairs(states),
+    )
+    _check_window(options)
+    return options
 
 
 def _refuse_nan(planned: Plan) -> None:

@@ -99,28 +99,24 @@ class WholeRule(Rule):
             with keras_loops(env):
                 return [Static(value) for value in keras.tree.flatten(op(*_plain(args), **_plain(kwargs)))]
         first, given = args[0], kwargs.get("mask")
-        if isinstance(first, Static) and isinstance(given, Static):
-            first = Static(first.value, exists, given.value)
-        mask = first.mask if isinstance(first, Static) else None
+        keep = exists
+        if isinstance(given, Static):
+            keep = tf.logical_and(exists, tf.cast(given.value, tf.bool))
         if kind_of(op) in _RECURRENT:
             initial = [item.value for item in values if item is not args[0] and item is not given]
-            outputs = _recurrent(op, first.value, first.counted, env, initial)
+            outputs = _recurrent(op, first.value, keep, env, initial)
         elif kind_of(op) is layers.Bidirectional:
-            outputs = _bidirectional(op, first.value, first.counted, env)
+            outputs = _bidirectional(op, first.value, keep, env)
         elif type(op) in _POOLING:
-            outputs = _pool(op, first.value, exists, first.counted)
+            outputs = _pool(op, first.value, exists, keep)
         else:
             if type(op) is layers.Conv1D:
                 args = (Static(_where(exists, first.value)), *args[1:])
             elif _takes_mask(op):
-                kwargs = {**kwargs, "mask": first.counted}
+                kwargs = {**kwargs, "mask": keep}
             outputs = op(*_plain(args), **_plain(kwargs))
-            mask = None  # Keras marks what it masks on the tensors themselves
-        found = []
-        for value, signal in zip(keras.tree.flatten(outputs), self._signals, strict=True):
-            marked = getattr(value, "_keras_mask", mask)
-            found.append(Static(value, exists, marked) if signal.spread else Static(value))
-        return found
+        pairs = zip(keras.tree.flatten(outputs), self._signals, strict=True)
+        return [Static(value, exists) if signal.spread else Static(value) for value, signal in pairs]
 
     @property
     def _signals(self) -> list[Signal]:
