@@ -52,7 +52,7 @@ def adopted(tmp_path: Path, content: bytes, runtime: str = "auto", **options: An
     """(report, loaded model)."""
     out = tmp_path / "ours.tflite"
     report = streaming.adopt(written(tmp_path, content), out, **options)
-    return report, streaming.load(out, runtime)
+    return report, streaming.load(out, runtime, trust=options.get("trust", False))
 
 
 def refused(tmp_path: Path, content: bytes, kind: type[Exception] = InputError, **options: Any) -> str:
@@ -182,7 +182,8 @@ def test_states_inside_are_reset(tmp_path: Path, runtime: str, signature: str | 
 
 
 def test_a_state_that_no_operation_resets_begins_with_a_new_interpreter(tmp_path: Path, runtime: str) -> None:
-    report, model = adopted(tmp_path, foreign.svdf_model(), runtime)
+    assert "SVDF, which is not verified" in refused(tmp_path, foreign.svdf_model(), ArtifactError)
+    report, model = adopted(tmp_path, foreign.svdf_model(), runtime, trust=True)
     assert (report.reset, report.kept) == ("interpreter", ("memory",))
     assert set(model.metadata.signatures) == {"step"}
     x, stream = noise(9, foreign.SVDF_FEATURES), model.create_stream()

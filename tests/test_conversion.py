@@ -266,7 +266,7 @@ REFUSALS = {
     ),
     "glu": (lambda x: layers.Activation("glu")(x), "activation.*halves the width.*activations.glu"),
     "group_norm": (lambda x: layers.GroupNormalization(2)(x), "group_normalization.*over time"),
-    "flatten": (lambda x: layers.Reshape((-1, 3))(x), "reshape.*steps are mixed"),
+    "flatten": (lambda x: layers.Reshape((-1, 4))(x), "reshape.*steps are mixed"),
     "attention": (lambda x: layers.Attention()([x, x]), "attention.*whole sequence"),
     "softmax_time": (lambda x: layers.Softmax(axis=1)(x), "softmax.*known only at the end"),
     "position": (lambda x: x[:, 0], "selects positions in time.*-1"),

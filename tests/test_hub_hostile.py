@@ -1,8 +1,12 @@
 """Manifests and bundles made by an enemy: one error, nothing executed, nothing written outside the cache."""
 
+import contextlib
+import http.server
 import json
 import os
 import struct
+import threading
+import time
 import zipfile
 
 import numpy as np
@@ -14,7 +18,9 @@ from zoo_runs import colours
 import streaming
 from rnnzoo.bundles.reference import REFERENCE_FILE, prove
 from rnnzoo.errors import ConfigError, DataError, HubError, RnnzooError
-from rnnzoo.hub import FileInfo, download, parse_manifest
+from rnnzoo.hub import Cache, FileInfo, download, download_all, parse_manifest
+from rnnzoo.hub.sources import Unavailable
+from rnnzoo.hub.transfer import fetch_small
 from rnnzoo.runs.building import build_model
 from rnnzoo.runs.store import load_run, save_run
 from streaming.errors import ArtifactError
@@ -240,3 +246,98 @@ def test_references_that_are_none(data, run):
 def test_a_manifest_is_read_by_its_bytes_only():
     with pytest.raises(HubError, match="at most"):
         parse_manifest(b" " * ((1 << 20) + 1), "it")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "serial: !!timestamp x\nbundles: []",
+        "serial: 2001-99-99\nbundles: []",
+        "serial: !!int ''\nbundles: []",
+        "serial: !!bool x\nbundles: []",
+        "serial: 1:30:00\nbundles: []",
+        "serial: 1_000\nbundles: []",
+        "serial: 0x10\nbundles: []",
+        "serial: " + "9" * 5000 + "\nbundles: []",
+        "serial: 1\nbundles: !!python/object/apply:os.system ['true']",
+        "? {a: 1}\n: b",
+    ],
+)
+def test_numbers_dates_and_tags_are_read_by_schema(text):
+    with pytest.raises(HubError) as caught:
+        parse_manifest(text.encode(), "somewhere")
+    assert "\n" not in str(caught.value)
+
+
+@contextlib.contextmanager
+def serving(handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.socket.close()
+
+
+def test_a_redirect_without_an_end_costs_nothing():
+    sent = []
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+        def do_GET(self):
+            with contextlib.suppress(OSError):
+                self.send_response(302)
+                self.send_header("Location", f"/{len(sent)}")
+                self.end_headers()
+                for _ in range(2000):
+                    self.wfile.write(b"x" * 65536)
+                    sent.append(1)
+
+    with serving(Endless) as url:
+        with pytest.raises(Unavailable):
+            fetch_small(url, 100)
+        assert len(sent) < 1500
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+
+
+@pytest.mark.parametrize(("first", "more"), [(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), (CHUNKED, b"X: y\r\n")])
+def test_headers_and_trailers_without_an_end_are_cut(monkeypatch, first, more):
+    monkeypatch.setenv("RNNZOO_TIMEOUT", "0.3")
+
+    class Drip(http.server.BaseHTTPRequestHandler):
+        def handle(self):
+            self.rfile.readline()
+            with contextlib.suppress(OSError):
+                self.wfile.write(first)
+                while True:
+                    self.wfile.write(more)
+                    time.sleep(0.05)
+
+    began = time.monotonic()
+    with serving(Drip) as url, contextlib.suppress(Unavailable):
+        assert fetch_small(url, 100) == b""
+    assert time.monotonic() - began < 30
+
+
+def test_what_is_no_file_in_the_cache_is_neither_followed_nor_waited_for(zoo, tmp_path):
+    downloaded = download_all("first", progress=False)[0]
+    bundle = Cache().entries()[0]
+    (tmp_path / "elsewhere").mkdir()
+    victim = tmp_path / "elsewhere" / "secret"
+    victim.write_bytes(b"precious")
+    lock = downloaded.parent / f".{bundle.revision}.lock"
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(victim)
+    os.mkfifo(downloaded.parent / ("f" * 16 + ".yaml"))
+    (downloaded / bundle.files[0].name).unlink()
+    os.mkfifo(downloaded / bundle.files[0].name)
+    assert Cache().problem(bundle)
+    assert download_all("first", progress=False)[0] == downloaded
+    assert Cache().problem(bundle) is None
+    assert victim.read_bytes() == b"precious"

@@ -1,6 +1,7 @@
 """A user's own files as data sets."""
 
 import dataclasses
+import os
 import wave
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from rnnzoo.data import read_source
 from rnnzoo.data.config import AudioConfig, PairsConfig, PicturesConfig, RowsConfig, TextConfig, WordsConfig
+from rnnzoo.data.files import images
 from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.tasks.captioner.task import CaptionerTask
 from rnnzoo.tasks.forecaster.config import ForecasterData
@@ -205,3 +207,14 @@ def test_features_take_the_place_of_pictures(tmp_path):
     (tmp_path / "9.npy").write_bytes(b"")
     with pytest.raises(DataError, match=r"9\.npy: expected an array of shape"):
         read_source(config)
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "/etc/passwd", "folder", "pipe.npy"])
+def test_names_of_pictures_stay_in_their_folder(tmp_path, name):
+    folder = tmp_path / "pictures"
+    (folder / "folder").mkdir(parents=True)
+    os.mkfifo(folder / "pipe.npy")
+    np.save(tmp_path / "secret.npy", np.ones((2, 3)))
+    (folder / "captions.csv").write_text(f"file,caption\n{name},a secret\n")
+    with pytest.raises(DataError, match="is no file in"):
+        list(images.examples(folder / "captions.csv", True))

@@ -53,7 +53,7 @@ def test_inputs(tmp_path: Path, info: InputInfo, message: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "task", "message"),
     [
-        (schema.TranslatorSpec, {"width": 10**9}, "width is 1e.09, expected 1 to 256"),
+        (schema.TranslatorSpec, {"width": 10**9}, "width is 1000000000, expected 1 to 256"),
         (schema.TranslatorSpec, {"max_length": 10**9}, "max_length is"),
         (schema.TranslatorSpec, {"length_penalty": float("inf")}, "length_penalty is inf"),
         (schema.TranslatorSpec, {"wait_k": 10**7}, "wait_k is"),

@@ -159,7 +159,7 @@ class _Worker:
         self.results.touch()
         self.crashes: list[tuple[int, int]] = []
         self.hangs: list[int] = []
-        self._seen, self._since = -1, 0.0
+        self._seen, self._since, self._cpu = -1, 0.0, 0.0
         self._start(arguments.first)
 
     def _start(self, begin: int) -> None:
@@ -179,15 +179,24 @@ class _Worker:
         self._process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         self._since = time.monotonic() + 60  # importing takes its time
 
+    def _used(self) -> float:
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def poll(self) -> bool:
         """Note crashes and hangs, go on behind them; whether there is more to do."""
         case, now = int.from_bytes(self.progress.read_bytes(), "little"), time.monotonic()
         if case != self._seen:
-            self._seen, self._since = case, max(now, self._since)
+            self._seen, self._since, self._cpu = case, max(now, self._since), self._used()
         status = self._process.poll()
         if status == 0 or case >= self._arguments.first + self._arguments.count:
             return False
-        if status is None and now - self._since > HANG_SECONDS:
+        # A busy machine may let it wait: what counts is its own time, and all time at last.
+        hangs = self._used() - self._cpu > HANG_SECONDS or now - self._since > 20 * HANG_SECONDS
+        if status is None and now - self._since > HANG_SECONDS and hangs:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self.hangs.append(case)

@@ -126,7 +126,7 @@ def _file_figures(path: Path) -> dict[str, Any]:
 
 
 def read_figures(path: Path) -> dict[str, Any]:
-    """What `rnnzoo evaluate --json` has written; raises ConfigError where it is something else."""
+    """Reads the figures that `rnnzoo evaluate --json` wrote; raises ConfigError where it is something else."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -72,7 +72,7 @@ Commit {commit}. `config.yaml` is the configuration with every default, `metrics
 
 @dataclass(frozen=True)
 class Notes:
-    """What a person says of a model: `about` it, and the sections of the card by their titles."""
+    """The hand-written part of a card: the paragraph `about` the model, and sections by their titles."""
 
     about: str
     sections: Mapping[str, str]
@@ -168,7 +168,7 @@ def _files(test: Mapping[str, Any]) -> str:
 
 
 def measures(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row measures, without what it says of a file."""
+    """The figures of a row that measure the model, without those of the file."""
     return {key: value for key, value in row.items() if key not in FILE_FIGURES and not isinstance(value, dict)}
 
 

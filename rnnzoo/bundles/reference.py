@@ -27,7 +27,7 @@ _PIECES = 3
 
 @dataclass(frozen=True)
 class Proof:
-    """What was compared, and the largest difference: absolute, and relative to the largest value (at least 1)."""
+    """The size of a comparison, and its largest error: absolute, and relative to the largest value (at least 1)."""
 
     sequences: int
     steps: int

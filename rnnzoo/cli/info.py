@@ -1,4 +1,4 @@
-"""What `rnnzoo list` and `rnnzoo info` print."""
+"""Output of `rnnzoo list` and `rnnzoo info`."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _said(costs: Costs) -> str:
 
 
 def _print_layers(found: dict[str, Any]) -> None:
-    """What each layer of a streaming file is, and what an invoke of each signature takes."""
+    """Tables of a streaming file: its layers, and the cost of an invoke of each signature."""
     layers = Table(title="layers, as they stream", box=None, pad_edge=False, title_justify="left")
     for title in ("layer", "kind", "a step's output", "rate", "delay", "states"):
         layers.add_column(title, overflow="fold")

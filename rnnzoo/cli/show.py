@@ -1,4 +1,4 @@
-"""What commands print: small tables."""
+"""Tables that commands print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data section of an experiment may say, one dataclass for each kind of input."""
+"""The `data` section of an experiment: one dataclass for each kind of input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under which terms each data set is, and whose work it is: cards and the manifest repeat it."""
+"""Licences and citations of data sets, which cards and the manifest repeat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rnnzoo.errors import DataError
 
 
 class Terms(NamedTuple):
-    """What a data set is called, its licence, whom to cite, and its address."""
+    """Title, licence, citation and address of a data set."""
 
     title: str
     licence: str

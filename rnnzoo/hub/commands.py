@@ -1,4 +1,4 @@
-"""What `rnnzoo download` and `tools/download_zoo.py` do."""
+"""The command behind `rnnzoo download` and `tools/download_zoo.py`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _NO = ("", "0", "false", "no")
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides where a download comes from and goes to.
+    """Source and destination of a download.
 
     Args:
         urls: addresses to try, in order, each with a slash at its end.

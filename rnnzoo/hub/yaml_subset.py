@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -22,7 +23,9 @@ def scalar(text: str) -> str:
     typed = text.lower() in _OTHER_TYPES or _TYPED.fullmatch(text)
     if _PLAIN.fullmatch(text) and not typed and text == text.strip():
         return text
-    return "'" + " ".join(text.split()).replace("'", "''") + "'"
+    if not text.isprintable():  # a line break, or what YAML takes as an escape alone
+        return json.dumps(text)
+    return "'" + text.replace("'", "''") + "'"
 
 
 def read_yaml(text: str) -> Any:

@@ -1,1 +1,1 @@
-"""What the zoo holds: experiments in `zoo_configs/`, bundles in `pretrained/`."""
+"""The zoo's contents: experiments in `zoo_configs/`, bundles in `pretrained/`."""

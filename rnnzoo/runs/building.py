@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def create_model(name: str, overrides: Mapping[str, Any]) -> keras.Model:
-    """What `rnnzoo.create` does."""
+    """A new model of the zoo with fresh weights; see `rnnzoo.create`."""
     texts = [f"model.{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in overrides.items()]
     config = load_config(find_config(name), texts)
     return build_model(config, _encoder(name, config))

@@ -18,7 +18,7 @@ _MEASURED_ON = "dev"
 
 
 def compare_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """What runs on the same data reach on `dev`, and what a step of each costs as a stream.
+    """A table of runs on the same data: their figures on `dev`, and the cost of a streaming step.
 
     Args:
         paths: folders of runs of one topology on one data set.

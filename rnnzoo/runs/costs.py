@@ -1,4 +1,4 @@
-"""What a model of the zoo costs: parameters, multiply-adds of a step, and where it streams bytes of state."""
+"""Costs of the zoo's models: parameters, multiply-adds of a step, and bytes of state of a stream."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SECTIONS = ("topology", "data", "model")
 
 
 class Costs(NamedTuple):
-    """What a model costs.
+    """The costs of a model.
 
     Args:
         parameters: numbers in its weights.

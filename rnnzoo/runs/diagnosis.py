@@ -16,7 +16,7 @@ _BATCH = 16
 
 
 class Report(NamedTuple):
-    """What a diagnosis gives.
+    """The result of a diagnosis.
 
     Args:
         findings: sentences.

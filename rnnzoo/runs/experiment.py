@@ -177,7 +177,7 @@ def evaluate_run(
 
 
 def figures_csv(found: Mapping[str, Any]) -> str:
-    """What `evaluate_run` returned as CSV: a line for each figure of each way to run the model."""
+    """The result of `evaluate_run` as CSV: a line for each figure of each way to run the model."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     common = {name: found[name] for name in ("name", "dataset", "split")} | found["made"]

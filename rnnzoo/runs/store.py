@@ -59,7 +59,7 @@ class Run:
 
     @property
     def task(self) -> dict[str, Any]:
-        """What a streaming artifact made from it says about its task."""
+        """The `task` entry of the metadata of a streaming file made from this run."""
         return task_class(self.config.topology).spec(self.config.data, self.encoder)
 
 
@@ -152,7 +152,7 @@ def weights_dtype(path: Path) -> str:
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
-    """What was measured of a run, and what its bundle says; empty where nothing is there.
+    """The content of a run's `metrics.json`; empty where there is none.
 
     Raises:
         DataError: the file is damaged.

@@ -1,4 +1,4 @@
-"""What models are for: one folder a task, with its configuration, its model, and how it is trained and measured."""
+"""The tasks: one folder each, with the configuration, the model, and its training and evaluation."""
 
 from __future__ import annotations
 

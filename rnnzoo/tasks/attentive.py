@@ -1,4 +1,4 @@
-"""What a model with attention looks at."""
+"""Attention weights of a trained model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every task says of itself: its batches, objective, evaluation and export."""
+"""Base class of all tasks: batches, objective, evaluation and export."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Task(Evaluation, Objective):
     @classmethod
     @abc.abstractmethod
     def fit_encoder(cls, train: Sequence[Example], config: Any) -> Any:
-        """What turns raw input into arrays, with vocabularies and scales from the training split only."""
+        """The encoder of raw input, with vocabularies and scales from the training split only."""
 
     @classmethod
     @abc.abstractmethod
@@ -57,10 +57,10 @@ class Task(Evaluation, Objective):
 
     @classmethod
     def spec(cls, config: DataConfig, encoder: Any) -> dict[str, Any]:
-        """What a streaming artifact says about its task."""
+        """The `task` entry of the metadata of a streaming file."""
         return {"kind": cls.topology, "labels": len(encoder.labels), "dataset": config.dataset}
 
     @classmethod
     def conversion(cls, config: DataConfig) -> dict[str, Any]:
-        """What `streaming.convert` has to know beside the model and its task."""
+        """Arguments of `streaming.convert` beside the model and its task."""
         return {}

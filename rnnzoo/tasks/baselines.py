@@ -1,4 +1,4 @@
-"""What costs next to nothing: classical methods that a network has to beat."""
+"""Classical baselines that a network has to beat."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _TARGETS, _WEIGHTS = "targets", "weights"
 
 
 class Batches(abc.ABC):
-    """What becomes of the examples of a data set.
+    """The examples of a data set as arrays and batches.
 
     Args:
         config: the data section of the experiment.

@@ -39,7 +39,7 @@ def current_name(name: Any) -> Any:
 
 
 def data_inputs(name: str) -> tuple[str, ...]:
-    """What `data.input` may say for a task, the default first."""
+    """Values of `data.input` that a task takes, the default first."""
     return tuple(_part(name, "config").DATA)
 
 

@@ -120,5 +120,5 @@ def draw_captions(path: Path, pictures: Sequence[np.ndarray], captions: Sequence
 
 
 def _plain(piece: str) -> str:
-    """What fonts have glyphs for: the sign of a space is shown as a line; and no formula stands between two dollars."""
+    """Text that fonts can draw: the sign of a space becomes a line, and dollars are no formulas."""
     return piece.replace("▁", "_").replace("$", r"\$")

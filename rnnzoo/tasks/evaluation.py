@@ -54,11 +54,11 @@ class Evaluation(Batches):
         return ""
 
     def baseline(self, split: str) -> Baseline | None:
-        """What a classical method reaches on a split, learnt from the training split; None: there is none."""
+        """The figures of a classical method fitted on the training split; None where there is none."""
         return None
 
     def predict(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
-        """What a Keras model gives for each example of a split, as long as its batch was padded."""
+        """Outputs of a Keras model for each example of a split, as long as its batch was padded."""
         found: list[Any] = [None] * len(self.examples(split))
         for chosen, (inputs, _, _) in self.batches(split, batch_size):
             for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
@@ -87,7 +87,7 @@ class Evaluation(Batches):
 
 
 def predict_padded(model: keras.Model, features: Sequence[np.ndarray], batch_size: int) -> list[np.ndarray]:
-    """What a causal model gives for each of several inputs `features` (T, D), as long as its batch was padded.
+    """Outputs of a causal model for each of several inputs `features` (T, D), as long as its batch was padded.
 
     Those of like length are padded together, after all that the model has to hear.
     """

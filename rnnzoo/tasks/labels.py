@@ -23,7 +23,7 @@ class LabelTask(Task):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the model's outputs are called, in their order."""
+        """Names of the model's outputs, in their order."""
         return tuple(self.encoder.labels)
 
     @functools.cached_property
@@ -48,7 +48,7 @@ class LabelTask(Task):
         return [LabelAccuracy()]
 
     def endless_outputs(self, model: StreamingModel, split: str) -> list[np.ndarray]:
-        """What one stream that is never reset gives for each example, (T, L): all examples in a row are its input."""
+        """Outputs (T, L) for each example of one stream that is never reset: its input is all examples in a row."""
         rows = self.arrays(split)
         joined = {name: np.concatenate([row[name] for row in rows]) for name in self.input_names}
         stream = model.create_stream()

@@ -1,4 +1,4 @@
-"""What is minimized, and what is shown, where outputs are logits."""
+"""Losses and metrics of logits."""
 
 from __future__ import annotations
 

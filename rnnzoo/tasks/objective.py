@@ -1,4 +1,4 @@
-"""What a task's training minimizes, and what it needs beside that."""
+"""Loss, metrics and callbacks of a task's training."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def loss(self, config: TrainingConfig) -> keras.losses.Loss:
-        """What is minimized, of targets, outputs and weights."""
+        """The loss, of targets, outputs and weights."""
 
     @abc.abstractmethod
     def metrics(self) -> list[keras.metrics.Metric]:
-        """What is shown in training, weighted as the loss is."""
+        """Metrics shown in training, weighted as the loss is."""
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Callbacks that training it needs."""
@@ -44,5 +44,5 @@ class Objective(abc.ABC):
         return False
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
-        """What is trained in the model's place, with weights of the same names; usually the model itself."""
+        """The model that `fit` trains in its place, with weights of the same names; usually the model itself."""
         return model

@@ -27,7 +27,7 @@ def _mlstm(units: int, **kwargs: Any) -> keras.layers.Layer:
 
 
 def _transformer(units: int, return_sequences: bool, name: str) -> keras.layers.Layer:
-    """What a recurrent layer is compared with; where one row stands for all, it is the mean of the steps."""
+    """A Transformer block in place of a recurrent layer; where one row stands for all, the mean of its steps."""
     block = TransformerBlock(units, heads=head_count(units), name=name)
     if return_sequences:
         return block

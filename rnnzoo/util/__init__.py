@@ -1,1 +1,1 @@
-"""What all rooms share."""
+"""Helpers that all packages share."""

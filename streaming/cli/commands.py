@@ -65,6 +65,7 @@ def adopt(arguments: argparse.Namespace) -> None:
             rows={name: _count(name, count) for name, count in arguments.rows},
             signature=arguments.signature,
             reset=arguments.reset,
+            trust=arguments.trust,
             metadata={"source": {"file": arguments.model.name}},
         )
     print(show_adoption(found))

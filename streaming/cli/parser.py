@@ -103,6 +103,7 @@ def _adopt(parser: argparse.ArgumentParser) -> None:
     add("--rows", type=_pair, action="append", default=[], metavar="OUTPUT=N", help="rows that an invoke gives")
     add("--signature", metavar="NAME", help="the signature that is a step (step, serving_default or the only one)")
     add("--reset", metavar="NAME", help="the signature that sets states inside the model (reset)")
+    add("--trust", action="store_true", help="let operations in that are not verified; only for files of your own")
 
 
 def _inspect(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from streaming.conversion.job import Job
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.masks import masks_of_call
 from streaming.conversion.offline import Inputs, fresh_states
+from streaming.conversion.options import options_of
 from streaming.conversion.plan import Plan, Step, settle
 from streaming.conversion.precision import in_float32
 from streaming.conversion.signals import Signal
@@ -60,8 +61,6 @@ def locate(model: Any, **options: Any) -> Difference | None:
     Raises:
         NotStreamableError, InputError: as `convert`; or the stream is one of windows.
     """
-    from streaming.conversion.convert import options_of
-
     chunk, batches = options.pop("chunk", None), options.pop("batch_sizes", (1,))
     with in_float32(model) as (changed, _):
         plan = plan_model(changed, options_of(**options))

@@ -19,6 +19,7 @@ from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.layers.layer import CallSpec
 from keras.src.layers.merging.base_merge import Merge
 
+from streaming.conversion.positions import AlongTime
 from streaming.conversion.signals import Signal
 from streaming.errors import NotStreamableError
 
@@ -148,7 +149,7 @@ class Masks:
         """Placeholders in place of signals; a tensor that the graph does not compute is None, as in Keras."""
 
         def tensor(item: Any) -> Any:
-            if isinstance(item, keras.KerasTensor):
+            if isinstance(item, keras.KerasTensor | AlongTime):
                 return None
             return self._live[id(item)] if isinstance(item, Signal) else item
 

@@ -18,10 +18,14 @@ from keras.src.models.functional import Functional
 
 from streaming.conversion.graph import functional, is_graph, rebuild
 from streaming.conversion.masks import Frame, Masks
+from streaming.conversion.positions import AlongTime
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
+from streaming.conversion.rules.framing import framing
+from streaming.conversion.rules.joining import JoiningRule, joins_time
 from streaming.conversion.rules.over_source import over_source
 from streaming.conversion.rules.over_time import over_time
+from streaming.conversion.rules.positions import PositionsRule
 from streaming.conversion.rules.protocol import DelayRule
 from streaming.conversion.rules.separable import Builder
 from streaming.conversion.rules.whole import WholeRule, whole_signal
@@ -163,6 +167,11 @@ class Plan:
         """Whether an input of that many steps leaves something of every sequence of the offline model."""
         return all(line.length(steps) >= 1 for line in self.lines)
 
+    @property
+    def longest(self) -> int | None:
+        """The most steps that the offline model takes, None where there is no end."""
+        return min((step.rule.longest for step in self.steps if step.rule.longest is not None), default=None)
+
     def exact(self, steps: int) -> bool:
         """Whether the offline model takes an input of that many steps and the stream equals it."""
         if self.window is not None:
@@ -170,6 +179,7 @@ class Plan:
         conditions = (condition for step in self.steps for condition in step.rule.exact_if)
         return (
             self.long_enough(steps)
+            and steps <= (self.longest or steps)
             and all(condition(steps) for condition in conditions)
             and all(a.length(steps) == b.length(steps) for a, b in self.joined)
         )
@@ -336,6 +346,7 @@ class Planner:
         whole = bool(taken) and all(signal.whole for signal in taken)
         if kind is not None and kind.drops_mask:
             kwargs = {key: value for key, value in kwargs.items() if key != "mask"}
+        args, kwargs = self._placed(name, args, kwargs)
         args, kwargs, masks = self._with_masks(frame, args, kwargs, whole or (kind is not None and kind.heeds_masks))
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
         for dtype in (keras.backend.standardize_dtype(tensor.dtype) for tensor in node.outputs):
@@ -351,14 +362,14 @@ class Planner:
                 f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
                 "make them an output of the model, and compute with them outside"
             )
-        if not whole and (found := over_time(call, build)) is not None:
+        if not whole and (found := framing(call, build) or over_time(call, build)):
             return found
         _check_plain(call)
         rule: Rule
         if whole:
             rule = WholeRule(call)
         else:
-            rule = WithinStep(call) if within_step(call, find_rule(op)) else rule_for(call)
+            rule = _carried(call)
         outputs = rule.plan()
         (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs, masks))
         origin = call.signals[0].origin if call.signals else None
@@ -376,6 +387,25 @@ class Planner:
         (args, masks), kwargs = self._align((args, masks), kwargs, frame.name)
         flat = keras.tree.flatten((args, kwargs))
         return args, kwargs, {id(flat[index]): mask for index, mask in zip(places, masks, strict=True)}
+
+    def _placed(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Tables with a row for each step as sequences beside the others."""
+        flat = keras.tree.flatten((args, kwargs))
+        if not any(isinstance(item, AlongTime) for item in flat):
+            return args, kwargs
+        like = next((item for item in flat if isinstance(item, Signal) and item.sequence and item.layout is None), None)
+
+        def placed(item: Any) -> Any:
+            if not isinstance(item, AlongTime):
+                return item
+            table = None if like is None else item.beside(len(like.offline_shape))
+            if table is None:
+                raise NotStreamableError(f"layer {name!r} meets a constant along time; lay its rows along axis 1")
+            return self._add(
+                PositionsRule(Call(None, self._name(f"{name}/positions"), (like,), {}, []), table), (like,)
+            )
+
+        return keras.tree.map_structure(placed, (args, kwargs))  # type: ignore[no-any-return]
 
     def _add(self, rule: Rule, args: tuple[Any, ...]) -> Signal:
         """One step more, for a part of a call."""
@@ -507,6 +537,13 @@ def free_name(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def _carried(call: Call) -> Rule:
+    """The rule of a call that has a sequence, or something else of each step."""
+    if joins_time(call):
+        return JoiningRule(call)
+    return WithinStep(call) if within_step(call, find_rule(call.op)) else rule_for(call)
 
 
 def _check_plain(call: Call) -> None:

@@ -58,17 +58,18 @@ def in_float32(model: Any) -> Iterator[tuple[Any, PolicyDifference | None]]:
         yield model, None
         return
     inputs = drawn_inputs(functional(model))
-    wanted = _outputs(model, inputs)
+    wanted = outputs_on(model, inputs)
     with _float32_layers(model), _float32_globals():
         # The recorded graph names the old dtypes; that of a subclassed model is made anew anyway.
         changed = rebuild(functional(model), {}) if is_graph(model) else model
-        got = _outputs(changed, inputs)
+        got = outputs_on(changed, inputs)
         pairs = list(zip(got, wanted, strict=True))
         error = max(float(np.max(np.abs(a - b), initial=0)) for a, b in pairs)
         yield changed, PolicyDifference(policies, error, max(float(np.max(np.abs(a), initial=0)) for a, _ in pairs))
 
 
-def _outputs(model: Any, inputs: list[Any]) -> list[np.ndarray]:
+def outputs_on(model: Any, inputs: list[Any]) -> list[np.ndarray]:
+    """What a model gives for inputs, from its initial states on, in float64."""
     for layer in model._flatten_layers():
         if getattr(layer, "stateful", False):
             layer.reset_state()

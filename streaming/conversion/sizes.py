@@ -6,7 +6,7 @@ differs between the two graphs is a number of sequences or of steps, or comes fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -14,7 +14,10 @@ import numpy as np
 import tensorflow as tf
 from keras.src.models.functional import Functional
 
+from streaming.conversion.positions import recognized, settle
+
 _PRIMES = (53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163)
+_FEW = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47)
 _SHAPES = ("newshape", "shape")
 
 
@@ -37,16 +40,33 @@ class Sized:
         return tf.tile(tf.constant(self.value), tiles)
 
 
-def draw_sizes(op: keras.Layer, arguments: Any) -> list[tuple[int, int]]:
-    """Two pairs of (sequences, steps) of which no size of the layer is a multiple."""
+def draw_sizes(op: keras.Layer, arguments: Any) -> list[list[tuple[int, int]]]:
+    """Pairs of (sequences, steps), two by two, of which no size of the layer is a multiple; what to try first first.
+
+    A layer with a table of positions takes no more steps than the table has rows.
+    """
     known = {size for weight in op.weights for size in weight.shape}
+    rows = sorted(known, reverse=True)
     known |= {size for item in keras.tree.flatten(arguments) for size in getattr(item, "shape", ())}
     free = [prime for prime in _PRIMES if not any(size and size % prime == 0 for size in known)]
-    return [(free[0], free[2]), (free[1], free[4])]
+    batches = free[0], free[1]
+    found = [(free[2], free[4])]
+    for most in rows:
+        fitting = [
+            prime for prime in (*_FEW, *free[2:]) if prime <= most and not any(s and s % prime == 0 for s in known)
+        ]
+        found += [(fitting[-2], fitting[-1])] if len(fitting) > 1 else []
+    return [list(zip(batches, steps, strict=True)) for steps in dict.fromkeys(found)]
 
 
-def forget_sizes(first: Functional, second: Functional, sizes: list[tuple[int, int]]) -> Functional:
-    """The first of two recordings with unknown sizes where they differ; raises Unlike where that is not all."""
+def forget_sizes(
+    op: keras.Layer, record: Callable[[tuple[int, int]], Functional], sizes: list[tuple[int, int]]
+) -> Functional:
+    """The first of two recordings with unknown sizes where they differ; raises Unlike where that is not all.
+
+    record: records the `call` of the layer for so many sequences and steps.
+    """
+    first, second = (record(pair) for pair in sizes)
     pairs = list(zip(_nodes(first), _nodes(second), strict=True))
     for one, other in pairs:
         if type(one.operation) is not type(other.operation):
@@ -58,6 +78,7 @@ def forget_sizes(first: Functional, second: Functional, sizes: list[tuple[int, i
             mine, theirs = (vars(node.operation).get(name) for node in (one, other))
             if isinstance(mine, list | tuple) and not isinstance(one.operation, keras.Layer):
                 setattr(one.operation, name, _merged_shape(mine, theirs))
+    settle([one for one, _ in pairs], op, lambda steps: list(_nodes(record((sizes[0][0], steps)))))
     for one, other in pairs:
         for mine, theirs in zip(one.outputs, other.outputs, strict=True):
             mine._shape = _merged_shape(mine.shape, theirs.shape)
@@ -73,6 +94,15 @@ def _merged_shape(mine: Any, theirs: Any) -> tuple[Any, ...]:
     if len(mine) != len(theirs):
         raise Unlike("other ranks")
     return tuple(a if a == b else None for a, b in zip(mine, theirs, strict=True))
+
+
+def _first(value: np.ndarray, other: np.ndarray, sizes: list[tuple[int, int]]) -> np.ndarray:
+    """A constant with size 1 along the sequences, of which all have the same."""
+    batches = {batch for batch, _ in sizes}
+    for axis, (size, beside) in enumerate(zip(value.shape, other.shape, strict=True)):
+        if {size, beside} == batches and np.array_equal(value, np.broadcast_to(value.take([0], axis), value.shape)):
+            value = value.take([0], axis)
+    return value
 
 
 class _Merge:
@@ -104,6 +134,11 @@ class _Merge:
     def _constant(self, mine: np.ndarray, theirs: np.ndarray) -> Any:
         if mine.ndim != theirs.ndim:
             raise Unlike("other ranks")
+        found = recognized(
+            _first(mine, theirs, self.sizes), _first(theirs, mine, self.sizes), [s[1] for s in self.sizes]
+        )
+        if found is not None:
+            return found
         axes = {}
         for axis, pair in enumerate(zip(mine.shape, theirs.shape, strict=True)):
             if pair[0] != pair[1]:

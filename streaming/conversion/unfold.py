@@ -118,16 +118,43 @@ def unfold(op: keras.Layer, name: str, args: tuple[Any, ...], kwargs: dict[str, 
     """
     try:
         graph = _run(op, args, kwargs, None)
+        if any(0 in tuple(getattr(item, "shape", ())) for item in _arguments(graph)):
+            raise ValueError("the call counts the steps")  # ops.arange(None) has none
+        if _fixes_length(graph):
+            graph = _sized(op, args, kwargs) or graph
     except Exception as error:
-        try:
-            drawn = draw_sizes(op, (args, kwargs))
-            first, second = (_run(op, args, kwargs, sizes) for sizes in drawn)
-            graph = forget_sizes(first, second, drawn)
-        except Exception:
-            graph = _run(op, args, kwargs, None, Opaque(op, name, described(error)))
+        graph = _sized(op, args, kwargs) or _run(op, args, kwargs, None, Opaque(op, name, described(error)))
     if any(operation is op for operation in graph.operations):
         raise NotStreamableError(f"layer {name!r} ({type(op).__name__}) calls itself; build it from other layers")
     return graph
+
+
+def _arguments(graph: Functional) -> Iterator[Any]:
+    for nodes in graph._nodes_by_depth.values():
+        for node in nodes:
+            yield from keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+
+
+def _fixes_length(graph: Functional) -> bool:
+    """Whether a constant has as many steps as it happens to have, as of `table[:, : ops.shape(x)[1]]`."""
+    for nodes in graph._nodes_by_depth.values():
+        for node in nodes:
+            shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
+            for output in node.outputs:
+                alike = [shape for shape in shapes if len(shape) == len(output.shape) > 1]
+                if any(shape[1] is None for shape in alike) and isinstance(output.shape[1], int):
+                    return True
+    return False
+
+
+def _sized(op: keras.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Functional | None:
+    """The graph of a call that computes with sizes, None where it cannot be told what comes from them."""
+    for drawn in draw_sizes(op, (args, kwargs)):
+        try:
+            return forget_sizes(op, lambda sizes: _run(op, args, kwargs, sizes), drawn)
+        except Exception:  # of whatever kind: the call does not take these sizes
+            continue
+    return None
 
 
 def _run(

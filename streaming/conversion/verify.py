@@ -22,6 +22,9 @@ from streaming.runtime.costs import measure
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
+# Steps that an approximation is measured on, at most.
+MAX_STEPS = 2**14
+
 DEFAULT_TOLERANCE = {None: 1e-5, "float16": 2e-2, "dynamic": 0.3, "int8": 0.5}
 
 # Bounds of the work: multiply-adds of the streams of one length, pieces of a sequence that is cut step by step,
@@ -69,7 +72,7 @@ class Approximation:
 def approximation(plan: Plan, model: StreamingModel, data: list[Inputs] | None = None, seed: int = 0) -> Approximation:
     """Measure the difference over given sequences, else over random ones longer than what the stream sees."""
     trials = Trials(plan, seed)
-    length = min(4 * Lengths(plan).greatest + 10 * model.chunk, 2**14)
+    length = min(4 * Lengths(plan).greatest + 10 * model.chunk, plan.longest or MAX_STEPS, MAX_STEPS)
     sequences = data or [_finite(plan, trials, length) for _ in range(4)]
     stream = model.create_stream()
     squares, count, worst, scale, steps = 0.0, 0, 0.0, 0.0, 0

@@ -75,7 +75,7 @@ def check(kind: type, name: str, value: Any, where: str) -> None:
     low, high = _range(kind, name)
     for number in _numbers(value):
         if not low <= number <= high or not math.isfinite(number):
-            raise ArtifactError(f"{where} is {number:g}, expected {low:g} to {high:g}; convert the model again")
+            raise ArtifactError(f"{where} is {number}, expected {low} to {high}; convert the model again")
 
 
 def _range(kind: type, name: str) -> tuple[float, float]:

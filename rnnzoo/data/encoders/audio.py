@@ -81,7 +81,7 @@ class AudioEncoder:
 
 
 def after_lead(samples: np.ndarray, config: AudioConfig) -> np.ndarray:
-    """What a fresh state hears of samples (N,): the silence that leads, then the samples."""
+    """Samples (N,) after the silence that a fresh state hears first."""
     return np.pad(samples, (config.lead_frames * config.frame_step, 0))
 
 

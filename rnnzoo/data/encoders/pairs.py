@@ -39,7 +39,7 @@ class PairEncoder:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the model's outputs are called, in their order."""
+        """Names of the model's outputs, in their order."""
         return self.target.entries
 
     @classmethod

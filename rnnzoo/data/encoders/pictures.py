@@ -40,7 +40,7 @@ class CaptionEncoder:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the model's outputs are called, in their order."""
+        """Names of the model's outputs, in their order."""
         return self.codec.entries
 
     @classmethod

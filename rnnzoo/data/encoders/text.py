@@ -27,7 +27,7 @@ class TextEncoder:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the model's outputs are called, in their order."""
+        """Names of the model's outputs, in their order."""
         return self.codec.entries
 
     def to_files(self) -> dict[str, bytes]:

@@ -1,1 +1,1 @@
-"""What users bring: one file a kind of data."""
+"""Readers of users' own files: one module for each kind of data."""

@@ -43,11 +43,19 @@ def examples(path: Path, one_size: bool) -> Iterator[Example]:
     for name, said in captions.items():
         try:
             read_file = read_features if name.endswith(".npy") else read_picture
-            picture = read_file(path.parent / name, shape)
+            picture = read_file(_inside(path.parent, name), shape)
         except (StreamingError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         shape = picture.shape if one_size else None
         yield picture, said
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of the folder or of one in it; raises DataError where the name leads elsewhere or to what is no file."""
+    place, given = folder / name, Path(name)
+    if given.is_absolute() or ".." in given.parts or (place.exists() and not place.is_file()):
+        raise DataError(f"{folder / name} is no file in {folder}; name files that lie beside the table")
+    return place
 
 
 def read_features(path: Path, shape: tuple[int, ...] | None) -> np.ndarray:
@@ -64,7 +72,7 @@ def read_features(path: Path, shape: tuple[int, ...] | None) -> np.ndarray:
     wanted = "an array of numbers (positions, features)" if shape is None else f"an array of shape {shape}"
     try:
         found = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, MemoryError) as error:
         raise DataError(f"{path}: expected {wanted} as numpy.save writes it, and {error}") from error
     if found.ndim != 2 or found.dtype.kind not in "fiu" or shape not in (None, found.shape) or not found.size:
         raise DataError(f"{path}: expected {wanted}; received {found.dtype} of shape {found.shape}")

@@ -49,7 +49,7 @@ def split_of(content: bytes) -> str:
 
 
 def repr_bytes(value: object) -> bytes:
-    """What is hashed of an input: the words of a text, the numbers of an array."""
+    """The bytes of an input that are hashed: the words of a text, the numbers of an array."""
     content = getattr(value, "tobytes", None)
     return content() if content is not None else repr(value).encode()
 

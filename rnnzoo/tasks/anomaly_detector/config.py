@@ -1,4 +1,4 @@
-"""What an anomaly detector's configuration may say."""
+"""The `data` and `model` sections of an anomaly detector."""
 
 from __future__ import annotations
 

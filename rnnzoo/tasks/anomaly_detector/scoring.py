@@ -1,4 +1,4 @@
-"""How well anomalies in streams are found: the scoring rule of NAB, and its baseline (Lavin and Ahmad 2015)."""
+"""Scoring of anomaly detectors: the rule of NAB, and its baseline (Lavin and Ahmad 2015)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WINDOW, _STEP = 6400, 100
 
 
 class Profile(NamedTuple):
-    """What a detection, a false alarm and a missed window weigh; these are NAB's standard profile."""
+    """Weights of a detection, a false alarm and a missed window; the defaults are NAB's standard profile."""
 
     hit: float = 1.0
     false_alarm: float = 0.11

@@ -1,4 +1,4 @@
-"""What was unexpected: a forecast of the next row, and how far each row is from it."""
+"""Anomaly detection: a forecast of the next row, and how far each row is from it."""
 
 from __future__ import annotations
 

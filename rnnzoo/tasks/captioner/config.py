@@ -1,4 +1,4 @@
-"""What a captioner's configuration may say."""
+"""The `data` and `model` sections of a captioner."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _decoding_over_past(model: keras.Model, parts: dict[str, Any]) -> tuple[kera
 
 
 def _looking_layers(config: CaptionerConfig) -> dict[str, keras.layers.Layer]:
-    """What knows the words before and looks at the regions."""
+    """Decoder: attends to regions of the picture given the words before."""
     if config.cell == "transformer":
         return {
             _SHOWN: keras.layers.Dense(2 * config.units, use_bias=False, name=_SHOWN),
@@ -111,7 +111,7 @@ def _looking_layers(config: CaptionerConfig) -> dict[str, keras.layers.Layer]:
 
 
 def _first_states(config: CaptionerConfig, regions: Any) -> list[Any]:
-    """What a recurrent decoder begins with."""
+    """The initial states of a recurrent decoder."""
     if config.cell == "transformer":
         return []
     mean = keras.layers.GlobalAveragePooling1D(name="gist")(regions)

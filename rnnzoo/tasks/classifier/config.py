@@ -1,4 +1,4 @@
-"""What a classifier's configuration may say."""
+"""The `data` and `model` sections of a classifier."""
 
 from __future__ import annotations
 

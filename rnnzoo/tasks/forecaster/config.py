@@ -1,4 +1,4 @@
-"""What a forecaster's configuration may say."""
+"""The `data` and `model` sections of a forecaster."""
 
 from __future__ import annotations
 

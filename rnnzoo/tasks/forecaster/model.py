@@ -1,4 +1,4 @@
-"""What follows, many rows ahead."""
+"""Forecaster: many rows ahead of a series."""
 
 from __future__ import annotations
 

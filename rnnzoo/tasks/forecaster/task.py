@@ -1,4 +1,4 @@
-"""What follows: many rows ahead of a series, all at once, after every row."""
+"""Forecasting: many rows ahead of a series, all at once, after every row."""
 
 from __future__ import annotations
 

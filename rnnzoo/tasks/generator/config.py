@@ -1,4 +1,4 @@
-"""What a generator's configuration may say."""
+"""The `data` and `model` sections of a generator."""
 
 from __future__ import annotations
 

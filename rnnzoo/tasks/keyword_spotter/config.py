@@ -1,4 +1,4 @@
-"""What a keyword spotter's configuration may say."""
+"""The `data` and `model` sections of a keyword spotter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the configuration of a one-to-one model may say."""
+"""The `data` and `model` sections of a one-to-one model."""
 
 from __future__ import annotations
 

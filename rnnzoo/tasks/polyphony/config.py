@@ -1,4 +1,4 @@
-"""What the configuration of a polyphony model may say."""
+"""The `data` and `model` sections of a polyphony model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sequence tagger's configuration may say."""
+"""The `data` and `model` sections of a sequence tagger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tagger's configuration may say."""
+"""The `data` and `model` sections of a tagger."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is said in a signal that never ends."""
+"""Speech recognition in a signal that never ends."""

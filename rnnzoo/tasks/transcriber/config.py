@@ -1,4 +1,4 @@
-"""What a transcriber's configuration may say."""
+"""The `data` and `model` sections of a transcriber."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said, a label when it is heard and blanks between, by connectionist temporal classification."""
+"""Speech recognition by connectionist temporal classification: a label when it is heard, blanks between."""
 
 from __future__ import annotations
 

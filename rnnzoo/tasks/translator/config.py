@@ -1,4 +1,4 @@
-"""What a translator's configuration may say."""
+"""The `data` and `model` sections of a translator."""
 
 from __future__ import annotations
 

@@ -65,6 +65,7 @@ def adopt(
     reset: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     verify: bool = True,
+    trust: bool = False,
 ) -> Adoption:
     """Make a streaming file of a TFLite model that takes a step, or a chunk of steps, at an invoke.
 
@@ -87,6 +88,7 @@ def adopt(
             what the model runs before its first invoke; where neither will do, a stream is reset by a new interpreter.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare streams with the bare interpreter, bit for bit, on random input before anything is written.
+        trust: let operations in that `streaming` does not verify, such as SVDF; `load` wants `trust=True` then, too.
 
     Raises:
         ArtifactError: the file is no TFLite model, is damaged, or is a streaming file already.
@@ -95,7 +97,7 @@ def adopt(
     """
     content, appended = artifact.read_foreign(path)
     options = _checked(out, chunk, rows, metadata)
-    foreign = ForeignModel(content, str(path), signature)
+    foreign = ForeignModel(content, str(path), signature, trust=trust)
     pairs, kept = find_pairs(foreign, states), foreign.variables
     if pairs and kept:
         raise InputError(
@@ -123,7 +125,8 @@ def adopt(
         source={**_source(path, content), **options.get("source", {})},
     )
     flatbuffer, files = layout.write(place), {**appended, **files, **options.get("files", {})}
-    proof = prove(foreign, content, pairs, artifact.pack(flatbuffer, described, files)) if verify else {}
+    candidate = artifact.pack(flatbuffer, described, files)
+    proof = prove(foreign, content, pairs, candidate, trust=trust) if verify else {}
     written = artifact.pack(flatbuffer, dataclasses.replace(described, verification=proof), files)
     artifact.write(out, written)
     return Adoption(

@@ -59,16 +59,17 @@ class ForeignModel:
         content: the bytes of the file.
         name: of the file, for errors.
         signature: whose inputs and outputs are a step; None for the only one, or the whole first subgraph.
+        trust: as `streaming.load` takes it.
 
     Raises:
         ArtifactError: the bytes are no sound TFLite model.
         InputError: there is no such signature, or several to choose from.
     """
 
-    def __init__(self, content: bytes, name: str, signature: str | None = None) -> None:
+    def __init__(self, content: bytes, name: str, signature: str | None = None, *, trust: bool = False) -> None:
         self._schema, self._builder = _tools()
         try:
-            verifier.verify(content)
+            verifier.verify(content, trust=trust)
         except ArtifactError as error:
             raise ArtifactError(f"{name}: {error}") from error
         self._model = self._schema.ModelT.InitFromPackedBuf(content, 0)

@@ -53,14 +53,16 @@ class BareModel:
         return outputs
 
 
-def prove(foreign: ForeignModel, content: bytes, pairs: Mapping[str, str], adopted: bytes) -> dict[str, Any]:
+def prove(
+    foreign: ForeignModel, content: bytes, pairs: Mapping[str, str], adopted: bytes, *, trust: bool = False
+) -> dict[str, Any]:
     """Compare streams of the adopted file with the file that it was made from, bit for bit, on random input.
 
     The second sequence follows a reset; where the state can be saved, a restored stream goes on in the middle.
 
     Returns what is to be said of the proof in the metadata. Raises ParityError where an output differs.
     """
-    model = StreamingModel(artifact.parse(adopted, "the adopted model"))
+    model = StreamingModel(artifact.parse(adopted, "the adopted model"), trust=trust)
     rows = zip(pairs, model.initial_state, strict=True)
     initial = {name: row.reshape(foreign.inputs[name].shape) for name, row in rows}
     stream, generator = model.create_stream(), np.random.default_rng(0)

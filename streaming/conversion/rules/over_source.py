@@ -16,7 +16,6 @@ import tensorflow as tf
 from keras import layers
 
 from streaming.conversion.layouts import time_at, to_canonical, to_offline
-from streaming.conversion.rules import find_rule
 from streaming.conversion.rules.base import Call, Env, Rule, axes_of
 from streaming.conversion.rules.contraction import equation_of, operands_of
 from streaming.conversion.rules.separable import Builder
@@ -191,7 +190,6 @@ class _OverSource:
         if len(time) > 1 or len(source) > 1 or feature or any(len(_sizes(s)) != self.rank for s in signals):
             self.refuse()
         order = {id(signal): index for index, signal in enumerate(signals)}
-        rule = find_rule(op)
 
         def function(*tensors: Any) -> tf.Tensor:
             args, kwargs = keras.tree.map_structure(
@@ -202,7 +200,6 @@ class _OverSource:
                 return tf.add(*operands_of(replace(self.call, args=args, kwargs=kwargs)))
             return op(*args, **kwargs)
 
-        assert rule is not None
         return self._made(function, tuple(signals), Places(next(iter(time), 0), next(iter(source), 0)))
 
     def _made(

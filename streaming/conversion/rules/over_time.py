@@ -325,12 +325,16 @@ class _OverTime:
     # Layouts.
 
     def _layout(self) -> Signal | None:
-        if not self.pending or not self.first.sequence or len(self.call.signals) > 1:
+        if not self.first.sequence or len(self.call.signals) > 1:
             return None
         axis = self._destination()
         if axis is None:
-            return self.refuse_axis()
+            return self.refuse_axis() if self.pending else None
+        if axis == 1 and not self.pending and not self.moved:
+            return None
         function = of_one(self.call)
+        if not self.pending:
+            return self.build.compute("layout", function, self.first, time_axis=axis)
 
         def moved(part: Signal) -> Signal:
             sequence = part.sequence

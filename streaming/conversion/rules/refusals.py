@@ -33,8 +33,8 @@ _REASONS: dict[tuple[str, str], str] = {
         "RandomCrop Resizing Solarization"
     ),
     (
-        "puts time behind frequency",
-        "use STFTSpectrogram(padding='valid') and a Dense layer that holds the mel filters",
+        "takes no samples (B, T)",
+        "give it samples without further axes",
     ): "MelSpectrogram",
     (
         "holds a program of another framework",

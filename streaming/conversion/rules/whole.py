@@ -34,6 +34,8 @@ def whole_signal(name: str, features: Any, dtype: str, length: int, **changes: A
 class WholeRule(Rule):
     """One call of the encoder."""
 
+    _signals: list[Signal]
+
     def plan(self) -> Any:
         spread = [signal for signal in self.call.signals if signal.spread]
         if spread:
@@ -48,6 +50,7 @@ class WholeRule(Rule):
             length = spread[0].shape[0] if along else 0
             dtype = keras.backend.standardize_dtype(symbolic.dtype)
             results.append(whole_signal(self.call.name, features, dtype, int(length or 0)))
+        self._signals = results
         return results if len(results) > 1 else results[0]
 
     def _check(self) -> None:
@@ -117,10 +120,6 @@ class WholeRule(Rule):
             outputs = op(*_plain(args), **_plain(kwargs))
         pairs = zip(keras.tree.flatten(outputs), self._signals, strict=True)
         return [Static(value, exists) if signal.spread else Static(value) for value, signal in pairs]
-
-    @property
-    def _signals(self) -> list[Signal]:
-        return keras.tree.flatten(self.plan())
 
 
 def _takes_mask(op: Any) -> bool:
