@@ -20,6 +20,7 @@ from streaming.errors import (
 if TYPE_CHECKING:
     from streaming.conversion.adoption.adopt import Adoption, adopt
     from streaming.conversion.convert import Report, convert
+    from streaming.conversion.locate import locate
     from streaming.conversion.rules import register_rule
     from streaming.runtime.batcher import StreamBatcher
     from streaming.runtime.model import StreamingModel, load
@@ -42,6 +43,7 @@ __all__ = [
     "adopt",
     "convert",
     "load",
+    "locate",
     "pipeline",
     "register_rule",
 ]
@@ -54,6 +56,7 @@ _HOMES = {
     "StreamBatcher": "streaming.runtime.batcher",
     "StreamingModel": "streaming.runtime.model",
     "load": "streaming.runtime.model",
+    "locate": "streaming.conversion.locate",
     "register_rule": "streaming.conversion.rules",
     "Stream": "streaming.runtime.stream",
     "pipeline": "streaming.runtime.tasks",

@@ -11,8 +11,10 @@ import tensorflow as tf
 from keras import layers, ops
 
 import streaming
+from streaming.conversion.driving import run_stream
+from streaming.conversion.offline import run_offline
 from streaming.conversion.plan import plan
-from streaming.conversion.verify import random_inputs, run_offline, run_stream
+from streaming.conversion.verify import random_inputs
 
 
 def sequence(features: int = 6, **options: Any) -> keras.KerasTensor:

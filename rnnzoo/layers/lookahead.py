@@ -96,9 +96,13 @@ class LookaheadConv(OverSequences, keras.layers.Layer):
             states["valid"] = {"shape": (self.lookahead,), "dtype": "float32", "initial": 0.0}
         return {"states": states, "delay": self.lookahead, "rate": 1}
 
-    def stream_step(self, x: Any, valid: Any, states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    def stream_step(
+        self, x: Any, valid: Any, states: dict[str, Any], mask: Any = None
+    ) -> tuple[Any, Any, dict[str, Any]]:
         """A chunk x (B, T, D); y[:, j] belongs to the input `lookahead` steps before x[:, j]."""
         steps, new = x.shape[1], {}
+        if mask is not None:
+            x = x * ops.expand_dims(ops.cast(mask, x.dtype), -1)
         if "inputs" in states:
             x = ops.concatenate([states["inputs"], x], axis=1)
             new["inputs"] = x[:, steps:]

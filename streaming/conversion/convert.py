@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,19 +16,17 @@ from streaming.conversion.decide import plan_model
 from streaming.conversion.dequantize import dequantized
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Job
+from streaming.conversion.locate import describe
+from streaming.conversion.options import MOST, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import PolicyDifference, in_float32
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
-from streaming.conversion.rules.base import Options
 from streaming.conversion.strings import without_strings
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError
 from streaming.runtime import artifact
 from streaming.runtime.costs import Cost, measure
-
-# Steps of a chunk or bound, and streams of a batch: TFLite counts elements in 32 bits.
-MOST = 2**16
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
@@ -146,20 +144,8 @@ def convert(
     """
     check_origin(model)
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
-    if not isinstance(encode, Iterable):
-        raise InputError(f"encode is {encode!r}, expected names of inputs")
-    options = Options(
-        _steps("lookahead", lookahead, 0),
-        _steps("attention_window", attention_window, 1),
-        (encode,) if isinstance(encode, str) else tuple(encode),
-        _steps("max_length", max_length, 1) or 0,
-        _window(window),
-        _steps("hop", hop, 1) or 1,
-        pad,
-        _pairs(states),
-    )
-    _check_window(options)
-    chunk = _steps("chunk", chunk, 1)
+    chunk = read_steps("chunk", chunk, 1)
+    options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
     model, tables = without_strings(model)
     plain, quantized = dequantized(model)
     with in_float32(plain) as (changed, policy):
@@ -187,7 +173,7 @@ def convert(
         exact = job.exact() if quantize else None
         exact_proof = measured = drift = proof = None
         if exact is not None and verify:
-            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None])
+            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe, exact))
         if quantize == "int8":
             assert exact is not None
             assert data is not None
@@ -195,7 +181,10 @@ def convert(
         if verify:
             limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
             candidate = job.model()
-            proof = check(planned, candidate, limit, data if quantize == "int8" else None)
+            if quantize is None:
+                proof = check(planned, candidate, limit, data, where=partial(describe, job))
+            else:
+                proof = check(planned, candidate, limit, data, only_data=quantize == "int8", kinds=("plain",))
             if planned.approximate:
                 measured = approximation(planned, candidate, data)
             if exact is not None:
@@ -243,53 +232,6 @@ def _random(planned: Plan) -> list[dict[str, np.ndarray]]:
     return [random_inputs(planned, 500, generator)]
 
 
-def _pairs(states: Any) -> tuple[tuple[str, str], ...]:
-    if states is None:
-        return ()
-    if not isinstance(states, Mapping) or not all(isinstance(name, str) for pair in states.items() for name in pair):
-        raise InputError(f"states is {states!r}, expected a dict of names: input of the model -> output of the model")
-    return tuple(states.items())
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= MOST  # type: ignore[operator]
-
-
-def _steps(name: str, value: Any, least: int) -> int | None:
-    if value is None:
-        return None
-    if not _whole(value, least):
-        raise InputError(f"{name} is {value!r}, expected a whole number of steps, {least} to {MOST}, or None")
-    return int(value)
-
-
-def _window(value: Any) -> int | str | None:
-    if value is None or (isinstance(value, str) and value == "carry"):
-        return value
-    if not _whole(value, 1):
-        raise InputError(f"window is {value!r}, expected a whole number of steps, 1 to {MOST}, 'carry' or None")
-    return int(value)
-
-
-def _check_window(options: Options) -> None:
-    window, pad = options.window, options.pad
-    if pad not in (None, "pre", "post"):
-        raise InputError(f"pad is {pad!r}, expected 'pre', 'post' or None")
-    if window == "carry" and (options.hop > 1 or pad):
-        raise InputError("hop and pad are those of windows; leave them out, or give window as a number of steps")
-    if not isinstance(window, int):
-        return
-    granted = {
-        "lookahead": options.lookahead is not None,
-        "attention_window": options.attention_window is not None,
-        "encode": bool(options.encode),
-        "max_length": bool(options.max_length),
-    }
-    for name, given in granted.items():
-        if given:
-            raise InputError(f"{name} does not go with window: a window sees all of its steps; leave one of them out")
-
-
 def _check(
     batch_sizes: Any,
     state: Any,
@@ -305,7 +247,7 @@ def _check(
             f"Keras runs on {keras.backend.backend()}, conversion needs TensorFlow; set KERAS_BACKEND=tensorflow"
         )
     sizes = list(batch_sizes) if isinstance(batch_sizes, Iterable) else []
-    if not sizes or not all(_whole(size, 1) for size in sizes):
+    if not sizes or not all(is_whole(size, 1) for size in sizes):
         raise InputError(f"batch_sizes is {batch_sizes!r}, expected whole numbers of streams, 1 to {MOST}")
     if state not in ("external", "internal"):
         raise InputError(f"state is {state!r}, expected 'external' or 'internal'")

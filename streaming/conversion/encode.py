@@ -9,10 +9,9 @@ import keras
 import tensorflow as tf
 
 from streaming.conversion.builtin_forms import builtin_forms
-from streaming.conversion.lower import Layout, context_shapes
+from streaming.conversion.lower import Layout, context_shapes, step_values
 from streaming.conversion.plan import Plan
 from streaming.conversion.rules.base import Env
-from streaming.conversion.signals import Signal
 from streaming.conversion.values import Static
 from streaming.errors import NotStreamableError
 from streaming.runtime.metadata import EncodeInfo, InputInfo
@@ -55,9 +54,7 @@ def _run(plan: Plan, env: Env, tensors: dict[str, tf.Tensor], valid: dict[str, s
     for name, signal in plan.encoded.items():
         values[id(signal)] = Static(tensors[name], tensors[valid[name]] if name in valid else None)
     for step in plan.whole:
-        args, kwargs = keras.tree.map_structure(
-            lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
-        )
+        args, kwargs = step_values(step, values)
         outputs = step.rule.step(env, *args, **kwargs)
         for signal, value in zip(keras.tree.flatten(step.outputs), outputs, strict=True):
             values[id(signal)] = value
@@ -68,6 +65,6 @@ def _run(plan: Plan, env: Env, tensors: dict[str, tf.Tensor], valid: dict[str, s
         value = values[id(signal)]
         parts.append(tf.reshape(tf.cast(value.value, tf.float32), (1, -1)))
         if signal.spread:
-            parts.append(tf.cast(value.counted, tf.float32))
+            parts.append(tf.cast(value.exists, tf.float32))
     assert len(parts) == len(context_shapes(plan))
     return tf.concat(parts, axis=1)

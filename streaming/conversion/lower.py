@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from streaming.conversion.builtin_forms import builtin_forms
-from streaming.conversion.plan import Plan
+from streaming.conversion.plan import Plan, Step
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.tflite import LAYERS
@@ -129,9 +129,7 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         value = env.read(name)
         values[id(signal)] = Static(value > 0.5 if signal.dtype == "bool" else value, exists)
     for step in plan.steps:
-        args, kwargs = keras.tree.map_structure(
-            lambda item: values[id(item)] if isinstance(item, Signal) else item, (step.args, step.kwargs)
-        )
+        args, kwargs = step_values(step, values)
         outputs = step.rule.step(env, *args, **kwargs)
         _check_captures(step.rule, own)
         made.append((len(graph.get_operations()), step.rule.call.name))
@@ -145,6 +143,21 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         assert line is not None
         results[mark] = tf.identity(env.valid(line))
     return {**results, **_pack(layout, env)}
+
+
+def step_values(step: Step, values: dict[int, Any]) -> tuple[Any, Any]:
+    """The arguments of a step, with masks on those whose masks it heeds."""
+
+    def value(item: Any) -> Any:
+        if not isinstance(item, Signal):
+            return item
+        mask, found = step.masks.get(id(item)), values[id(item)]
+        if mask is None:
+            return found
+        marks = values[id(mask)]
+        return found.under(marks.full if isinstance(marks, Chunk) else marks.value)
+
+    return keras.tree.map_structure(value, (step.args, step.kwargs))
 
 
 def _captured() -> list[Any]:

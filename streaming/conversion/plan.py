@@ -10,12 +10,14 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import keras
 from keras.src.models.functional import Functional
 
 from streaming.conversion.graph import functional, is_graph, rebuild
+from streaming.conversion.masks import Frame, Masks
 from streaming.conversion.positions import AlongTime
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Options, Rule, Validity
@@ -35,12 +37,37 @@ from streaming.errors import InputError, NotStreamableError
 
 @dataclass(frozen=True)
 class Step:
-    """One rule of the plan with its arguments (signals in place of tensors) and the signals it makes."""
+    """One rule of the plan with its arguments (signals in place of tensors) and the signals it makes.
+
+    masks: those on its arguments, by signal (id), where the rule heeds them.
+    """
 
     rule: Rule
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: Any
+    masks: dict[int, Signal] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> list[Signal]:
+        """Every signal that the step takes."""
+        taken = keras.tree.flatten((self.args, self.kwargs))
+        return [*(item for item in taken if isinstance(item, Signal)), *self.masks.values()]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a run of the offline graph: a call of an operation, or the begin or end of one with a graph inside.
+
+    kind: "call", "enter" or "leave"; args, kwargs: as in the graph, signals in place of tensors; signals: what comes
+    out, or at "enter" what goes into the inner graph.
+    """
+
+    kind: str
+    op: Any
+    args: Any
+    kwargs: dict[str, Any]
+    signals: list[Signal]
 
 
 @dataclass
@@ -53,7 +80,7 @@ class Plan:
     joined: timelines that meet and must be of one length; names: all inputs, in the order of the model;
     encoded: inputs that are given whole, and `whole` the calls that depend on them alone; contexts: what of their
     results the steps read; window, hop, pad: of a stream of windows, None, 1 and None where state is carried; lead:
-    steps before the first, which no window sees.
+    steps before the first, which no window sees; events: the run of the offline graph that the steps stand for.
     """
 
     model: Functional
@@ -74,6 +101,7 @@ class Plan:
     whole: list[Step] = field(default_factory=list)
     contexts: dict[str, Signal] = field(default_factory=dict)
     max_length: int = 0
+    events: list[Event] = field(default_factory=list)
 
     @property
     def states(self) -> dict[str, StateSpec]:
@@ -127,6 +155,16 @@ class Plan:
         """Whether some layer sees less than it does offline, by the user's leave."""
         return any(step.rule.approximate for step in self.steps)
 
+    @cached_property
+    def lines(self) -> frozenset[Timeline]:
+        """Every timeline of the graph; asked for once all is planned."""
+        signals = (signal for step in self.steps for signal in keras.tree.flatten(step.outputs))
+        return frozenset(signal.timeline for signal in signals if signal.timeline)
+
+    def long_enough(self, steps: int) -> bool:
+        """Whether an input of that many steps leaves something of every sequence of the offline model."""
+        return all(line.length(steps) >= 1 for line in self.lines)
+
     @property
     def longest(self) -> int | None:
         """The most steps that the offline model takes, None where there is no end."""
@@ -136,13 +174,13 @@ class Plan:
         """Whether the offline model takes an input of that many steps and the stream equals it."""
         if self.window is not None:
             return steps > 0
-        for step in self.steps:
-            if not all(condition(steps) for condition in step.rule.exact_if):
-                return False
-            for signal in keras.tree.flatten(step.outputs):
-                if signal.timeline and signal.timeline.length(steps) < 1:
-                    return False
-        return all(a.length(steps) == b.length(steps) for a, b in self.joined)
+        conditions = (condition for step in self.steps for condition in step.rule.exact_if)
+        return (
+            self.long_enough(steps)
+            and steps <= (self.longest or steps)
+            and all(condition(steps) for condition in conditions)
+            and all(a.length(steps) == b.length(steps) for a, b in self.joined)
+        )
 
     def table(self) -> list[dict[str, Any]]:
         """One row a call, for `streaming inspect`: name, kind, inputs, shape, delay, and the sizes of its states.
@@ -203,6 +241,7 @@ class Planner:
         self.plan, self.options = plan, options
         self._delayed: dict[tuple[int, int], Signal] = {}
         self._names: set[str] = set()
+        self._masks = Masks(self.walk)
 
     def add_inputs(self, function: Functional, lead: int = 0) -> list[Signal]:
         """Signals of the inputs of a graph, in order; sequences begin after `lead` steps."""
@@ -233,6 +272,7 @@ class Planner:
                 quiet = timeline is not None and dtype == "float32"
                 signal = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
                 self.plan.inputs[name] = signal
+            self._masks.add(signal, tensor)
             found.append(signal)
         self._check_time()
         self.plan.max_length = self.options.max_length
@@ -272,20 +312,46 @@ class Planner:
             tensors = [item for item in keras.tree.flatten(node.arguments.args) if isinstance(item, keras.KerasTensor)]
             if any(tuple(t.shape) != tuple(own.shape) for t, own in zip(tensors, inner.inputs, strict=False)):
                 inner = rebuild(inner, {place: tensor.shape for place, tensor in enumerate(tensors)})
-            return self.walk(inner, keras.tree.flatten(args), self._name(f"{prefix}{op.name}") + "/")
+            frame = self._masks.open(op, op.name, args, kwargs)
+            signals = keras.tree.flatten(args)
+            self._masks.enter(frame, signals)
+            return self._inside(frame, kwargs, inner, signals, self._name(f"{prefix}{op.name}"))
         name = self._name(f"{prefix}{op.name}")
+        frame = self._masks.open(op, name, args, kwargs)
         if find_rule(op) is None and can_unfold(op):
-            inner = unfold(op, name, node.arguments.args, node.arguments.kwargs)
-            signals = [item for item in keras.tree.flatten((args, kwargs)) if isinstance(item, Signal)]
-            return self.walk(inner, signals, f"{name}/")
-        args, kwargs = self._align(*self._after_start(op, name, *self._placed(name, args, kwargs)), name)
+            inner = unfold(op, name, node.arguments.args, {**node.arguments.kwargs, **frame.symbolic})
+            signals = [item for item in keras.tree.flatten((args, frame.kwargs)) if isinstance(item, Signal)]
+            return self._inside(frame, kwargs, inner, signals, name)
+        outputs = keras.tree.flatten(self._call(node, name, frame))
+        self._masks.close(frame, outputs, list(node.outputs))
+        self.plan.events.append(Event("call", op, args, kwargs, outputs))
+        return outputs
+
+    def _inside(
+        self, frame: Frame, kwargs: dict[str, Any], inner: Functional, signals: list[Signal], name: str
+    ) -> list[Signal]:
+        """Plan the graph inside of a call."""
+        self.plan.events.append(Event("enter", frame.op, frame.args, kwargs, signals))
+        found = self.walk(inner, signals, f"{name}/")
+        self._masks.leave(frame, found)
+        self.plan.events.append(Event("leave", frame.op, frame.args, kwargs, found))
+        return found
+
+    def _call(self, node: Any, name: str, frame: Frame) -> Any:
+        """Plan one call by its rule; returns its output signals in their structure."""
+        op, args, kwargs = node.operation, frame.args, frame.kwargs
+        kind, taken = find_rule(op), Call(op, name, args, kwargs, []).signals
+        whole = bool(taken) and all(signal.whole for signal in taken)
+        if kind is not None and kind.drops_mask:
+            kwargs = {key: value for key, value in kwargs.items() if key != "mask"}
+        args, kwargs = self._placed(name, args, kwargs)
+        args, kwargs, masks = self._with_masks(frame, args, kwargs, whole or (kind is not None and kind.heeds_masks))
         call = Call(op, name, args, kwargs, list(node.outputs), self.options)
         for dtype in (keras.backend.standardize_dtype(tensor.dtype) for tensor in node.outputs):
             if "float" in dtype and dtype != "float32":
                 raise NotStreamableError(
                     f"layer {name!r} ({call.kind}) gives {dtype}, expected float32; leave out what casts to {dtype}"
                 )
-        whole = bool(call.signals) and all(signal.whole for signal in call.signals)
         build = Builder(call, self._add, self._name)
         if (found := over_source(call, build)) is not None:
             return found
@@ -303,12 +369,22 @@ class Planner:
         else:
             rule = _carried(call)
         outputs = rule.plan()
-        (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs))
+        (self.plan.whole if whole else self.plan.steps).append(Step(rule, args, kwargs, outputs, masks))
         origin = call.signals[0].origin if call.signals else None
         if origin and isinstance(getattr(op, "input_dim", None), int) and not call.kwargs.get("reverse"):
             limits = self.plan.id_limits
             limits[origin] = min(op.input_dim, limits.get(origin, op.input_dim))
-        return keras.tree.flatten(outputs)
+        return outputs
+
+    def _with_masks(self, frame: Frame, args: Any, kwargs: Any, heeded: bool) -> tuple[Any, Any, dict[int, Signal]]:
+        """The arguments of a call in step with each other and with the masks on them."""
+        on = self._masks.attached(frame) if heeded else {}
+        places = [index for index, item in enumerate(keras.tree.flatten((args, kwargs))) if id(item) in on]
+        masks = [on[id(keras.tree.flatten((args, kwargs))[index])] for index in places]
+        args, kwargs = self._after_start(frame.op, frame.name, args, kwargs)
+        (args, masks), kwargs = self._align((args, masks), kwargs, frame.name)
+        flat = keras.tree.flatten((args, kwargs))
+        return args, kwargs, {id(flat[index]): mask for index, mask in zip(places, masks, strict=True)}
 
     def _placed(self, name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Tables with a row for each step as sequences beside the others."""
@@ -419,33 +495,38 @@ class Planner:
             if signal.timeline is None:
                 raise NotStreamableError(f"output {name!r} does not depend on the sequence; leave it out of the model")
             self.plan.outputs[name] = signal
-        read = [s for step in self.plan.steps for s in keras.tree.flatten((step.args, step.kwargs))]
-        for signal in read:
-            if isinstance(signal, Signal) and signal.whole and signal not in self.plan.contexts.values():
-                self.plan.contexts[free_name(f"context/{signal.name}", set(self.plan.contexts))] = signal
-        if self.plan.encoded and not self.plan.contexts:
-            raise NotStreamableError("no step reads what encode computes; leave encode out")
-        taken = {*self.plan.inputs, *self.plan.outputs}
-        for name, signal in self.plan.outputs.items():
-            if self.plan.window is None and (_timeline(signal).rate != 1 or _timeline(signal).clock.parent is not None):
-                self.plan.marks[name] = free_name(f"{name}_valid", taken)
-        for step in self.plan.steps:
-            for timeline in step.rule.valid_of:
-                self._need(timeline)
-        for name in self.plan.marks:
-            self._need(_timeline(self.plan.outputs[name]))
-        if self.plan.flush and not self.plan.clocks:
-            self._need(Timeline())
+        settle(self.plan)
 
-    def _need(self, timeline: Timeline) -> None:
-        """Remember enough of a clock, and of those that it derives from, to tell which slots of a timeline exist."""
-        clock = timeline.clock
-        known = self.plan.clocks.get(clock)
-        state = known.state if known else f"stream/validity{len(self.plan.clocks)}"
-        keep = max(known.keep if known else 0, timeline.start, timeline.end)
-        self.plan.clocks[clock] = Validity(keep, state)
-        if clock.parent is not None:
-            self._need(clock.parent)
+
+def settle(plan: Plan) -> None:
+    """Work out from the steps and the outputs of a plan what `encode` gives and which clocks have to be remembered."""
+    for signal in (signal for step in plan.steps for signal in step.reads):
+        if signal.whole and signal not in plan.contexts.values():
+            plan.contexts[free_name(f"context/{signal.name}", set(plan.contexts))] = signal
+    if plan.encoded and not plan.contexts:
+        raise NotStreamableError("no step reads what encode computes; leave encode out")
+    taken = {*plan.inputs, *plan.outputs}
+    for name, signal in plan.outputs.items():
+        if plan.window is None and (_timeline(signal).rate != 1 or _timeline(signal).clock.parent is not None):
+            plan.marks[name] = free_name(f"{name}_valid", taken)
+    for step in plan.steps:
+        for timeline in step.rule.valid_of:
+            _need(plan, timeline)
+    for name in plan.marks:
+        _need(plan, _timeline(plan.outputs[name]))
+    if plan.flush and not plan.clocks:
+        _need(plan, Timeline())
+
+
+def _need(plan: Plan, timeline: Timeline) -> None:
+    """Remember enough of a clock, and of those that it derives from, to tell which slots of a timeline exist."""
+    clock = timeline.clock
+    known = plan.clocks.get(clock)
+    state = known.state if known else f"stream/validity{len(plan.clocks)}"
+    keep = max(known.keep if known else 0, timeline.start, timeline.end)
+    plan.clocks[clock] = Validity(keep, state)
+    if clock.parent is not None:
+        _need(plan, clock.parent)
 
 
 def free_name(name: str, taken: set[str]) -> str:

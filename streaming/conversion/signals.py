@@ -1,4 +1,4 @@
-"""What the planner knows of a tensor: its shape, its place in time, and whether a Keras mask goes with it."""
+"""What the planner knows of a tensor: its shape and its place in time."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Signal:
 
     shape: offline shape without batch and time; timeline: None for a static input, given whole at every step;
     running: the offline tensor has no time axis and the stream holds its value after each step;
-    masked: a Keras mask (B, T) goes along; quiet: zero wherever the position does not exist;
+    quiet: zero wherever the position does not exist;
     origin: the input of the model that this is, unchanged; whole: computed once, by `encode`, from inputs that are
     given whole before the stream starts; spread: such a signal has the positions of its source at its first axis;
     weights: of attention, whose last axis has the S positions of a source; offline it is as long as the source;
@@ -128,7 +128,6 @@ class Signal:
     dtype: str
     timeline: Timeline | None
     running: bool = False
-    masked: bool = False
     quiet: bool = False
     origin: str | None = None
     whole: bool = False

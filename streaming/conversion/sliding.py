@@ -137,7 +137,7 @@ class _Splitter:
                 return None
         elif rule.states or {signal.timeline for signal in signals} != lines:
             return None
-        return signals if all(signal.sequence and not signal.masked for signal in signals) else None
+        return signals if all(signal.sequence for signal in signals) else None
 
     def _slides(self, rule: WindowRule) -> bool:
         """Whether the places of a convolution are those of the stream in every window."""

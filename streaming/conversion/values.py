@@ -11,7 +11,7 @@ class Chunk:
     """B streams by T steps of a tensor. Forms are made on demand and kept, so that T = 1 costs no reshapes.
 
     full: (B, T, *shape); flat: (B * T, *shape), for layers that see one step at a time; rows: T of (B, *shape).
-    mask: boolean (B, T), the Keras mask that goes along, or None.
+    mask: boolean (B, T), the Keras mask on the tensor, for operations that look there; else None.
     """
 
     def __init__(
@@ -70,25 +70,28 @@ class Chunk:
             return tf.gather(self.flat, tf.reshape(index, (1,)))
         return tf.gather(self.full, index, axis=1)
 
-    def like(self, *, keep_mask: bool = True, **form: tf.Tensor | Sequence[tf.Tensor]) -> Chunk:
+    def like(self, **form: tf.Tensor | Sequence[tf.Tensor]) -> Chunk:
         """A chunk of the same streams and steps with another value."""
-        return Chunk(self.batch, self.steps, mask=self.mask if keep_mask else None, **form)  # type: ignore[arg-type]
+        return Chunk(self.batch, self.steps, **form)  # type: ignore[arg-type]
+
+    def under(self, mask: tf.Tensor) -> Chunk:
+        """The same value with a mask on it."""
+        return Chunk(self.batch, self.steps, full=self.full, mask=tf.cast(mask, tf.bool))
 
 
 class Static:
     """A value that is the same at every step, (B, *shape).
 
-    Of a source of S positions, `exists` (B, S) says which are real, and `mask` which of them Keras masks.
+    Of a source of S positions, `exists` (B, S) says which are real; `mask` is the Keras mask on the tensor, for
+    operations that look there.
     """
 
     def __init__(self, value: tf.Tensor, exists: tf.Tensor | None = None, mask: tf.Tensor | None = None) -> None:
         self.value, self.exists, self.mask = value, exists, mask
 
-    @property
-    def counted(self) -> tf.Tensor:
-        """The positions that are real and not masked, boolean (B, S)."""
-        assert self.exists is not None
-        return self.exists if self.mask is None else tf.logical_and(self.exists, tf.cast(self.mask, tf.bool))
+    def under(self, mask: tf.Tensor) -> Static:
+        """The same value with a mask on it."""
+        return Static(self.value, self.exists, tf.cast(mask, tf.bool))
 
     def repeated(self, steps: int) -> tf.Tensor:
         """(B * T, *shape): each row repeated for the T steps of its stream."""

@@ -1,15 +1,23 @@
-"""Proves that a stream equals the offline model: random sequences, cut at random, through the TFLite runtime."""
+"""Proves that a stream equals the offline model: sequences that could tell a difference, cut in pieces, by the runtime.
+
+docs/streaming-guide.md says what is fed and compared.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
+from streaming.conversion.driving import length_of, run_together, stream_whole
+from streaming.conversion.lengths import Lengths
+from streaming.conversion.offline import Inputs, run_offline, run_offline_rows
 from streaming.conversion.plan import Plan
+from streaming.conversion.trials import DOMAINS, KINDS, Trials, nudged
 from streaming.errors import InputError, ParityError
+from streaming.runtime.costs import measure
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
@@ -19,10 +27,20 @@ MAX_STEPS = 2**14
 
 DEFAULT_TOLERANCE = {None: 1e-5, "float16": 2e-2, "dynamic": 0.3, "int8": 0.5}
 
+# Bounds of the work: multiply-adds of the streams of one length, pieces of a sequence that is cut step by step,
+# different sequences in a batch, and positions of a source.
+WORK = 1e10
+SINGLE_STEPS = 300
+ROWS = 6
+MOST_SOURCE = 256
+
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared. Errors are largest differences; `relative` is to the largest offline value, at least 1."""
+    """What was compared. Errors are largest differences; `relative` is to the largest offline value, at least 1.
+
+    domain: the numbers that were fed; see `trials.DOMAINS`, or "calibration data".
+    """
 
     sequences: int
     steps: int
@@ -30,6 +48,7 @@ class Verification:
     max_relative_error: float
     tolerance: float
     runtime: str
+    domain: str = "normal"
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers, for `streaming.json`."""
@@ -50,21 +69,16 @@ class Approximation:
         return asdict(self)
 
 
-def approximation(
-    plan: Plan, model: StreamingModel, data: list[dict[str, np.ndarray]] | None = None, seed: int = 0
-) -> Approximation:
+def approximation(plan: Plan, model: StreamingModel, data: list[Inputs] | None = None, seed: int = 0) -> Approximation:
     """Measure the difference over given sequences, else over random ones longer than what the stream sees."""
-    generator = np.random.default_rng(seed)
-    reach = max(steps for steps in range(1, 400) if plan.exact(steps))
-    length = min(4 * reach + 10 * model.chunk, plan.longest or MAX_STEPS)
-    sequences = data or [random_inputs(plan, length, generator) for _ in range(4)]
+    trials = Trials(plan, seed)
+    length = min(4 * Lengths(plan).greatest + 10 * model.chunk, plan.longest or MAX_STEPS, MAX_STEPS)
+    sequences = data or [_finite(plan, trials, length) for _ in range(4)]
     stream = model.create_stream()
     squares, count, worst, scale, steps = 0.0, 0, 0.0, 0.0, 0
     for inputs in sequences:
-        stream.reset()
-        _encode(stream, plan, inputs)
-        streamed = run_stream(stream, plan, inputs, [])
-        steps += _length(plan, inputs)
+        streamed = stream_whole(stream, plan, inputs, [])
+        steps += length_of(plan, inputs)
         for name, expected in run_offline(plan, inputs).items():
             got = streamed[name][-1] if plan.outputs[name].running else streamed[name]
             error = np.abs(got.astype("float64") - expected)
@@ -73,168 +87,187 @@ def approximation(
     return Approximation(steps, worst, float(np.sqrt(squares / count)), scale)
 
 
-def _encode(stream: Any, plan: Plan, inputs: dict[str, np.ndarray]) -> None:
-    if plan.encoded:
-        stream.encode({name: inputs[name] for name in plan.encoded})
-
-
-def _length(plan: Plan, inputs: dict[str, np.ndarray]) -> int:
-    return max(len(inputs[name]) for name, signal in plan.inputs.items() if signal.timeline)
-
-
-def _part(plan: Plan, sequence: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
-    """The beginning of a sequence, of a length at which the stream is exact."""
-    whole = _length(plan, sequence)
-    exact = [steps for steps in range(1, whole + 1) if plan.exact(steps)]
-    if not exact:
-        raise InputError(f"a calibration sequence has {whole} steps, too few for the model; give longer ones")
-    steps = min((e for e in exact if e >= length), default=exact[-1])
-    return {n: x[:steps] if n in plan.inputs and plan.inputs[n].timeline else x for n, x in sequence.items()}
-
-
 def verify(
-    plan: Plan, model: StreamingModel, tolerance: float, data: list[dict[str, np.ndarray]] | None = None, seed: int = 0
+    plan: Plan,
+    model: StreamingModel,
+    tolerance: float,
+    data: Sequence[Inputs] | None = None,
+    *,
+    only_data: bool = False,
+    kinds: Sequence[str] = KINDS,
+    seed: int = 0,
+    where: Callable[[Inputs], str] | None = None,
 ) -> Verification:
-    """Compare offline and streamed outputs over random sequences, or over given ones; raises ParityError.
+    """Compare offline and streamed outputs; raises ParityError.
 
-    Every sequence is streamed whole, step by step and in random pieces, from one stream that is reset in between.
+    Args:
+        plan, model: what is compared.
+        tolerance: relative to the largest offline value, at least 1.
+        data: sequences of the user's to compare on, too.
+        only_data: compare on these alone, as for int8, which is calibrated on them.
+        kinds: of random sequences, of `trials.KINDS`.
+        seed: of the random numbers.
+        where: names the first layer that differs on an input, for the error.
     """
-    generator = np.random.default_rng(seed)
-    stream = model.create_stream()
-    worst, relative, steps = 0.0, 0.0, 0
-    lengths = _lengths(plan, model.chunk)
-    quantized = model.metadata.source.get("quantize", "none")
-    remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
-    for index, length in enumerate(lengths):
-        inputs = (
-            random_inputs(plan, length, generator) if data is None else _part(plan, data[index % len(data)], length)
+    return _Proof(plan, model, tolerance, Trials(plan, seed), where).run(data or [], only_data, kinds)
+
+
+class _Proof:
+    def __init__(
+        self,
+        plan: Plan,
+        model: StreamingModel,
+        tolerance: float,
+        trials: Trials,
+        where: Callable[[Inputs], str] | None,
+    ) -> None:
+        self.plan, self.model, self.tolerance, self.trials, self.where = plan, model, tolerance, trials, where
+        self.generator = np.random.default_rng(0)
+        self.lengths = Lengths(plan)
+        self.sequences, self.steps, self.worst, self.relative = 0, 0, 0.0, 0.0
+        self.cost = measure(model.recipe.flatbuffer).signatures["step"].multiply_adds
+        quantized = model.metadata.source.get("quantize", "none")
+        self.remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
+
+    def run(self, data: Sequence[Inputs], only_data: bool, kinds: Sequence[str]) -> Verification:
+        """All comparisons."""
+        domain = "calibration data"
+        if not only_data:
+            found = _find_domain(self.plan, self.trials, self.lengths)
+            if found is None and not data:
+                raise InputError(
+                    f"the model gives NaN or infinity on random numbers ({', '.join(DOMAINS)}); give real sequences in "
+                    "calibration=[...] to prove the stream on"
+                )
+            domain = found or domain
+        if domain in DOMAINS:
+            for length in (lengths := self._lengths()):
+                self._compare_kinds(length, kinds, MOST_SOURCE if length == lengths[-1] else None)
+            self._compare_batches()
+        self._compare_data(data)
+        return Verification(
+            self.sequences, self.steps, self.worst, self.relative, self.tolerance, self.model.runtime, domain
         )
-        length = _length(plan, inputs)
-        offline = run_offline(plan, inputs)
-        for cuts in _cuts(length, generator):
+
+    def _lengths(self) -> list[int]:
+        return self.lengths.chosen(self.model.chunk, lambda length: self._affordable(length) > 1)
+
+    def _affordable(self, length: int) -> int:
+        """How many streams of that length fit into the bound of the work."""
+        return int(WORK / max(1.0, length / self.plan.unit * self.cost))
+
+    def _compare_kinds(self, length: int, kinds: Sequence[str], source: int | None) -> None:
+        """One sequence of each kind, the plain one step by step, too; fewer where the work is bounded."""
+        kinds = kinds[: max(2, self._affordable(length) // 2)]
+        rows = [self.trials.draw(length, kind, source) for kind in kinds]
+        sources = {name: min(len(row[name]) for row in rows) for name, s in self.plan.encoded.items() if s.spread}
+        rows = [{n: x[: sources[n]] if n in sources else x for n, x in row.items()} for row in rows]
+        again = [nudged(row, self.generator) for row, kind in zip(rows, kinds, strict=True) if kind == "large"]
+        offline = run_offline_rows(self.plan, [*rows, *again])
+        for kind, inputs, expected in zip(kinds, rows, offline, strict=False):
+            if not _is_finite(expected) or (kind == "large" and self._is_shaky(expected, offline[-1])):
+                continue
+            self._compare(inputs, expected, self._cuts(length, kind == "plain"))
+
+    def _is_shaky(self, expected: Inputs, nudged: Inputs) -> bool:
+        """Whether the last bits of an input move the output by as much as is allowed to the stream."""
+        pairs = ((value, nudged[name]) for name, value in expected.items())
+        return any(float(np.abs(a - b).max(initial=0)) > self.tolerance / 4 * _scale(a) for a, b in pairs)
+
+    def _compare_data(self, data: Sequence[Inputs]) -> None:
+        """The user's sequences, each in turn, at the lengths that the model takes."""
+        if data and not any(self.lengths.below(length_of(self.plan, sequence)) for sequence in data):
+            longest = max(length_of(self.plan, sequence) for sequence in data)
+            raise InputError(f"a calibration sequence has {longest} steps, too few for the model; give longer ones")
+        for index, length in enumerate(self._lengths() if data else []):
+            sequence = data[index % len(data)]
+            steps = self.lengths.below(min(length_of(self.plan, sequence), length))
+            if steps is None:
+                continue
+            moving = {name for name, signal in self.plan.inputs.items() if signal.timeline}
+            inputs = {n: x[:steps] if n in moving else x for n, x in sequence.items()}
+            expected = run_offline(self.plan, inputs)
+            if not _is_finite(expected):
+                raise InputError(f"the model gives NaN or infinity on calibration sequence {index % len(data)}")
+            self._compare(inputs, expected, self._cuts(steps, True))
+
+    def _cuts(self, length: int, thorough: bool) -> list[list[int]]:
+        """Whole and at random; where thorough also step by step, and at random again."""
+        cuts: list[list[int]] = [[]]
+        if thorough and length <= SINGLE_STEPS * self.plan.unit:
+            cuts.append(list(range(1, length, 1 if length <= SINGLE_STEPS else self.plan.unit)))
+        for _ in range(1 + thorough):
+            cuts.append(sorted(self.generator.integers(0, length + 1, self.generator.integers(1, 6)).tolist()))
+        return cuts[: max(1, self._affordable(length) // 4)]
+
+    def _compare(self, inputs: Inputs, expected: Inputs, cuts: list[list[int]]) -> None:
+        """One sequence in every way of cutting it, by one stream that is reset in between."""
+        stream = self.model.create_stream()
+        for cut in cuts:
             stream.reset()
-            _encode(stream, plan, inputs)
-            streamed = run_stream(stream, plan, inputs, cuts)
-            for name, expected in offline.items():
-                error, scale = difference(name, expected, streamed[name], plan.outputs[name].running)
-                worst, relative = max(worst, error), max(relative, error / scale)
-                if not error <= tolerance * scale:
-                    raise ParityError(
-                        f"output {name!r} of the stream differs from the offline model by {error:.3g} on {length} "
-                        f"steps (values up to {scale:.3g}), more than {tolerance:g} relative; no file was written"
-                        f"{remedy}"
-                    )
-        steps += length
-    return Verification(len(lengths), steps, worst, relative, tolerance, model.runtime)
+            self._judge(inputs, expected, stream_whole(stream, self.plan, inputs, cut), "")
+        self.sequences += 1
+        self.steps += length_of(self.plan, inputs)
+
+    def _compare_batches(self) -> None:
+        """Different sequences side by side, through every signature of several streams."""
+        unit, chunk = self.plan.unit, self.model.chunk
+        for size in sorted({unit, chunk}):
+            for batch in (batch for batch in self.model.batches[size] if batch > 1):
+                length = self.lengths.near(self.lengths.least + 2 * size + 1)
+                rows = [self.trials.draw(length, kind) for kind in ("plain", "sparse") * (ROWS // 2)][:batch]
+                # Sources of different lengths are no batch offline.
+                groups = [[row] for row in rows] if self.plan.encoded else [rows]
+                offline = [row for group in groups for row in run_offline_rows(self.plan, group)]
+                pairs = [pair for pair in zip(rows, offline, strict=True) if _is_finite(pair[1])]
+                if not pairs:
+                    continue
+                used = [pairs[index % len(pairs)] for index in range(batch)]
+                found = run_together(self.plan, self.model, [inputs for inputs, _ in used], size)
+                name = self._signature(batch, size)
+                for (inputs, expected), streamed in zip(used, found, strict=True):
+                    self._judge(inputs, expected, streamed, f" in signature {name!r}")
+                self.sequences += len(pairs)
+                self.steps += length * len(pairs)
+
+    def _signature(self, batch: int, size: int) -> str:
+        known = self.model.metadata.signatures.items()
+        return next(name for name, info in known if (info.batch, info.chunk) == (batch, size))
+
+    def _judge(self, inputs: Inputs, offline: Inputs, streamed: Inputs, at: str) -> None:
+        for name, expected in offline.items():
+            error, scale = difference(name, expected, streamed[name], self.plan.outputs[name].running)
+            self.worst, self.relative = max(self.worst, error), max(self.relative, error / scale)
+            if not error <= self.tolerance * scale:
+                layer = self.where(inputs) if self.where else ""
+                raise ParityError(
+                    f"output {name!r} of the stream differs from the offline model by {error:.3g} on "
+                    f"{length_of(self.plan, inputs)} steps{at} (values up to {scale:.3g}), more than "
+                    f"{self.tolerance:g} relative{layer}; no file was written{self.remedy}"
+                )
 
 
-def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Normal floats, integers within the tables that they index; (T, *shape), static inputs (*shape)."""
-    found: dict[str, np.ndarray] = {}
-    # Ids that reach a table through other layers must not lie outside it either.
-    sizes = [layer.input_dim for layer in plan.model._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
-    tables = min([100, *sizes])
-    for name, signal in (plan.inputs | plan.encoded).items():
-        shape = tuple(size or 1 for size in signal.shape)
-        shape = (length, *shape) if signal.timeline else shape
-        if signal.spread:
-            shape = (int(generator.integers(1, shape[0] + 1)), *shape[1:])
-        if signal.dtype == "float32" and name not in plan.id_limits:
-            found[name] = generator.standard_normal(shape).astype("float32")
-        else:
-            high = 2 if signal.dtype == "bool" else plan.id_limits.get(name, tables)
-            found[name] = generator.integers(0, high, shape).astype(signal.dtype)
-            if signal.spread and any(output.weights for output in plan.outputs.values()):
-                # Keras defines no weights over a source that is masked throughout, as one of zeros may be.
-                found[name][:1] = np.maximum(found[name][:1], min(1, high - 1))
-    return found
+def _find_domain(plan: Plan, trials: Trials, lengths: Lengths) -> str | None:
+    """The first domain in which the model is finite, None where there is none."""
+    length = lengths.near(lengths.least + 2 * plan.unit)
+    for trials.domain in DOMAINS:
+        if all(_is_finite(row) for row in run_offline_rows(plan, [trials.draw(length, source=3) for _ in range(2)])):
+            return trials.domain
+        if not any(signal.dtype == "float32" for signal in (plan.inputs | plan.encoded).values()):
+            break
+    return None
 
 
-def run_offline(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The Keras model on one whole sequence, stateful layers reset; outputs without the batch axis.
-
-    For a stream of windows: its outputs on each window, one after the other.
-    """
-    if plan.window is not None:
-        return _run_windows(plan, inputs)
-    stateful = [layer for layer in plan.model._flatten_layers() if getattr(layer, "stateful", False)]
-    kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
-    # Keras 3.15 takes an operand of one sequence with one axis larger than 1 for a bias, whichever axis that is: two.
-    batch = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), 2)
-    batched = [keras.ops.convert_to_tensor(np.repeat(inputs[name][None], batch, axis=0)) for name in plan.names]
-    for layer in stateful:
-        layer.reset_state()
-    outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
-    for layer, values in zip(stateful, kept, strict=True):
-        for variable, value in zip(keras.tree.flatten(layer.states), values, strict=True):
-            variable.assign(value)
-    flat = [keras.ops.convert_to_numpy(output)[0] for output in keras.tree.flatten(outputs)]
-    found = dict(zip(plan.outputs, flat, strict=True))
-    for name, signal in plan.outputs.items():
-        if signal.weights:
-            found[name] = np.pad(found[name], [(0, 0), (0, int(signal.shape[-1] or 0) - found[name].shape[-1])])
-    return found
+def _finite(plan: Plan, trials: Trials, length: int) -> Inputs:
+    """A random sequence from the domain in which the model is finite."""
+    _find_domain(plan, trials, Lengths(plan))
+    return trials.draw(length)
 
 
-def windows(plan: Plan, steps: int) -> list[tuple[int, int]]:
-    """First step and the one after the last of each window of a sequence; shorter ones where they are padded."""
-    assert plan.window is not None
-    ends = range(plan.window, steps + 1, plan.hop)
-    if not plan.pad:
-        return [(end - plan.window, end) for end in ends]
-    first = plan.window % plan.hop or plan.hop
-    padded = [*range(first, steps + 1, plan.hop)]
-    if steps and (not padded or padded[-1] != steps):
-        padded.append(steps)
-    return [(max(0, end - plan.window), end) for end in padded]
-
-
-def _run_windows(plan: Plan, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    assert plan.window is not None
-    spans = windows(plan, _length(plan, inputs))
-    fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
-    size = 1 if fixed else 64
-    found: list[list[np.ndarray]] = [[] for _ in plan.outputs]
-    for begin in range(0, len(spans), size):
-        part = spans[begin : begin + size]
-        # Two at least: Keras 3.15 takes some operands of one sequence for a bias.
-        rows = part * (fixed or (2 if len(part) == 1 else 1))
-        batched = []
-        for name in plan.names:
-            if plan.inputs[name].timeline:
-                values = np.stack([_padded(inputs[name][a:b], plan.window, plan.pad) for a, b in rows])
-            else:
-                values = np.repeat(inputs[name][None], len(rows), axis=0)
-            batched.append(keras.ops.convert_to_tensor(values))
-        for layer in plan.model._flatten_layers():
-            if getattr(layer, "stateful", False):
-                layer.reset_state()
-        outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
-        for column, output in zip(found, keras.tree.flatten(outputs), strict=True):
-            column.append(keras.ops.convert_to_numpy(output)[: len(part)])
-    empty = [np.zeros((0, *signal.shape), signal.dtype) for signal in plan.outputs.values()]  # type: ignore[arg-type]
-    return {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, found, strict=True)}
-
-
-def _padded(rows: np.ndarray, window: int, pad: str | None) -> np.ndarray:
-    missing = window - len(rows)
-    before, after = (missing, 0) if pad == "pre" else (0, missing)
-    return np.pad(rows, [(before, after), *[(0, 0)] * (rows.ndim - 1)])
-
-
-def run_stream(stream: Any, plan: Plan, inputs: dict[str, np.ndarray], cuts: list[int]) -> dict[str, np.ndarray]:
-    """Feed the pieces between the cuts, finish, and join what came out by output name."""
-    pieces: dict[str, list[np.ndarray]] = {name: [] for name in plan.outputs}
-
-    def keep(outputs: Any) -> None:
-        outputs = outputs if isinstance(outputs, dict) else {next(iter(pieces)): outputs}
-        for name, value in outputs.items():
-            pieces[name].append(value)
-
-    for begin, end in zip([0, *cuts], [*cuts, None], strict=True):
-        keep(stream.feed({n: inputs[n][begin:end] if s.timeline else inputs[n] for n, s in plan.inputs.items()}))
-    keep(stream.finish())
-    return {name: np.concatenate(values) for name, values in pieces.items()}
+def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> Inputs:
+    """A plain sequence from the domain in which the model is finite; (T, *shape), static inputs (*shape)."""
+    trials = Trials(plan, int(generator.integers(2**31)))
+    return _finite(plan, trials, length)
 
 
 def difference(name: str, expected: np.ndarray, streamed: np.ndarray, running: bool) -> tuple[float, float]:
@@ -248,24 +281,12 @@ def difference(name: str, expected: np.ndarray, streamed: np.ndarray, running: b
         )
     if not expected.size:
         return 0.0, 1.0
-    expected, streamed = expected.astype("float64"), streamed.astype("float64")
-    return float(np.max(np.abs(expected - streamed))), max(1.0, float(np.max(np.abs(expected))))
+    return float(np.max(np.abs(expected.astype("float64") - streamed.astype("float64")))), _scale(expected)
 
 
-def _lengths(plan: Plan, chunk: int) -> list[int]:
-    """The shortest lengths that the model takes, some longer ones, and some beside whole chunks."""
-    if plan.window is not None:
-        return sorted(
-            {1, plan.window - 1, plan.window, plan.window + 1, plan.window + 3 * max(plan.hop, chunk) + 2} - {0}
-        )
-    exact = [steps for steps in range(1, 400) if plan.exact(steps)]
-    if not exact:
-        raise ParityError("no input of up to 400 steps passes through the offline model; give it longer sequences")
-    wanted = {*exact[:3], exact[0] + 6, exact[0] + 15, exact[0] + 40, 3 * chunk + 1, 4 * chunk - 1}
-    return sorted({min((e for e in exact if e >= want), default=exact[-1]) for want in wanted})
+def _scale(expected: np.ndarray) -> float:
+    return max(1.0, float(np.abs(expected.astype("float64")).max(initial=0)))
 
 
-def _cuts(length: int, generator: np.random.Generator) -> list[list[int]]:
-    """Whole, step by step, and two random ways between."""
-    random = [sorted(generator.integers(0, length + 1, generator.integers(1, 6)).tolist()) for _ in range(2)]
-    return [[], list(range(1, length)), *random]
+def _is_finite(outputs: Inputs) -> bool:
+    return all(bool(np.isfinite(value).all()) for value in outputs.values())

@@ -40,23 +40,35 @@ class SourceAttentionRule(Rule):
         query = keras.tree.flatten(self.call.args)[0]
         shape = tuple(self.call.results[index].shape[2:])
         dtype = keras.backend.standardize_dtype(self.call.results[index].dtype)
-        return Signal(self.call.name, shape, dtype, query.timeline, masked=query.masked, **changes)
+        return Signal(self.call.name, shape, dtype, query.timeline, **changes)
 
     def step(self, env: Env, *args: Any, mask: Any = None, **kwargs: Any) -> Any:
         query, *source = args[0]
-        exists = _exists(source[0], mask[1] if isinstance(mask, list | tuple) and len(mask) > 1 else None)
-        inputs, masks = [query.full, *(item.value for item in source)], [query.mask, exists]
-        if len(self.call.results) == 1:
-            return query.like(full=self.call.op(inputs, mask=masks))
-        output, weights = self.call.op(inputs, mask=masks, return_attention_scores=True)
-        if source[0].exists is not None:
-            # Of a source that is masked throughout Keras weighs all positions alike, here those past its end too.
-            weights *= tf.cast(source[0].exists[:, None], weights.dtype)
-        return [query.like(full=output), query.like(full=weights)]
+        of_query, of_source = (mask if isinstance(mask, list | tuple) else [mask, None])[:2]
+        seen = _seen(source[0], of_source)
+        inputs = [query.full, *(item.value for item in source)]
+        output, weights = self.call.op(inputs, mask=[None, seen], return_attention_scores=True)
+        if source[0].exists is not None and of_source is not None:
+            output, weights = _hidden_alike(source[0], seen, output, weights)
+        if of_query is not None:
+            output = tf.where(tf.cast(of_query.full, tf.bool)[..., None], output, tf.zeros_like(output))
+        return [query.like(full=output), query.like(full=weights)][: len(self.call.results)]
+
+
+def _hidden_alike(source: Static, seen: Any, output: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of a source that is masked throughout Keras weighs all positions alike, and none past its end."""
+    share = tf.cast(source.exists, tf.float32)
+    share /= tf.reduce_sum(share, axis=1, keepdims=True)
+    some = tf.reduce_any(seen, axis=1)[:, None, None]
+    mean = tf.matmul(share[:, None], source.value)
+    weights = tf.where(some, weights, tf.broadcast_to(share[:, None], weights.shape))
+    return tf.where(some, output, tf.broadcast_to(mean, output.shape)), weights
 
 
 class SourceMultiHeadRule(SourceAttentionRule):
     """Multi-head attention of the stream to a source."""
+
+    heeds_masks = True
 
     def plan(self) -> Signal:
         signals = [item for item in keras.tree.flatten((self.call.args, self.call.kwargs)) if isinstance(item, Signal)]
@@ -72,20 +84,22 @@ class SourceMultiHeadRule(SourceAttentionRule):
         query, *args = args  # type: ignore[assignment]
         named = {name: item for name, item in kwargs.items() if name in ("value", "key")}
         source = [*args, *named.values()]
-        exists = _exists(source[0], kwargs.get("value_mask"))
+        seen = source[0].exists
+        for name in ("value_mask", "key_mask"):
+            seen = _seen(Static(source[0].value, seen), kwargs.get(name))
         values = {name: item.value for name, item in named.items()}
         positional = [item.value for item in args]
-        attended = None if exists is None else tf.tile(exists[:, None], [1, query.steps, 1])
+        attended = None if seen is None else tf.tile(seen[:, None], [1, query.steps, 1])
+        full = query.full
         if query.mask is not None:
-            values["query_mask"] = query.mask
-        output = self.call.op(query.full, *positional, **values, attention_mask=attended)
-        return query.like(full=output)
+            full = tf.identity(full)
+            full._keras_mask = query.mask
+        return query.like(full=self.call.op(full, *positional, **values, attention_mask=attended))
 
 
-def _exists(source: Static, mask: Any) -> tf.Tensor | None:
-    """Boolean (B, S), None for a source of fixed length, all of which is real."""
-    if source.exists is None:
-        return None
+def _seen(source: Static, mask: Any) -> tf.Tensor | None:
+    """The positions of a source that are real and not masked, boolean (B, S); None where that is all."""
     if not isinstance(mask, Static):
         return source.exists
-    return tf.logical_and(source.exists, tf.cast(mask.value, tf.bool))
+    kept = tf.cast(mask.value, tf.bool)
+    return kept if source.exists is None else tf.logical_and(source.exists, kept)

@@ -58,7 +58,7 @@ class Call:
 
     @property
     def mask(self) -> Signal | None:
-        """The Keras mask given as an argument: Keras records it so where it comes from a layer before."""
+        """The mask given as an argument, by the user or by Keras."""
         mask = self.kwargs.get("mask")
         return mask if isinstance(mask, Signal) else None
 
@@ -176,8 +176,13 @@ class Rule:
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
     it goes on beyond them with an error that is to be measured; longest: steps beyond which the model does not go;
     notes: what to tell the user about these;
+    heeds_masks: whether the operation looks at the Keras masks on its arguments, beside those it is given as arguments;
+    drops_mask: whether an argument `mask` changes nothing at inference;
     any_layout: whether it takes signals whose batch and time are not at the first two axes.
     """
+
+    heeds_masks: ClassVar[bool] = False
+    drops_mask: ClassVar[bool] = False
 
     call: Call
     states: dict[str, StateSpec] = field(default_factory=dict)

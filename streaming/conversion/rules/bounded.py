@@ -66,7 +66,7 @@ class AttentionRule(BoundedRule):
                 "returns its weights with the heads before time, (B, H, T, T), as wide as the sequence is long",
                 "call it without return_attention_scores",
             )
-        if any(signal is not signals[0] for signal in signals) or not signals[0].sequence or signals[0].masked:
+        if any(signal is not signals[0] for signal in signals) or not signals[0].sequence:
             self.refuse("attends from one sequence to another, or to masked steps", "use self-attention, layer(x, x)")
         if getattr(layer, "_attention_axes", (1,)) not in ((1,), None) or len(signals[0].shape) != 1:
             self.refuse("attends along several axes", "attend along time alone, on (B, T, D)")

@@ -17,26 +17,17 @@ from streaming.conversion.values import Chunk, Static
 
 @register(layers.Embedding)
 class EmbeddingRule(Rule):
-    """y = table[x]; with `mask_zero` the id 0 marks masked steps."""
+    """y = table[x]."""
 
     def plan(self) -> Signal:
-        layer, signal = self.call.op, self.call.signals[0]
-        if layer.mask_zero and signal.sequence and signal.shape:
-            self.refuse(
-                f"masks within a step (ids of shape {signal.shape} per step)",
-                "use mask_zero only on ids of shape (B, T)",
-            )
-        return self.result(masked=bool(layer.mask_zero) and signal.sequence)
+        return self.result()
 
     def step(self, env: Env, ids: Chunk | Static, **kwargs: Any) -> Chunk | Static:
         table = keras.ops.convert_to_tensor(self.call.op.embeddings)
         if isinstance(ids, Static):
             return Static(tf.gather(table, tf.cast(ids.value, tf.int32)))
         flat = tf.cast(ids.flat, tf.int32)
-        mask = None
-        if self.call.op.mask_zero and self.call.signals[0].sequence:
-            mask = tf.not_equal(ids.full, tf.zeros((), ids.full.dtype))
-        return Chunk(ids.batch, ids.steps, flat=tf.gather(table, flat), mask=mask)
+        return ids.like(flat=tf.gather(table, flat))
 
 
 @register(layers.ReversibleEmbedding)

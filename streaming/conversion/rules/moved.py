@@ -95,7 +95,7 @@ class _SeveralSequences(Rule):
         joined = tuple(axis - before + after if axis else 0 for axis in group)
         beside = range(after + len(sizes), after + len(sizes) + len(signal.shape))
         layout = (joined, *(((1,),) if signal.sequence else ()), *((axis,) for axis in beside))
-        return dataclasses.replace(signal, shape=(*sizes, *signal.shape), layout=layout, masked=False)
+        return dataclasses.replace(signal, shape=(*sizes, *signal.shape), layout=layout)
 
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         count = self._count

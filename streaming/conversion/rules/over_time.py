@@ -116,7 +116,7 @@ class _OverTime:
     def _global_pooling(self) -> Signal | None:
         rank = len(self.first.offline_shape)
         first = self.call.op.data_format == "channels_first"
-        if self.first.masked or self.call.mask is not None:
+        if self.call.mask is not None:
             self.refuse_axis()
         self.kind = "Mean" if "Average" in self.kind else "Max"
         return self._reduction(list(range(2, rank)) if first else list(range(1, rank - 1)))

@@ -47,7 +47,6 @@ class TriedPerStep(PerStep):
             )
         if any(result.dtype.startswith("complex") for result in self._probe.results):
             self.refuse("gives complex numbers, which TFLite lacks", "keep real and imaginary parts apart")
-        masked = self._passes_mask()
         moving = [signal for signal in self.call.signals if signal.timeline is not None]
         outputs = [
             Signal(
@@ -56,7 +55,6 @@ class TriedPerStep(PerStep):
                 result.dtype,
                 moving[0].timeline if moving else None,
                 running=bool(moving) and not result.sequence,
-                masked=masked and result.sequence,
                 layout=result.layout,
             )
             for result in self._probe.results
@@ -94,9 +92,7 @@ class TriedPerStep(PerStep):
         for value, result in zip(values, self._probe.results, strict=True):
             leading = (env.batch, moving[0].steps) if result.sequence else (env.batch,)
             full = to_canonical(value, result.layout, (*leading, *result.features))
-            mask = getattr(value, "_keras_mask", None)
-            form = {"full" if result.sequence else "flat": full}
-            found.append(Chunk(env.batch, moving[0].steps, mask=mask, **form))
+            found.append(moving[0].like(**{"full" if result.sequence else "flat": full}))
         return found
 
     def _folded(self, env: Env, args: Any, kwargs: Any, like: Chunk) -> list[Chunk]:

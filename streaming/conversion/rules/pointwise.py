@@ -31,8 +31,7 @@ class PerStep(Rule):
                 shapes = [s.offline_shape for s in signals]
                 self.refuse(f"meets shapes {shapes}, so that time would broadcast", "give them equal ranks")
             self.check_broadcast([s for s in signals if s.timeline is None])
-        masked = self._passes_mask()
-        outputs = [self.result(i, masked=masked) for i in range(len(self.call.results))]
+        outputs = [self.result(i) for i in range(len(self.call.results))]
         return outputs if len(outputs) > 1 else outputs[0]
 
     def refuse_variables(self) -> None:
@@ -77,28 +76,10 @@ class PerStep(Rule):
                 "let it work along the feature axes",
             )
 
-    def _passes_mask(self) -> bool:
-        layer = self.call.op
-        explicit = self.call.mask is not None
-        if not isinstance(layer, layers.Layer) or not (explicit or any(s.masked for s in self.call.signals)):
-            return False
-        if not layer.supports_masking:
-            return False
-
-        def symbolic(signal: Signal) -> keras.KerasTensor:
-            return keras.KerasTensor(signal.offline_shape, signal.dtype)
-
-        def mask(signal: Signal) -> keras.KerasTensor | None:
-            return keras.KerasTensor((None, None), "bool") if signal.masked or explicit else None
-
-        first = self.call.args[0] if self.call.args else next(iter(self.call.kwargs.values()))
-        found = layer.compute_mask(keras.tree.map_structure(symbolic, first), keras.tree.map_structure(mask, first))
-        return any(item is not None for item in keras.tree.flatten(found))
-
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         moving = list(chunks((args, {k: v for k, v in kwargs.items() if k != "mask"})))
         sequence = any(signal.sequence for signal in self.call.signals)
-        masked = self.call.mask is not None or any(chunk.mask is not None for chunk in moving)
+        masked = "mask" in kwargs or any(chunk.mask is not None for chunk in moving)
         folded = not sequence or (self.flat_sequences and not masked and not any(static_values((args, kwargs))))
 
         def unwrap(item: Any) -> Any:
@@ -118,9 +99,7 @@ class PerStep(Rule):
         def wrap(value: tf.Tensor) -> Chunk | Static:
             if not moving:
                 return Static(value)
-            mask = getattr(value, "_keras_mask", None)
-            form = {"flat" if folded else "full": value}
-            return Chunk(moving[0].batch, moving[0].steps, mask=mask, **form)
+            return moving[0].like(**{"flat" if folded else "full": value})
 
         return keras.tree.map_structure(wrap, outputs)
 
@@ -129,21 +108,18 @@ class PerStep(Rule):
         return self.call.op(*args, **kwargs)
 
 
-@register(
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.ELU,
-    layers.Rescaling,
-    layers.Subtract,
-    layers.Multiply,
-    layers.Average,
-    layers.Maximum,
-    layers.Minimum,
-)
+@register(layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Rescaling, layers.Subtract, layers.Average)
 class Elementwise(PerStep):
     """Element by element: sees no axis at all."""
 
     flat_sequences = True
+
+
+@register(layers.Multiply, layers.Maximum, layers.Minimum)
+class MaskedMerge(Elementwise):
+    """Merging layers that leave out what is masked."""
+
+    heeds_masks = True
 
 
 @register(layers.Add)
@@ -151,14 +127,7 @@ class Sum(Elementwise):
     """Of several; by TensorFlow, as Keras takes for a bias what only looks like one where a chunk is a step."""
 
     def compute(self, *args: Any, **kwargs: Any) -> Any:
-        if "mask" in kwargs:
-            return super().compute(*args, **kwargs)
-        inputs = keras.tree.flatten((args, kwargs))
-        found = functools.reduce(tf.add, inputs)
-        masks = [getattr(value, "_keras_mask", None) for value in inputs]
-        if any(mask is not None for mask in masks):
-            found._keras_mask = self.call.op.compute_mask(inputs, masks)
-        return found
+        return functools.reduce(tf.add, keras.tree.flatten((args, kwargs)))
 
 
 @register(
@@ -177,7 +146,7 @@ class Idle(Rule):
 
     def plan(self) -> Signal:
         signal = self.call.signals[0]
-        return self.result(masked=signal.masked, quiet=signal.quiet, origin=signal.origin)
+        return self.result(quiet=signal.quiet, origin=signal.origin)
 
     def step(self, env: Env, *args: Any, **kwargs: Any) -> Any:
         return args[0] if args else next(iter(kwargs.values()))
@@ -238,6 +207,8 @@ class PReLURule(PerStep):
 @register(layers.BatchNormalization, layers.LayerNormalization, layers.UnitNormalization, layers.RMSNormalization)
 class NormalizationRule(PerStep):
     """Normalization over features; BatchNormalization is an affine map at inference."""
+
+    drops_mask = True
 
     def check(self) -> None:
         self.refuse_time_axis(axes_of(self.call.op))

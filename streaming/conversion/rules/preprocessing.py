@@ -65,7 +65,7 @@ class IntegerLookupRule(Rule):
     def step(self, env: Env, inputs: Chunk | Static, *args: Any, **kwargs: Any) -> Chunk | Static:
         if isinstance(inputs, Static):
             return Static(self._look_up(inputs.value))
-        return inputs.like(flat=self._look_up(inputs.flat), keep_mask=False)
+        return inputs.like(flat=self._look_up(inputs.flat))
 
     def _look_up(self, ids: tf.Tensor) -> tf.Tensor:
         op = self.call.op

@@ -27,18 +27,18 @@ class ProtocolRule(Rule):
         layer, signals = self.call.op, self.call.signals
         if not signals or not signals[0].sequence or any(s.running for s in signals):
             self.refuse("needs a sequence as first input to stream by stream_step", "call it on one (B, T, ...)")
-        others = set(self._others(self.call.args, self.call.kwargs))
-        unknown = sorted(others - set(inspect.signature(layer.stream_step).parameters))
+        others = self._others(self.call.args, self.call.kwargs)
+        masks = {f"{name}_mask" for name in inspect.signature(layer.call).parameters}
+        unknown = sorted(set(others) - masks - set(inspect.signature(layer.stream_step).parameters))
         sources = [s for s in signals if s.spread]
         several = len(self.call.results) > 1
         if unknown or (several and not (self._gives_weights() and sources)):
             what = f"the argument {unknown[0]!r}" if unknown else "several outputs"
             self.refuse(f"has {what}, which its stream_step has not", "call it on one sequence, for one output")
         signal = signals[0]
-        mask = f"{next(iter(inspect.signature(layer.call).parameters))}_mask"
-        for name, value in self._others(self.call.args, self.call.kwargs).items():
+        for name, value in others.items():
             items = [item for item in keras.tree.flatten(value) if isinstance(item, Signal)]
-            if name != mask and any(item.timeline is not None for item in items):
+            if name not in masks and any(item.timeline is not None for item in items):
                 self.refuse(
                     f"reads {name!r} as a whole at each step", "name the input that it comes from in encode=..."
                 )
@@ -48,7 +48,7 @@ class ProtocolRule(Rule):
             self.refuse(f"has an unknown key {unknown[0]!r} in stream_spec", "use states, delay, rate and identity")
         self.identity = bool(spec.get("identity", False))
         if self.identity:
-            return self.result(masked=signal.masked, quiet=signal.quiet, origin=signal.origin)
+            return self.result(quiet=signal.quiet, origin=signal.origin)
         if spec.get("rate", 1) != 1:
             self.refuse(f"changes the rate ({spec['rate']})", "let stream_step return one output a step")
         delay = spec.get("delay", 0)
@@ -63,9 +63,7 @@ class ProtocolRule(Rule):
         # A layer without memory cannot carry what does not exist into what does.
         if (self.states or delay) and timeline.first > 0:
             self.valid_of.append(signal.timeline)
-        if signal.masked and delay:
-            self.refuse("delays a masked sequence", "put it before the mask, or pass no mask")
-        output = self.result(timeline=timeline, masked=signal.masked and self.call.op.supports_masking)
+        output = self.result(timeline=timeline)
         return [output, self.weights(1, sources[0])] if several else output
 
     def _gives_weights(self) -> bool:
@@ -90,15 +88,18 @@ class ProtocolRule(Rule):
         # Plain arguments that the step knows too; which of them are tensors is decided below.
         found = {name: v for name, v in list(bound.items())[1:] if name in parameters and v is not None}
         for name, value in self._others(args, kwargs).items():
+            if name not in parameters:
+                continue  # a mask: whether the layer heeds it is seen in the verification
             found[name] = keras.tree.map_structure(lambda item: item.full if isinstance(item, Chunk) else item, value)
         first = next(iter(inspect.signature(self.call.op.call).parameters))
-        if args[0].mask is not None and f"{first}_mask" in parameters:
-            found.setdefault(f"{first}_mask", args[0].mask)
+        given, name = kwargs.get("mask"), "mask" if "mask" in parameters else f"{first}_mask"
+        if isinstance(given, Chunk) and name in parameters:
+            found[name] = given.full
         for name, value in list(found.items()):
             mask = f"{name}_mask"
             if isinstance(value, Static) and value.exists is not None and mask in parameters:
                 given = found.get(mask)
-                real = value.counted
+                real = value.exists
                 found[mask] = tf.logical_and(real, tf.cast(given.value, tf.bool)) if given is not None else real
         return keras.tree.map_structure(lambda item: item.value if isinstance(item, Static) else item, found)
 
@@ -125,9 +126,7 @@ class ProtocolRule(Rule):
             env.write(self.key(name), tf.cast(value, self.states[name].dtype))
         if len(keras.tree.flatten(output)) != len(self.call.results):
             self.refuse("returned fewer outputs from stream_step than from its call", "return the weights there too")
-        return keras.tree.map_structure(
-            lambda full: Chunk(env.batch, inputs.steps, full=full, mask=inputs.mask), output
-        )
+        return keras.tree.map_structure(lambda full: Chunk(env.batch, inputs.steps, full=full), output)
 
 
 class DelayRule(Rule):
@@ -137,11 +136,7 @@ class DelayRule(Rule):
         signal, steps = self.call.signals[0], self.call.kwargs["steps"]
         assert signal.timeline is not None
         self.hold("held", steps, signal)
-        if signal.masked:
-            self.states["held_mask"] = StateSpec((steps,))
         return replace(signal, name=self.call.name, timeline=signal.timeline.delayed(steps), origin=None)
 
     def step(self, env: Env, inputs: Chunk, *, steps: int) -> Chunk:
-        full = self.held_back(env, "held", inputs.full)
-        mask = None if inputs.mask is None else self.held_back(env, "held_mask", inputs.mask)
-        return Chunk(inputs.batch, inputs.steps, full=full, mask=mask)
+        return inputs.like(full=self.held_back(env, "held", inputs.full))

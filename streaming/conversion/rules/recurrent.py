@@ -52,27 +52,22 @@ class RecurrentRule(Rule):
             )
         if signal.timeline and signal.timeline.first > 0:
             self.valid_of.append(signal.timeline)
-        if self._masks and not layer.zero_output_for_mask:
+        if self._mask_signal() is not None and not layer.zero_output_for_mask:
             self.states["output"] = StateSpec(tuple(self.call.results[0].shape[2 if layer.return_sequences else 1 :]))
-        running = {"running": True, "masked": False}
-        first = self.result(masked=self._masks) if layer.return_sequences else self._running(0, **running)
+        first = self.result() if layer.return_sequences else self._running(0)
         if not layer.return_state:
             return first
-        return [first, *(self._running(i, **running) for i in range(1, len(self.call.results)))]
+        return [first, *(self._running(index) for index in range(1, len(self.call.results)))]
 
-    def _running(self, index: int, **changes: Any) -> Signal:
+    def _running(self, index: int) -> Signal:
         symbolic = self.call.results[index]
         dtype = keras.backend.standardize_dtype(symbolic.dtype)
         timeline = self.call.signals[0].timeline
-        return Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, timeline, **changes)
+        return Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, timeline, running=True)
 
     def _mask_signal(self) -> Signal | None:
         positional = self.call.args[2] if len(self.call.args) > 2 else None
         return positional if isinstance(positional, Signal) else self.call.mask
-
-    @property
-    def _masks(self) -> bool:
-        return self.call.signals[0].masked or self._mask_signal() is not None
 
     @property
     def _several(self) -> bool:
@@ -102,13 +97,13 @@ class RecurrentRule(Rule):
         names = [name for name in self.states if name.startswith("state")]
         states = [env.read(self.key(name)) for name in names]
         if "started" in self.states:
-            given = [item.value for item in static_values((args, kwargs))]
+            first = [item.value for item in static_values((args, kwargs))]
             started = env.read(self.key("started"))
-            states = [tf.where(expand_to(started[:, 0] > 0.5, s), s, g) for s, g in zip(states, given, strict=True)]
+            states = [tf.where(expand_to(started[:, 0] > 0.5, s), s, g) for s, g in zip(states, first, strict=True)]
             env.write(self.key("started"), tf.ones_like(started))
         advance = stepper(layer.cell, inputs, env)
-        explicit = mask if mask is not None else next(chunks(args), None)
-        keep = explicit.full if explicit is not None else inputs.mask
+        given = mask if mask is not None else next(chunks(args), None)
+        keep = None if given is None else given.full
         valid = env.valid(self.valid_of[0]) if self.valid_of else None
         held = env.read(self.key("output")) if "output" in self.states else None
         count = 1 + len(names) * layer.return_state
@@ -132,10 +127,8 @@ class RecurrentRule(Rule):
             env.write(self.key(name), state)
         if held is not None:
             env.write(self.key("output"), held)
-        first = inputs.like(**found[0], keep_mask=layer.return_sequences)
-        if keep is not None and layer.return_sequences:
-            first.mask = keep
-        return [first, *(inputs.like(**form, keep_mask=False) for form in found[1:])] if layer.return_state else first
+        outputs = [inputs.like(**form) for form in found]
+        return outputs if layer.return_state else outputs[0]
 
 
 def _bytes(cell: Any) -> int:

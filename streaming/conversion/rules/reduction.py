@@ -39,8 +39,7 @@ class RunningReduction(Rule):
     def step(self, env: Env, inputs: Chunk, *args: Any, mask: Chunk | None = None, **kwargs: Any) -> Chunk:
         value = env.read(self.key("value"))
         count = env.read(self.key("count")) if self.kind == "mean" else None
-        given = mask.full if mask is not None else inputs.mask
-        keep = tf.cast(given, tf.bool) if given is not None and self._heeds_mask else None
+        keep = None if mask is None else tf.cast(mask.full, tf.bool)
         if self.valid_of:
             valid = env.valid(self.valid_of[0])
             keep = valid if keep is None else tf.logical_and(keep, valid)
@@ -68,10 +67,6 @@ class RunningReduction(Rule):
         if not axes:
             return row
         return tf.reduce_mean(row, axes) if self.kind == "mean" else tf.reduce_max(row, axes)
-
-    @property
-    def _heeds_mask(self) -> bool:
-        return isinstance(self.call.op, layers.GlobalAveragePooling1D)
 
 
 @register(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)

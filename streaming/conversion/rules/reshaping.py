@@ -57,12 +57,12 @@ class Reshaping(Rule):
             return Static(to_canonical(value, self._layout, (env.batch, *shape)))
         if signal.layout is None and result.layout is None:
             flat = inputs.flat
-            return inputs.like(flat=tf.reshape(flat, (flat.shape[0], *shape)), keep_mask=False)
+            return inputs.like(flat=tf.reshape(flat, (flat.shape[0], *shape)))
         if signal.sequence:
             value, sizes = to_offline(inputs.full, signal.layout), (env.batch, inputs.steps, *shape)
-            return inputs.like(full=to_canonical(value, self._layout, sizes), keep_mask=False)
+            return inputs.like(full=to_canonical(value, self._layout, sizes))
         value, sizes = to_offline(inputs.flat, signal.layout), (inputs.flat.shape[0], *shape)
-        return inputs.like(flat=to_canonical(value, self._layout, sizes), keep_mask=False)
+        return inputs.like(flat=to_canonical(value, self._layout, sizes))
 
 
 @register_rule(layers.Reshape, layers.Flatten)

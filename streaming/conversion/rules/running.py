@@ -161,7 +161,7 @@ class Running(Rule):
         shape = np.broadcast_shapes(*shapes)
         dtype = self.dtype or signals[0].dtype
         if self.as_sequence:
-            return replace(signals[0], name=self.call.name, dtype=dtype, quiet=False, origin=None, masked=False)
+            return replace(signals[0], name=self.call.name, dtype=dtype, quiet=False, origin=None)
         kept = (*shape[: axis - 1], 1, *shape[axis - 1 :])
         return Signal(self.call.name, kept, dtype, line, running=True)
 
@@ -183,9 +183,9 @@ class Running(Rule):
         if self.dtype is not None:
             full = tf.cast(full, self.dtype)
         if self.as_sequence:
-            return inputs[0].like(full=full, keep_mask=False)
+            return inputs[0].like(full=full)
         shape = (env.batch * inputs[0].steps, *self.plan_shape)
-        return inputs[0].like(flat=tf.reshape(full, shape), keep_mask=False)
+        return inputs[0].like(flat=tf.reshape(full, shape))
 
     @property
     def plan_shape(self) -> tuple[int, ...]:

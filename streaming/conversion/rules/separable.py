@@ -251,10 +251,10 @@ class Shifted(Computed):
 
     def __init__(self, call: Call) -> None:
         signal = call.args[0]
-        super().__init__(call, tf.subtract, replace(signal, name=call.name, quiet=False, origin=None, masked=False))
+        super().__init__(call, tf.subtract, replace(signal, name=call.name, quiet=False, origin=None))
 
     def step(self, env: Any, *args: Any, **kwargs: Any) -> Any:
         local, first = args
         shape = self.call.args[0].shape
         start = tf.reshape(first.full, (env.batch, local.steps, *shape))
-        return local.like(full=local.full - start, keep_mask=False)
+        return local.like(full=local.full - start)

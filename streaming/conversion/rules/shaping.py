@@ -27,7 +27,7 @@ class TimeDistributedRule(TriedPerStep):
     def plan(self) -> Any:
         if not self.call.signals[0].sequence:
             return super().plan()
-        return self.result(masked=self.call.signals[0].masked)
+        return self.result()
 
     def step(self, env: Env, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.call.signals[0].sequence:
@@ -56,14 +56,14 @@ class RepeatVectorRule(PerStep):
 
 @register_rule(layers.Masking)
 class MaskingRule(Rule):
-    """Marks the steps in which all features equal the mask value; they are zero from then on."""
+    """Zeroes the steps in which all features equal the mask value."""
 
     def plan(self) -> Signal:
         self.sequence()
-        return self.result(masked=True)
+        return self.result()
 
     def step(self, env: Env, inputs: Chunk, **kwargs: Any) -> Chunk:
         value = keras.ops.cast(self.call.op.mask_value, inputs.full.dtype)
         mask = tf.reduce_any(tf.not_equal(inputs.full, value), axis=-1)
         full = tf.where(mask[:, :, None], inputs.full, tf.zeros_like(inputs.full))
-        return Chunk(inputs.batch, inputs.steps, full=full, mask=mask)
+        return inputs.like(full=full)

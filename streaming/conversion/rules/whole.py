@@ -34,6 +34,8 @@ def whole_signal(name: str, features: Any, dtype: str, length: int, **changes: A
 class WholeRule(Rule):
     """One call of the encoder."""
 
+    _signals: list[Signal]
+
     def plan(self) -> Any:
         spread = [signal for signal in self.call.signals if signal.spread]
         if spread:
@@ -48,6 +50,7 @@ class WholeRule(Rule):
             length = spread[0].shape[0] if along else 0
             dtype = keras.backend.standardize_dtype(symbolic.dtype)
             results.append(whole_signal(self.call.name, features, dtype, int(length or 0)))
+        self._signals = results
         return results if len(results) > 1 else results[0]
 
     def _check(self) -> None:
@@ -99,32 +102,24 @@ class WholeRule(Rule):
             with keras_loops(env):
                 return [Static(value) for value in keras.tree.flatten(op(*_plain(args), **_plain(kwargs)))]
         first, given = args[0], kwargs.get("mask")
-        if isinstance(first, Static) and isinstance(given, Static):
-            first = Static(first.value, exists, given.value)
-        mask = first.mask if isinstance(first, Static) else None
+        keep = exists
+        if isinstance(given, Static):
+            keep = tf.logical_and(exists, tf.cast(given.value, tf.bool))
         if kind_of(op) in _RECURRENT:
             initial = [item.value for item in values if item is not args[0] and item is not given]
-            outputs = _recurrent(op, first.value, first.counted, env, initial)
+            outputs = _recurrent(op, first.value, keep, env, initial)
         elif kind_of(op) is layers.Bidirectional:
-            outputs = _bidirectional(op, first.value, first.counted, env)
+            outputs = _bidirectional(op, first.value, keep, env)
         elif type(op) in _POOLING:
-            outputs = _pool(op, first.value, exists, first.counted)
+            outputs = _pool(op, first.value, exists, keep)
         else:
             if type(op) is layers.Conv1D:
                 args = (Static(_where(exists, first.value)), *args[1:])
             elif _takes_mask(op):
-                kwargs = {**kwargs, "mask": first.counted}
+                kwargs = {**kwargs, "mask": keep}
             outputs = op(*_plain(args), **_plain(kwargs))
-            mask = None  # Keras marks what it masks on the tensors themselves
-        found = []
-        for value, signal in zip(keras.tree.flatten(outputs), self._signals, strict=True):
-            marked = getattr(value, "_keras_mask", mask)
-            found.append(Static(value, exists, marked) if signal.spread else Static(value))
-        return found
-
-    @property
-    def _signals(self) -> list[Signal]:
-        return keras.tree.flatten(self.plan())
+        pairs = zip(keras.tree.flatten(outputs), self._signals, strict=True)
+        return [Static(value, exists) if signal.spread else Static(value) for value, signal in pairs]
 
 
 def _takes_mask(op: Any) -> bool:

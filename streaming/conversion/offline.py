@@ -1,0 +1,108 @@
+"""Runs the offline model on sequences, as its user would."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+
+from streaming.conversion.plan import Plan
+
+Inputs = dict[str, np.ndarray]
+
+
+def run_offline(plan: Plan, inputs: Inputs) -> Inputs:
+    """The Keras model on one whole sequence, stateful layers reset; outputs without the batch axis.
+
+    For a stream of windows: its outputs on each window, one after the other.
+    """
+    return run_offline_rows(plan, [inputs])[0]
+
+
+def run_offline_rows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
+    """The same on sequences of one length, as batches."""
+    if plan.window is not None:
+        return [_run_windows(plan, row) for row in rows]
+    # Keras 3.15 takes an operand of one sequence with one axis larger than 1 for a bias, whichever axis that is: two.
+    size = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), max(2, len(rows)))
+    found: list[Inputs] = []
+    for begin in range(0, len(rows), size):
+        part = [rows[min(index, len(rows) - 1)] for index in range(begin, begin + size)]
+        found += _run_batch(plan, {name: np.stack([row[name] for row in part]) for name in plan.names})
+    return found[: len(rows)]
+
+
+@contextlib.contextmanager
+def fresh_states(plan: Plan) -> Iterator[None]:
+    """Stateful layers begin anew, and get back afterwards what they held."""
+    stateful = [layer for layer in plan.model._flatten_layers() if getattr(layer, "stateful", False)]
+    kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
+    for layer in stateful:
+        layer.reset_state()
+    with warnings.catch_warnings():
+        # Keras warns of a softmax over one position, which short sequences and sources have.
+        warnings.filterwarnings("ignore", ".*You are using a softmax")
+        yield
+    for layer, values in zip(stateful, kept, strict=True):
+        for variable, value in zip(keras.tree.flatten(layer.states), values, strict=True):
+            variable.assign(value)
+
+
+def _run_batch(plan: Plan, arrays: Inputs) -> list[Inputs]:
+    batched = [keras.ops.convert_to_tensor(arrays[name]) for name in plan.names]
+    with fresh_states(plan):
+        outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
+    found = dict(zip(plan.outputs, map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs)), strict=True))
+    for name, signal in plan.outputs.items():
+        if signal.weights:
+            width = int(signal.shape[-1] or 0) - found[name].shape[-1]
+            found[name] = np.pad(found[name], [(0, 0), (0, 0), (0, width)])
+    return [{name: value[row] for name, value in found.items()} for row in range(len(batched[0]))]
+
+
+def windows(plan: Plan, steps: int) -> list[tuple[int, int]]:
+    """First step and the one after the last of each window of a sequence; shorter ones where they are padded."""
+    assert plan.window is not None
+    ends = range(plan.window, steps + 1, plan.hop)
+    if not plan.pad:
+        return [(end - plan.window, end) for end in ends]
+    first = plan.window % plan.hop or plan.hop
+    padded = [*range(first, steps + 1, plan.hop)]
+    if steps and (not padded or padded[-1] != steps):
+        padded.append(steps)
+    return [(max(0, end - plan.window), end) for end in padded]
+
+
+def _run_windows(plan: Plan, inputs: Inputs) -> Inputs:
+    assert plan.window is not None
+    steps = max(len(inputs[name]) for name, signal in plan.inputs.items() if signal.timeline)
+    spans = windows(plan, steps)
+    fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
+    size = 1 if fixed else 64
+    found: list[list[np.ndarray]] = [[] for _ in plan.outputs]
+    for begin in range(0, len(spans), size):
+        part = spans[begin : begin + size]
+        # Two at least: Keras 3.15 takes some operands of one sequence for a bias.
+        rows = part * (fixed or (2 if len(part) == 1 else 1))
+        batched = []
+        for name in plan.names:
+            if plan.inputs[name].timeline:
+                values = np.stack([_padded(inputs[name][a:b], plan.window, plan.pad) for a, b in rows])
+            else:
+                values = np.repeat(inputs[name][None], len(rows), axis=0)
+            batched.append(keras.ops.convert_to_tensor(values))
+        with fresh_states(plan):
+            outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
+        for column, output in zip(found, keras.tree.flatten(outputs), strict=True):
+            column.append(keras.ops.convert_to_numpy(output)[: len(part)])
+    empty = [np.zeros((0, *signal.shape), signal.dtype) for signal in plan.outputs.values()]  # type: ignore[arg-type]
+    return {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, found, strict=True)}
+
+
+def _padded(rows: np.ndarray, window: int, pad: str | None) -> np.ndarray:
+    missing = window - len(rows)
+    before, after = (missing, 0) if pad == "pre" else (0, missing)
+    return np.pad(rows, [(before, after), *[(0, 0)] * (rows.ndim - 1)])
