@@ -182,14 +182,27 @@ def test_states_inside_are_reset(tmp_path: Path, runtime: str, signature: str | 
 
 
 def test_a_state_that_no_operation_resets_begins_with_a_new_interpreter(tmp_path: Path, runtime: str) -> None:
-    assert "SVDF, which is not verified" in refused(tmp_path, foreign.svdf_model(), ArtifactError)
-    report, model = adopted(tmp_path, foreign.svdf_model(), runtime, trust=True)
+    report, model = adopted(tmp_path, foreign.svdf_model(), runtime)
     assert (report.reset, report.kept) == ("interpreter", ("memory",))
     assert set(model.metadata.signatures) == {"step"}
     x, stream = noise(9, foreign.SVDF_FEATURES), model.create_stream()
     for _ in range(3):
         np.testing.assert_allclose(stream.feed(x), foreign.svdf_oracle(x), rtol=1e-4, atol=1e-5)
         stream.reset()
+
+
+def test_operations_that_are_not_verified_want_trust(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    def step(x: Any) -> Any:
+        return {"y": tf.nn.local_response_normalization(x[:, None])[:, 0]}
+
+    content = foreign.signed(serving_default=(step, {"x": ((1, 1, 4), "float32")}))
+    assert "NORMALIZATION, which is not verified" in refused(tmp_path, content, ArtifactError)
+    _, model = adopted(tmp_path, content, trust=True)
+    x = noise(5, 4)
+    expected = tf.nn.local_response_normalization(x[:, None, None])[:, 0, 0]
+    np.testing.assert_allclose(model.create_stream().feed(x), expected, rtol=1e-5)
 
 
 def test_files_that_came_with_the_model_stay(tmp_path: Path) -> None:

@@ -185,6 +185,16 @@ CONFIGS = {
     "many units": ("\n  units: 8", "\n  units: 1000000000"),
     "many layers": ("layers: 1", "layers: 1000000000"),
     "many widths": ("char_widths:\n  - 2", "char_widths:\n  - 2000000000"),
+    "a date that is none": ("max_word_length: 20", "max_word_length: 2001-99-99"),
+    "a tag that does not fit": ("max_word_length: 20", "max_word_length: !!timestamp x"),
+    "a number without digits": ("max_word_length: 20", "max_word_length: !!int ''"),
+    "a truth that is none": ("max_word_length: 20", "max_word_length: !!bool x"),
+    "too many digits": ("max_word_length: 20", "max_word_length: " + "9" * 5000),
+    "anchors": (
+        "max_word_length: 20",
+        "max_word_length: 20\na0: &a0 [x, x]\n"
+        + "\n".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60)),
+    ),
     "a long word": ("max_word_length: 20", "max_word_length: nope"),
 }
 

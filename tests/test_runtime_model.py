@@ -147,6 +147,8 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"inputs": (InputInfo("x", (4,), "float32"),)}, r"\(1, 5, 4\) in the metadata"),
     ({"inputs": (InputInfo("x", (3,), "int32"),)}, "int32"),
     ({"inputs": (InputInfo("x", (3,), "rubbish"),)}, "rubbish"),
+    ({"inputs": (InputInfo("x", (3,), "float32", scale=0.0),)}, "scale is 0"),
+    ({"inputs": (InputInfo("x", (3,), "float32", table="none.json"),)}, "none.json is no table of words"),
     ({"inputs": ()}, "no input"),
     ({"outputs": ()}, "no output|no input"),
     ({"outputs": (OutputInfo("level", (3,), "float32"),)}, "'smooth' is float32"),

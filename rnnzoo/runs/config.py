@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
@@ -25,6 +26,8 @@ if typing.TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Characters of a configuration, and values in it with those that anchors repeat.
+_MAX_TEXT, _MAX_ITEMS = 1 << 20, 100_000
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _SECTIONS = ("data", "model", "training")
 
@@ -204,17 +207,40 @@ class _Reader:
 
 
 def _yaml(text: str, where: str) -> Any:
+    if len(text) > _MAX_TEXT:
+        raise ConfigError(f"{where}: {len(text)} characters, at most {_MAX_TEXT} are a configuration; shorten it")
     try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError) as error:
+        tree = yaml.load(text, Loader=_Loader)
+        if sum(1 for _ in itertools.islice(_items(tree), _MAX_ITEMS)) == _MAX_ITEMS:
+            raise ConfigError(f"{where}: its anchors stand for {_MAX_ITEMS} values or more; write it without")
+        return tree
+    # A tag on a text that is none of its kind ends in errors of any class.
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ArithmeticError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        if isinstance(error, ConfigError):
+            raise
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ConfigError(f"{where}{line}: not valid YAML ({problem}); mend or rewrite it") from None
 
 
+def _items(value: Any) -> Iterator[Any]:
+    """All values, those inside of others too."""
+    yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _items(item)
+
+
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with a key that comes twice an error."""
+    """The safe loader, with a key that comes twice an error; what looks like a date is text."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -224,6 +250,12 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} comes twice", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:timestamp"]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _mapping(tree: Any, what: str, where: str) -> dict[str, Any]:

@@ -97,6 +97,8 @@ class StepReader:
 
     def read(self, text: str, number: int) -> Any:
         """A step as `Stream.feed` takes it, None for a header; raises InputError where the line is no step."""
+        if self._inputs[0].table is not None and len(self._inputs) == 1 and self._inputs[0].shape == ():
+            return np.array([text], object)
         if text[0] in "[{" or len(self._inputs) > 1:
             return self._json(text, number)
         cells = [cell.strip() for cell in text.split(",")]
@@ -132,7 +134,7 @@ class StepReader:
             array = np.array(value)
         except ValueError:
             raise self._wrong(text, number) from None
-        if array.dtype.kind not in "fiub" or array.shape != tuple(info.shape):
+        if array.dtype.kind not in ("fiub" if info.table is None else "iuU") or array.shape != tuple(info.shape):
             raise self._wrong(text, number)
         return array[None] if info.time else array
 

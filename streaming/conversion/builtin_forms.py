@@ -219,9 +219,11 @@ def left_shift(x: Any, y: Any) -> tf.Tensor:
 
 @_form(knp, "bitwise_right_shift", "right_shift")
 def right_shift(x: Any, y: Any) -> tf.Tensor:
-    """floor(x / 2^y)."""
+    """floor(x / 2^y), from all quotients by powers of two: a whole divisor has to be known to be above 0."""
     x, y = _pair(x, y)
-    return tf.math.floordiv(x, tf.cast(tf.pow(tf.constant(2), tf.cast(y, tf.int32)), x.dtype))
+    quotients = tf.math.floordiv(tf.cast(x, tf.int32)[..., None], tf.constant(2 ** np.arange(31), tf.int32))
+    chosen = tf.reduce_sum(quotients * tf.one_hot(tf.cast(y, tf.int32), 31, dtype=tf.int32), axis=-1)
+    return tf.cast(tf.where(y > 30, -tf.cast(x < 0, tf.int32), chosen), x.dtype)
 
 
 @_form(knp, "bitwise_invert", "bitwise_not")
@@ -302,6 +304,26 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> tf.Tensor:
         x = tf.concat([head, rest * tf.split(x, [size - distance, distance], axis)[0]], axis)
         distance *= 2
     return x
+
+
+@_form(knp)
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tf.Tensor:
+    """By index."""
+    x = keras.ops.convert_to_tensor(x)
+    rank = len(x.shape)
+    last = [axis1 % rank, axis2 % rank]
+    x = tf.transpose(x, [*(axis for axis in range(rank) if axis not in last), *last])
+    rows, columns = x.shape[-2:]
+    places = np.arange(max(0, min(rows + min(offset, 0), columns - max(offset, 0))))
+    flat = (places - min(offset, 0)) * columns + places + max(offset, 0)
+    return tf.gather(tf.reshape(x, (*x.shape[:-2], rows * columns)), flat, axis=-1)
+
+
+@_form(knp)
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tf.Tensor:
+    """The sum of a diagonal."""
+    found = diagonal(x, offset, axis1, axis2)
+    return tf.reduce_sum(tf.cast(found, tf.int32) if found.dtype == tf.bool else found, axis=-1)
 
 
 @_form(knp)

@@ -21,6 +21,7 @@ from streaming.conversion.options import MOST, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import PolicyDifference, in_float32
 from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
+from streaming.conversion.strings import without_strings
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError
@@ -145,6 +146,7 @@ def convert(
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     chunk = read_steps("chunk", chunk, 1)
     options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
+    model, tables = without_strings(model)
     plain, quantized = dequantized(model)
     with in_float32(plain) as (changed, policy):
         policy = policy or quantized
@@ -166,6 +168,7 @@ def convert(
             state=state,
             quantize=quantize,
             compact=compact,
+            tables=tables,
         )
         exact = job.exact() if quantize else None
         exact_proof = measured = drift = proof = None

@@ -15,7 +15,9 @@ from streaming.conversion.encode import encode_info, trace_encode
 from streaming.conversion.lower import Layout, layout, trace, trace_reset
 from streaming.conversion.plan import Plan, free_name
 from streaming.conversion.rollout import Samples
+from streaming.errors import ArtifactError, NotStreamableError
 from streaming.runtime import artifact
+from streaming.runtime.lookup import LookupTable
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo
 from streaming.runtime.model import StreamingModel
 
@@ -35,6 +37,7 @@ class Job:
         state: "external" or "internal".
         quantize: None, "float16", "dynamic" or "int8".
         samples: what to calibrate "int8" on.
+        tables: of the ids of strings, by input.
     """
 
     def __init__(
@@ -48,7 +51,10 @@ class Job:
         quantize: str | None = None,
         samples: Samples | None = None,
         compact: bool = False,
+        tables: Mapping[str, LookupTable] | None = None,
     ) -> None:
+        self.tables = dict(tables or {})
+        self._tables = {name: f"text/{place}.json" for place, name in enumerate(self.tables)}
         self.compact = compact
         self.plan, self.chunk, self.batches, self.extra = plan, chunk, batches, extra
         self.state, self.quantize, self.samples = state, quantize, samples
@@ -106,11 +112,18 @@ class Job:
 
     def model(self) -> StreamingModel:
         """The conversion, loaded by the runtime from memory."""
-        return StreamingModel(artifact.parse(self.pack({}), "the converted model"))
+        try:
+            return StreamingModel(artifact.parse(self.pack({}), "the converted model"))
+        except ArtifactError as error:
+            raise NotStreamableError(
+                f"the step model holds what no runtime is let run: {str(error).partition(';')[0]}; "
+                "replace the operation by another, or compute it before the stream"
+            ) from error
 
     def pack(self, verification: Mapping[str, Any]) -> bytes:
         """The bytes of the file."""
         files = dict(self.extra.get("files", {}))
+        files |= {self._tables[name]: table.to_bytes() for name, table in self.tables.items()}
         for pack, row in zip(self.layout.packs, self.layout.initial, strict=True):
             if pack.initial and self.state == "external":
                 files[pack.initial] = row.astype(row.dtype.newbyteorder("<")).tobytes()
@@ -150,7 +163,8 @@ class Job:
             high = self.plan.id_limits.get(name)
             low = None if high is None else 0
             moving = signal.timeline is not None
-            found.append(InputInfo(name, signal.shape, signal.dtype, moving, low, high))  # type: ignore[arg-type]
+            info = InputInfo(name, signal.shape, signal.dtype, moving, low, high)  # type: ignore[arg-type]
+            found.append(dataclasses.replace(info, table=self._tables.get(name)))
         return found
 
     def _outputs(self) -> list[OutputInfo]:

@@ -50,7 +50,7 @@ def unfold_model(model: keras.Model) -> Functional:
         shapes = dict(zip(parameters, shapes.values(), strict=False))
     required = [n for n, p in inspect.signature(model.call).parameters.items() if p.default is p.empty and p.kind < 2]
     if missing := [name for name in required if name not in shapes]:
-        inputs = ", ".join(f"{name}=keras.Input(...)" for name in parameters if name in required)
+        inputs = ", ".join(f"{name}=keras.Input(..., name={name!r})" for name in parameters if name in required)
         raise NotStreamableError(
             f"model {model.name!r} ({type(model).__name__}) takes {missing[0]!r} too, whose shape Keras does not "
             f"remember; say the inputs by a functional model around it: inputs = dict({inputs}); "
@@ -174,7 +174,11 @@ def _run(
         return tensors[-1]
 
     args, kwargs = keras.tree.map_structure(fresh, (args, kwargs))
-    if "training" in inspect.signature(op.call).parameters:
+    parameters = list(inspect.signature(op.call).parameters)
+    if "training" in parameters[: len(args)]:
+        place = parameters.index("training")
+        args = (*args[:place], False, *args[place + 1 :])
+    elif "training" in parameters:
         kwargs = {**kwargs, "training": False}
     if opaque is not None:
         outputs = opaque(*args, **kwargs)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import InputError
+from streaming.runtime.lookup import LookupTable
 from streaming.runtime.metadata import EncodeInfo, InputInfo
 
 # Casts that keep what the caller meant: kind of the graph's dtype -> kinds that are taken for it.
@@ -18,12 +19,15 @@ _CASTS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
 class InputReader:
     """Reads one input: (n, *features) for a sequence, (*features) for one that is given whole at every call."""
 
-    def __init__(self, info: InputInfo, chunk: int) -> None:
+    def __init__(self, info: InputInfo, chunk: int, files: Mapping[str, bytes] | None = None) -> None:
         self.info = info
         self.dtype = np.dtype(info.dtype)
         self.chunk_shape = (chunk, *info.shape) if info.time else tuple(info.shape)
         self._float = self.dtype.kind == "f"
         self._bounded = info.low is not None or info.high is not None
+        self._table: LookupTable | None = None
+        if info.table is not None:
+            self._table = LookupTable.from_bytes((files or {}).get(info.table, b""), info.table)
 
     def read_chunk(self, value: Any, finite: bool) -> np.ndarray:
         """As `read`, for exactly one chunk, and fast where nothing needs to be changed."""
@@ -45,6 +49,8 @@ class InputReader:
         """
         array = value if isinstance(value, np.ndarray) else self._array(value)
         self._check_shape(array, steps)
+        if self._table is not None and array.dtype.kind in "OUS":
+            array = self._table.ids(array, self.info.name, self.dtype)
         if array.dtype != self.dtype:
             array = self._cast(array)
         self._check_values(array, finite)
@@ -142,8 +148,8 @@ class InputReader:
 class Inputs:
     """All inputs of a model in the order of its metadata, as lists of arrays (1, T, *shape) or (1, *shape)."""
 
-    def __init__(self, infos: Sequence[InputInfo], chunk: int) -> None:
-        self.readers = [InputReader(info, chunk) for info in infos]
+    def __init__(self, infos: Sequence[InputInfo], chunk: int, files: Mapping[str, bytes] | None = None) -> None:
+        self.readers = [InputReader(info, chunk, files) for info in infos]
         self.single = self.readers[0] if len(self.readers) == 1 else None
         self.static = any(not info.time for info in infos)
         self._names = [info.name for info in infos]

@@ -26,7 +26,8 @@ class InputInfo:
     """One input: (B, T, *shape), or (B, *shape) at every step where `time` is false.
 
     Integer inputs that index a table carry the legal range: low <= value < high. Those that stand for real numbers,
-    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point).
+    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point). Ids of
+    strings name the associated file with their table; the runtime takes the strings then, too.
     """
 
     name: str
@@ -37,6 +38,7 @@ class InputInfo:
     high: int | None = None
     scale: float | None = None
     zero_point: int | None = None
+    table: str | None = None
 
     def quantize(self, numbers: Any) -> np.ndarray:
         """Real numbers as the nearest values that the input takes."""

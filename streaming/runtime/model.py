@@ -86,7 +86,7 @@ class StreamingModel:
         self._making = threading.Lock()
         self._batcher: StreamBatcher | None = None
         self.engines = EnginePool(self.recipe, self._first_engine())
-        self.inputs = Inputs(meta.inputs, meta.chunk)
+        self.inputs = Inputs(meta.inputs, meta.chunk, self.files)
         self.outputs = Outputs(meta)
         self.initial_state = tuple(self._initial(index) for index in range(len(meta.packs)))
 

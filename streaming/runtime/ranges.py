@@ -16,13 +16,14 @@ DTYPES = frozenset("bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float
 MAX_RANK = 8
 _MAX_STEPS, _MAX_SIZE = 2**20, 2**28
 _STEPS, _SIZE, _SECONDS, _WHOLE = (0, _MAX_STEPS), (0, _MAX_SIZE), (0.0, 86400.0), (-(2**53), 2**53)
+_SCALE: dict[str, tuple[float, float]] = {"scale": (1e-30, 1e30), "zero_point": (-(2**31), 2**31)}
 
 # Class -> field -> least and greatest; of lists every item. Classes have the ranges of those that they extend.
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
-    "InputInfo": {"shape": _SIZE, "low": (-(2**63), 2**63), "high": (-(2**63), 2**63)},
-    "OutputInfo": {"shape": _SIZE, "rate": (1, 2**16), "start": _STEPS, "end": (0, 2**16)},
+    "InputInfo": {"shape": _SIZE, "low": (-(2**63), 2**63), "high": (-(2**63), 2**63), **_SCALE},
+    "OutputInfo": {"shape": _SIZE, "rate": (1, 2**16), "start": _STEPS, "end": (0, 2**16), **_SCALE},
     "StatePack": {"size": _SIZE},
-    "StateSlot": {"shape": _SIZE, "pack": (0, 64), "offset": _SIZE},
+    "StateSlot": {"shape": _SIZE, "pack": (0, 64), "offset": _SIZE, **_SCALE},
     "EncodeInfo": {"max_length": _STEPS},
     "SignatureInfo": {"batch": (0, 2**16), "chunk": _STEPS},
     "Metadata": {

@@ -88,7 +88,7 @@ def adopt(
             what the model runs before its first invoke; where neither will do, a stream is reset by a new interpreter.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare streams with the bare interpreter, bit for bit, on random input before anything is written.
-        trust: let operations in that `streaming` does not verify, such as SVDF; `load` wants `trust=True` then, too.
+        trust: let operations in that `streaming` does not verify; `load` wants `trust=True` then, too.
 
     Raises:
         ArtifactError: the file is no TFLite model, is damaged, or is a streaming file already.

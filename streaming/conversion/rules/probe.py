@@ -21,9 +21,9 @@ from streaming.conversion.signals import Signal
 from streaming.conversion.sizes import Sized
 
 BATCH, STEPS, MOST_STEPS = 2, 5, 4096
-# Floats (lowest, highest) and the number of ids: numbers of both signs, of (0, 1), above 1, where logarithms,
-# square roots and inverse functions are defined.
-_DRAWS = ((-2.0, 2.0, 2), (0.1, 0.9, 4), (1.1, 3.0, 2))
+# Floats (lowest, highest) and integers (first, last): numbers of both signs, of (0, 1), above 1, where logarithms,
+# square roots and inverse functions are defined; divisors of the last are not 0.
+_DRAWS = ((-2.0, 2.0, 0, 1), (0.1, 0.9, 0, 3), (1.1, 3.0, 1, 2))
 
 
 class Mixes(Exception):
@@ -66,8 +66,8 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
     found: Probe | None = None
     long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MOST_STEPS)
     failure: Exception | None = None
-    for index, (low, high, ids) in enumerate(_DRAWS):
-        trial = _Trial(call, compute, np.random.default_rng(index), STEPS if index else long, low, high, ids)
+    for index, draw in enumerate(_DRAWS):
+        trial = _Trial(call, compute, np.random.default_rng(index), STEPS if index else long, draw)
         try:
             whole = trial.run(compute if _unsized(call.op) else call.op)
         except Exception as error:  # a domain error of the operation, or ids outside of a table
@@ -101,9 +101,7 @@ class _Trial:
         compute: Callable[..., Any],
         generator: np.random.Generator,
         steps: int,
-        low: float,
-        high: float,
-        ids: int,
+        draw: tuple[float, float, int, int],
     ) -> None:
         self.call, self.compute, self.steps = call, compute, steps
         self.places = sorted({*range(3), *range(steps - 2, steps)})
@@ -111,9 +109,9 @@ class _Trial:
         self.values: dict[int, np.ndarray] = {}
         for signal in self._signals():
             shape = (BATCH, steps, *_sizes(signal)) if signal.sequence else (BATCH, *_sizes(signal))
-            limit = 2 if signal.dtype == "bool" else ids
+            low, high, first, last = draw if signal.dtype != "bool" else (*draw[:2], 0, 1)
             floats = signal.dtype.startswith("float")
-            value: Any = generator.uniform(low, high, shape) if floats else generator.integers(0, limit, shape)
+            value: Any = generator.uniform(low, high, shape) if floats else generator.integers(first, last + 1, shape)
             self.values[id(signal)] = value.astype(signal.dtype)
 
     def _signals(self) -> Iterator[Signal]:
