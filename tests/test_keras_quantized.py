@@ -19,13 +19,13 @@ def rich_model() -> Any:
     """A model with layers of every kind that Keras quantizes, inside a nested model too."""
     keras.utils.set_random_seed(0)
     ids = keras.Input((None,), dtype="int32")
-    x = layers.Embedding(30, 16)(ids)
+    x = layers.Embedding(30, 16, name="table")(ids)
     x = layers.LSTM(12, return_sequences=True)(x)
     inner = keras.Input((None, 12))
     nested = keras.Model(inner, layers.Dense(10, activation="relu", name="inside")(inner), name="nested")
     x = layers.Dense(8, activation="tanh")(nested(x))
     x = layers.EinsumDense("btc,cde->btde", output_shape=(None, 3, 4), bias_axes="de")(x)
-    x = layers.EinsumDense("btde,def->btf", output_shape=(None, 6))(x)
+    x = layers.EinsumDense("btde,def->btf", output_shape=(None, 6), name="merged")(x)
     return keras.Model(ids, layers.Dense(5, use_bias=False)(x))
 
 
@@ -45,7 +45,7 @@ def test_weights_are_those_that_the_model_computes_with() -> None:
     assert difference is not None
     assert 0 < difference.max_abs_error < 0.05 * difference.scale
     # The axes over which a scale is shared, where it is not the first.
-    axes = {"embedding": 1, "einsum_dense_1": (0, 1)}
+    axes = {"table": 1, "merged": (0, 1)}
     for (path, old), new in zip(before, plain.weights, strict=True):
         layer, _, name = path.rpartition("/")
         value = np.asarray(new)

@@ -129,6 +129,18 @@ def test_unknown_length_with_a_window_asked_for(tmp_path):
     np.testing.assert_allclose(got, expected(model, x, 2, window=7), atol=3e-6)
 
 
+def test_a_row_of_numbers_that_the_model_shapes_into_steps(tmp_path):
+    """As models whose recordings lie in one row: every fourth number completes a step."""
+    x = keras.Input((4 * W,))
+    y = layers.Conv1D(3, 3)(layers.Reshape((W, 4))(x))
+    model = keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
+    report = streaming.convert(model, tmp_path / "m.tflite", hop=4)
+    assert report.window == 4 * W
+    data = np.random.default_rng(0).normal(size=4 * (W + 3)).astype("float32")
+    got = streaming.load(tmp_path / "m.tflite").create_stream().feed(data)
+    np.testing.assert_allclose(got, model(np.stack([data[4 * k : 4 * (k + W)] for k in range(4)])), atol=3e-6)
+
+
 def test_what_is_decided(tmp_path):
     path = tmp_path / "m.tflite"
     x = keras.Input((W, 3))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -148,7 +150,7 @@ def convert(
     options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
     model, tables = without_strings(model)
     plain, quantized = dequantized(model)
-    with in_float32(plain) as (changed, policy):
+    with _quiet_softmax(), in_float32(plain) as (changed, policy):
         policy = policy or quantized
         planned = plan_model(changed, options)
         _refuse_nan(planned)
@@ -217,6 +219,14 @@ def convert(
             policy=policy,
             notes=tuple(planned.notes),
         )
+
+
+@contextlib.contextmanager
+def _quiet_softmax() -> Iterator[None]:
+    """Silence Keras on a softmax over time of a sequence of one step, which the proof tries too."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*You are using a softmax over axis", UserWarning)
+        yield
 
 
 def _refuse_nan(planned: Plan) -> None:

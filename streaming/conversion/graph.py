@@ -120,16 +120,26 @@ def _call(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], flat: bool) ->
 def steps_of(function: Functional, skipped: frozenset[str] | set[str] = frozenset()) -> dict[int, int | None]:
     """Inputs that may be sequences, by place: their number of steps, None where it is unknown.
 
-    A sequence is (B, T, ...) with features, or a row (B, T) of ids: integers, or numbers that only tables read.
+    A sequence is (B, T, ...) with features, a row (B, T) of ids (integers, or numbers that tables read), or a row of
+    numbers that the model itself shapes into steps.
     """
     found: dict[int, int | None] = {}
     for place, tensor in enumerate(function.inputs):
         shape = tuple(tensor.shape)
         if tensor.name in skipped or len(shape) < 2:
             continue
-        if shape[1] is None or len(shape) > 2 or holds_ids(function, tensor):
+        if shape[1] is None or len(shape) > 2 or holds_ids(function, tensor) or _is_unrolled(function, tensor):
             found[place] = shape[1]
     return found
+
+
+def _is_unrolled(function: Functional, tensor: Any) -> bool:
+    """Whether a row of numbers is a sequence in disguise: all that reads it gives it more axes."""
+    readers = [node for node in nodes(function) if any(item is tensor for item in node.input_tensors)]
+    return bool(readers) and all(
+        type(node.operation).__name__ in ("Reshape", "ExpandDims") and len(node.outputs[0].shape) > 2
+        for node in readers
+    )
 
 
 def holds_ids(function: Functional, tensor: Any) -> bool:

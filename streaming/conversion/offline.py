@@ -5,13 +5,20 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from streaming.conversion.plan import Plan
 
 Inputs = dict[str, np.ndarray]
+
+# Windows of a batch, two at least: Keras 3.15 takes some operands of one sequence for a bias.
+WINDOWS = 16
+# From so many steps on, the model runs on windows as a compiled graph.
+COMPILED_STEPS = 64
 
 
 def run_offline(plan: Plan, inputs: Inputs) -> Inputs:
@@ -25,7 +32,7 @@ def run_offline(plan: Plan, inputs: Inputs) -> Inputs:
 def run_offline_rows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     """The same on sequences of one length, as batches."""
     if plan.window is not None:
-        return [_run_windows(plan, row) for row in rows]
+        return _run_windows(plan, rows)
     # Keras 3.15 takes an operand of one sequence with one axis larger than 1 for a bias, whichever axis that is: two.
     size = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), max(2, len(rows)))
     found: list[Inputs] = []
@@ -76,30 +83,55 @@ def windows(plan: Plan, steps: int) -> list[tuple[int, int]]:
     return [(max(0, end - plan.window), end) for end in padded]
 
 
-def _run_windows(plan: Plan, inputs: Inputs) -> Inputs:
+def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
+    """The windows of all sequences, in batches of one size."""
     assert plan.window is not None
-    steps = max(len(inputs[name]) for name, signal in plan.inputs.items() if signal.timeline)
-    spans = windows(plan, steps)
+    spans = [(row, span) for row in rows for span in windows(plan, _length(plan, row))]
     fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
-    size = 1 if fixed else 64
+    size = 1 if fixed else WINDOWS
     found: list[list[np.ndarray]] = [[] for _ in plan.outputs]
+    call = _called(plan)
     for begin in range(0, len(spans), size):
         part = spans[begin : begin + size]
-        # Two at least: Keras 3.15 takes some operands of one sequence for a bias.
-        rows = part * (fixed or (2 if len(part) == 1 else 1))
-        batched = []
-        for name in plan.names:
-            if plan.inputs[name].timeline:
-                values = np.stack([_padded(inputs[name][a:b], plan.window, plan.pad) for a, b in rows])
-            else:
-                values = np.repeat(inputs[name][None], len(rows), axis=0)
-            batched.append(keras.ops.convert_to_tensor(values))
+        batch = [part[min(index, len(part) - 1)] for index in range(fixed or size)]
         with fresh_states(plan):
-            outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
+            outputs = call(keras.tree.pack_sequence_as(plan.model._inputs_struct, _batched(plan, batch)))
         for column, output in zip(found, keras.tree.flatten(outputs), strict=True):
             column.append(keras.ops.convert_to_numpy(output)[: len(part)])
     empty = [np.zeros((0, *signal.shape), signal.dtype) for signal in plan.outputs.values()]  # type: ignore[arg-type]
-    return {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, found, strict=True)}
+    columns = {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, found, strict=True)}
+    ends = np.cumsum([len(windows(plan, _length(plan, row))) for row in rows])
+    return [{name: column[a:b] for name, column in columns.items()} for a, b in zip([0, *ends], ends, strict=False)]
+
+
+def _length(plan: Plan, inputs: Inputs) -> int:
+    return max(len(inputs[name]) for name, signal in plan.inputs.items() if signal.timeline)
+
+
+def _batched(plan: Plan, batch: Sequence[tuple[Inputs, tuple[int, int]]]) -> list[Any]:
+    """A tensor for each input: windows of those that are sequences, the others whole."""
+    assert plan.window is not None
+    tensors = []
+    for name in plan.names:
+        if plan.inputs[name].timeline:
+            values = [_padded(inputs[name][a:b], plan.window, plan.pad) for inputs, (a, b) in batch]
+        else:
+            values = [inputs[name] for inputs, _ in batch]
+        tensors.append(keras.ops.convert_to_tensor(np.stack(values)))
+    return tensors
+
+
+def _called(plan: Plan) -> Any:
+    """The model at inference; for long windows as one graph, as `predict` runs it: Keras's loops are slow outside."""
+
+    def call(inputs: Any) -> Any:
+        return plan.offline(inputs, training=False)
+
+    if plan.window is None or plan.window < COMPILED_STEPS:
+        return call
+    if plan.compiled is None:
+        plan.compiled = tf.function(call, autograph=False)
+    return plan.compiled
 
 
 def _padded(rows: np.ndarray, window: int, pad: str | None) -> np.ndarray:

@@ -80,7 +80,8 @@ class Plan:
     joined: timelines that meet and must be of one length; names: all inputs, in the order of the model;
     encoded: inputs that are given whole, and `whole` the calls that depend on them alone; contexts: what of their
     results the steps read; window, hop, pad: of a stream of windows, None, 1 and None where state is carried; lead:
-    steps before the first, which no window sees; events: the run of the offline graph that the steps stand for.
+    steps before the first, which no window sees; compiled: the offline model on windows as a graph, once it is made;
+    events: the run of the offline graph that the steps stand for.
     """
 
     model: Functional
@@ -89,6 +90,7 @@ class Plan:
     hop: int = 1
     pad: str | None = None
     lead: int = 0
+    compiled: Any = None
     inputs: dict[str, Signal] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     outputs: dict[str, Signal] = field(default_factory=dict)
