@@ -20,6 +20,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import math as kmath
 from keras.src.backend.tensorflow import nn as knn
 from keras.src.backend.tensorflow import numpy as knp
+from keras.src.ops import nn as kops
 
 _FORMS: list[tuple[Any, str, Callable[..., Any]]] = []
 
@@ -60,6 +61,20 @@ def _pair(x1: Any, x2: Any) -> tuple[tf.Tensor, tf.Tensor]:
 def add(x1: Any, x2: Any) -> tf.Tensor:
     """A plain sum: Keras takes an operand with one axis larger than 1 for a bias, whichever axis that is."""
     return tf.add(*_pair(x1, x2))
+
+
+_keras_normalize = kops._normalize
+
+
+@_form(kops, "_normalize")
+def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> tf.Tensor:
+    """x / max(|x|, epsilon), also where |x| is 0: some kernels make NaN of 1 / sqrt(0)."""
+    x = keras.ops.convert_to_tensor(x)
+    if order != 2 or not x.shape:
+        return _keras_normalize(x, axis, order, epsilon)
+    squares = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
+    inverse = tf.math.rsqrt(tf.maximum(squares, x.dtype.as_numpy_dtype(1e-37)))
+    return x * tf.minimum(inverse, 1.0 / (keras.config.epsilon() if epsilon is None else epsilon))
 
 
 # Angles and hyperbolic functions.
@@ -547,5 +562,26 @@ def _channels_last(function: Callable[..., Any]) -> Callable[..., Any]:
     return compute
 
 
-for _name in ("conv", "depthwise_conv", "separable_conv", "conv_transpose", "max_pool", "average_pool"):
+def _planar(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Pooling over three axes as one over the last two and one over the first: what exists in a box is a product."""
+
+    def pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", data_format: Any = None) -> Any:
+        if len(inputs.shape) != 5 or data_format == "channels_first":
+            return function(inputs, pool_size, strides, padding, data_format)
+        sizes = (pool_size,) * 3 if isinstance(pool_size, int) else tuple(pool_size)
+        steps = sizes if strides is None else (strides,) * 3 if isinstance(strides, int) else tuple(strides)
+        batch, depth, *_, channels = inputs.shape
+        images = tf.reshape(inputs, (batch * depth, *inputs.shape[2:]))
+        images = function(images, sizes[1:], steps[1:], padding, "channels_last")
+        height, width = images.shape[1:3]
+        lines = tf.reshape(images, (batch, depth, height * width, channels))
+        lines = function(lines, (sizes[0], 1), (steps[0], 1), padding, "channels_last")
+        return tf.reshape(lines, (batch, lines.shape[1], height, width, channels))
+
+    return pool
+
+
+for _name in ("conv", "depthwise_conv", "separable_conv", "conv_transpose"):
     _form(knn, _name)(_channels_last(getattr(knn, _name)))
+for _name in ("max_pool", "average_pool"):
+    _form(knn, _name)(_channels_last(_planar(getattr(knn, _name))))

@@ -191,16 +191,18 @@ def _loop(cell: Any, x: Any, mask: Any, states: Any, held: Any, env: Env, collec
     """One loop over all steps. Outputs are shifted in from the end: TFLite has no arrays of tensors."""
     one, steps = _step(cell, x, mask, env), x.shape[1]
     shape = _output_shape(cell, x, states, env)
-    kept = _unset(x, steps if collect else 1, shape)
+    kept = _unset(x, steps if collect else 1, math.prod(shape))
 
     def body(index: tf.Tensor, kept: tf.Tensor, states: Any, held: Any) -> Any:
         output, states = one(index, states, held[0] if held else None)
-        kept = tf.concat([kept[:, 1:], output[:, None]], axis=1) if collect else output[:, None]
+        row = tf.reshape(output, (output.shape[0], 1, -1))
+        kept = tf.concat([kept[:, 1:], row], axis=1) if collect else row
         return index + 1, kept, states, [output] if held else []
 
     values = [tf.constant(0), kept, states, [] if held is None else [held]]
     _, kept, states, _ = tf.while_loop(lambda index, *_: index < steps, body, values, parallel_iterations=1)
-    return kept if collect else None, kept[:, -1], states
+    last = tf.reshape(kept[:, -1], (x.shape[0], *shape))
+    return tf.reshape(kept, (x.shape[0], steps, *shape)) if collect else None, last, states
 
 
 def _blocks(
@@ -208,7 +210,7 @@ def _blocks(
 ) -> tuple[tf.Tensor, tf.Tensor, Any, Any]:
     """A loop over blocks of steps, each of which is a loop: T outputs are moved once a block, not once a step."""
     shape = _output_shape(cell, x, states, env)
-    kept = _unset(x, block * count, shape)
+    kept = _unset(x, block * count, math.prod(shape))
 
     def part(value: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         blocks = tf.reshape(value[:, : block * count], (value.shape[0], count, block, *value.shape[2:]))
@@ -218,17 +220,22 @@ def _blocks(
         now = held[0] if held else None
         over = None if mask is None else part(mask, index)
         rows, last, states = _loop(cell, part(x, index), over, states, now, env, True)
+        rows = tf.reshape(rows, (x.shape[0], block, -1))
         return index + 1, tf.concat([kept[:, block:], rows], axis=1), states, [last] if held else []
 
     values = [tf.constant(0), kept, states, [] if held is None else [held]]
     _, kept, states, held = tf.while_loop(lambda index, *_: index < count, body, values, parallel_iterations=1)
-    return kept, kept[:, -1], states, held[0] if held else None
+    last = tf.reshape(kept[:, -1], (x.shape[0], *shape))
+    return tf.reshape(kept, (x.shape[0], block * count, *shape)), last, states, held[0] if held else None
 
 
-def _unset(x: tf.Tensor, steps: int, shape: tuple[int, ...]) -> tf.Tensor:
-    """(B, steps, *shape) of no particular value, made at run time: T rows of zeros would be stored in the file."""
-    seed = tf.reshape(tf.reshape(x, (x.shape[0], -1))[:, :1], (x.shape[0], 1, *[1] * len(shape)))
-    return tf.tile(seed, [1, steps, *shape])
+def _unset(x: tf.Tensor, steps: int, width: int) -> tf.Tensor:
+    """(B, steps, width) of no particular value, made at run time: T rows of zeros would be stored in the file.
+
+    Rows are flat: TFLite cuts tensors of five axes at most.
+    """
+    seed = tf.reshape(tf.reshape(x, (x.shape[0], -1))[:, :1], (x.shape[0], 1, 1))
+    return tf.tile(seed, [1, steps, width])
 
 
 def _output_shape(cell: Any, x: tf.Tensor, states: list[tf.Tensor], env: Env) -> tuple[int, ...]:

@@ -20,8 +20,7 @@ import tensorflow as tf
 from keras import layers
 from keras.src.models.functional import Functional, operation_fn
 
-from streaming.conversion.builtin_forms import builtin_forms
-from streaming.conversion.graph import nodes
+from streaming.conversion.graph import drawn_inputs, nodes
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Env, Options, Rule
@@ -123,7 +122,12 @@ class _Splitter:
     def _plan(self, op: Any, node: Any, outputs: list[Any]) -> list[Signal] | None:
         """Signals of the outputs, None where the rows of a window are not those of the stream."""
         for tensor, twin in zip(node.outputs, outputs, strict=True):
-            if len(twin.shape) < 2 or twin.shape[1] is not None or tuple(twin.shape[2:]) != tuple(tensor.shape[2:]):
+            if (
+                tensor.shape[1] is None
+                or len(twin.shape) < 2
+                or twin.shape[1] is not None
+                or tuple(twin.shape[2:]) != tuple(tensor.shape[2:])
+            ):
                 return None
         args, kwargs = node.arguments.convert(lambda tensor: self.signals.get(id(tensor), tensor))
         call = Call(op, op.name, args, kwargs, outputs)
@@ -176,14 +180,8 @@ class SlidingRule(Rule):
             ends = Timeline().shifted(self._hop - 1, 0)
             self._pad()
         outputs = []
-        for tensor in self.split.whole.outputs:
+        for tensor, shape in zip(self.split.whole.outputs, _output_shapes(self.split.whole), strict=True):
             dtype = keras.backend.standardize_dtype(tensor.dtype)
-            shape = tuple(tensor.shape[1:])
-            if any(size is None for size in shape):
-                raise NotStreamableError(
-                    f"an output of the model has shape {tuple(tensor.shape)} on a window, with an unknown size beside "
-                    "the batch; give every other axis a fixed size"
-                )
             outputs.append(Signal("window", shape, dtype, ends.strided(self._hop)))
         return outputs
 
@@ -225,7 +223,7 @@ class SlidingRule(Rule):
             return [cuts[0] for _ in self.split.whole.outputs]  # nobody reads them
         for key, item in zip(self._static, static, strict=True):
             values[key] = item.repeated(count)
-        with keras_loops(env), builtin_forms():
+        with keras_loops(env):
             for node in self.split.anew:
                 args, kwargs = node.arguments.fill_in(values)
                 outputs = operation_fn(node.operation, training=False)(*args, **kwargs)
@@ -234,21 +232,23 @@ class SlidingRule(Rule):
 
     def _rows(self, env: Env, index: int, length: int, signal: Signal, chunk: Chunk, real: Any) -> tf.Tensor:
         """The windows of a cut, (B, windows, length, ...)."""
-        name, line = self.key(f"ring{index}"), chunk.full
-        keep, fresh = self._ring(length, signal), self._fresh(signal)
+        name, keep, fresh = self.key(f"ring{index}"), self._ring(length, signal), self._fresh(signal)
+        # Rows are flat here: TFLite cuts tensors of five axes at most.
+        line = tf.reshape(chunk.full, (env.batch, chunk.steps, -1))
         if keep:
-            stored = env.read(name)
+            stored = tf.reshape(env.read(name), (env.batch, keep, -1))
             line = tf.concat([stored, tf.cast(line, stored.dtype)], axis=1)
-            env.write(name, line[:, line.shape[1] - keep :])
+            env.write(name, tf.reshape(line[:, line.shape[1] - keep :], (env.batch, keep, *signal.shape)))
         count = chunk.steps // fresh
-        line = tf.cast(line, signal.dtype)
+        line, shape = tf.cast(line, signal.dtype), (env.batch, count, length, *signal.shape)
         if real is None:
             starts = [keep + fresh * (place + 1) - length for place in range(count)]
-            return tf.stack([line[:, start : start + length] for start in starts], axis=1)
+            return tf.reshape(tf.stack([line[:, start : start + length] for start in starts], axis=1), shape)
         # Each window ends with the last real row of its hop.
         begins = np.arange(count, dtype="int32")[:, None] * fresh + np.arange(length, dtype="int32")[None]
         places = tf.constant(begins)[None] + real[:, :, None]
-        return _gathered(line, tf.reshape(places, (env.batch, count * length)), (count, length))
+        rows = _gathered(line, tf.reshape(places, (env.batch, count * length)), (count, length))
+        return tf.reshape(rows, shape)
 
     def _real(self, env: Env, count: int) -> tf.Tensor | None:
         """Steps that exist in each hop, (B, windows); None where all do."""
@@ -295,6 +295,16 @@ class SlidingRule(Rule):
             rows.append({**row, "shape": shape, "states": rings if not rows else {}})
             names |= {id(tensor): unique for tensor in node.outputs}
         return rows
+
+
+def _output_shapes(whole: Functional) -> list[tuple[int, ...]]:
+    """Shapes of the outputs on a window, without the batch axis."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in whole.outputs]
+    if any(size is None for shape in shapes for size in shape):
+        # Some layers leave sizes open that only a value shows.
+        inputs = keras.tree.pack_sequence_as(whole._inputs_struct, drawn_inputs(whole))
+        shapes = [tuple(value.shape[1:]) for value in keras.tree.flatten(whole(inputs, training=False))]
+    return shapes  # type: ignore[return-value]
 
 
 def _stored(dtype: str) -> str:
