@@ -108,6 +108,7 @@ def depthwise_conv_2d(call: Call) -> None:
     x, weights = call.shape(0), call.shape(1)
     call.check(len(x) == len(weights) == 4 and min(*x, *weights) > 0, f"{x} does not go with {weights}")
     kind = _weighed(call, 0, 1, 2, 3, weights[3])
+    call.check(call.has(2), "it has no bias, which its kernels read unasked")
     multiplier = call.option(3)
     call.check(weights[0] == 1 and weights[3] == x[3] * multiplier, f"{x} does not go with {weights} by {multiplier}")
     space = _window(
