@@ -142,6 +142,13 @@ def _is_unrolled(function: Functional, tensor: Any) -> bool:
     )
 
 
+def _begins_with_table(op: Any, rank: int) -> bool:
+    """Whether an operation reads rows of a table by ids: an embedding, or one's own layer on (B, T) that has one."""
+    own = rank == 2 and isinstance(op, keras.Layer) and not type(op).__module__.startswith("keras.")
+    inner = op._flatten_layers() if own else [op]
+    return any(isinstance(getattr(layer, "input_dim", None), int) for layer in inner)
+
+
 def holds_ids(function: Functional, tensor: Any) -> bool:
     """Whether an input holds integers, or numbers that go into a table."""
     dtype = keras.backend.standardize_dtype(tensor.dtype)
@@ -155,6 +162,6 @@ def holds_ids(function: Functional, tensor: Any) -> bool:
                 place = next(i for i, item in enumerate(node.input_tensors) if item is tensor)
                 if holds_ids(inner, inner.inputs[place]):
                     return True
-            elif isinstance(getattr(op, "input_dim", None), int):
+            elif _begins_with_table(op, len(tensor.shape)):
                 return True
     return False

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from streaming.conversion.graph import holds_ids
+
 if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
     from streaming.conversion.signals import Signal
@@ -42,6 +44,8 @@ class Trials:
         # Ids that reach a table through other layers must not lie outside it either.
         sizes = [layer.input_dim for layer in every if isinstance(layer, keras.layers.Embedding)]
         self._table = min([100, *sizes])
+        pairs = zip(plan.names, plan.model.inputs, strict=True)
+        self._ids = {name for name, tensor in pairs if holds_ids(plan.model, tensor)}
 
     def draw(self, steps: int, kind: str = "plain", source: int | None = None) -> dict[str, np.ndarray]:
         """One sequence; source: positions of inputs that are given whole, None for any number of them."""
@@ -59,7 +63,7 @@ class Trials:
 
     def _values(self, name: str, signal: Signal, shape: tuple[int, ...], kind: str) -> np.ndarray:
         high = 2 if signal.dtype == "bool" else self._plan.id_limits.get(name, self._table)
-        numbers = signal.dtype == "float32" and name not in self._plan.id_limits
+        numbers = signal.dtype == "float32" and name not in self._plan.id_limits and name not in self._ids
         if numbers:
             values: np.ndarray = DOMAINS[self.domain](self._generator, shape) * (LARGE if kind == "large" else 1.0)
         else:
