@@ -304,6 +304,15 @@ def test_the_length_that_a_layer_needs_is_named(tmp_path):
     assert streaming.convert(model, tmp_path / "m.tflite", window=W).window == W
 
 
+def test_a_model_that_does_not_run_itself(tmp_path):
+    x = keras.Input((W, 3))
+    model = keras.Model(x, layers.Dense(2)(layers.Flatten()(x)))
+    model.layers[-1].call = lambda *args, **kwargs: (_ for _ in ()).throw(RuntimeError("no such device"))
+    with pytest.raises(streaming.StreamingError, match="no such device"):
+        streaming.convert(model, tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
 def test_command_line(tmp_path, capsys):
     from streaming.cli import main
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from streaming.conversion.plan import Plan
+from streaming.errors import InputError
 
 Inputs = dict[str, np.ndarray]
 
@@ -58,9 +59,23 @@ def fresh_states(plan: Plan) -> Iterator[None]:
             variable.assign(value)
 
 
+@contextlib.contextmanager
+def running(plan: Plan) -> Iterator[None]:
+    """Say in one line that the model itself does not run; raises InputError."""
+    try:
+        yield
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
+        raise InputError(
+            f"the model {plan.offline.name!r} itself fails on a sequence ({type(error).__name__}: {reason[:160]}); "
+            "make it run on this machine first"
+        ) from error
+
+
 def _run_batch(plan: Plan, arrays: Inputs) -> list[Inputs]:
     batched = [keras.ops.convert_to_tensor(arrays[name]) for name in plan.names]
-    with fresh_states(plan):
+    with fresh_states(plan), running(plan):
         outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
     found = dict(zip(plan.outputs, map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs)), strict=True))
     for name, signal in plan.outputs.items():
@@ -94,7 +109,7 @@ def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     for begin in range(0, len(spans), size):
         part = spans[begin : begin + size]
         batch = [part[min(index, len(part) - 1)] for index in range(fixed or size)]
-        with fresh_states(plan):
+        with fresh_states(plan), running(plan):
             outputs = call(keras.tree.pack_sequence_as(plan.model._inputs_struct, _batched(plan, batch)))
         for column, output in zip(found, keras.tree.flatten(outputs), strict=True):
             column.append(keras.ops.convert_to_numpy(output)[: len(part)])

@@ -27,7 +27,7 @@ from streaming.conversion.rules.base import Call, Env, Options, Rule
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
-from streaming.errors import NotStreamableError
+from streaming.errors import NotStreamableError, StreamingError
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class SlidingRule(Rule):
         with keras_loops(env):
             for node in self.split.anew:
                 args, kwargs = node.arguments.fill_in(values)
-                outputs = operation_fn(node.operation, training=False)(*args, **kwargs)
+                outputs = _computed(node.operation, args, kwargs)
                 values |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
         return [Chunk(env.batch, count, flat=values[id(tensor)]) for tensor in self.split.whole.outputs]
 
@@ -295,6 +295,21 @@ class SlidingRule(Rule):
             rows.append({**row, "shape": shape, "states": rings if not rows else {}})
             names |= {id(tensor): unique for tensor in node.outputs}
         return rows
+
+
+def _computed(op: Any, args: Any, kwargs: Any) -> Any:
+    """What an operation gives at inference; raises NotStreamableError where its own code fails."""
+    try:
+        return operation_fn(op, training=False)(*args, **kwargs)
+    except StreamingError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
+        raise NotStreamableError(
+            f"layer {op.name!r} ({type(op).__name__}) fails on a window ({type(error).__name__}: {reason[:160]}); "
+            "make the model run on sequences of that length as a tf.function first"
+        ) from error
 
 
 def _output_shapes(whole: Functional) -> list[tuple[int, ...]]:
