@@ -55,8 +55,8 @@ def test_a_translator_streams_from_an_encoded_source(kind: str, tmp_path: Any) -
 def test_keys_are_computed_once_a_source(tmp_path: Any) -> None:
     model, path = translator("bahdanau"), tmp_path / "m.tflite"
     report = streaming.convert(model, path, encode=["source"], max_length=LONGEST, verify=False)
-    states, source = 8 + 8 + 1, LONGEST * (8 + 1) + LONGEST * (7 + 1) + 2 * 8
-    # h, c and whether the stream has begun; then what `encode` hands over: memory, keys and the initial state.
+    states, source = 8 + 8 + 1, LONGEST * (8 + 1) + LONGEST * (7 + 1) + LONGEST * (1 + 1) + 2 * 8
+    # h, c and whether the stream has begun; then what `encode` hands over: memory, keys, mask and the initial state.
     assert report.state_bytes == 4 * (states + source)
 
 

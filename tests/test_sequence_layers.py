@@ -93,7 +93,7 @@ def test_a_tied_table_is_one_weight_and_streams_both_ways(tmp_path: Any) -> None
     expected = h @ np.asarray(table.weights[0]).T + np.asarray(table.weights[1])
     np.testing.assert_allclose(table(h, reverse=True), expected, rtol=1e-5)
     report = streaming.convert(model, tmp_path / "m.tflite")
-    assert report.max_abs_error < 1e-5
+    assert report.verification.max_relative_error < 1e-5
     model.save(tmp_path / "m.keras")
     again, x = keras.models.load_model(tmp_path / "m.keras"), np.array([[3, 0, 8]])
     np.testing.assert_array_equal(again(x), model(x))
@@ -200,7 +200,7 @@ def test_a_language_model_learns_with_targets_as_input(make: Any, tmp_path: Any)
     assert losses[-1] < 0.5 * losses[0]
     model = keras.Model(words, softmax(h))
     assert np.mean(np.argmax(model(ids[:, :-1]), -1) == ids[:, 1:]) > 0.9
-    assert streaming.convert(model, tmp_path / "m.tflite").max_abs_error < 1e-5
+    assert streaming.convert(model, tmp_path / "m.tflite").verification.max_relative_error < 1e-5
 
 
 def test_mistakes_are_named() -> None:

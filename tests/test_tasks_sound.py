@@ -187,8 +187,8 @@ def test_what_is_no_audio_changes_nothing(model, folder):
         ({"features": 3}, "expected an object"),
         ({"endpoint": {"silence": 0}}, "endpoint is 0"),
         ({"labels": 4}, "names 3 labels, its task 4"),
-        ({"smoothing": -1}, "0 or more"),
-        ({"lead": -0.1}, r"lead is -0\.1, expected seconds"),
+        ({"smoothing": -1}, "smoothing is -1.0, expected 0.0 to"),
+        ({"lead": -0.1}, r"lead is -0\.1, expected 0\.0 to"),
     ],
 )
 def test_wrong_descriptions_are_refused(change, message, model, folder):

@@ -32,7 +32,7 @@ class AlongTime:
     def beside(self, rank: int) -> np.ndarray | None:
         """The rows for tensors (B, T, ...) of that rank; None where they lie along another axis of these."""
         value = np.moveaxis(self.rows, 0, self.axis)
-        if value.ndim == rank and self.axis == 1 and value.shape[0] == 1:
+        if value.ndim == rank and self.axis == 1 and np.array_equal(value, np.broadcast_to(value[:1], value.shape)):
             return value[0]
         return value if value.ndim == rank - 1 and self.axis == 0 else None
 
