@@ -167,7 +167,7 @@ def test_lengths_that_same_padding_cannot_meet_are_said(convert: Any) -> None:
 
 def test_a_chunk_that_is_not_whole_is_refused(tmp_path: Any) -> None:
     model = model_of(lambda x: layers.MaxPooling1D(4)(x))
-    with pytest.raises(streaming.InputError, match="chunk is 6, but .* takes multiples of 4 steps; give chunk=4"):
+    with pytest.raises(streaming.InputError, match=r"chunk is 6, but .* takes multiples of 4 steps; give chunk=4"):
         streaming.convert(model, tmp_path / "m.tflite", chunk=6)
 
 
