@@ -138,6 +138,15 @@ def test_attention_pooling_is_a_running_value(tmp_path: Path, options: dict[str,
     check(keras.Model(x, outputs(POOLINGS, h, s)), tmp_path / "a.tflite", **options)
 
 
+@pytest.mark.parametrize("axes", [1, (1, 2)])
+def test_scores_that_are_all_masked_weigh_alike(axes: Any, tmp_path: Path) -> None:
+    """Beside -1e9 the logarithm of a sum is lost in float32: over one axis Keras does without, over several not."""
+    x = keras.Input((None, 4))
+    weights = layers.Softmax(axis=axes)(x * 1e-3 - 1e9)
+    check(keras.Model(x, ops.sum(weights * x, axis=axes)), tmp_path / "a.tflite")
+    streaming.convert(keras.Model(x, ops.sum(weights * x, axis=axes)), tmp_path / "b.tflite")
+
+
 def test_several_heads_are_summed_over_time(tmp_path: Path) -> None:
     x = keras.Input((None, 6))
     h, _ = encoded(x)

@@ -289,10 +289,15 @@ class _OverTime:
             lowest = -3e4 if logits.dtype == "float16" else -1e9
             logits = self.build.compute("masked", lambda m, x: tf.where(m, x, lowest), mask, logits)
         features = [place for place in places if place != logits.time_axis]
-        total = self.build.run("logsumexp", self._along(features, tf.reduce_logsumexp, logits))
-        terms = self.algebra.add((Term(local=logits),), self.algebra.negative((Term(factor=total),)))
-        if not self._logarithmic():
-            terms = self.algebra.exp(terms)
+        if features or self._logarithmic():
+            # Over several axes Keras, too, takes exp(x - logsumexp(x)).
+            total = self.build.run("logsumexp", self._along(features, tf.reduce_logsumexp, logits))
+            terms = self.algebra.add((Term(local=logits),), self.algebra.negative((Term(factor=total),)))
+            terms = terms if self._logarithmic() else self.algebra.exp(terms)
+        else:
+            # Beside scores of -1e9 the logarithm of a sum would be lost: exp(peak) / sum(exp(logits)) it is.
+            total = self.build.run("weighted", logits, self.build.compute("ones", tf.ones_like, logits))
+            terms = (Term(logits=logits, factor=self.build.compute("ratio", lambda t: 1.0 / t, total)),)
         if mask is not None:
             flags = self.build.compute("flags", lambda m: tf.cast(m, tf.float32), mask)
             terms = self.algebra.multiply(terms, (Term(local=flags),))
