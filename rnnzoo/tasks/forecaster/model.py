@@ -12,7 +12,6 @@ from rnnzoo.data.encoders.series import SeriesEncoder
 from rnnzoo.tasks.forecaster.config import ForecasterConfig
 from rnnzoo.tasks.recurrent import recurrent_layer
 
-
 # Windows that are multiplied together.
 _BLOCK = 4096
 
@@ -59,7 +58,8 @@ def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.
 
     Args:
         config: sizes.
-        encoder: columns D, of which N are targets, rows of `context`, rows ahead (`horizon` H), and Q quantiles, or none.
+        encoder: columns D, of which N are targets, rows of `context`, rows ahead (`horizon` H), and Q quantiles, or
+            none.
 
     Returns:
         A functional model; input `rows` (B, T, D), output (B, T, H, N), with quantiles (B, T, H, N, Q). The changes

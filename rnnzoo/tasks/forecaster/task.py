@@ -17,6 +17,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.batches import Batch
+from rnnzoo.tasks.evaluation import predict_whole
 from rnnzoo.tasks.forecaster.figures import ForecastFigures, blocks
 from rnnzoo.util.suggest import suggest
 from streaming.runtime.tasks import Forecaster
@@ -137,7 +138,7 @@ class ForecasterTask(Task):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures of one stream over the split that is never reset, from the first row of the first context on."""
-        task = self.streamed_task(model, Forecaster, "a forecaster", exact=True)
+        task = self.streamed_task(model, Forecaster, exact=True)
         return self._figures(split, self._streamed(task, split))
 
     def _streamed(self, task: Forecaster, split: str) -> Iterator[np.ndarray]:
@@ -164,7 +165,7 @@ class ForecasterTask(Task):
 
         begin, context, horizon = self._begin(split), self.config.context, self.config.horizon
         rows = self.arrays(split)[0]["rows"][begin : begin + context + horizon]
-        ahead = np.asarray(model.predict_on_batch({"rows": rows[None, :context]}))[0, -1]
+        ahead = predict_whole(model, rows=rows[:context])[-1]
         true = rows[:, self.encoder.places]
         names = [self.encoder.columns[i] for i in self.encoder.places[:_DRAWN]]
         lines = {name: {"true": true[:, i], "forecast": ahead[:, i]} for i, name in enumerate(names)}
