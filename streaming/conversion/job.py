@@ -17,8 +17,8 @@ from streaming.conversion.plan import Plan, free_name
 from streaming.conversion.rollout import Samples
 from streaming.errors import ArtifactError, NotStreamableError
 from streaming.runtime import artifact
-from streaming.runtime.lookup import LookupTable
-from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo
+from streaming.runtime.lookup import Table, TextTable
+from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo, TensorInfo
 from streaming.runtime.model import StreamingModel
 
 # Runtimes pack the weights of every product of a chunk anew, ten times for ten steps, and the copies fall out of the
@@ -51,7 +51,7 @@ class Job:
         quantize: str | None = None,
         samples: Samples | None = None,
         compact: bool = False,
-        tables: Mapping[str, LookupTable] | None = None,
+        tables: Mapping[str, Table] | None = None,
     ) -> None:
         self.tables = dict(tables or {})
         self._tables = {name: f"text/{place}.json" for place, name in enumerate(self.tables)}
@@ -171,7 +171,11 @@ class Job:
             low = None if high is None else 0
             moving = signal.timeline is not None
             info = InputInfo(name, signal.shape, signal.dtype, moving, low, high)  # type: ignore[arg-type]
-            found.append(dataclasses.replace(info, table=self._tables.get(name)))
+            if table := self.tables.get(name):
+                shape = () if isinstance(table, TextTable) else info.shape
+                tensor = TensorInfo(info.shape, info.dtype)
+                info = dataclasses.replace(info, shape=shape, dtype="string", table=self._tables[name], tensor=tensor)
+            found.append(info)
         return found
 
     def _outputs(self) -> list[OutputInfo]:

@@ -13,7 +13,7 @@ from keras.src.backend import set_keras_mask
 from keras.src.models.functional import operation_fn
 
 from streaming.conversion.decide import plan_model
-from streaming.conversion.driving import length_of, run_together, stream_whole
+from streaming.conversion.driving import length_of, run_together
 from streaming.conversion.job import Job
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.masks import masks_of_call
@@ -25,6 +25,7 @@ from streaming.conversion.signals import Signal
 from streaming.conversion.trials import KINDS, Trials
 from streaming.conversion.verify import DEFAULT_TOLERANCE, difference
 from streaming.errors import InputError, ParityError
+from streaming.runtime.driving import run_whole
 
 # Signals that are compared in one converted model.
 PROBES = 200
@@ -124,7 +125,7 @@ class _Probe:
     def _runs(self, inputs: Inputs) -> Iterator[Inputs]:
         stream, length = self._model.create_stream(), length_of(self.plan, inputs)
         for cuts in ([], list(range(1, length))):
-            yield stream_whole(stream, self.plan, inputs, cuts)
+            yield run_whole(stream, inputs, cuts)
         other = {name: value[::-1] if value.ndim else value for name, value in inputs.items()}
         for size, batches in self._model.batches.items():
             for batch in (batch for batch in batches if batch > 1):

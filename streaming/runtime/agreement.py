@@ -186,8 +186,9 @@ def _compare(interpreter: Any, name: str, inputs: dict[str, _Kind], outputs: dic
 def _inputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:
     expected: dict[str, _Kind] = {}
     for info in meta.inputs:
-        shape = (batch, chunk, *info.shape) if info.time else (batch, *info.shape)
-        expected[info.name] = (shape, meta.in_graph(info.dtype))
+        tensor = info.graph
+        shape = (batch, chunk, *tensor.shape) if info.time else (batch, *tensor.shape)
+        expected[info.name] = (shape, meta.in_graph(tensor.dtype))
     if meta.valid:
         expected[meta.valid] = ((batch, chunk), meta.flags)
     return {**expected, **{pack.input: ((batch, pack.size), pack.dtype) for pack in meta.packs}}

@@ -18,9 +18,17 @@ from streaming.errors import ArtifactError
 from streaming.runtime import ranges
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
-# 3: no bool at the boundary of a signature; the same text is in the flatbuffer too.
+# 3: no bool at the boundary of a signature; the same text is in the flatbuffer too; strings that are texts or hashed.
 SCHEMA = 3
 OLD_FLAGS, FLAGS = "bool", "int32"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of the graph that stands for an input of another form: its `shape` behind the steps, and its dtype."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -28,8 +36,8 @@ class InputInfo:
     """One input: (B, T, *shape), or (B, *shape) at every step where `time` is false.
 
     Integer inputs that index a table carry the legal range: low <= value < high. Those that stand for real numbers,
-    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point). Ids of
-    strings name the associated file with their table; the runtime takes the strings then, too.
+    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point). Strings
+    (dtype "string") name the associated file with the table of their ids, and the `tensor` that takes the ids.
     """
 
     name: str
@@ -41,6 +49,14 @@ class InputInfo:
     scale: float | None = None
     zero_point: int | None = None
     table: str | None = None
+    tensor: TensorInfo | None = None
+
+    @property
+    def graph(self) -> TensorInfo:
+        """The shape behind the steps and the dtype of the graph's own tensor; ArtifactError where it has none."""
+        if self.tensor is None and self.dtype == "string":
+            raise ArtifactError(f"input {self.name!r} takes strings and names no tensor; convert the model again")
+        return self.tensor or TensorInfo(self.shape, self.dtype)
 
     def quantize(self, numbers: Any) -> np.ndarray:
         """Real numbers as the nearest values that the input takes."""

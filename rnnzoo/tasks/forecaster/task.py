@@ -16,7 +16,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import mean
+from rnnzoo.tasks.evaluation import mean, predict_whole
 from streaming.runtime.tasks import Forecaster
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class ForecasterTask(Task):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures of one stream over the split that is never reset, from the first row of the first context on."""
-        task = self.streamed_task(model, Forecaster, "a forecaster", exact=True)
+        task = self.streamed_task(model, Forecaster, exact=True)
         rows, skipped = self.examples(split)[0][0][self._begin(split) :], self.config.context - 1
         mean, scale = (np.array(part)[:, None] for part in (self.encoder.mean, self.encoder.scale))
         session, found = task.session(), []
@@ -141,7 +141,7 @@ class ForecasterTask(Task):
 
         begin, context, horizon = self._begin(split), self.config.context, self.config.horizon
         rows = self.arrays(split)[0]["rows"][begin : begin + context + horizon]
-        ahead = np.asarray(model.predict_on_batch({"rows": rows[None, :context]}))[0, -1]
+        ahead = predict_whole(model, rows=rows[:context])[-1]
         names = self.encoder.columns[:_DRAWN]
         lines = {name: {"true": rows[:, i], "forecast": ahead[:, i]} for i, name in enumerate(names)}
         return [draw_forecasts(folder / "forecast.png", lines, context)]

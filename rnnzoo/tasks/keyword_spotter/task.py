@@ -13,7 +13,7 @@ from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead, compos
 from rnnzoo.data.source import Example
 from rnnzoo.tasks.baselines import Baseline, NearestMean
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import mean, predict_padded
+from rnnzoo.tasks.evaluation import mean, predict_padded, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter
@@ -131,7 +131,7 @@ class KeywordSpotterTask(LabelTask):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         logits = self._logits(model, split, batch_size)
-        whole = model.predict_on_batch({"features": np.concatenate(self._without_lead(split))[None]})[0]
+        whole = predict_whole(model, features=np.concatenate(self._without_lead(split)))
         return self._score(split, logits, whole)
 
     def _without_lead(self, split: str) -> list[np.ndarray]:
@@ -152,7 +152,7 @@ class KeywordSpotterTask(LabelTask):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures with a reset for each recording and without any, side by side."""
-        self.streamed_task(model, KeywordSpotter, "a keyword spotter")
+        self.streamed_task(model, KeywordSpotter)
         rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
         logits = []
         for row in rows:
