@@ -112,7 +112,7 @@ class StepReader:
         if len(values) != math.prod(info.shape):
             raise self._wrong(text, number)
         array = np.array(values).reshape((1, *info.shape))
-        return _whole(array) if np.dtype(info.dtype).kind in "iub" else array
+        return _whole(array) if np.dtype(info.graph.dtype).kind in "iub" else array
 
     def _json(self, text: str, number: int) -> Any:
         try:
