@@ -161,5 +161,18 @@ def bench(arguments: argparse.Namespace) -> None:
     print(json.dumps(found, indent=1) if arguments.json else show_bench(found))
 
 
+def vectors(arguments: argparse.Namespace) -> None:
+    """`streaming vectors`."""
+    from streaming.runtime import artifact
+    from streaming.runtime.model import load
+    from streaming.vectors import make
+
+    with quiet(not _debug(arguments)):
+        found = make(load(arguments.model, arguments.runtime, arguments.threads))
+    text = json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
+    artifact.write(arguments.out, text.encode())
+    print(f"{arguments.out}: {len(text.encode())} bytes, {len(found.get('task', {}).get('events', []))} events")
+
+
 def _debug(arguments: argparse.Namespace) -> bool:
     return bool(getattr(arguments, "debug", False))

@@ -59,6 +59,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _inspect(command("inspect", commands.inspect, "Show what a streaming model is, takes, gives and costs."))
     _run(command("run", commands.run, "Stream text, rows, audio or steps through a model."))
     _bench(command("bench", commands.bench, "Measure the time of a step, throughput and memory."))
+    _vectors(command("vectors", commands.vectors, "Write test vectors for clients in other languages, as JSON."))
     _serve(command("serve", serve.run, "Serve a model over WebSocket, with a page, health and metrics."))
     return parser, list(found.choices)
 
@@ -146,6 +147,12 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     parser.add_argument("--steps", type=_positive, default=2000, metavar="N", help="steps to measure (2000)")
     parser.add_argument("--json", action="store_true", help="the figures, for programs")
+    _runtime(parser)
+
+
+def _vectors(parser: argparse.ArgumentParser) -> None:
+    _model(parser)
+    parser.add_argument("out", type=Path, metavar="OUT.json")
     _runtime(parser)
 
 
