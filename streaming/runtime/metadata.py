@@ -18,7 +18,9 @@ from streaming.errors import ArtifactError
 from streaming.runtime import ranges
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
-SCHEMA = 2
+# 3: no bool at the boundary of a signature; the same text is in the flatbuffer too; strings that are texts or hashed.
+SCHEMA = 3
+OLD_FLAGS, FLAGS = "bool", "int32"
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class OutputInfo:
 
     After T input steps, output position `s` of the stream exists where start <= s < T + end; `end` is thus
     the number of steps that `finish()` must flush. `running`: the offline model has no time axis here and
-    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist; without it all
+    equals the last row. Where the rate is not 1 the output `valid`, a mask, says which positions exist; without it all
     do that whole chunks give. Of a stream of windows each row is a whole output of the model, and rows exist from row
     `start` on. Integers that stand for real numbers carry their scale, as those of inputs.
     """
@@ -128,7 +130,7 @@ class StateSlot:
 class EncodeInfo:
     """Signature `encode`: inputs that are given whole, before the first step.
 
-    Those with `time=True` are (1, max_length, *shape), of which the boolean input named in `valid` (1, max_length)
+    Those with `time=True` are (1, max_length, *shape), of which the mask named in `valid` (1, max_length)
     says which positions are real. Its output is the pack that has no output of its own.
     """
 
@@ -151,7 +153,9 @@ class Metadata:
 
     chunk: steps a `Stream.step` takes; unit: the smallest legal chunk, the one of signature `step`;
     delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
-    valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
+    valid: the input (B, T) that marks real positions, None where the plan needs none;
+    flags: the dtype that masks have in the graph, and inputs and outputs whose dtype is bool: int32, which is 0 or 1,
+    as browsers take no bool; bool in files of schema 1 and 2;
     encode: what a stream is given before its first step, None for most models;
     window, hop: steps of a window and between two, None and 1 where state is carried on; pad: "pre" or "post" where
     windows that are not full yet are filled with zeros; lead: zeros that the runtime puts before the first step, so
@@ -172,6 +176,7 @@ class Metadata:
     delay: int = 0
     flush: int = 0
     valid: str | None = None
+    flags: str = OLD_FLAGS
     state: str = "external"
     encode: EncodeInfo | None = None
     window: int | None = None
@@ -184,6 +189,10 @@ class Metadata:
     plan: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    def in_graph(self, dtype: str) -> str:
+        """The dtype of a tensor of the graph whose values are of `dtype`: `flags` for bool."""
+        return self.flags if dtype == "bool" else dtype
 
     @property
     def state_bytes(self) -> int:

@@ -58,7 +58,7 @@ class AnomalyDetectorTask(Task):
     def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
         names = ("short_window", "long_window", "warm_up", "threshold", "probation")
         settings = {name: getattr(config, name) for name in names}
-        return {"kind": "anomaly_detector", "columns": list(encoder.columns), "horizon": 1, **settings}
+        return {"kind": "anomaly_detector", "horizon": 1, **settings, **encoder.table(config)}
 
     def encode(self, example: Example) -> Arrays:
         values, about = example

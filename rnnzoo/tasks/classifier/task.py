@@ -80,7 +80,7 @@ class ClassifierTask(LabelTask):
         found.pop("dataset")
         if config.multi_label:
             found |= {"multi_label": True, "threshold": config.threshold}
-        return found | ({"input": "rows", **encoder.task} if config.input == "rows" else {})
+        return found | ({"input": "rows", **encoder.task, **encoder.table(config)} if config.input == "rows" else {})
 
     def encode(self, example: Example) -> Arrays:
         given, label = example

@@ -53,8 +53,8 @@ class SequenceTaggerTask(LabelTask):
 
     @classmethod
     def spec(cls, config: Any, encoder: SignalEncoder) -> dict[str, Any]:
-        rate = config.sample_rate
-        return {"kind": "sequence_tagger", "labels": len(encoder.labels), "sample_rate": rate, **encoder.task}
+        about = {"labels": len(encoder.labels), "sample_rate": config.sample_rate}
+        return {"kind": "sequence_tagger", **about, **encoder.task, **encoder.table(config)}
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""
