@@ -98,7 +98,7 @@ def convert(
     tolerance: float | None = None,
     compact: bool = False,
 ) -> Report:
-    """Convert a functional or Sequential Keras model into a streaming TFLite file, and prove it equal.
+    """Convert a functional or Sequential Keras model into a streaming TFLite file, and verify it.
 
     Args:
         model: built keras.Model whose inputs are (B, T, *features); inputs without T are given whole at every step.

@@ -1,4 +1,4 @@
-"""`rnnzoo.layers.check`: one call proves a cell or a layer."""
+"""`rnnzoo.layers.check`: one call checks a cell or a layer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rnnzoo.layers.checking.subject import Subject
 
 @dataclass(frozen=True)
 class Check:
-    """What was proven of a layer: property -> largest error found; what was not, with the reason."""
+    """What was checked of a layer: property -> largest error found; what was not, with the reason."""
 
     layer: str
     proven: dict[str, float] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{self.layer}: {len(self.proven)} properties proven"]
+        lines = [f"{self.layer}: {len(self.proven)} properties checked"]
         lines += [f"  {name}: largest error {error:.2g}" for name, error in self.proven.items()]
         lines += [f"  {name}: not examined, {reason}" for name, reason in self.skipped.items()]
         return "\n".join(lines)
