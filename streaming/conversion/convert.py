@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,14 +22,15 @@ from streaming.conversion.job import Job
 from streaming.conversion.locate import describe
 from streaming.conversion.options import MOST, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
-from streaming.conversion.precision import PolicyDifference, in_float32
-from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
+from streaming.conversion.precision import in_float32
+from streaming.conversion.rollout import measure_drift, read_sequences, sampler
 from streaming.conversion.strings import without_strings
-from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
+from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError, NotStreamableError
 from streaming.runtime import artifact
 from streaming.runtime.costs import Cost, measure
+from streaming.runtime.facts import Approximation, Drift, PolicyDifference, Proof
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
@@ -194,13 +196,10 @@ def convert(
                 measured = approximation(planned, candidate, data)
             if exact is not None:
                 drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
-        facts = {**(proof.to_json() if proof else {}), "notes": planned.notes}
-        facts |= {
-            name: item.to_json()
-            for name, item in (("approximation", measured), ("drift", drift), ("policy", policy))
-            if item
-        }
-        content = job.pack(facts)
+        compared = dataclasses.asdict(proof) if proof else {}
+        content = job.pack(
+            Proof(**compared, notes=tuple(planned.notes), approximation=measured, drift=drift, policy=policy)
+        )
         artifact.write(path, content)
         return Report(
             path=str(path),

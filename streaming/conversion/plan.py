@@ -33,6 +33,7 @@ from streaming.conversion.rules.within_step import WithinStep, within_step
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.unfold import can_unfold, unfold
 from streaming.errors import InputError, NotStreamableError
+from streaming.runtime.facts import PlanRow
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Plan:
         notes = [note for step in self.steps for note in step.rule.notes]
         if self.window is not None:
             rows = self.table()
-            kept, anew = ([row["name"] for row in rows if row["anew"] == flag] for flag in (False, True))
+            kept, anew = ([row.name for row in rows if row.anew == flag] for flag in (False, True))
             every = "step" if self.hop == 1 else f"{self.hop} steps"
             notes.append(
                 f"kept from step to step: {', '.join(kept) or 'the inputs alone'}; computed anew on {self.window} "
@@ -184,31 +185,29 @@ class Plan:
             and all(a.length(steps) == b.length(steps) for a, b in self.joined)
         )
 
-    def table(self) -> list[dict[str, Any]]:
-        """One row a call, for `streaming inspect`: name, kind, inputs, shape, delay, and the sizes of its states.
-
-        `inputs` are the names of the calls and of the inputs of the model that it takes, `outputs` those of the
-        outputs of the model that it makes; `anew`: it is computed for each window, from its beginning.
-        """
+    def table(self) -> tuple[PlanRow, ...]:
+        """One row a call, for the file and `streaming inspect`."""
         made = {id(signal): name for name, signal in [*self.inputs.items(), *self.encoded.items()]}
         for step in (*self.whole, *self.steps):
             made |= {id(signal): step.rule.call.name for signal in keras.tree.flatten(step.outputs)}
-        rows: list[dict[str, Any]] = []
+        rows: list[PlanRow] = []
         for step in self.steps:
             taken = [made.get(id(item)) for item in keras.tree.flatten((step.args, step.kwargs))]
-            inputs = list(dict.fromkeys(name for name in taken if name))
-            inner = step.rule.inside(made)
             for signal in keras.tree.flatten(step.outputs)[:1]:
-                delay = signal.timeline.first if signal.timeline else 0
-                states = {name: list(spec.shape) for name, spec in step.rule.states.items()}
-                ends = [name for name, end in self.outputs.items() if end in keras.tree.flatten(step.outputs)]
-                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "inputs": inputs}
-                rate = str(signal.timeline.rate) if signal.timeline else "static"
-                found = inner or [{**row, "shape": list(signal.shape), "states": states}]
-                timing = {"rate": rate, "delay": delay, "running": signal.running, "anew": bool(inner)}
-                rows.extend({**row, "outputs": [], **timing} for row in found)
-                rows[-1]["outputs"] = ends
-        return rows
+                row = PlanRow(
+                    step.rule.call.name,
+                    step.rule.call.kind,
+                    signal.shape,
+                    rate=str(signal.timeline.rate) if signal.timeline else "static",
+                    delay=signal.timeline.first if signal.timeline else 0,
+                    running=signal.running,
+                    states={name: tuple(spec.shape) for name, spec in step.rule.states.items()},
+                    inputs=tuple(dict.fromkeys(name for name in taken if name)),
+                )
+                rows += step.rule.inside(row, made) or [row]
+                ends = tuple(n for n, end in self.outputs.items() if end in keras.tree.flatten(step.outputs))
+                rows[-1] = replace(rows[-1], outputs=ends)
+        return tuple(rows)
 
 
 def plan(model: Any, options: Options | None = None, function: Functional | None = None) -> Plan:

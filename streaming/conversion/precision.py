@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -17,21 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild
+from streaming.runtime.facts import PolicyDifference
 
 OTHER_FLOATS = ("float16", "bfloat16", "float64")
-
-
-@dataclass(frozen=True)
-class PolicyDifference:
-    """Largest difference between a model under its own dtype policies and in float32, on random inputs."""
-
-    policies: tuple[str, ...]
-    max_abs_error: float
-    scale: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers, for `streaming.json`."""
-        return asdict(self)
 
 
 def other_policies(model: Any) -> tuple[str, ...]:

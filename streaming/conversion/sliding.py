@@ -11,7 +11,7 @@ that no window sees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -28,6 +28,7 @@ from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
 from streaming.errors import NotStreamableError, StreamingError
+from streaming.runtime.facts import PlanRow
 
 
 @dataclass(frozen=True)
@@ -279,10 +280,9 @@ class SlidingRule(Rule):
                 limits[origin] = min(size, limits.get(origin, size))
         return limits
 
-    def inside(self, made: dict[int, str]) -> list[dict[str, Any]]:
+    def inside(self, row: PlanRow, made: dict[int, str]) -> list[PlanRow]:
         names = {id(tensor): made.get(id(s), "") for tensor, s in zip(self.split.cuts, self._cuts, strict=True)}
-        rings = {name: list(spec.shape) for name, spec in self.states.items()}
-        rows: list[dict[str, Any]] = []
+        rows: list[PlanRow] = []
         taken = set(names.values())
         for node in self.split.anew:
             op, unique, count = node.operation, node.operation.name, 1
@@ -290,9 +290,17 @@ class SlidingRule(Rule):
                 unique, count = f"{op.name}_{count}", count + 1
             taken.add(unique)
             inputs = dict.fromkeys(names.get(id(tensor), "") for tensor in node.input_tensors)
-            shape = [size or 0 for size in node.outputs[0].shape[1:]]
-            row = {"name": unique, "kind": type(op).__name__, "inputs": [name for name in inputs if name]}
-            rows.append({**row, "shape": shape, "states": rings if not rows else {}})
+            inner = replace(
+                row,
+                name=unique,
+                kind=type(op).__name__,
+                shape=tuple(size or 0 for size in node.outputs[0].shape[1:]),
+                # The ring buffers feed the first of them.
+                states={} if rows else row.states,
+                inputs=tuple(name for name in inputs if name),
+                anew=True,
+            )
+            rows.append(inner)
             names |= {id(tensor): unique for tensor in node.outputs}
         return rows
 

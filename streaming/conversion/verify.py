@@ -6,8 +6,8 @@ docs/streaming-guide.md says what is fed and compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from streaming.conversion.trials import DOMAINS, KINDS, Trials, nudged
 from streaming.errors import InputError, ParityError
 from streaming.runtime.costs import measure
 from streaming.runtime.driving import run_whole
+from streaming.runtime.facts import Approximation
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
@@ -50,24 +51,6 @@ class Verification:
     tolerance: float
     runtime: str
     domain: str = "normal"
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers, for `streaming.json`."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Approximation:
-    """How far a stream that sees less than the offline model is from it: largest and root mean square difference."""
-
-    steps: int
-    max_abs_error: float
-    rms_error: float
-    scale: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers, for `streaming.json`."""
-        return asdict(self)
 
 
 def approximation(plan: Plan, model: StreamingModel, data: list[Inputs] | None = None, seed: int = 0) -> Approximation:
@@ -127,7 +110,7 @@ class _Proof:
         self.lengths = Lengths(plan)
         self.sequences, self.steps, self.worst, self.relative = 0, 0, 0.0, 0.0
         self.cost = measure(model.recipe.flatbuffer).signatures["step"].multiply_adds
-        quantized = model.metadata.source.get("quantize", "none")
+        quantized = model.metadata.source.quantize or "none"
         self.remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
 
     def run(self, data: Sequence[Inputs], only_data: bool, kinds: Sequence[str]) -> Verification:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -51,11 +51,6 @@ class AudioEncoder:
         rows = np.concatenate([definition(samples) for samples in train[:: max(1, len(train) // _MEASURED)]])
         mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
         return cls(definition, tuple(mean.tolist()), tuple(scale.tolist()), tuple(labels))
-
-    @property
-    def task(self) -> dict[str, Any]:
-        """The part of a task's description that tells a device what a feature is."""
-        return {"sample_rate": self.definition.sample_rate, "features": asdict(self.definition)}
 
     def encode(self, samples: np.ndarray) -> dict[str, np.ndarray]:
         """`features` (T, M) of float32."""

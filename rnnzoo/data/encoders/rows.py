@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.errors import DataError
 from streaming.errors import ArtifactError
+from streaming.runtime.tasks.schema import Scaler
 from streaming.runtime.text import Vocabulary
 
 _FILE, _LABELS = "rows.json", "labels.txt"
@@ -57,9 +58,9 @@ class RowEncoder:
         return len(self.mean)
 
     @property
-    def task(self) -> dict[str, Any]:
-        """The part of a task's description that tells a device how to scale."""
-        return {"columns": list(self.columns), "scaler": {"mean": list(self.mean), "scale": list(self.scale)}}
+    def scaler(self) -> Scaler:
+        """How a device scales."""
+        return Scaler(self.mean, self.scale)
 
     def encode(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """`rows` (T, D) of float32."""

@@ -22,10 +22,6 @@ class SeriesEncoder(RowEncoder):
     horizon: int = 1
     quantiles: tuple[float, ...] = ()
 
-    @property
-    def task(self) -> dict[str, Any]:
-        return {**super().task, "horizon": self.horizon, "quantiles": list(self.quantiles)}
-
     def to_files(self) -> dict[str, bytes]:
         settings = {"context": self.context, "horizon": self.horizon, "quantiles": self.quantiles}
         return {**super().to_files(), _FILE: json.dumps(settings).encode()}

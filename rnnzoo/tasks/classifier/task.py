@@ -18,6 +18,7 @@ from rnnzoo.tasks.baselines import Baseline, NaiveBayes, NearestMean
 from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.tasks import Classifier, SensorClassifier
+from streaming.runtime.tasks.schema import ClassifierSpec
 from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
@@ -75,12 +76,10 @@ class ClassifierTask(LabelTask):
         return _ENCODERS[config.input].from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: Any) -> dict[str, Any]:
-        found = super().spec(config, encoder)
-        found.pop("dataset")
-        if config.multi_label:
-            found |= {"multi_label": True, "threshold": config.threshold}
-        return found | ({"input": "rows", **encoder.task} if config.input == "rows" else {})
+    def spec(cls, config: Any, encoder: Any) -> ClassifierSpec:
+        rows = {"columns": encoder.columns, "scaler": encoder.scaler} if config.input == "rows" else {}
+        several = {"multi_label": True, "threshold": config.threshold} if config.multi_label else {}
+        return ClassifierSpec(len(encoder.labels), config.input, **several, **rows)
 
     def encode(self, example: Example) -> Arrays:
         given, label = example

@@ -18,6 +18,7 @@ from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import mean, predict_whole
 from streaming.runtime.tasks import Forecaster
+from streaming.runtime.tasks.schema import ForecasterSpec
 
 if TYPE_CHECKING:
     import keras
@@ -56,8 +57,8 @@ class ForecasterTask(Task):
         return SeriesEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
-        return {"kind": "forecaster", **encoder.task}
+    def spec(cls, config: Any, encoder: SeriesEncoder) -> ForecasterSpec:
+        return ForecasterSpec(encoder.columns, encoder.horizon, scaler=encoder.scaler, quantiles=encoder.quantiles)
 
     def encode(self, example: Example) -> Arrays:
         return self.encoder.encode(example[0])

@@ -17,6 +17,7 @@ from rnnzoo.tasks.evaluation import mean, predict_padded, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter
+from streaming.runtime.tasks.schema import KeywordSpotterSpec
 
 if TYPE_CHECKING:
     import keras
@@ -50,17 +51,17 @@ class KeywordSpotterTask(LabelTask):
         return AudioEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
-        return {
-            "kind": "keyword_spotter",
-            "labels": len(encoder.labels),
-            "background": [BACKGROUND],
-            "smoothing": _SMOOTHING,
-            "threshold": 0.6,
-            "refractory": 0.3,
-            "lead": config.lead,
-            **encoder.task,
-        }
+    def spec(cls, config: Any, encoder: AudioEncoder) -> KeywordSpotterSpec:
+        return KeywordSpotterSpec(
+            encoder.definition.sample_rate,
+            encoder.definition,
+            lead=config.lead,
+            labels=len(encoder.labels),
+            background=(BACKGROUND,),
+            smoothing=_SMOOTHING,
+            threshold=0.6,
+            refractory=0.3,
+        )
 
     def encode(self, example: Example) -> Arrays:
         """Features of a recording and of the silence before and after it; the target is its label's number."""

@@ -18,6 +18,7 @@ from rnnzoo.tasks.evaluation import mean, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import SequenceTagger
+from streaming.runtime.tasks.schema import SequenceTaggerSpec
 
 if TYPE_CHECKING:
     import keras
@@ -52,9 +53,8 @@ class SequenceTaggerTask(LabelTask):
         return SignalEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: SignalEncoder) -> dict[str, Any]:
-        rate = config.sample_rate
-        return {"kind": "sequence_tagger", "labels": len(encoder.labels), "sample_rate": rate, **encoder.task}
+    def spec(cls, config: Any, encoder: SignalEncoder) -> SequenceTaggerSpec:
+        return SequenceTaggerSpec(len(encoder.labels), encoder.columns, encoder.scaler, config.sample_rate)
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""

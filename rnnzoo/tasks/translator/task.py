@@ -18,6 +18,7 @@ from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
 from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator
+from streaming.runtime.tasks.schema import TranslatorSpec
 from streaming.runtime.tasks.texts import BANNED
 from streaming.runtime.tasks.translation import Turn, WaitK
 
@@ -52,10 +53,15 @@ class TranslatorTask(LabelTask):
         return PairEncoder.from_files(files, config)
 
     @classmethod
-    def spec(cls, config: Any, encoder: PairEncoder) -> dict[str, Any]:
-        found = {"kind": "translator", "width": config.width, "length_penalty": config.length_penalty}
-        found |= {"max_length": config.max_length, "reverse_source": config.reverse_source, "dataset": config.dataset}
-        return found if config.wait_k is None else {**found, "wait_k": config.wait_k}
+    def spec(cls, config: Any, encoder: PairEncoder) -> TranslatorSpec:
+        return TranslatorSpec(
+            config.width,
+            config.length_penalty,
+            config.max_length,
+            reverse_source=config.reverse_source,
+            wait_k=config.wait_k,
+            dataset=config.dataset,
+        )
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from streaming.conversion.adoption.proof import prove
 from streaming.conversion.extra import check_extra, check_path
 from streaming.errors import InputError
 from streaming.runtime import artifact
+from streaming.runtime.facts import Origin, Proof
 from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo, StateSlot
+from streaming.runtime.typed_json import to_plain
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,12 @@ def adopt(
         chunk=layout.chunk,
         unit=layout.chunk,
         state="internal" if kept else "external",
-        task=options.get("task"),
-        source={**_source(path, content), **options.get("source", {})},
+        task=to_plain(options.get("task")),
+        source=Origin.from_json({**_source(path, content), **options.get("source", {})}),
     )
     flatbuffer, files = layout.write(place), {**appended, **files, **options.get("files", {})}
     candidate = artifact.pack(flatbuffer, described, files)
-    proof = prove(foreign, content, pairs, candidate, trust=trust) if verify else {}
+    proof = prove(foreign, content, pairs, candidate, trust=trust) if verify else Proof()
     written = artifact.pack(flatbuffer, dataclasses.replace(described, verification=proof), files)
     artifact.write(out, written)
     return Adoption(
@@ -139,7 +141,7 @@ def adopt(
         outputs=described.outputs,
         size_bytes=len(written),
         state_bytes=described.state_bytes,
-        steps=proof.get("steps"),
+        steps=proof.steps,
     )
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
 from streaming.errors import NotStreamableError
+from streaming.runtime.facts import PlanRow
 
 
 @dataclass(frozen=True)
@@ -201,8 +202,11 @@ class Rule:
         """Values in the structure of the outputs, from Chunk and Static arguments."""
         raise NotImplementedError
 
-    def inside(self, made: dict[int, str]) -> list[dict[str, Any]]:
-        """Rows of the plan for the calls that one rule stands for; made: names of calls by the id of their signals."""
+    def inside(self, row: PlanRow, made: dict[int, str]) -> list[PlanRow]:
+        """Rows of the plan for the calls that one rule stands for, none where it stands for one.
+
+        row: that of the rule; made: names of calls by the id of their signals.
+        """
         return []
 
     def key(self, state: str) -> str:

@@ -13,7 +13,7 @@ from streaming.runtime.carried import Carrier
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import Chain, ViterbiStream, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.schema import Scaler, read_spec
+from streaming.runtime.tasks.schema import Scaler, TaskSpec, read_spec
 from streaming.runtime.text import Vocabulary
 
 
@@ -45,7 +45,7 @@ class Task:
 
     # What a session takes: "words" (a list of strings), "text", "rows" (n, columns), "audio" (n,) or "array".
     takes: ClassVar[str]
-    spec_type: ClassVar[type]
+    spec_type: ClassVar[type[TaskSpec]]
 
     def __init__(self, model: StreamingModel):
         self.model = model

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.decoding import Sampling
-from streaming.runtime.metadata import build
+from streaming.runtime.typed_json import build, fields_of
 
 _Spec = TypeVar("_Spec")
 
@@ -53,17 +53,37 @@ class Scaler:
         return ((rows - np.array(self.mean)) / np.array(self.scale)).astype(np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """What the task of a file says; `kind` names it.
+
+    dataset: the data set that the model was trained on, for people.
+    """
+
+    kind: ClassVar[str]
+
+    dataset: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `metadata.task` of a file: all that is set, its kind first."""
+        return {"kind": self.kind, **fields_of(self, unset=False)}
+
+
 @dataclass(frozen=True)
-class TaggerSpec:
+class TaggerSpec(TaskSpec):
     """Words to tags."""
+
+    kind = "tagger"
 
     labels: int | None = None
     viterbi_delay: int | None = None
 
 
 @dataclass(frozen=True)
-class ClassifierSpec:
+class ClassifierSpec(TaskSpec):
     """Words or rows of numbers to the labels of a whole sequence."""
+
+    kind = "classifier"
 
     labels: int | None = None
     input: str = "words"
@@ -78,8 +98,10 @@ class ClassifierSpec:
 
 
 @dataclass(frozen=True)
-class SequenceTaggerSpec:
+class SequenceTaggerSpec(TaskSpec):
     """Rows of numbers to tags."""
+
+    kind = "sequence_tagger"
 
     labels: int | None = None
     columns: tuple[str, ...] = ()
@@ -107,7 +129,7 @@ class EndpointSpec:
 
 
 @dataclass(frozen=True)
-class AudioSpec:
+class AudioSpec(TaskSpec):
     """Audio to rows of a model: `features` where they are made outside of the graph.
 
     lead: seconds of silence that a fresh state hears before the first sample.
@@ -132,6 +154,8 @@ class AudioSpec:
 class KeywordSpotterSpec(AudioSpec):
     """Audio to events."""
 
+    kind = "keyword_spotter"
+
     labels: int | None = None
     background: tuple[str, ...] = ()
     multi_label: bool = False
@@ -149,6 +173,8 @@ class KeywordSpotterSpec(AudioSpec):
 class TranscriberSpec(AudioSpec):
     """Audio to text by CTC."""
 
+    kind = "transcriber"
+
     labels: int | None = None
     blank: int = 0
     width: int = 1
@@ -163,7 +189,7 @@ class TranscriberSpec(AudioSpec):
 
 
 @dataclass(frozen=True)
-class SearchSpec:
+class SearchSpec(TaskSpec):
     """How a text is searched for."""
 
     width: int = 5
@@ -180,6 +206,8 @@ class SearchSpec:
 @dataclass(frozen=True)
 class TranslatorSpec(SearchSpec):
     """Text to text."""
+
+    kind = "translator"
 
     source_end: bool = True
     reverse_source: bool = False
@@ -198,13 +226,17 @@ class TranslatorSpec(SearchSpec):
 class CaptionerSpec(SearchSpec):
     """An array to text."""
 
+    kind = "captioner"
+
     scale: float = 1.0
     offset: float = 0.0
 
 
 @dataclass(frozen=True)
-class GeneratorSpec:
+class GeneratorSpec(TaskSpec):
     """Text to more text."""
+
+    kind = "generator"
 
     start: bool = True
     max_length: int = 500
@@ -218,8 +250,10 @@ class GeneratorSpec:
 
 
 @dataclass(frozen=True)
-class ForecasterSpec:
+class ForecasterSpec(TaskSpec):
     """Rows of numbers to those that follow."""
+
+    kind = "forecaster"
 
     columns: tuple[str, ...]
     horizon: int = 1
@@ -240,6 +274,8 @@ class ForecasterSpec:
 @dataclass(frozen=True)
 class AnomalyDetectorSpec(ForecasterSpec):
     """Rows of numbers to how unexpected they are."""
+
+    kind = "anomaly_detector"
 
     short_window: int = 10
     long_window: int = 1000

@@ -11,7 +11,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import Carrier, SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import RowReader, Task
-from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec
+from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec, TaskSpec
 
 
 class Forecast(NamedTuple):
@@ -44,7 +44,7 @@ class Forecaster(Task):
     """
 
     takes: ClassVar[str] = "rows"
-    spec_type: ClassVar[type] = ForecasterSpec
+    spec_type: ClassVar[type[TaskSpec]] = ForecasterSpec
 
     def __init__(self, model: StreamingModel):
         super().__init__(model)
