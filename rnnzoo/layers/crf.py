@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 from keras.src import backend
+from numpy.typing import NDArray
 
 from rnnzoo.layers import chain
 from rnnzoo.layers.refusals import OverSequences, fit_mask, refused, shape_of
@@ -83,7 +84,7 @@ class CRF(OverSequences, keras.layers.Layer):
     def chain_scores(self) -> dict[str, Any]:
         """What `transitions.json` of a bundle holds: lists of numbers, None for what is forbidden."""
 
-        def numbers(value: Any, allowed: np.ndarray) -> Any:
+        def numbers(value: Any, allowed: NDArray[Any]) -> Any:
             rows = np.where(allowed > 0, ops.convert_to_numpy(value).astype("float64"), np.nan)
             return [[None if np.isnan(v) else v for v in row] for row in np.atleast_2d(rows).tolist()]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.errors import DataError, Diverged
 from rnnzoo.tasks.carried import states
@@ -74,8 +75,8 @@ class Keeper(keras.callbacks.Callback):
         # has its own time.
         self.writes, self.workers = True, 1
         self._record: float | None = None
-        self._best: dict[str, np.ndarray] = {}
-        self._restored: dict[str, np.ndarray] = {}
+        self._best: dict[str, NDArray[Any]] = {}
+        self._restored: dict[str, NDArray[Any]] = {}
         self._spent, self._written = 0.0, time.perf_counter()
 
     def restore(self, model: keras.Model) -> bool:

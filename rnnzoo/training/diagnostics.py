@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.training.probing import Probe, Probed, probe
@@ -33,7 +34,7 @@ class Diagnosis:
     """
 
     by_layer: dict[str, float] = field(default_factory=dict)
-    by_time: dict[str, np.ndarray] = field(default_factory=dict)
+    by_time: dict[str, NDArray[Any]] = field(default_factory=dict)
     radii: dict[str, dict[str, float]] = field(default_factory=dict)
     saturation: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
@@ -75,7 +76,7 @@ def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
     return found
 
 
-def _weights_like(outputs: Any, y: Any) -> np.ndarray:
+def _weights_like(outputs: Any, y: Any) -> NDArray[Any]:
     """Ones for each decision: (B, T) where each step has one, else (B,)."""
     first = keras.tree.flatten(outputs)[0]
     each_step = len(first.shape) > 2 and np.ndim(keras.tree.flatten(y)[0]) > 1
@@ -136,7 +137,7 @@ def _by_layer(model: Any, inputs: Any, targets: Any, weights: Any, loss: Any) ->
     return {name: square**0.5 for name, square in squares.items()}
 
 
-def _last(weights: np.ndarray) -> np.ndarray:
+def _last(weights: NDArray[Any]) -> NDArray[Any]:
     """The same weights, (B, T) or (B,), with all but the last decision of each sequence at zero."""
     if weights.ndim < 2:
         return weights
@@ -145,7 +146,7 @@ def _last(weights: np.ndarray) -> np.ndarray:
     return weights * (steps == ends[:, None])
 
 
-def _through_time(probed: Probed, inputs: Any, targets: Any, weights: np.ndarray, loss: Any) -> tuple[Any, Any]:
+def _through_time(probed: Probed, inputs: Any, targets: Any, weights: NDArray[Any], loss: Any) -> tuple[Any, Any]:
     steps = next(iter(inputs.values())).shape
     pushes = probed.zeros(steps[0], steps[1])
     with tf.GradientTape() as tape:
@@ -155,7 +156,7 @@ def _through_time(probed: Probed, inputs: Any, targets: Any, weights: np.ndarray
     return tape.gradient(value, pushes, unconnected_gradients="zero"), seen
 
 
-def backwards(back: np.ndarray, weights: np.ndarray, reverse: bool = False) -> np.ndarray:
+def backwards(back: NDArray[Any], weights: NDArray[Any], reverse: bool = False) -> NDArray[Any]:
     """|dL/dh| (K,) of K steps back from the decision, mean over the sequences that are so long.
 
     Args:
@@ -191,7 +192,7 @@ def spectral_radii(cell: Any) -> dict[str, float]:
 _PARTS = {1: ("state",), 3: ("update", "reset", "candidate"), 4: ("input", "forget", "candidate", "output")}
 
 
-def _saturation(one: Probe, seen: Any, weights: np.ndarray) -> dict[str, tuple[float, float]]:
+def _saturation(one: Probe, seen: Any, weights: NDArray[Any]) -> dict[str, tuple[float, float]]:
     cell = one.cell
     x, states = (np.asarray(seen[name], np.float32) for name in ("x", "states"))
     h = states[..., : cell.units] if hasattr(cell, "units") else states
@@ -238,7 +239,7 @@ def findings(found: Diagnosis) -> list[str]:
     return lines
 
 
-def _reach(curve: np.ndarray) -> str:
+def _reach(curve: NDArray[Any]) -> str:
     """How far back the gradient of a decision goes, counted from where it is largest within the first steps."""
     steps = len(curve) - 1
     if not np.isfinite(curve).all():

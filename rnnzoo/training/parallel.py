@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rnnzoo.errors import ConfigError
 
@@ -84,7 +85,7 @@ def split_batch(batch: Any, count: int) -> list[Any]:
     shares = (np.arange(size * count) < rows) * (size * count / rows)
     weights = weights[chosen] * shares.reshape(-1, *[1] * (weights.ndim - 1)).astype(weights.dtype)
 
-    def part(array: np.ndarray, i: int) -> np.ndarray:
+    def part(array: NDArray[Any], i: int) -> NDArray[Any]:
         return array[chosen][i * size : (i + 1) * size]
 
     return [

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -26,7 +26,7 @@ class Snapshot(NamedTuple):
         progress: what JSON can hold: position, history, record, the experiment.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, NDArray[Any]]
     progress: dict[str, Any]
 
 

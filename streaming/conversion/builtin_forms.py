@@ -21,6 +21,7 @@ from keras.src.backend.tensorflow import math as kmath
 from keras.src.backend.tensorflow import nn as knn
 from keras.src.backend.tensorflow import numpy as knp
 from keras.src.ops import nn as kops
+from numpy.typing import NDArray
 
 _FORMS: list[tuple[Any, str, Callable[..., Any]]] = []
 
@@ -395,7 +396,7 @@ def kron(x1: Any, x2: Any) -> tf.Tensor:
 # Fourier transforms of known lengths are products with their matrices.
 
 
-def _waves(length: int, frequencies: int) -> tuple[np.ndarray, np.ndarray]:
+def _waves(length: int, frequencies: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """cos and -sin of 2 pi k n / length, (length, frequencies)."""
     # Reduced before the division, so that large products of integers keep their fraction.
     turns = np.outer(np.arange(length), np.arange(frequencies)) % length / length
@@ -471,7 +472,7 @@ def ifft2(x: Any) -> tuple[tf.Tensor, tf.Tensor]:
     return _over_two_axes(x, -1, True)
 
 
-def _window(window: Any, sequence_length: int, fft_length: int) -> np.ndarray:
+def _window(window: Any, sequence_length: int, fft_length: int) -> NDArray[Any]:
     """The window function within a frame of `fft_length`, as Keras lays it."""
     if window is None:
         return np.ones(fft_length, "float32")

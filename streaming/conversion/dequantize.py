@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.graph import drawn_inputs, functional, is_graph
 from streaming.conversion.precision import PolicyDifference, outputs_on
@@ -95,7 +96,7 @@ def _own(layer: Any) -> list[Any]:
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
-def _probed(layer: Any, rows: np.ndarray) -> np.ndarray:
+def _probed(layer: Any, rows: NDArray[Any]) -> NDArray[Any]:
     """What a layer makes of rows, without its bias and activation. Rows of one 1 are rounded by no quantizer."""
     rows = rows.astype("float32")
     with _linear(layer):
@@ -112,7 +113,7 @@ def _linear(layer: Any) -> Iterator[None]:
         layer.activation = activation
 
 
-def _einsum_kernel(layer: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _einsum_kernel(layer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """The kernel of an equation such as `abc,cde->abde`: one output for each place of the axes that are summed."""
     taken, given = layer.equation.replace("...", "Z").split("->")
     taken, kernel = taken.split(",")

@@ -10,11 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.plan import Plan
 from streaming.errors import InputError
 
-Inputs = dict[str, np.ndarray]
+Inputs = dict[str, NDArray[Any]]
 
 # Windows of a batch, two at least: Keras 3.15 takes some operands of one sequence for a bias.
 WINDOWS = 16
@@ -104,7 +105,7 @@ def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     spans = [(row, span) for row in rows for span in windows(plan, _length(plan, row))]
     fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
     size = 1 if fixed else WINDOWS
-    found: list[list[np.ndarray]] = [[] for _ in plan.outputs]
+    found: list[list[NDArray[Any]]] = [[] for _ in plan.outputs]
     call = _called(plan)
     for begin in range(0, len(spans), size):
         part = spans[begin : begin + size]
@@ -149,7 +150,7 @@ def _called(plan: Plan) -> Any:
     return plan.compiled
 
 
-def _padded(rows: np.ndarray, window: int, pad: str | None) -> np.ndarray:
+def _padded(rows: NDArray[Any], window: int, pad: str | None) -> NDArray[Any]:
     missing = window - len(rows)
     before, after = (missing, 0) if pad == "pre" else (0, missing)
     return np.pad(rows, [(before, after), *[(0, 0)] * (rows.ndim - 1)])

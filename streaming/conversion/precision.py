@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild
 from streaming.runtime.facts import PolicyDifference
@@ -55,7 +56,7 @@ def in_float32(model: Any) -> Iterator[tuple[Any, PolicyDifference | None]]:
         yield changed, PolicyDifference(policies, error, max(float(np.max(np.abs(a), initial=0)) for a, _ in pairs))
 
 
-def outputs_on(model: Any, inputs: list[Any]) -> list[np.ndarray]:
+def outputs_on(model: Any, inputs: list[Any]) -> list[NDArray[Any]]:
     """What a model gives for inputs, from its initial states on, in float64."""
     for layer in model._flatten_layers():
         if getattr(layer, "stateful", False):

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras.src.models.functional import Functional
+from numpy.typing import NDArray
 
 from streaming.conversion.positions import recognized, settle
 
@@ -31,7 +32,7 @@ class Sized:
     axes: "B" or "T" by axis.
     """
 
-    def __init__(self, value: np.ndarray, axes: dict[int, str]) -> None:
+    def __init__(self, value: NDArray[Any], axes: dict[int, str]) -> None:
         self.value, self.axes = value, axes
 
     def of(self, batch: int, steps: int) -> tf.Tensor:
@@ -96,7 +97,7 @@ def _merged_shape(mine: Any, theirs: Any) -> tuple[Any, ...]:
     return tuple(a if a == b else None for a, b in zip(mine, theirs, strict=True))
 
 
-def _first(value: np.ndarray, other: np.ndarray, sizes: list[tuple[int, int]]) -> np.ndarray:
+def _first(value: NDArray[Any], other: NDArray[Any], sizes: list[tuple[int, int]]) -> NDArray[Any]:
     """A constant with size 1 along the sequences, of which all have the same."""
     batches = {batch for batch, _ in sizes}
     for axis, (size, beside) in enumerate(zip(value.shape, other.shape, strict=True)):
@@ -131,7 +132,7 @@ class _Merge:
                 return mine - of_mine or None
         raise Unlike("other bounds")
 
-    def _constant(self, mine: np.ndarray, theirs: np.ndarray) -> Any:
+    def _constant(self, mine: NDArray[Any], theirs: NDArray[Any]) -> Any:
         if mine.ndim != theirs.ndim:
             raise Unlike("other ranks")
         found = recognized(

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 from keras.src.models.functional import Functional, operation_fn
+from numpy.typing import NDArray
 
 from streaming.conversion.graph import drawn_inputs, nodes
 from streaming.conversion.keras_loops import keras_loops
@@ -44,7 +45,7 @@ class Split:
     kept: Functional
     cuts: list[Any]
     anew: list[Any]
-    resting: list[np.ndarray] = field(default_factory=list)
+    resting: list[NDArray[Any]] = field(default_factory=list)
 
 
 class Window:
@@ -350,7 +351,7 @@ def _gathered(line: tf.Tensor, places: tf.Tensor, shape: tuple[int, ...]) -> tf.
     return tf.reshape(flat, (batch, *shape, *features))
 
 
-def resting_values(kept: Functional) -> list[np.ndarray]:
+def resting_values(kept: Functional) -> list[NDArray[Any]]:
     """What each output of a graph without padding gives, row by row, for a stream of zeros."""
     steps = 2
     while True:

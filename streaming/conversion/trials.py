@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.graph import holds_ids
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
     from streaming.conversion.signals import Signal
 
-Sample = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+Sample = Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
 
 DOMAINS: dict[str, Sample] = {
     "normal": lambda generator, shape: generator.standard_normal(shape),
@@ -47,7 +48,7 @@ class Trials:
         pairs = zip(plan.names, plan.model.inputs, strict=True)
         self._ids = {name for name, tensor in pairs if holds_ids(plan.model, tensor)}
 
-    def draw(self, steps: int, kind: str = "plain", source: int | None = None) -> dict[str, np.ndarray]:
+    def draw(self, steps: int, kind: str = "plain", source: int | None = None) -> dict[str, NDArray[Any]]:
         """One sequence; source: positions of inputs that are given whole, None for any number of them."""
         found = {}
         for name, signal in (self._plan.inputs | self._plan.encoded).items():
@@ -61,11 +62,11 @@ class Trials:
             found[name] = self._values(name, signal, shape, kind if along else "plain")
         return found
 
-    def _values(self, name: str, signal: Signal, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    def _values(self, name: str, signal: Signal, shape: tuple[int, ...], kind: str) -> NDArray[Any]:
         high = 2 if signal.dtype == "bool" else self._plan.id_limits.get(name, self._table)
         numbers = signal.dtype == "float32" and name not in self._plan.id_limits and name not in self._ids
         if numbers:
-            values: np.ndarray = DOMAINS[self.domain](self._generator, shape) * (LARGE if kind == "large" else 1.0)
+            values: NDArray[Any] = DOMAINS[self.domain](self._generator, shape) * (LARGE if kind == "large" else 1.0)
         else:
             values = self._generator.integers(0, high, shape)
             if kind == "large":
@@ -77,7 +78,7 @@ class Trials:
                 values = np.where(self._generator.random(shape) < 0.1, marks, values)
         return np.asarray(values).astype(signal.dtype)
 
-    def _rows(self, steps: int, kind: str) -> np.ndarray | None:
+    def _rows(self, steps: int, kind: str) -> NDArray[Any] | None:
         """Which rows are hidden, None for none."""
         places = np.arange(steps)
         return {
@@ -88,7 +89,7 @@ class Trials:
         }.get(kind)
 
 
-def nudged(inputs: dict[str, np.ndarray], generator: np.random.Generator) -> dict[str, np.ndarray]:
+def nudged(inputs: dict[str, NDArray[Any]], generator: np.random.Generator) -> dict[str, NDArray[Any]]:
     """The same numbers but for their last bits: where the model answers otherwise, no two computations agree."""
     found: dict[str, Any] = {}
     for name, value in inputs.items():

@@ -10,8 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 
@@ -92,7 +94,7 @@ class TextCodec:
         parts = _split(text.lower() if self.lower else text, self.kind)
         return parts if self.kind != "subwords" else [piece for part in parts for piece in self._merged(part)]
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str) -> NDArray[Any]:
         """The numbers of the pieces, (n,) of int32; 1 for those that are unknown."""
         return np.array([self._index.get(piece, UNKNOWN) for piece in self.pieces(text)], np.int32)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.inputs import Inputs, SourceReader
 from streaming.runtime.interpreter import EnginePool, Recipe
@@ -44,7 +44,7 @@ class ModelParts(Protocol):
         """The engine of each thread."""
 
     @property
-    def initial_state(self) -> tuple[np.ndarray, ...]:
+    def initial_state(self) -> tuple[NDArray[Any], ...]:
         """The packs of states of a fresh stream, (1, size) each."""
 
     @property
@@ -84,7 +84,7 @@ class ModelParts(Protocol):
 class SlabMember(Protocol):
     """A stream whose states may lie in a slab: `slab` and `row` say where; without one, `own` holds them."""
 
-    own: Sequence[np.ndarray]
+    own: Sequence[NDArray[Any]]
     slab: Any
     row: int
 

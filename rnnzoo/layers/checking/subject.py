@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from rnnzoo.layers.checking.errors import LayerCheckError
 from rnnzoo.layers.refusals import not_finite
@@ -71,7 +72,7 @@ class Subject:
         """T of the example."""
         return keras.tree.flatten(self.inputs)[0].shape[1]
 
-    def named(self, values: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def named(self, values: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Values of the weights by name; by the path below the layer where two weights have one name."""
         names = [weight.name for weight in self.layer.weights]
         keys = [
@@ -84,7 +85,7 @@ class Subject:
         """The error to raise."""
         return LayerCheckError(self.name, prop, found)
 
-    def run(self, layer: Any, inputs: Any = None, **kwargs: Any) -> list[np.ndarray]:
+    def run(self, layer: Any, inputs: Any = None, **kwargs: Any) -> list[NDArray[Any]]:
         """Outputs in flat order, at inference."""
         outputs = self.call(layer, self.tensors(self.inputs if inputs is None else inputs), **kwargs)
         return [ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
@@ -153,7 +154,7 @@ def initial_states(cell: Any, batch: int) -> list[Any]:
     return [ops.zeros((batch, size), cell.compute_dtype) for size in keras.tree.flatten(cell.state_size)]
 
 
-def widen(x: np.ndarray) -> np.ndarray:
+def widen(x: NDArray[Any]) -> NDArray[Any]:
     """Floats as float64, integers as they are."""
     return x.astype("float64") if np.issubdtype(x.dtype, np.floating) else x
 

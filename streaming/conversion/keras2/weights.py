@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.keras2.graph import MODELS, Part
 from streaming.errors import InputError
@@ -152,7 +153,7 @@ def _check_leaf(place: str, weight: Any, path: str) -> None:
         )
 
 
-def _values(arrays: Mapping[str, Any], place: str, shape: Sequence[int], path: str) -> np.ndarray:
+def _values(arrays: Mapping[str, Any], place: str, shape: Sequence[int], path: str) -> NDArray[Any]:
     item = arrays.get(place)
     if item is None:
         raise InputError(f"{path} names weights at {place!r} and has none there; copy or save it again")

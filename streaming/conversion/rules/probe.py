@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.layouts import Layout, candidates, standard, to_canonical, to_offline
 from streaming.conversion.rules.base import Call
@@ -106,7 +107,7 @@ class _Trial:
         self.call, self.compute, self.steps = call, compute, steps
         self.places = sorted({*range(3), *range(steps - 2, steps)})
         self.sequence = any(signal.sequence for signal in call.signals)
-        self.values: dict[int, np.ndarray] = {}
+        self.values: dict[int, NDArray[Any]] = {}
         for signal in self._signals():
             shape = (BATCH, steps, *_sizes(signal)) if signal.sequence else (BATCH, *_sizes(signal))
             low, high, first, last = draw if signal.dtype != "bool" else (*draw[:2], 0, 1)
@@ -119,7 +120,7 @@ class _Trial:
             if isinstance(item, Signal):
                 yield item
 
-    def run(self, function: Callable[..., Any], part: Callable[[Signal, Any], Any] | None = None) -> list[np.ndarray]:
+    def run(self, function: Callable[..., Any], part: Callable[[Signal, Any], Any] | None = None) -> list[NDArray[Any]]:
         """Results, flat, of a part of the inputs; None: of all."""
 
         arrays = {id(s): part(s, self.values[id(s)]) if part else self.values[id(s)] for s in self._signals()}
@@ -134,7 +135,7 @@ class _Trial:
         args, kwargs = keras.tree.map_structure(value, (self.call.args, self.call.kwargs))
         return [np.asarray(keras.ops.convert_to_numpy(item)) for item in keras.tree.flatten(function(*args, **kwargs))]
 
-    def check(self, whole: list[np.ndarray]) -> Probe:
+    def check(self, whole: list[NDArray[Any]]) -> Probe:
         """Compare with the results of each stream and of each step."""
         try:
             streams = [self.run(self.compute, self._stream(b)) for b in range(BATCH)]
@@ -153,7 +154,7 @@ class _Trial:
     def _step(self, step: int) -> Callable[[Signal, Any], Any]:
         return lambda signal, value: value[:, step : step + 1] if signal.sequence else value
 
-    def _result(self, whole: np.ndarray, streams: list[np.ndarray], steps: list[np.ndarray]) -> Result:
+    def _result(self, whole: NDArray[Any], streams: list[NDArray[Any]], steps: list[NDArray[Any]]) -> Result:
         dtype = keras.backend.standardize_dtype(whole.dtype)
         ranks = {value.ndim for value in (whole, *streams, *steps)}
         if len(ranks) > 1:
@@ -175,7 +176,7 @@ class _Trial:
                 return Result(features, _unless_standard(layout, 1 + len(features)), dtype, False)
         raise Mixes("mixes the sequences of a batch")
 
-    def _foldable(self, whole: list[np.ndarray], results: list[Result]) -> bool:
+    def _foldable(self, whole: list[NDArray[Any]], results: list[Result]) -> bool:
         """Whether steps may be taken for streams: then a chunk needs no time axis."""
         layouts = [signal.layout for signal in self._signals()] + [result.layout for result in results]
         sized = any(isinstance(item, Sized) for item in keras.tree.flatten((self.call.args, self.call.kwargs)))
@@ -186,7 +187,7 @@ class _Trial:
         if not all(result.sequence for result in results):
             return False
 
-        def folded(signal: Signal, value: np.ndarray) -> np.ndarray:
+        def folded(signal: Signal, value: NDArray[Any]) -> NDArray[Any]:
             if not signal.sequence:
                 return np.repeat(value, self.steps, axis=0)
             return value.reshape(BATCH * self.steps, *value.shape[2:])
@@ -221,7 +222,7 @@ def _unless_standard(layout: Layout, rank: int) -> Layout | None:
     return None if layout == standard(rank) else layout
 
 
-def _finite(value: np.ndarray) -> bool:
+def _finite(value: NDArray[Any]) -> bool:
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 

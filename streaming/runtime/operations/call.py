@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.flatbuffer import DamagedError, Graph, Operation, Tensor
 
@@ -23,7 +24,7 @@ _MAX_KNOWN = 64
 
 Shape = tuple[int, ...]
 # Least and largest value of each element.
-Bounds = tuple[np.ndarray, np.ndarray]
+Bounds = tuple[NDArray[Any], NDArray[Any]]
 
 
 class Runner(Protocol):
@@ -100,7 +101,7 @@ class Call:
         """Whether an input's data lie in the file."""
         return self.tensor(place).constant_bytes > 0
 
-    def constant(self, place: int) -> np.ndarray:
+    def constant(self, place: int) -> NDArray[Any]:
         """The data of a constant input, flat."""
         tensor = self.tensor(place)
         self.check(tensor.constant_bytes > 0 and tensor.kind in DTYPES, f"operand {place} is no constant")
