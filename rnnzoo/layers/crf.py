@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src import backend
 from numpy.typing import NDArray
 
 from rnnzoo.layers import chain
 from rnnzoo.layers.refusals import OverSequences, fit_mask, refused, shape_of
+from streaming._compat import get_keras_mask
 
 # Far below every score, and finite: a difference of two such scores is no NaN.
 FORBIDDEN = -1e4
@@ -131,7 +131,7 @@ class CRFLoss(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if self.crf is None:
             raise refused("CRFLoss: expected a CRF layer; compile the model with CRFLoss(layer). Received: None")
-        mask, weight = backend.get_keras_mask(y_pred), None
+        mask, weight = get_keras_mask(y_pred), None
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)
             if len(sample_weight.shape) == 1:

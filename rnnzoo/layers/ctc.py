@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src import backend
 
 from rnnzoo.layers.refusals import refused
+from streaming._compat import get_keras_mask
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -34,7 +34,7 @@ class CTCLoss(keras.losses.Loss):
         self.blank = blank
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        mask, weight = backend.get_keras_mask(y_pred), None
+        mask, weight = get_keras_mask(y_pred), None
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)
             if len(sample_weight.shape) == 1:

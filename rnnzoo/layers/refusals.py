@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 from keras import ops
-from keras.src import backend
+
+from streaming._compat import get_keras_mask
 
 
 def refused(message: str) -> ValueError:
@@ -109,7 +110,7 @@ class OverSequences:
             raise refused(
                 f"{type(self).__name__}: expected {name} {wanted} of one step or more. Received: shape {shape}"
             )
-        mask = backend.get_keras_mask(x) if mask is None else mask
+        mask = get_keras_mask(x) if mask is None else mask
         if mask is not None:
             fit_mask(self, mask, name, shape)
 

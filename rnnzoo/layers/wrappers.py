@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from rnnzoo.layers.cells.base import DropoutRNNCell
 from rnnzoo.layers.refusals import fit_states, refused
+from streaming._compat import DropoutRNNCell
 
 
 class CellWrapper(DropoutRNNCell, keras.layers.Layer):

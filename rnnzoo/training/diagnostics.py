@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.training.probing import Probe, Probed, probe
+from streaming._compat import layers_of
 
 # Where a gate counts as shut or open, and tanh as flat (Karpathy, Johnson & Fei-Fei 2015).
 SHUT, OPEN, FLAT = 0.1, 0.9, 0.9
@@ -68,7 +69,7 @@ def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
     """What needs no look into the model while it runs."""
     inputs, targets, weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
     found = Diagnosis(by_layer=_by_layer(model, inputs, targets, weights, loss))
-    for layer in model._flatten_layers(include_self=False):
+    for layer in layers_of(model, include_self=False):
         if isinstance(layer, keras.layers.RNN):
             found.unseen.append(layer.name)
             if radii := spectral_radii(layer.cell):

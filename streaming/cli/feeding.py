@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.cli.display import JsonLines, Live
 from streaming.cli.lines import ColumnReader, StepReader, texts
@@ -86,7 +87,7 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
     return []
 
 
-def run_audio(task: Any, blocks: Iterable[np.ndarray], display: Any) -> None:
+def run_audio(task: Any, blocks: Iterable[NDArray[Any]], display: Any) -> None:
     """Stream blocks of samples through a task that takes audio; raises InputError where there are none."""
     session, fed = task.session(), False
     for block in blocks:
@@ -229,7 +230,7 @@ def _arrays(task: Any, source: IO[bytes], name: str, display: Any, options: Opti
         display.show(text, {})
 
 
-def _array(data: bytes, name: str) -> np.ndarray:
+def _array(data: bytes, name: str) -> NDArray[Any]:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.metadata import InputInfo
@@ -37,7 +38,7 @@ class ColumnReader:
         self._places: list[int] | None = None
         self._cells = width
 
-    def read(self, text: str, number: int) -> np.ndarray | None:
+    def read(self, text: str, number: int) -> NDArray[Any] | None:
         """A row (width,), None for a header; raises InputError where the line is no row."""
         if text.lstrip()[0] in "[{":
             return self._json(text, number)
@@ -63,7 +64,7 @@ class ColumnReader:
                 )
             self._places = [cells.index(name) for name in self._columns]
 
-    def _json(self, text: str, number: int) -> np.ndarray:
+    def _json(self, text: str, number: int) -> NDArray[Any]:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError):
@@ -129,7 +130,7 @@ class StepReader:
             raise self._wrong(text, number)
         return self._array(found, self._inputs[0], text, number)
 
-    def _array(self, value: Any, info: InputInfo, text: str, number: int) -> np.ndarray:
+    def _array(self, value: Any, info: InputInfo, text: str, number: int) -> NDArray[Any]:
         try:
             array = np.array(value)
         except ValueError:
@@ -163,6 +164,6 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def _whole(array: np.ndarray) -> np.ndarray:
+def _whole(array: NDArray[Any]) -> NDArray[Any]:
     """Integers where all values are whole; else as they are, for the stream to refuse."""
     return array.astype("int64") if np.array_equal(array, np.round(array)) and np.isfinite(array).all() else array

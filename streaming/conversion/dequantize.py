@@ -15,9 +15,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming._compat import layers_of
 from streaming.conversion.graph import drawn_inputs, functional, is_graph
-from streaming.conversion.precision import PolicyDifference, outputs_on
+from streaming.conversion.precision import outputs_on
 from streaming.errors import NotStreamableError
+from streaming.runtime.facts import PolicyDifference
 
 # Largest difference from the quantized model, relative to its largest output, that rounding of inputs explains.
 TOLERANCE = 0.2
@@ -33,7 +35,7 @@ def dequantized(model: Any) -> tuple[Any, PolicyDifference | None]:
     """
     if not isinstance(model, keras.Model):
         return model, None
-    layers = [layer for layer in model._flatten_layers() if _mode(layer) is not None]
+    layers = [layer for layer in layers_of(model) if _mode(layer) is not None]
     if not layers:
         return model, None
     if not is_graph(model):
@@ -41,7 +43,7 @@ def dequantized(model: Any) -> tuple[Any, PolicyDifference | None]:
             f"layer {layers[0].name!r} of a subclassed model is quantized by Keras ({_mode(layers[0])}); {_REMEDY}"
         )
     plain = keras.models.clone_model(model, clone_function=_plain_clone)
-    pairs = list(zip(model._flatten_layers(include_self=False), plain._flatten_layers(include_self=False), strict=True))
+    pairs = list(zip(layers_of(model, include_self=False), layers_of(plain, include_self=False), strict=True))
     for old, new in pairs:
         _copy(old, new)
     return plain, _difference(model, plain, layers)

@@ -9,9 +9,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend import set_keras_mask
-from keras.src.models.functional import operation_fn
 
+from streaming._compat import operation_fn, set_keras_mask
 from streaming.conversion.decide import plan_model
 from streaming.conversion.driving import length_of, run_together
 from streaming.conversion.job import Job

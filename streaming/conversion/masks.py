@@ -15,10 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import layers
-from keras.src.backend import get_keras_mask, set_keras_mask
-from keras.src.layers.layer import CallSpec
-from keras.src.layers.merging.base_merge import Merge
 
+from streaming._compat import CallSpec, Merge, get_keras_mask, set_keras_mask
 from streaming.conversion.positions import AlongTime
 from streaming.conversion.signals import Signal
 from streaming.errors import NotStreamableError

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
+from streaming._compat import Functional, layers_of, nodes_of, outputs_of
 from streaming.conversion.graph import functional, is_graph, rebuild
 from streaming.conversion.masks import Frame, Masks
 from streaming.conversion.positions import AlongTime
@@ -224,7 +224,7 @@ def plan(model: Any, options: Options | None = None, function: Functional | None
 
 
 def _check_dtypes(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         if isinstance(layer, keras.Model | keras.layers.InputLayer):
             continue  # these compute nothing: a layer that does is the one to name
         policy = layer.dtype_policy
@@ -296,14 +296,13 @@ class Planner:
     def walk(self, function: Functional, inputs: list[Signal], prefix: str) -> list[Signal]:
         """Plan all nodes of a (nested) graph; returns the signals of its outputs, flat."""
         known = {id(tensor): signal for tensor, signal in zip(function.inputs, inputs, strict=True)}
-        for depth in sorted(function._nodes_by_depth, reverse=True):
-            for node in function._nodes_by_depth[depth]:
-                if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
-                    continue
-                args, kwargs = node.arguments.convert(lambda x: known.get(id(x), x))
-                outputs = self._node(node, args, kwargs, prefix)
-                for tensor, signal in zip(node.outputs, outputs, strict=True):
-                    known[id(tensor)] = signal
+        for node in nodes_of(function):
+            if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
+                continue
+            args, kwargs = node.arguments.convert(lambda x: known.get(id(x), x))
+            outputs = self._node(node, args, kwargs, prefix)
+            for tensor, signal in zip(node.outputs, outputs, strict=True):
+                known[id(tensor)] = signal
         return [known[id(tensor)] for tensor in function.outputs]
 
     def _node(self, node: Any, args: Any, kwargs: Any, prefix: str) -> list[Signal]:
@@ -404,7 +403,7 @@ class Planner:
                 PositionsRule(Call(None, self._name(f"{name}/positions"), (like,), {}, []), table), (like,)
             )
 
-        return keras.tree.map_structure(placed, (args, kwargs))  # type: ignore[no-any-return]
+        return keras.tree.map_structure(placed, (args, kwargs))
 
     def _add(self, rule: Rule, args: tuple[Any, ...]) -> Signal:
         """One step more, for a part of a call."""
@@ -478,7 +477,7 @@ class Planner:
         return unique
 
     def finish(self, outputs: list[Signal]) -> None:
-        structure = self.plan.model._outputs_struct
+        structure = outputs_of(self.plan.model)
         # Keras flattens a dict in the order of its sorted keys.
         names = sorted(structure) if isinstance(structure, dict) else self.plan.model.output_names
         for name, signal in zip(identifiers(names), outputs, strict=True):

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from streaming._compat import inputs_of, layers_of
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild
 from streaming.runtime.facts import PolicyDifference
 
@@ -26,7 +27,7 @@ def other_policies(model: Any) -> tuple[str, ...]:
     """Names of the dtype policies of a model that do not compute and store in float32."""
     if not isinstance(model, keras.Model):
         return ()
-    names = {layer.dtype_policy.name for layer in model._flatten_layers() if _differs(layer)}
+    names = {layer.dtype_policy.name for layer in layers_of(model) if _differs(layer)}
     return tuple(sorted(names))
 
 
@@ -58,10 +59,10 @@ def in_float32(model: Any) -> Iterator[tuple[Any, PolicyDifference | None]]:
 
 def outputs_on(model: Any, inputs: list[Any]) -> list[NDArray[Any]]:
     """What a model gives for inputs, from its initial states on, in float64."""
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         if getattr(layer, "stateful", False):
             layer.reset_state()
-    structure = functional(model)._inputs_struct if is_graph(model) else inputs[0]
+    structure = inputs_of(functional(model)) if is_graph(model) else inputs[0]
     given = keras.tree.pack_sequence_as(structure, inputs)
     outputs = keras.tree.flatten(model(given, training=False))
     return [keras.ops.convert_to_numpy(keras.ops.cast(output, "float32")).astype("float64") for output in outputs]
@@ -82,7 +83,7 @@ def _float32_globals() -> Iterator[None]:
 @contextlib.contextmanager
 def _float32_layers(model: Any) -> Iterator[None]:
     """Policies and variables of all layers in float32."""
-    layers = [layer for layer in model._flatten_layers() if _differs(layer)]
+    layers = [layer for layer in layers_of(model) if _differs(layer)]
     policies = [layer._dtype_policy for layer in layers]
     variables = [v for v in model.variables if keras.backend.standardize_dtype(v.dtype) in OTHER_FLOATS]
     values = [(v._value, v._dtype) for v in variables]

@@ -6,15 +6,15 @@ differs between the two graphs is a number of sequences or of steps, or comes fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
 from numpy.typing import NDArray
 
+from streaming._compat import Functional, nodes_of
 from streaming.conversion.positions import recognized, settle
 
 _PRIMES = (53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163)
@@ -68,7 +68,7 @@ def forget_sizes(
     record: records the `call` of the layer for so many sequences and steps.
     """
     first, second = (record(pair) for pair in sizes)
-    pairs = list(zip(_nodes(first), _nodes(second), strict=True))
+    pairs = list(zip(nodes_of(first), nodes_of(second), strict=True))
     for one, other in pairs:
         if type(one.operation) is not type(other.operation):
             raise Unlike("other operations")
@@ -79,16 +79,11 @@ def forget_sizes(
             mine, theirs = (vars(node.operation).get(name) for node in (one, other))
             if isinstance(mine, list | tuple) and not isinstance(one.operation, keras.Layer):
                 setattr(one.operation, name, _merged_shape(mine, theirs))
-    settle([one for one, _ in pairs], op, lambda steps: list(_nodes(record((sizes[0][0], steps)))))
+    settle([one for one, _ in pairs], op, lambda steps: list(nodes_of(record((sizes[0][0], steps)))))
     for one, other in pairs:
         for mine, theirs in zip(one.outputs, other.outputs, strict=True):
             mine._shape = _merged_shape(mine.shape, theirs.shape)
     return first
-
-
-def _nodes(graph: Functional) -> Iterator[Any]:
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        yield from graph._nodes_by_depth[depth]
 
 
 def _merged_shape(mine: Any, theirs: Any) -> tuple[Any, ...]:

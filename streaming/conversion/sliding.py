@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from keras.src.models.functional import Functional, operation_fn
 from numpy.typing import NDArray
 
+from streaming._compat import Functional, inputs_of, operation_fn
 from streaming.conversion.graph import drawn_inputs, nodes
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import find_rule, rule_for
@@ -68,7 +68,7 @@ def split(whole: Functional, timed: set[int], options: Options) -> Split:
     anew = [node for node in nodes(whole) if not splitter.keep(node)]
     used = [tensor for node in anew for tensor in node.input_tensors] + whole.outputs
     cuts = list({id(tensor): tensor for tensor in used if id(tensor) in splitter.signals}.values())
-    inputs = keras.tree.pack_sequence_as(whole._inputs_struct, splitter.inputs)
+    inputs = keras.tree.pack_sequence_as(inputs_of(whole), splitter.inputs)
     outputs = [*(splitter.twins[id(tensor)] for tensor in cuts), *splitter.slid]
     return Split(whole, keras.Model(inputs, outputs), cuts, anew)
 
@@ -326,9 +326,9 @@ def _output_shapes(whole: Functional) -> list[tuple[int, ...]]:
     shapes = [tuple(tensor.shape[1:]) for tensor in whole.outputs]
     if any(size is None for shape in shapes for size in shape):
         # Some layers leave sizes open that only a value shows.
-        inputs = keras.tree.pack_sequence_as(whole._inputs_struct, drawn_inputs(whole))
+        inputs = keras.tree.pack_sequence_as(inputs_of(whole), drawn_inputs(whole))
         shapes = [tuple(value.shape[1:]) for value in keras.tree.flatten(whole(inputs, training=False))]
-    return shapes  # type: ignore[return-value]
+    return shapes
 
 
 def _stored(dtype: str) -> str:
@@ -363,9 +363,7 @@ def resting_values(kept: Functional) -> list[NDArray[Any]]:
             keras.ops.convert_to_tensor(value, tensor.dtype) for value, tensor in zip(inputs, kept.inputs, strict=True)
         ]
         try:
-            outputs = keras.tree.flatten(
-                kept(keras.tree.pack_sequence_as(kept._inputs_struct, tensors), training=False)
-            )
+            outputs = keras.tree.flatten(kept(keras.tree.pack_sequence_as(inputs_of(kept), tensors), training=False))
         except Exception:
             outputs = []
         if outputs and all(output.shape[1] > 0 for output in outputs):

@@ -17,10 +17,8 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.python.convert import mlir_quantize
-from tensorflow.lite.python.optimize.calibrator import Calibrator
 
+from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming._compat import layers_of
 from streaming.conversion.graph import holds_ids
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Trials:
     def __init__(self, plan: Plan, seed: int = 0) -> None:
         self._plan, self._generator = plan, np.random.default_rng(seed)
         self.domain = next(iter(DOMAINS))
-        every = plan.model._flatten_layers()
+        every = layers_of(plan.model)
         masks = {float(layer.mask_value) for layer in every if isinstance(layer, keras.layers.Masking)}
         self._hidden = sorted({0.0, *masks})
         # Ids that reach a table through other layers must not lie outside it either.

@@ -145,4 +145,4 @@ class Origin:
         names = ("model", "quantize", "keras", "adopted")
         known = {name: data[name] for name in names if isinstance(data.get(name), str)}
         more = {name: value for name, value in data.items() if name not in known}
-        return build(cls, {**known, "more": more}, where)  # type: ignore[no-any-return]
+        return build(cls, {**known, "more": more}, where)

@@ -209,7 +209,7 @@ class Metadata:
         for version in range(schema, SCHEMA):
             data = MIGRATIONS[version](data)
         # A file keeps the number of the schema that it was written in.
-        return build(cls, {**data, "schema": schema}, "streaming.json")  # type: ignore[no-any-return]
+        return build(cls, {**data, "schema": schema}, "streaming.json")
 
 
 def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,11 +8,8 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-# Private, but the only way to a mask that stays over a sequence: keras.layers.RNN draws the masks of these cells
-# before its loop, and forgets them after it.
-from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
-
 from rnnzoo.layers.refusals import fit_states, positive, probability, refused
+from streaming._compat import DropoutRNNCell
 
 _KINDS = {"initializer": keras.initializers, "regularizer": keras.regularizers, "constraint": keras.constraints}
 _OF_LAYERS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rnnzoo.layers.checking.errors import LayerCheckError
 from rnnzoo.layers.refusals import not_finite
+from streaming._compat import layers_of
 
 
 def is_cell(layer: Any) -> bool:
@@ -38,7 +39,7 @@ class Subject:
         self.layer = keras.layers.RNN(given, return_sequences=True) if is_cell(given) else given
         cell = getattr(self.layer, "cell", None)
         self.cell = cell if cell is not None and is_cell(cell) else None
-        self.classes = {type(part).__name__: type(part) for part in self.layer._flatten_layers()}
+        self.classes = {type(part).__name__: type(part) for part in layers_of(self.layer)}
         fresh = not given.built
         self.run(self.layer)
         if fresh:

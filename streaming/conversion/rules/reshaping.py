@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 from keras import layers
-from keras.src.ops import numpy as knp
 
+from streaming._compat import numpy_operations
 from streaming.conversion.layouts import Layout, standard, to_canonical, to_offline
 from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env, Rule
@@ -76,7 +76,7 @@ class ReshapeRule(Reshaping):
         return 1, list(shape)
 
 
-@register_rule(knp.Reshape)
+@register_rule(numpy_operations.Reshape)
 class ReshapeOperation(Reshaping):
     """Sizes that a layer of one's own read off a tensor are unknown in a graph, and found by what is known."""
 
