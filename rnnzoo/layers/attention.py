@@ -69,8 +69,9 @@ class SourceAttention(OverSequences, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class BahdanauAttention(SourceAttention):
-    """Additive attention (Bahdanau, Cho & Bengio 2015, Neural Machine Translation by Jointly Learning to Align and
-    Translate).
+    """Additive attention.
+
+    Bahdanau, Cho & Bengio 2015, Neural Machine Translation by Jointly Learning to Align and Translate:
 
         e[t, s] = v . tanh(W query[t] + U memory[s]);   a[t] = softmax(e[t]);   context[t] = sum_s a[t, s] memory[s]
 
@@ -92,8 +93,9 @@ class BahdanauAttention(SourceAttention):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class LuongAttention(SourceAttention):
-    """Multiplicative attention, global and local (Luong, Pham & Manning 2015, Effective Approaches to Attention-based
-    Neural Machine Translation).
+    """Multiplicative attention, global and local.
+
+    Luong, Pham & Manning 2015, Effective Approaches to Attention-based Neural Machine Translation:
 
         e[t, s] = query[t] . memory[s]                       score="dot"
                   query[t] . W memory[s]                     score="general"

@@ -13,8 +13,9 @@ from streaming._compat import get_keras_mask
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class CTCLoss(keras.losses.Loss):
-    """Negative log probability of a label sequence, summed over its alignments (Graves et al. 2006), by
-    `keras.ops.ctc_loss`; mean over the batch.
+    """Negative log probability of a label sequence, summed over its alignments (Graves et al. 2006).
+
+    By `keras.ops.ctc_loss`; mean over the batch.
 
     Args:
         blank: the id of the blank, which also pads the labels.

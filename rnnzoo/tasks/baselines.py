@@ -147,8 +147,9 @@ class NGram:
 
 
 class NearestText:
-    """The text of the training split that shares most with another one: cosine of the frequencies of its words, each
-    by how rare it is (Salton and Buckley 1988).
+    """The text of the training split that shares most with another one.
+
+    By the cosine of the frequencies of their words, each weighted by how rare it is (Salton and Buckley 1988).
 
     Args:
         texts: of the training split.

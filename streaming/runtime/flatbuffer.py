@@ -198,10 +198,11 @@ def _quantization(table: Table) -> Quantization:
 
 
 class DamagedError(Exception):
-    pass
+    """The bytes are no sound flatbuffer."""
 
 
 def check(holds: bool, problem: str) -> None:
+    """Raises DamagedError unless something holds."""
     if not holds:
         raise DamagedError(problem)
 

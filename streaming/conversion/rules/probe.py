@@ -33,8 +33,11 @@ class Mixes(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """One result of the operation: canonical features, layout (None: the standard one), dtype, and whether it is a
-    sequence or, for inputs with time, the value after the last step."""
+    """One result of the operation.
+
+    Canonical features, layout (None: the standard one), dtype, and whether it is a sequence or, for inputs with time,
+    the value after the last step.
+    """
 
     features: tuple[int, ...]
     layout: Layout | None
@@ -122,7 +125,6 @@ class _Trial:
 
     def run(self, function: Callable[..., Any], part: Callable[[Signal, Any], Any] | None = None) -> list[NDArray[Any]]:
         """Results, flat, of a part of the inputs; None: of all."""
-
         arrays = {id(s): part(s, self.values[id(s)]) if part else self.values[id(s)] for s in self._signals()}
         batch = next(len(array) for array in arrays.values())
         steps = next((arrays[id(s)].shape[1] for s in self._signals() if s.sequence), 1)
