@@ -166,11 +166,14 @@ def test_a_checkpoint_and_a_config_of_keras_load(kind, tmp_path):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: LSTM(3, peepholes=True), r"LSTMCell has it: .*rnnzoo\.layers\.LSTMCell\(units, peepholes=True\)"),
+        (
+            lambda: LSTM(3, peepholes=True),
+            r"LSTMCell and SRUCell have it: .*rnnzoo\.layers\.LSTMCell\(units, peepholes=True\)",
+        ),
         (lambda: LSTM(3, projection=2), r"LSTMCell\(units, projection=2\)"),
         (lambda: GRU(3, coupled=True), r"GRU: expected the arguments of keras\.layers\.GRU.*LSTMCell\(units, coupled"),
         (lambda: LSTM(3, epsilon=0.1), r"LayerNormLSTMCell and LayerNormGRUCell have it"),
-        (lambda: LayerNormLSTM(3, peepholes=True), r"LayerNormLSTMCell: .*LSTMCell has it"),
+        (lambda: LayerNormLSTM(3, peepholes=True), r"LayerNormLSTMCell: .*LSTMCell and SRUCell have it"),
         (lambda: SimpleRNN(3, reset_after=True), r"GRUCell has it"),
     ],
 )
