@@ -135,7 +135,8 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
 
 def remedy_for(option: str, value: Any, asked: Any) -> str:
     """Which cells have an option that a layer or cell has not, as the end of an error; empty where none has."""
-    names = [cell.__name__ for cell in _descendants(RecurrentCell) if option in cell.options]
+    cells = [cell for cell in _descendants(RecurrentCell) if cell.__module__.startswith("rnnzoo.")]
+    names = [cell.__name__ for cell in cells if option in cell.options]
     if not names:
         return ""
     # Of the same family, the first one is meant.
