@@ -28,7 +28,7 @@ from streaming.runtime.typed_json import to_plain
 LOOP_BYTES = {None: 8e6, "float16": 8e6, "dynamic": 8e6, "int8": math.inf}
 
 
-class Job:
+class Conversion:
     """Makes the content of a file.
 
     Args:
@@ -80,9 +80,9 @@ class Job:
             self.signatures["reset"] = SignatureInfo(1, 0)
         self._flatbuffer: bytes | None = None
 
-    def exact(self) -> Job:
+    def exact(self) -> Conversion:
         """The same conversion in float32 with external state: what the others are held against."""
-        return Job(self.plan, self.chunk, self.batches, self.extra)
+        return Conversion(self.plan, self.chunk, self.batches, self.extra)
 
     @property
     def flatbuffer(self) -> bytes:

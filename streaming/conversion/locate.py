@@ -13,7 +13,7 @@ import numpy as np
 from streaming._compat import operation_fn, set_keras_mask
 from streaming.conversion.decide import plan_model
 from streaming.conversion.driving import length_of, run_together
-from streaming.conversion.job import Job
+from streaming.conversion.job import Conversion
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.masks import masks_of_call
 from streaming.conversion.offline import Inputs, fresh_states
@@ -66,21 +66,21 @@ def locate(model: Any, **options: Any) -> Difference | None:
         plan = plan_model(changed, options_of(**options))
         if plan.window is not None:
             raise InputError("layers of a window are compared by its whole; give locate a model that carries its state")
-        job = Job(plan, chunk or plan.unit, sorted({1, *batches}), {})
-        trials, lengths, probe = Trials(plan), Lengths(plan), _Probe(job)
-        for length in lengths.chosen(job.chunk, lambda length: length < 2**12):
+        conversion = Conversion(plan, chunk or plan.unit, sorted({1, *batches}), {})
+        trials, lengths, probe = Trials(plan), Lengths(plan), _Probe(conversion)
+        for length in lengths.chosen(conversion.chunk, lambda length: length < 2**12):
             for kind in KINDS:
                 if (found := probe.first(trials.draw(length, kind))) is not None:
                     return found
     return None
 
 
-def describe(job: Job, inputs: Inputs) -> str:
+def describe(conversion: Conversion, inputs: Inputs) -> str:
     """Words for an error: the first layer that differs on an input, nothing where none can be named."""
-    if job.plan.window is not None:
+    if conversion.plan.window is not None:
         return ""
     with contextlib.suppress(Exception):  # whatever stands in the way, the difference itself is what is to be reported
-        found = _Probe(job).first(inputs)
+        found = _Probe(conversion).first(inputs)
         return "" if found is None else f", first in layer {found.layer!r} ({found.kind})"
     return ""
 
@@ -88,21 +88,21 @@ def describe(job: Job, inputs: Inputs) -> str:
 class _Probe:
     """A conversion whose outputs are what every layer gives.
 
-    job: the conversion that differs.
+    conversion: the conversion that differs.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._steps = [(step, signal) for step, signal in _signals(job.plan) if _can_be_output(signal)][:PROBES]
+    def __init__(self, conversion: Conversion) -> None:
+        self._steps = [(step, signal) for step, signal in _signals(conversion.plan) if _can_be_output(signal)][:PROBES]
         self.plan = replace(
-            job.plan,
+            conversion.plan,
             outputs={f"probe_{index}": signal for index, (_, signal) in enumerate(self._steps)},
             clocks={},
             marks={},
-            contexts=dict(job.plan.contexts),
+            contexts=dict(conversion.plan.contexts),
         )
         settle(self.plan)
-        self._job = Job(self.plan, job.chunk, job.batches, {})
-        self._model = self._job.model()
+        self._conversion = Conversion(self.plan, conversion.chunk, conversion.batches, {})
+        self._model = self._conversion.model()
 
     def first(self, inputs: Inputs) -> Difference | None:
         """The first layer that differs on an input: whole, step by step, side by side with itself."""

@@ -34,7 +34,7 @@ DEFAULT_TOLERANCE = {None: 1e-5, "float16": 2e-2, "dynamic": 0.3, "int8": 0.5}
 WORK = 1e10
 SINGLE_STEPS = 300
 ROWS = 6
-MOST_SOURCE = 256
+MAX_SOURCE = 256
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _Proof:
             domain = found or domain
         if domain in DOMAINS:
             for length in (lengths := self._lengths()):
-                self._compare_kinds(length, kinds, MOST_SOURCE if length == lengths[-1] else None)
+                self._compare_kinds(length, kinds, MAX_SOURCE if length == lengths[-1] else None)
             self._compare_batches()
         self._compare_data(data)
         return Verification(

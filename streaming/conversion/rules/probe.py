@@ -21,7 +21,7 @@ from streaming.conversion.rules.base import Call
 from streaming.conversion.signals import Signal
 from streaming.conversion.sizes import Sized
 
-BATCH, STEPS, MOST_STEPS = 2, 5, 4096
+BATCH, STEPS, MAX_STEPS = 2, 5, 4096
 # Floats (lowest, highest) and integers (first, last): numbers of both signs, of (0, 1), above 1, where logarithms,
 # square roots and inverse functions are defined; divisors of the last are not 0.
 _DRAWS = ((-2.0, 2.0, 0, 1), (0.1, 0.9, 0, 3), (1.1, 3.0, 1, 2))
@@ -68,7 +68,7 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
         Exception: whatever the operation raises on every input that was tried.
     """
     found: Probe | None = None
-    long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MOST_STEPS)
+    long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MAX_STEPS)
     failure: Exception | None = None
     for index, draw in enumerate(_DRAWS):
         trial = _Trial(call, compute, np.random.default_rng(index), STEPS if index else long, draw)

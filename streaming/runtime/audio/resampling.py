@@ -14,7 +14,7 @@ from streaming.runtime.audio.features import as_samples
 _CROSSINGS = 32  # of the sinc on each side
 _ROLLOFF = 0.94  # of the smaller half rate: what lies above would fold back
 _BETA = 10.0  # of the Kaiser window: side lobes at -100 dB
-_MOST_PHASES = 100_000
+_MAX_PHASES = 100_000
 
 
 class Resampler:
@@ -35,7 +35,7 @@ class Resampler:
         self._up, self._down = target // divisor, source // divisor
         scale = min(1.0, target / source) * _ROLLOFF
         self._half = math.ceil(_CROSSINGS / scale)
-        if self._up * self._half > _MOST_PHASES * _CROSSINGS:
+        if self._up * self._half > _MAX_PHASES * _CROSSINGS:
             raise InputError(
                 f"{source} to {target} samples a second: the ratio has no small terms; choose another rate"
             )
