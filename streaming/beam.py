@@ -34,7 +34,7 @@ _loading = threading.Lock()
 
 
 class Result(NamedTuple):
-    """What a stream gave for the steps of one element.
+    """Outputs of a stream for the steps of one element.
 
     time: the event time of the element, in seconds; that of the last one for what `finish` gives.
     y: as `Stream.feed` returns it, (m, *features) or a dict by name.

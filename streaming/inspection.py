@@ -1,4 +1,4 @@
-"""All that a streaming model says of itself, as plain data; needs no TensorFlow."""
+"""Description of a streaming file as plain data; needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streaming.runtime.metadata import Metadata
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the model is, takes, gives, carries and costs, ready for `json.dumps`.
+    """Returns inputs, outputs, states, plan, origin and costs of a model, ready for `json.dumps`.
 
     Signatures come with their multiply-adds, bytes of constants and operations, counted in the flatbuffer itself;
     everything else is what `streaming.json` says.

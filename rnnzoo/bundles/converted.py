@@ -27,7 +27,7 @@ _MAKERS = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
 def cache_folder(bundle: Path) -> Path:
-    """Where the files of a bundle are kept; another place once the bundle, the code or a library changes."""
+    """Cache folder of the files of a bundle; another one once the bundle, the code or a library changes."""
     return cache_root() / "demo" / fingerprint(bundle)
 
 

@@ -29,7 +29,7 @@ _SOLVED = 0.1
 
 
 class Demonstration(NamedTuple):
-    """What was found.
+    """Findings of the demonstration.
 
     Args:
         findings: sentences.

@@ -1,4 +1,4 @@
-"""How gradients flow through a model: by layer, by time step; spectral radii; saturated gates."""
+"""Diagnosis of a model: gradients by layer and by time step, spectral radii, saturated gates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VANISHED, EXPLODED = 1e-3, 1e3
 
 @dataclass
 class Diagnosis:
-    """What was measured on one batch.
+    """Measurements on one batch.
 
     Args:
         by_layer: layer -> norm of the gradient of the batch's loss over its weights.
@@ -45,7 +45,7 @@ class Diagnosis:
 
 
 def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, sample_weight: Any = None) -> Diagnosis:
-    """What `rnnzoo.diagnose` does."""
+    """Implements `rnnzoo.diagnose`."""
     if not model.built:
         raise ConfigError("the model is not built: call it on a batch, or give it an Input, before it is diagnosed")
     if loss is None and not model.compiled:
@@ -66,7 +66,7 @@ def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, samp
 
 
 def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
-    """What needs no look into the model while it runs."""
+    """Measurements that need no look into the model while it runs."""
     inputs, targets, weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
     found = Diagnosis(by_layer=_by_layer(model, inputs, targets, weights, loss))
     for layer in layers_of(model, include_self=False):
@@ -215,7 +215,7 @@ def _saturation(one: Probe, seen: Any, weights: NDArray[Any]) -> dict[str, tuple
 
 
 def findings(found: Diagnosis) -> list[str]:
-    """What the measurements say, in words; the numbers are in them."""
+    """Sentences that say what the measurements mean, with their numbers."""
     lines = []
     for name, curve in found.by_time.items():
         lines.append(f"{name}: {_reach(curve)}")
@@ -241,7 +241,7 @@ def findings(found: Diagnosis) -> list[str]:
 
 
 def _reach(curve: NDArray[Any]) -> str:
-    """How far back the gradient of a decision goes, counted from where it is largest within the first steps."""
+    """Steps that the gradient of a decision goes back, counted from where it is largest within the first steps."""
     steps = len(curve) - 1
     if not np.isfinite(curve).all():
         return "the gradient through time is no number"

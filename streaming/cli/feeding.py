@@ -27,7 +27,7 @@ _BLOCKS = 20
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says besides the model and the input.
+    """Options of the command line beside the model and the input.
 
     Args:
         mono: mix channels down.

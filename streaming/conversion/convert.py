@@ -37,7 +37,7 @@ QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion made.
+    """Report of a conversion.
 
     delay: input steps between an input and its output; max_abs_error: largest difference from the offline
     model in the verification, None where it was switched off; size_bytes of the file; state_bytes of one stream;

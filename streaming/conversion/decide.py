@@ -1,4 +1,4 @@
-"""What a stream of a model means, and its plan: carried state, or a sliding window.
+"""Meaning of a model's stream, carried state or a sliding window, and its plan.
 
 A model of unknown length is carried. One of a fixed number of steps W is carried where it holds state between calls, or
 where all its outputs have the time axis and it can be carried exactly; else a stream of it is a window of W steps.

@@ -99,7 +99,7 @@ def _own(layer: Any) -> list[Any]:
 
 
 def _probed(layer: Any, rows: NDArray[Any]) -> NDArray[Any]:
-    """What a layer makes of rows, without its bias and activation. Rows of one 1 are rounded by no quantizer."""
+    """Output of a layer for rows, without its bias and activation. Rows of one 1 are rounded by no quantizer."""
     rows = rows.astype("float32")
     with _linear(layer):
         return keras.ops.convert_to_numpy(layer(rows)) - keras.ops.convert_to_numpy(layer(np.zeros_like(rows)))

@@ -1,4 +1,4 @@
-"""What is planned: the user's model as a functional graph, and the same graph for sequences of another length.
+"""The graph that is planned: the user's model as a functional one, and the same for sequences of another length.
 
 Keras records a graph for the shapes of its inputs. `rebuild` runs it again on inputs of other shapes, layer by layer,
 with the same layers and weights: with an unknown number of steps for a stream that carries its state, with W steps for

@@ -133,7 +133,7 @@ class Conversion:
         return artifact.pack(self.flatbuffer, metadata, files)
 
     def metadata(self) -> Metadata:
-        """What `streaming.json` says, but for the fingerprint."""
+        """Metadata of the file, without the fingerprint."""
         source = {"keras": keras.__version__, "model": self.plan.offline.name, "quantize": self.quantize or "none"}
         source |= self.extra.get("source", {})
         return Metadata(

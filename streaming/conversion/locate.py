@@ -32,7 +32,7 @@ PROBES = 200
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a stream first differs from the offline model.
+    """The first layer whose stream differs from the offline model.
 
     layer: the name of the call in the model, its inner layers after a slash; kind: its class; max_abs_error: on `steps`
     steps, where the offline values are up to `scale`.
@@ -143,7 +143,7 @@ def _can_be_output(signal: Signal) -> bool:
 
 
 def _offline_values(plan: Plan, inputs: Inputs) -> dict[int, np.ndarray]:
-    """What the offline model gives at every signal, without the batch axis, by signal (id)."""
+    """Values of the offline model at every signal, without the batch axis, by signal (id)."""
     values: dict[int, Any] = {}
     for name, signal in (plan.inputs | plan.encoded).items():
         values[id(signal)] = keras.ops.convert_to_tensor(np.repeat(inputs[name][None], 2, axis=0))

@@ -141,7 +141,7 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What a user must know about lengths, and of windows what is kept from step to step."""
+        """Notes for the user about lengths, and about windows what is kept from step to step."""
         notes = [note for step in self.steps for note in step.rule.notes]
         if self.window is not None:
             rows = self.table()

@@ -43,7 +43,7 @@ class Causal:
 
 
 def recognized(mine: NDArray[Any], theirs: NDArray[Any], steps: Sequence[int]) -> AlongTime | Causal | None:
-    """What two recordings of a constant with axes of so many steps are; None: neither a table nor a causal mask."""
+    """Kind of a constant that was recorded for two lengths; None: neither a table of positions nor a causal mask."""
     axes = [axis for axis, sizes in enumerate(zip(mine.shape, theirs.shape, strict=True)) if sizes == tuple(steps)]
     if len(axes) == 1 and np.allclose(mine, theirs.take(range(steps[0]), axes[0]), 1e-5, 1e-6):
         return AlongTime(mine, axes[0])

@@ -58,7 +58,7 @@ def in_float32(model: Any) -> Iterator[tuple[Any, PolicyDifference | None]]:
 
 
 def outputs_on(model: Any, inputs: list[Any]) -> list[NDArray[Any]]:
-    """What a model gives for inputs, from its initial states on, in float64."""
+    """Outputs of a model for inputs, from its initial states on, in float64."""
     for layer in layers_of(model):
         if getattr(layer, "stateful", False):
             layer.reset_state()

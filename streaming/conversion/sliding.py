@@ -307,7 +307,7 @@ class SlidingRule(Rule):
 
 
 def _computed(op: Any, args: Any, kwargs: Any) -> Any:
-    """What an operation gives at inference; raises NotStreamableError where its own code fails."""
+    """Outputs of an operation at inference; raises NotStreamableError where its own code fails."""
     try:
         return operation_fn(op, training=False)(*args, **kwargs)
     except StreamingError:
@@ -352,7 +352,7 @@ def _gathered(line: tf.Tensor, places: tf.Tensor, shape: tuple[int, ...]) -> tf.
 
 
 def resting_values(kept: Functional) -> list[NDArray[Any]]:
-    """What each output of a graph without padding gives, row by row, for a stream of zeros."""
+    """Rows of each output of a graph without padding for a stream of zeros."""
     steps = 2
     while True:
         inputs = [

@@ -212,7 +212,7 @@ def _check_scales(flatbuffer: bytes) -> None:
 
 
 def operations(flatbuffer: bytes) -> dict[str, int]:
-    """How often each operation occurs in the graph of signature `step`, the first subgraph counted alone."""
+    """Number of times that each operation occurs in the first subgraph, that of signature `step`."""
     model = schema.Model.GetRootAs(flatbuffer, 0)
     names = [_name(model.OperatorCodes(i)) for i in range(model.OperatorCodesLength())]
     counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What a proof feeds: numbers that the model is made for, and sequences that could tell a difference.
+"""Inputs of a proof: numbers that the model is made for, and sequences that could tell a difference.
 
 A kind says how a sequence departs from plain numbers: rows and ids that are masked, here and there, throughout, in the
 first or the last half; values ten times as large. Numbers come from the first domain in which the model is finite.

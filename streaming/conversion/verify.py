@@ -39,7 +39,7 @@ MAX_SOURCE = 256
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared. Errors are largest differences; `relative` is to the largest offline value, at least 1.
+    """Result of a comparison. Errors are largest differences; `relative` is to the largest offline value, at least 1.
 
     domain: the numbers that were fed; see `trials.DOMAINS`, or "calibration data".
     """
@@ -137,7 +137,7 @@ class _Proof:
         return self.lengths.chosen(self.model.chunk, lambda length: self._affordable(length) > 1)
 
     def _affordable(self, length: int) -> int:
-        """How many streams of that length fit into the bound of the work."""
+        """Number of streams of a length that fit into the bound of the work."""
         return int(WORK / max(1.0, length / self.plan.unit * self.cost))
 
     def _compare_kinds(self, length: int, kinds: Sequence[str], source: int | None) -> None:

@@ -90,7 +90,7 @@ class TextCodec:
         return cls((*SPECIAL, *kept[: None if size is None else size - len(SPECIAL)]), kind, tuple(merges), lower)
 
     def pieces(self, text: str) -> list[str]:
-        """What the text is cut into; also pieces that have no number."""
+        """Pieces of a text; also those that have no number."""
         parts = _split(text.lower() if self.lower else text, self.kind)
         return parts if self.kind != "subwords" else [piece for part in parts for piece in self._merged(part)]
 
@@ -107,7 +107,7 @@ class TextCodec:
         return self.text(ids).strip() if self.kind != "characters" else self.text(ids)
 
     def text(self, ids: Iterable[int]) -> str:
-        """As `decode`, with the space before a first word: parts of a text join to the text."""
+        """`decode` with the space before a first word: parts of a text join to the text."""
         found = []
         for number in map(int, ids):
             if not 0 <= number < len(self.entries):

@@ -1,4 +1,4 @@
-"""What lower parts of the runtime ask of higher ones, so that imports go one way.
+"""Protocols by which lower parts of the runtime use higher ones, so that imports go one way.
 
 slab <- stream <- batch <- turns <- batcher <- model: a stream knows its model, and a slab its streams, by these alone.
 """
@@ -37,7 +37,7 @@ class ModelParts(Protocol):
 
     @property
     def recipe(self) -> Recipe:
-        """How an engine is made."""
+        """Makes an engine."""
 
     @property
     def engines(self) -> EnginePool:

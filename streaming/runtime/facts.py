@@ -1,4 +1,4 @@
-"""What a streaming file says of its making: the rows of its plan, the proof, and where the model comes from.
+"""Facts of how a streaming file was made: the rows of its plan, the proof, and the origin of the model.
 
 Nothing here changes what a stream computes; `streaming inspect` and the server show it.
 """
@@ -14,7 +14,7 @@ from streaming.runtime.typed_json import build, fields_of
 
 @dataclass(frozen=True)
 class PlanRow:
-    """What one call of a layer became.
+    """Row of the plan: how one call of a layer streams.
 
     Args:
         name, kind: of the call, and the class of its layer.
@@ -42,7 +42,7 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class Approximation:
-    """How far a stream that sees less than the offline model is from it: largest and root mean square difference.
+    """Difference of a stream that sees less than the offline model from it: the largest, and the root mean square.
 
     steps: on which it was measured; scale: the largest offline value.
     """
@@ -82,7 +82,7 @@ class PolicyDifference:
 
 @dataclass(frozen=True)
 class Proof:
-    """What was compared before the file was written; fields are None where nothing was.
+    """Result of the verification before the file was written; fields are None where there was none.
 
     Args:
         sequences, steps: how many were compared.
@@ -112,13 +112,13 @@ class Proof:
     policy: PolicyDifference | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As in `streaming.json`: what is not known is left out."""
+        """The object in `streaming.json`, without fields that are not known."""
         return fields_of(self, unset=False)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the model of a file comes from.
+    """Origin of the model of a file.
 
     Args:
         model: its name in Keras, or of the file that was adopted.
@@ -135,7 +135,7 @@ class Origin:
     more: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As in `streaming.json`: one object of all that is known."""
+        """The object in `streaming.json`: all that is known, side by side."""
         known = fields_of(self, unset=False)
         return {**known.pop("more"), **known}
 

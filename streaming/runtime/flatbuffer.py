@@ -228,7 +228,7 @@ class Source:
         return unpack(self.content, position)[0]
 
     def follow(self, position: int) -> int:
-        """Where the offset at a position leads."""
+        """Position that the offset at a position refers to."""
         return position + self.number(position, "<I")
 
     def layout(self, position: int) -> tuple[int, tuple[int, ...]]:
@@ -266,7 +266,7 @@ class Table:
         return default if position is None else self.source.number(position, kind)
 
     def vector(self, number: int, item: int) -> tuple[int, int]:
-        """Where the items of so many bytes begin, and their count."""
+        """Position of the first item of a vector, and the number of items."""
         position = self._field(number)
         if position is None:
             return 0, 0

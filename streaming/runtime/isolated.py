@@ -165,7 +165,7 @@ class _Child:
             raise self._ended() from None
 
     def receive(self, size: int, seconds: float) -> bytes:
-        """What the answer holds; raises StreamingError with the error that it names, or _Ended."""
+        """Content of an answer; raises StreamingError with the error that it names, or _Ended."""
         until = time.monotonic() + seconds
         failed, length = _ANSWER.unpack(self._read(_ANSWER.size, until))
         if failed:
@@ -254,7 +254,7 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def _given(meta: Metadata, what: int, batch: int, chunk: int) -> _Kinds:
-    """What the other side sends with a request, in order."""
+    """Arrays that the other side sends with a request, in order."""
     if what == _RESET:
         return []
     if what == _ENCODE:

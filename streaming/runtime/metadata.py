@@ -1,4 +1,4 @@
-"""What `streaming.json` says about a streaming model: its signatures, tensors, state and timing.
+"""Metadata of a streaming model, `streaming.json`: its signatures, tensors, state and timing.
 
 Shapes never count the batch axis B; tensors with `time=True` are (B, T, *shape) in the graph, T being the
 chunk of the signature. All counts of time are in steps of the model's input.

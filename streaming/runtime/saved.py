@@ -24,7 +24,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class Header:
-    """What a saved stream says besides its arrays; `waiting` steps and, if `held`, static inputs are saved too."""
+    """Header of a saved stream; `waiting` steps and, if `held`, static inputs are saved too."""
 
     fingerprint: str
     position: int

@@ -162,7 +162,7 @@ class WordEncoder:
         return {name: make[name](words) for name in self.inputs}
 
     def count_unknown(self, words: Iterable[str]) -> int:
-        """How many of the words the vocabulary lacks."""
+        """Number of the words that are not in the vocabulary."""
         return sum(word.lower() not in self.words for word in words)
 
     def _word_ids(self, words: Sequence[str]) -> NDArray[Any]:

@@ -49,7 +49,7 @@ class BatcherMetrics:
 
 
 class CallFuture(Future[Any]):
-    """What a call will return. Attributes: `abandoned` says that nobody waits for it any more."""
+    """Future of a call. Attributes: `abandoned` says that nobody waits for it any more."""
 
     abandoned = False
 

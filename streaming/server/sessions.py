@@ -1,4 +1,4 @@
-"""What a client's messages do to a stream: arrays for any model, what a task takes where the model has one."""
+"""Sessions: apply a client's messages to a stream, as arrays for any model or as the raw input of its task."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class ArraySession:
 
 
 class EventSession:
-    """What a task takes in, its events out. The task's code runs in threads, where it waits for its invokes.
+    """Session of a task: raw input in, events out. The task's code runs in threads, where it waits for its invokes.
 
     Args:
         task: of a `BatchedModel`.

@@ -25,7 +25,7 @@ from streaming.runtime.typed_json import to_plain
 
 @dataclass(frozen=True)
 class Adoption:
-    """What adopting made.
+    """Report of an adoption.
 
     states: {input: output} of the states that each step carries; kept: names of the states that the model keeps inside;
     chunk: steps an invoke takes; reset: how a stream goes back to its initial states, "states" where they are inputs,

@@ -103,7 +103,7 @@ def load_by_path(file: Any, model: Any, parts: Sequence[Part], path: str) -> Non
 
 
 def _roots(model: Any, parts: Sequence[Part], new: str = "", old: str = "") -> Iterator[tuple[str, str]]:
-    """Where each layer is in a file of Keras 3 and in the old one; layers are numbered by class in both."""
+    """Paths of each layer in a file of Keras 3 and in the old one; layers are numbered by class in both."""
     counts: Counter[str] = Counter()
     places: dict[int, str] = {}
     for layer in model.layers:

@@ -40,7 +40,7 @@ def equation_of(call: Call) -> Equation | None:
 
 
 def operands_of(call: Call) -> list[Any]:
-    """What a call multiplies."""
+    """Operands of a contraction."""
     first = call.args[0] if call.args else None
     if isinstance(first, list | tuple):
         return list(first)

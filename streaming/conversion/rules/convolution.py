@@ -111,7 +111,7 @@ class ConvTransposeRule(Rule):
         return tuple(int(size) for size in self.call.results[0].shape[2:])
 
     def _crop_space(self, output: tf.Tensor, full: tf.Tensor) -> tf.Tensor:
-        """Of the axes behind time, what `same` leaves: as many places as input times stride."""
+        """Crops the axes behind time as `same` does: to as many places as input times stride."""
         layer = self.call.op
         if layer.padding != "same" or len(layer.kernel_size) == 1:
             return output

@@ -47,7 +47,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found.
+    """Result of probing an operation.
 
     results: of each result of the call, flat; foldable: steps may be given as a batch, (B * T, ...), alike.
     """

@@ -1,4 +1,4 @@
-"""Where an operation that only rearranges a tensor puts one of its axes, found by trial."""
+"""Finds by trial the axis to which an operation that only rearranges a tensor moves one of its axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where utterances begin and end, by their level."""
+"""Endpoint detection: begins and ends of utterances by their level."""
 
 from __future__ import annotations
 

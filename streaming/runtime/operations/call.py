@@ -28,7 +28,7 @@ Bounds = tuple[NDArray[Any], NDArray[Any]]
 
 
 class Runner(Protocol):
-    """What a call needs of the model that it is part of.
+    """Parts of a model that the check of one call needs.
 
     graphs: all subgraphs; variables: shape and type of each variable, by its name; assigned: those with a value so far.
     """
@@ -203,7 +203,7 @@ class Call:
             raise DamagedError(f"{self.name} gives shape {shape}, not {self.shapes[index]}")
 
     def same_scale(self, *places: int) -> None:
-        """Where numbers are moved as they are, a quantized output has a scale as what is moved."""
+        """Checks that a quantized output that only moves numbers has the scale of its operand."""
         for place in places:
             self.same_scale_as(place, 0)
 

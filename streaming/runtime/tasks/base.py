@@ -1,4 +1,4 @@
-"""What all tasks share: a model with a typed description, and sessions that take pieces and give events."""
+"""Base of all tasks: a model with a typed specification, and sessions that take pieces and give events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Session(Protocol):
         """Take a piece, of the kind that the task's `takes` names; gives named tuples."""
 
     def finish(self) -> Iterable[Any]:
-        """What the end of the sequence decides; the next piece begins a new one."""
+        """Ends the sequence and returns its last events; the next piece begins a new one."""
 
     def save(self) -> bytes:
         """The session between two calls, as bytes that `restore` reads."""
@@ -219,7 +219,7 @@ class RowReader:
         return array.astype(np.float64)
 
     def scaled(self, rows: np.ndarray) -> np.ndarray:
-        """What the model takes, of rows that `read` gave."""
+        """Rows that `read` gave, as the model takes them."""
         values = rows.astype(np.float32) if self._scaler is None else self._scaler.apply(rows)
         return values.reshape(len(rows), *self.shape)
 

@@ -1,4 +1,4 @@
-"""What `metadata.task` says, a typed object for each kind of task; docs/tasks.md explains the fields."""
+"""Specifications of tasks, a dataclass for each kind: `metadata.task` of a file. docs/tasks.md explains the fields."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Scaler:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """What the task of a file says; `kind` names it.
+    """Specification of the task of a file; `kind` names it.
 
     dataset: the data set that the model was trained on, for people.
     """
@@ -65,7 +65,7 @@ class TaskSpec:
     dataset: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `metadata.task` of a file: all that is set, its kind first."""
+        """The `metadata.task` of a file: its kind, and every field that is set."""
         return {"kind": self.kind, **fields_of(self, unset=False)}
 
 
@@ -190,7 +190,7 @@ class TranscriberSpec(AudioSpec):
 
 @dataclass(frozen=True)
 class SearchSpec(TaskSpec):
-    """How a text is searched for."""
+    """Settings of a beam search."""
 
     width: int = 5
     length_penalty: float = 1.0

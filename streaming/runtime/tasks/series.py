@@ -72,7 +72,7 @@ class Forecaster(Task):
         return ForecasterSession(self)
 
     def forecast(self, rows: Any) -> Forecast:
-        """What follows all rows (n, columns).
+        """Forecast of the rows that follow all given rows (n, columns).
 
         Raises:
             InputError: there are too few rows, or they are of another kind.
@@ -106,7 +106,7 @@ class ForecasterSession(SavedSession):
         return self._read(self._stream.feed(self._task.reader.scaled(self._task.reader.read(piece))))
 
     def finish(self) -> list[Forecast]:
-        """Those that were held back."""
+        """Events that were held back."""
         found = self._read(self._stream.finish())
         self._stream.reset()
         self._row = 0
@@ -158,7 +158,7 @@ class AnomalyDetector(Forecaster):
 
 
 class Likelihood(Carrier):
-    """How unlikely the latest errors are, from the errors before.
+    """Likelihood of the latest forecast errors, given the errors before.
 
     Args:
         spec: its windows.
@@ -199,7 +199,7 @@ class AnomalyDetectorSession(SavedSession):
         self._anew()
 
     def feed(self, piece: Any) -> list[Anomaly]:
-        """How unexpected each row is; the first of a series has no forecast, and 0 for an error."""
+        """Anomaly score of each row; the first of a series has no forecast, and 0 for an error."""
         task, found = self._task, []
         rows = task.reader.read(piece)
         if missing := task.spec.probation - len(self._first):

@@ -214,7 +214,7 @@ class Captioner(Searcher):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the arrays that the model takes."""
+        """Shape of the arrays that the model takes."""
         return tuple(self.model.metadata.encode.inputs[0].shape)  # type: ignore[union-attr]
 
     def _read(self, array: Any, resize: bool) -> NDArray[Any]:
