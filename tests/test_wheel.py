@@ -140,7 +140,7 @@ from rnnzoo.cli import main
 model = rnnzoo.create("speaker-vowels", units=8)
 print("created", model.count_params())
 rng = np.random.default_rng(0)
-for split in ("train", "dev"):
+for split in ("train", "dev", "test"):
     for place, label in enumerate(("low", "high")):
         folder = pathlib.Path("own", split, label)
         folder.mkdir(parents=True)

@@ -82,7 +82,7 @@ class CRF(OverSequences, keras.layers.Layer):
         return mask
 
     def chain_scores(self) -> dict[str, Any]:
-        """What `transitions.json` of a bundle holds: lists of numbers, None for what is forbidden."""
+        """Content of `transitions.json` of a bundle: lists of numbers, None for what is forbidden."""
 
         def numbers(value: Any, allowed: NDArray[Any]) -> Any:
             rows = np.where(allowed > 0, ops.convert_to_numpy(value).astype("float64"), np.nan)

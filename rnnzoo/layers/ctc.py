@@ -66,7 +66,7 @@ def ctc_greedy_decode(logits: Any, mask: Any = None, blank: int = 0) -> tuple[An
 
 
 def steps_of(logits: Any, mask: Any) -> Any:
-    """How many steps each sequence has, int32 (B,)."""
+    """Number of steps of each sequence, int32 (B,)."""
     if mask is None:
         return ops.full((ops.shape(logits)[0],), ops.shape(logits)[1], dtype="int32")
     return ops.sum(ops.cast(mask, "int32"), axis=-1)

@@ -1,4 +1,4 @@
-"""How a layer streams that treats each step by itself."""
+"""Streaming of layers that treat each step by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What layers refuse, each in one line: sizes, sequences, states and masks that do not fit, weights that are NaN."""
+"""Errors of layers, one line each: sizes, sequences, states and masks that do not fit, weights that are NaN."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Recurrent(OverSequences):
 
 
 def finite(layer: Any, found: Any) -> Any:
-    """What the layer found, unless it is NaN because a weight is, which is refused."""
+    """Outputs of a layer as they are; refuses those that are NaN because a weight is."""
     try:
         total = np.sum(ops.convert_to_numpy(keras.tree.flatten(found)[0]), dtype="float64")
     except (NotImplementedError, TypeError, ValueError):

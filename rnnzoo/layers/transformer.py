@@ -146,7 +146,7 @@ class TransformerBlock(OverSequences, keras.layers.Layer):
         return y, [] if past is None else [key[:, :, start:], value[:, :, start:], exists[:, start:]]
 
     def _attended(self, query: Any, key: Any, value: Any, bias: Any, shown: Any) -> Any:
-        """Of each query the mean of the values under its weights, all by head; (B, T, U)."""
+        """Mean of the values under the weights of each query, all by head; (B, T, U)."""
         if value.shape[2] == 1:
             # Of a single key Keras warns, and the weight is 1.
             found = ops.broadcast_to(value, ops.shape(query))

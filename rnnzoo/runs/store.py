@@ -61,7 +61,7 @@ class Run:
 
     @property
     def task(self) -> TaskSpec:
-        """What a streaming file made from this run says of the task."""
+        """Specification of the task for a streaming file made from this run."""
         return task_class(self.config.topology).spec(self.config.data, self.encoder)
 
 

@@ -98,7 +98,7 @@ def _higher_is_better(topology: str) -> bool:
 
 
 def _ranked(rows: list[dict[str, Any]], keys: int, higher: bool) -> list[dict[str, Any]]:
-    """By the first figure after the settings; those that diverged last."""
+    """Sorts runs by the first figure after the settings; those that diverged come last."""
 
     def place(row: dict[str, Any]) -> tuple[bool, float]:
         first = list(row.values())[keys]

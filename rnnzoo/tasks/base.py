@@ -59,7 +59,7 @@ class Task(Evaluation, Objective):
     @classmethod
     @abc.abstractmethod
     def spec(cls, config: Any, encoder: Any) -> TaskSpec:
-        """What a streaming file says of the task."""
+        """Specification of the task for a streaming file."""
 
     @classmethod
     def conversion(cls, config: DataConfig) -> dict[str, Any]:

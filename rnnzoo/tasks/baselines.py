@@ -197,7 +197,7 @@ class NoteChain:
         self.numbers = self._shares.size
 
     def probabilities(self, roll: NDArray[Any]) -> NDArray[Any]:
-        """Of the step after each, (T, N)."""
+        """Probabilities of the notes of the step after each, (T, N)."""
         return np.where(roll > 0, self._shares[1], self._shares[0])
 
 

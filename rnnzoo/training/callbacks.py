@@ -1,4 +1,4 @@
-"""What happens around an epoch: snapshots, an early end, and a stop when the loss is no number."""
+"""Callbacks of every training: snapshots, early stopping, and a stop when the loss is no number."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def _on_tensorflow() -> bool:
 
 
 def _trained(model: keras.Model, task: Task, config: TrainingConfig, parallel: Parallel | None) -> keras.Model:
-    """What runs in the model's place."""
+    """Model that is trained in the model's place."""
     made = task.training_model(model, config.batch_size)
     alone = [f"training.{key}" for key in ("jacobian_penalty", "scheduled_sampling") if getattr(config, key)]
     if alone and not _on_tensorflow():

@@ -52,7 +52,7 @@ class Parallel:
         return isinstance(error, lost)
 
     def model(self, model: keras.Model) -> keras.Model:
-        """What is trained in the model's place; it shares the weights."""
+        """Model that is trained in the model's place, with the same weights."""
         return ParallelModel({t.name: t for t in model.inputs}, model.output, name=model.name)
 
     def dataset(self, make: Callable[[Any], tf.data.Dataset]) -> Any:

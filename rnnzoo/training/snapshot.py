@@ -19,7 +19,7 @@ _PATTERN = "snapshot-*.safetensors"
 
 
 class Snapshot(NamedTuple):
-    """What a training needs to go on.
+    """State from which a training goes on.
 
     Args:
         arrays: variables of model, optimizer and metrics, and the best weights so far, by name.

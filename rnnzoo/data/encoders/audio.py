@@ -38,7 +38,7 @@ class AudioEncoder:
 
     @classmethod
     def fit(cls, train: Sequence[np.ndarray], config: AudioConfig, labels: Iterable[str]) -> AudioEncoder:
-        """By the recordings of the training split.
+        """Fits the encoder to the recordings of the training split.
 
         Raises:
             DataError: the configuration describes no features.
@@ -81,7 +81,7 @@ def after_lead(samples: np.ndarray, config: AudioConfig) -> np.ndarray:
 
 
 class Segment(NamedTuple):
-    """Where a recording lies in a stream, in samples, and which it is."""
+    """A recording in a stream: its begin and end in samples, and its number."""
 
     begin: int
     end: int
@@ -109,7 +109,7 @@ def compose(
 def arrange(
     clips: Sequence[np.ndarray], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Segment]]:
-    """As `compose`, without noise."""
+    """`compose` without noise."""
     parts: list[np.ndarray] = []
     segments, at = [], 0
     for number in order:

@@ -36,7 +36,7 @@ class RowEncoder:
 
     @classmethod
     def fit(cls, train: Sequence[np.ndarray], config: RowsConfig, labels: Iterable[str] = ()) -> RowEncoder:
-        """By the rows of the training split.
+        """Fits the encoder to the rows of the training split.
 
         Raises:
             DataError: the rows have another number of columns than the configuration names.
@@ -59,7 +59,7 @@ class RowEncoder:
 
     @property
     def scaler(self) -> Scaler:
-        """How a device scales."""
+        """Scaler for the device."""
         return Scaler(self.mean, self.scale)
 
     def encode(self, rows: np.ndarray) -> dict[str, np.ndarray]:

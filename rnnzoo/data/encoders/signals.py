@@ -21,7 +21,7 @@ _FILE = "signal.json"
 
 
 class Event(NamedTuple):
-    """Where in the signal, in samples, and what."""
+    """An event: its place in the signal, in samples, and its label."""
 
     at: float
     label: str

@@ -1,4 +1,4 @@
-"""What all cells share: arguments as Keras has them, weights, dropout, states."""
+"""Base of all cells: arguments as Keras has them, weights, dropout, states."""
 
 from __future__ import annotations
 

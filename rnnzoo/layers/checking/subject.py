@@ -135,7 +135,7 @@ class Subject:
         return self.copy(return_sequences=True, return_state=True)
 
     def scope(self) -> Any:
-        """Where classes that are not registered are found too."""
+        """Context in which classes that are not registered are found too."""
         return keras.saving.custom_object_scope(self.classes)
 
     def model(self) -> keras.Model:

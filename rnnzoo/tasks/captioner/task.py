@@ -49,7 +49,7 @@ class CaptionerTask(LabelTask):
 
     @classmethod
     def from_source(cls, source: Source, config: PicturesConfig, *, encoder: Any = None, seed: int = 0) -> Self:
-        """As of every problem, the pictures in the size that the configuration says."""
+        """A task on examples already read, the pictures in the size that the configuration says."""
         if config.size and source.kind in cls.kinds:
             splits = {
                 name: [(resized(picture, config.size), captions) for picture, captions in rows]

@@ -122,7 +122,7 @@ class ClassifierTask(LabelTask):
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Of labels that exclude each other."""
+        """Confusion of labels that exclude each other."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         if self.config.multi_label:

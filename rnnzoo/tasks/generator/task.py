@@ -135,7 +135,7 @@ class GeneratorTask(Task):
 
 
 def _figures(chosen: np.ndarray) -> dict[str, float]:
-    """Of the logarithms of the probabilities of the tokens that came."""
+    """Figures from the log probabilities of the tokens that came."""
     nats = float(-np.mean(chosen))
     return {
         "nats": nats,

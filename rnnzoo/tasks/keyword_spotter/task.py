@@ -146,7 +146,7 @@ class KeywordSpotterTask(LabelTask):
         return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
 
     def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
-        """Of each recording by itself, (T, L)."""
+        """Logits of each recording by itself, (T, L)."""
         features = [row["features"] for row in self.arrays(split)]
         logits = predict_padded(model, features, batch_size)
         return [row[: len(heard)] for row, heard in zip(logits, features, strict=True)]

@@ -1,4 +1,4 @@
-"""What is said in a signal that never ends: trained on streams, with a state that is carried."""
+"""Transcription of a signal that never ends: trained on streams, with a state that is carried."""
 
 from __future__ import annotations
 

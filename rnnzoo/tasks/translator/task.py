@@ -95,7 +95,7 @@ class TranslatorTask(LabelTask):
         return self.score(split, [best[0].text for best in hypotheses])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """What some translations attended to, where the model attends to a source that it has whole."""
+        """Attention of some translations, where the model attends to a source that it has whole."""
         from rnnzoo.tasks.attentive import attention_model
         from rnnzoo.tasks.drawing import draw_alignments
 
@@ -184,7 +184,7 @@ def _step(decoder: keras.Model, source: np.ndarray, fixed: list[np.ndarray]) -> 
 
 
 def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[list[TranslatedWord]]:
-    """What comes of the turns of each text where Keras answers; all that came before is read again each time."""
+    """Simultaneous translations by a Keras model, which reads all that came before again at each turn."""
     import keras
 
     hidden = keras.Model(model.input, model.get_layer("readout_dropout").output)
@@ -215,7 +215,7 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
 
 
 def average_lagging(read: Sequence[int], source: int) -> float:
-    """How many words of the source a translation stays behind one that needs no time (Ma et al. 2019, equation 8).
+    """Average lagging: source words that a translation stays behind an ideal one (Ma et al. 2019, equation 8).
 
         1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
 
