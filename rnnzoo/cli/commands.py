@@ -12,6 +12,7 @@ from rnnzoo.util.backend import EXPORTING, check_backend
 def train(arguments: argparse.Namespace) -> None:
     """`rnnzoo train`."""
     from rnnzoo.bundles.cards import figure
+    from rnnzoo.cli.show import print_data
     from rnnzoo.registry.names import config_path
     from rnnzoo.runs.config import load_config
     from rnnzoo.runs.experiment import run_experiment
@@ -25,7 +26,7 @@ def train(arguments: argparse.Namespace) -> None:
         "strategy": arguments.strategy,
         "start": run_path(arguments.start) if arguments.start else None,
     }
-    metrics = run_experiment(config, out, **options)
+    metrics = run_experiment(config, out, **options, announce=print_data)
     name, value = next(iter(metrics["dev"].items()))
     print(f"saved {out}: dev {name} {figure(name, value)}, {metrics['parameters']:,} parameters")
     print(f"next: rnnzoo evaluate {out}")

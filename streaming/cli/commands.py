@@ -119,12 +119,24 @@ def run(arguments: argparse.Namespace) -> None:
     display = display_for(sys.stdout, arguments.json)
     names = ("temperature", "top_k", "top_p", "seed", "max_length", "width", "length_penalty", "n_best")
     search = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    options = Options(arguments.mono, arguments.resample, arguments.resize, arguments.wait_k, search)
+    options = Options(
+        arguments.mono,
+        arguments.resample,
+        arguments.resize,
+        arguments.wait_k,
+        search,
+        encoding=arguments.encoding,
+        skip_bad_rows=_left_out if arguments.skip_bad_rows else None,
+    )
     if arguments.microphone:
         _listen(model, display)
         return
     for note in run_input(model, arguments.input or "-", sys.stdin.buffer, display, options):
         print(f"streaming: note: {note}", file=sys.stderr)
+
+
+def _left_out(said: str) -> None:
+    print(f"streaming: left out: {said}", file=sys.stderr)
 
 
 def _listen(model: Any, display: Any) -> None:
@@ -147,6 +159,19 @@ def bench(arguments: argparse.Namespace) -> None:
     with quiet(not _debug(arguments)):
         found = measure(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
     print(json.dumps(found, indent=1) if arguments.json else show_bench(found))
+
+
+def vectors(arguments: argparse.Namespace) -> None:
+    """`streaming vectors`."""
+    from streaming.runtime import artifact
+    from streaming.runtime.model import load
+    from streaming.vectors import make
+
+    with quiet(not _debug(arguments)):
+        found = make(load(arguments.model, arguments.runtime, arguments.threads))
+    text = json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
+    artifact.write(arguments.out, text.encode())
+    print(f"{arguments.out}: {len(text.encode())} bytes, {len(found.get('task', {}).get('events', []))} events")
 
 
 def _debug(arguments: argparse.Namespace) -> bool:

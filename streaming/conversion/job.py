@@ -19,7 +19,7 @@ from streaming.errors import ArtifactError, NotStreamableError
 from streaming.runtime import artifact
 from streaming.runtime.facts import Origin, Proof
 from streaming.runtime.lookup import Table, TextTable
-from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo, TensorInfo
+from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo, TensorInfo
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.typed_json import to_plain
 
@@ -104,7 +104,10 @@ class Conversion:
                 traced["encode"] = trace_encode(self.plan, self.layout)
             if variables is not None:
                 traced["reset"] = trace_reset(self.layout, variables)
-            self._flatbuffer = tflite.convert(traced, self.quantize, module, self.samples, self.compact)
+            named = self.extra.get("source", {}).get("name") or self.plan.offline.name
+            self._flatbuffer = tflite.convert(
+                traced, self.quantize, module, self.samples, self.compact, str(named), sorted(self._files())
+            )
         return self._flatbuffer
 
     @property
@@ -124,13 +127,16 @@ class Conversion:
 
     def pack(self, verification: Proof) -> bytes:
         """The bytes of the file."""
+        metadata = dataclasses.replace(self.metadata(), verification=verification)
+        return artifact.pack(self.flatbuffer, metadata, self._files())
+
+    def _files(self) -> dict[str, bytes]:
         files = dict(self.extra.get("files", {}))
         files |= {self._tables[name]: table.to_bytes() for name, table in self.tables.items()}
         for pack, row in zip(self.layout.packs, self.layout.initial, strict=True):
             if pack.initial and self.state == "external":
                 files[pack.initial] = row.astype(row.dtype.newbyteorder("<")).tobytes()
-        metadata = dataclasses.replace(self.metadata(), verification=verification)
-        return artifact.pack(self.flatbuffer, metadata, files)
+        return files
 
     def metadata(self) -> Metadata:
         """Metadata of the file, without the fingerprint."""
@@ -149,6 +155,7 @@ class Conversion:
             delay=self.plan.delay,
             flush=self.plan.flush,
             valid=self.valid,
+            flags=FLAGS,
             state=self.state,
             encode=encode_info(self.plan),
             window=self.plan.window,

@@ -115,7 +115,8 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
     def sample(sequence: dict[str, np.ndarray], begin: int, chunk: int, batch: int) -> dict[str, np.ndarray]:
         part = _cut(plan, sequence, begin, begin + chunk)
         found = {n: np.repeat(x[None], batch, axis=0) for n, x in part.items()}
-        return {**found, meta.valid: np.ones((batch, chunk), bool)} if meta.valid else found
+        found = {n: x.astype(meta.in_graph(str(x.dtype))) for n, x in found.items()}
+        return {**found, meta.valid: np.ones((batch, chunk), meta.flags)} if meta.valid else found
 
     def samples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         if (source := model.source) is not None:

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
+from streaming.conversion.finishing import finish
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
 
@@ -58,11 +59,14 @@ def convert(
     module: tf.Module | None = None,
     samples: Samples | None = None,
     compact: bool = False,
+    name: str = "step",
+    files: Iterable[str] = (),
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
     module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
-    that are float16 numbers are stored so.
+    that are float16 numbers are stored so; name, files: of the model and of
+    what comes with it.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
@@ -96,7 +100,7 @@ def convert(
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
         raise _no_builtin_form(foreign, foreign, signatures)
-    return flatbuffer
+    return finish(schema.ModelT.InitFromPackedBuf(flatbuffer, 0), schema, name, files)
 
 
 def _no_builtin_form(named: list[str], kinds: Iterable[str], signatures: Mapping[str, Any]) -> NotStreamableError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,9 +20,16 @@ _CASTS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
 class InputReader:
     """Reads one input: (n, *features) for a sequence, (*features) for one that is given whole at every call."""
 
-    def __init__(self, info: InputInfo, chunk: int, files: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self, info: InputInfo, chunk: int, files: Mapping[str, bytes] | None = None, flags: str = "bool"
+    ) -> None:
         self.info = info
-        self.shape, self.dtype = tuple(info.graph.shape), np.dtype(info.graph.dtype)
+        tensor = info.graph
+        # Truth values are zeros and ones of another dtype in the graph, and are taken as either.
+        self._flag = tensor.dtype == "bool" != flags
+        if self._flag:
+            self.info = info = dataclasses.replace(info, dtype=flags, low=0, high=2)
+        self.shape, self.dtype = tuple(tensor.shape), np.dtype(flags if self._flag else tensor.dtype)
         self.chunk_shape = (chunk, *self.shape) if info.time else self.shape
         self._float = self.dtype.kind == "f"
         self._bounded = info.low is not None or info.high is not None
@@ -83,9 +91,12 @@ class InputReader:
         return table.ids(strings.reshape(1) if text else strings, self.info.name, self.dtype)
 
     def _cast(self, array: np.ndarray) -> np.ndarray:
+        if self._flag and array.dtype.kind == "b":
+            return array.astype(self.dtype)
         if array.dtype.kind not in _CASTS[self.dtype.kind]:
             raise InputError(
-                f"input {self.info.name!r} is {array.dtype}, expected {self.dtype}; give {self._expected(None)}"
+                f"input {self.info.name!r} is {array.dtype}, expected {'bool' if self._flag else self.dtype}; "
+                f"give {self._expected(None)}"
             )
         if self.dtype.kind in "iu" and array.size:
             limits, low, high = np.iinfo(self.dtype), array.min(), array.max()
@@ -146,15 +157,22 @@ class InputReader:
         sizes = [str(size) for size in self.shape]
         if self.info.time:
             sizes = ["steps" if steps is None else str(steps), *sizes]
+        kind = "bool" if self._flag else self.dtype
         strings = "strings or " if self._table is not None else ""
-        return f"{strings}{self.dtype} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+        return f"{strings}{kind} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
 class Inputs:
     """All inputs of a model in the order of its metadata, as lists of arrays (1, T, *shape) or (1, *shape)."""
 
-    def __init__(self, infos: Sequence[InputInfo], chunk: int, files: Mapping[str, bytes] | None = None) -> None:
-        self.readers = [InputReader(info, chunk, files) for info in infos]
+    def __init__(
+        self,
+        infos: Sequence[InputInfo],
+        chunk: int,
+        files: Mapping[str, bytes] | None = None,
+        flags: str = "bool",
+    ) -> None:
+        self.readers = [InputReader(info, chunk, files, flags) for info in infos]
         self.single = self.readers[0] if len(self.readers) == 1 else None
         self.static = any(not info.time for info in infos)
         self._names = [info.name for info in infos]
@@ -206,9 +224,10 @@ class Inputs:
 class SourceReader:
     """Reads what `Stream.encode` takes: sources of up to `max_length` positions, and inputs of fixed shape."""
 
-    def __init__(self, info: EncodeInfo) -> None:
+    def __init__(self, info: EncodeInfo, flags: str = "bool") -> None:
         self.info = info
-        self._readers = [InputReader(item, info.max_length) for item in info.inputs]
+        self._flags = np.dtype(flags)
+        self._readers = [InputReader(item, info.max_length, flags=flags) for item in info.inputs]
 
     def read(self, given: Any, finite: bool) -> list[np.ndarray]:
         """Padded arrays with a batch axis of 1, then their masks; raises InputError where something is wrong."""
@@ -234,4 +253,4 @@ class SourceReader:
                 "with a larger max_length"
             )
         pad = [(0, 0), (0, longest - length)] + [(0, 0)] * (array.ndim - 2)
-        return np.pad(array, pad), np.arange(longest)[None] < length
+        return np.pad(array, pad), (np.arange(longest)[None] < length).astype(self._flags)

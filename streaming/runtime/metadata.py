@@ -17,7 +17,9 @@ from streaming.runtime.facts import Origin, PlanRow, Proof
 from streaming.runtime.typed_json import build, fields_of
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
-SCHEMA = 2
+# 3: no bool at the boundary of a signature; the same text is in the flatbuffer too; strings that are texts or hashed.
+SCHEMA = 3
+OLD_FLAGS, FLAGS = "bool", "int32"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class OutputInfo:
 
     After T input steps, output position `s` of the stream exists where start <= s < T + end; `end` is thus
     the number of steps that `finish()` must flush. `running`: the offline model has no time axis here and
-    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist; without it all
+    equals the last row. Where the rate is not 1 the output `valid`, a mask, says which positions exist; without it all
     do that whole chunks give. Of a stream of windows each row is a whole output of the model, and rows exist from row
     `start` on. Integers that stand for real numbers carry their scale, as those of inputs.
     """
@@ -127,7 +129,7 @@ class StateSlot:
 class EncodeInfo:
     """Signature `encode`: inputs that are given whole, before the first step.
 
-    Those with `time=True` are (1, max_length, *shape), of which the boolean input named in `valid` (1, max_length)
+    Those with `time=True` are (1, max_length, *shape), of which the mask named in `valid` (1, max_length)
     says which positions are real. Its output is the pack that has no output of its own.
     """
 
@@ -150,7 +152,9 @@ class Metadata:
 
     chunk: steps a `Stream.step` takes; unit: the smallest legal chunk, the one of signature `step`;
     delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
-    valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
+    valid: the input (B, T) that marks real positions, None where the plan needs none;
+    flags: the dtype that masks have in the graph, and inputs and outputs whose dtype is bool: int32, which is 0 or 1,
+    as browsers take no bool; bool in files of schema 1 and 2;
     encode: what a stream is given before its first step, None for most models;
     window, hop: steps of a window and between two, None and 1 where state is carried on; pad: "pre" or "post" where
     windows that are not full yet are filled with zeros; lead: zeros that the runtime puts before the first step, so
@@ -171,6 +175,7 @@ class Metadata:
     delay: int = 0
     flush: int = 0
     valid: str | None = None
+    flags: str = OLD_FLAGS
     state: str = "external"
     encode: EncodeInfo | None = None
     window: int | None = None
@@ -183,6 +188,10 @@ class Metadata:
     plan: tuple[PlanRow, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    def in_graph(self, dtype: str) -> str:
+        """The dtype of a tensor of the graph whose values are of `dtype`: `flags` for bool."""
+        return self.flags if dtype == "bool" else dtype
 
     @property
     def state_bytes(self) -> int:
@@ -217,5 +226,10 @@ def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"window": None, "hop": 1, "pad": None, "lead": 0, **data}
 
 
+def _from_2(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 2 had bool at the boundary of its signatures."""
+    return {"flags": OLD_FLAGS, **data}
+
+
 # From the JSON of each schema that was ever written to that of the next.
-MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _from_1}
+MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _from_1, 2: _from_2}

@@ -333,7 +333,7 @@ class Stream(AsyncCalls):
         """The `valid` input, (1, size) of which the first `real` exist; nothing where the graph has none."""
         if self.model.metadata.valid is None:
             return []
-        return [np.arange(size)[None] < real]
+        return [(np.arange(size)[None] < real).astype(self.model.metadata.flags)]
 
     def _engine(self) -> Engine:
         return self._place.engine if self.model.metadata.state == "internal" else self.model.engines.get()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.errors import DataError
 from streaming.errors import ArtifactError
+from streaming.runtime.tables import parse_step
 from streaming.runtime.tasks.schema import Scaler
 from streaming.runtime.text import Vocabulary
 
@@ -61,6 +62,21 @@ class RowEncoder:
     def scaler(self) -> Scaler:
         """Scaler for the device."""
         return Scaler(self.mean, self.scale)
+
+    def table(self, config: RowsConfig) -> dict[str, Any]:
+        """Fields of a task's specification that tell a device how rows were read."""
+        found: dict[str, Any] = {"columns": self.measured(config)}
+        if config.time is not None:
+            found["time"] = config.time
+        if config.missing != "refuse":
+            found |= {"missing": config.missing, "mask": config.mask}
+        if config.resample is not None:
+            found["resample"] = parse_step(config.resample)
+        return found
+
+    def measured(self, config: RowsConfig) -> tuple[str, ...]:
+        """Names of the columns without those of masks."""
+        return self.columns[: self.width // 2] if config.mask else self.columns
 
     def encode(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """`rows` (T, D) of float32."""

@@ -57,7 +57,7 @@ class AnomalyDetectorTask(Task):
     @classmethod
     def spec(cls, config: Any, encoder: SeriesEncoder) -> AnomalyDetectorSpec:
         names = ("short_window", "long_window", "warm_up", "threshold", "probation")
-        return AnomalyDetectorSpec(encoder.columns, **{name: getattr(config, name) for name in names})
+        return AnomalyDetectorSpec(**{name: getattr(config, name) for name in names}, **encoder.table(config))
 
     def encode(self, example: Example) -> Arrays:
         values, about = example

@@ -77,7 +77,7 @@ class ClassifierTask(LabelTask):
 
     @classmethod
     def spec(cls, config: Any, encoder: Any) -> ClassifierSpec:
-        rows = {"columns": encoder.columns, "scaler": encoder.scaler} if config.input == "rows" else {}
+        rows = {"scaler": encoder.scaler, **encoder.table(config)} if config.input == "rows" else {}
         several = {"multi_label": True, "threshold": config.threshold} if config.multi_label else {}
         return ClassifierSpec(len(encoder.labels), config.input, **several, **rows)
 

@@ -54,7 +54,8 @@ class SequenceTaggerTask(LabelTask):
 
     @classmethod
     def spec(cls, config: Any, encoder: SignalEncoder) -> SequenceTaggerSpec:
-        return SequenceTaggerSpec(len(encoder.labels), encoder.columns, encoder.scaler, config.sample_rate)
+        known = {"scaler": encoder.scaler, **encoder.table(config)}
+        return SequenceTaggerSpec(len(encoder.labels), sample_rate=config.sample_rate, **known)
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""

@@ -19,7 +19,7 @@ from streaming.conversion.extra import check_extra, check_path
 from streaming.errors import InputError
 from streaming.runtime import artifact
 from streaming.runtime.facts import Origin, Proof
-from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo, StateSlot
+from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo, StateSlot
 from streaming.runtime.typed_json import to_plain
 
 
@@ -122,11 +122,13 @@ def adopt(
         slots=slots,
         chunk=layout.chunk,
         unit=layout.chunk,
+        flags=FLAGS,
         state="internal" if kept else "external",
         task=to_plain(options.get("task")),
         source=Origin.from_json({**_source(path, content), **options.get("source", {})}),
     )
-    flatbuffer, files = layout.write(place), {**appended, **files, **options.get("files", {})}
+    files = {**appended, **files, **options.get("files", {})}
+    flatbuffer = layout.write(place, Path(path).stem, sorted(files))
     candidate = artifact.pack(flatbuffer, described, files)
     proof = prove(foreign, content, pairs, candidate, trust=trust) if verify else Proof()
     written = artifact.pack(flatbuffer, dataclasses.replace(described, verification=proof), files)

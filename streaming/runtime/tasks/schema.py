@@ -11,6 +11,7 @@ import numpy as np
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.decoding import Sampling
+from streaming.runtime.tables import POLICIES
 from streaming.runtime.typed_json import build, fields_of
 
 _Spec = TypeVar("_Spec")
@@ -69,6 +70,34 @@ class TaskSpec:
         return {"kind": self.kind, **fields_of(self, unset=False)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class RowsSpec(TaskSpec):
+    """Rows of a table.
+
+    Args:
+        time: the column of times, which goes through to the output.
+        missing: what becomes of missing values, as `streaming.runtime.tables.Filler` says it.
+        mask: after the columns the model takes one more for each, 1 where its value was missing.
+        resample: seconds of the even steps that rows are brought to, by their times.
+    """
+
+    time: str | None = None
+    missing: str = "refuse"
+    mask: bool = False
+    resample: float | None = None
+
+    def __post_init__(self) -> None:
+        expect(self.missing in POLICIES, f"missing is {self.missing!r}, expected one of {', '.join(POLICIES)}")
+        expect(
+            not self.mask or self.missing in ("hold", "interpolate"),
+            f"mask needs missing to be hold or interpolate, it is {self.missing!r}",
+        )
+        expect(
+            self.resample is None or (self.resample > 0 and self.time is not None),
+            f"resample is {self.resample} s and time {self.time!r}, expected more than 0, and a column of times",
+        )
+
+
 @dataclass(frozen=True)
 class TaggerSpec(TaskSpec):
     """Words to tags."""
@@ -80,7 +109,7 @@ class TaggerSpec(TaskSpec):
 
 
 @dataclass(frozen=True)
-class ClassifierSpec(TaskSpec):
+class ClassifierSpec(RowsSpec):
     """Words or rows of numbers to the labels of a whole sequence."""
 
     kind = "classifier"
@@ -93,12 +122,13 @@ class ClassifierSpec(TaskSpec):
     scaler: Scaler | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expect(self.input in ("words", "rows"), f"input is {self.input!r}, expected 'words' or 'rows'")
         expect(0 < self.threshold < 1, f"threshold is {self.threshold}, expected a probability")
 
 
 @dataclass(frozen=True)
-class SequenceTaggerSpec(TaskSpec):
+class SequenceTaggerSpec(RowsSpec):
     """Rows of numbers to tags."""
 
     kind = "sequence_tagger"
@@ -110,6 +140,7 @@ class SequenceTaggerSpec(TaskSpec):
     viterbi_delay: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expect(
             self.sample_rate is None or self.sample_rate > 0, f"sample_rate is {self.sample_rate}, expected more than 0"
         )
@@ -250,7 +281,7 @@ class GeneratorSpec(TaskSpec):
 
 
 @dataclass(frozen=True)
-class ForecasterSpec(TaskSpec):
+class ForecasterSpec(RowsSpec):
     """Rows of numbers to those that follow."""
 
     kind = "forecaster"
@@ -262,6 +293,7 @@ class ForecasterSpec(TaskSpec):
     quantiles: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         strange = [name for name in self.targets if name not in self.columns]
         expect(
             not strange and self.horizon >= 1,
