@@ -45,9 +45,8 @@ class Scaler:
 
     def __post_init__(self) -> None:
         right = len(self.mean) == len(self.scale) and bool(np.all(np.array(self.scale) != 0))
-        expect(
-            right, f"scaler has {len(self.mean)} means and {len(self.scale)} scales, expected as many, none of them 0"
-        )
+        sizes = f"{len(self.mean)} means and {len(self.scale)} scales"
+        expect(right, f"scaler has {sizes}, expected one of each a column, and no scale of 0")
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, columns) as the model takes them, float32."""
@@ -90,11 +89,11 @@ class RowsSpec(TaskSpec):
         expect(self.missing in POLICIES, f"missing is {self.missing!r}, expected one of {', '.join(POLICIES)}")
         expect(
             not self.mask or self.missing in ("hold", "interpolate"),
-            f"mask needs missing to be hold or interpolate, it is {self.missing!r}",
+            f"mask goes with missing=hold or interpolate; missing is {self.missing!r}",
         )
         expect(
             self.resample is None or (self.resample > 0 and self.time is not None),
-            f"resample is {self.resample} s and time {self.time!r}, expected more than 0, and a column of times",
+            f"resample must be more than 0 s and time name a column; they are {self.resample} and {self.time!r}",
         )
 
 
@@ -155,7 +154,8 @@ class EndpointSpec:
 
     def __post_init__(self) -> None:
         expect(
-            self.silence > 0 > self.level, f"endpoint is {self.silence} s below {self.level} dB, expected > 0 and < 0"
+            self.silence > 0 > self.level,
+            f"endpoint is {self.silence} s below {self.level} dB; silence must be more than 0 s, level less than 0 dB",
         )
 
 
@@ -177,7 +177,7 @@ class AudioSpec(TaskSpec):
         made = self.features
         expect(
             made is None or made.sample_rate == self.sample_rate,
-            f"features are of {made and made.sample_rate} samples a second, the task of {self.sample_rate}",
+            f"sample_rate is {self.sample_rate}, that of the features {made and made.sample_rate}; they must be equal",
         )
 
 
@@ -215,7 +215,7 @@ class TranscriberSpec(AudioSpec):
         super().__post_init__()
         expect(
             self.blank >= 0 and self.width >= 1,
-            f"blank is {self.blank}, width {self.width}; expected 0 or more, 1 or more",
+            f"blank is {self.blank} and width {self.width}; blank must be 0 or more, width 1 or more",
         )
 
 
@@ -249,7 +249,7 @@ class TranslatorSpec(SearchSpec):
         expect(self.wait_k is None or self.wait_k >= 1, f"wait_k is {self.wait_k}, expected 1 or more")
         expect(
             self.wait_k is None or not self.reverse_source,
-            f"wait_k is {self.wait_k}, expected none with reverse_source",
+            f"wait_k is {self.wait_k}, which does not go with reverse_source",
         )
 
 
@@ -297,7 +297,7 @@ class ForecasterSpec(RowsSpec):
         strange = [name for name in self.targets if name not in self.columns]
         expect(
             not strange and self.horizon >= 1,
-            f"targets {strange} are no columns, or horizon {self.horizon} is no 1 or more",
+            f"targets must be columns and horizon 1 or more; {strange} are none, horizon is {self.horizon}",
         )
         right = all(0 < q < 1 for q in self.quantiles) and list(self.quantiles) == sorted(set(self.quantiles))
         expect(right, f"quantiles are {list(self.quantiles)}, expected different numbers between 0 and 1 in order")
