@@ -41,7 +41,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "weight_bytes": cost.weight_bytes,
         "signatures": signatures,
         "states": [
-            {"name": slot.name, "shape": slot.shape, "dtype": slot.dtype, "bytes": _bytes(slot.shape, slot.dtype)}
+            {"name": slot.name, "shape": list(slot.shape), "dtype": slot.dtype, "bytes": _bytes(slot.shape, slot.dtype)}
             for slot in meta.slots
         ],
         "files": {name: len(content.files[name]) for name in sorted(content.files)},
