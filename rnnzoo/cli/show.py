@@ -22,6 +22,8 @@ _LABELS = {
     "int8_never_reset": "int8, never reset",
 }
 _COUNTS = ("count",)
+# Labels that are shown one by one.
+_CLASSES = 24
 _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
@@ -44,10 +46,22 @@ def print_evaluation(found: dict[str, Any]) -> None:
     count = int(found["offline"]["count"])
     print(f"{found['name']} on {found['dataset']}, split {found['split']}, {count:,} decisions")
     print_figures(found)
+    print_classes(found.get("classes", {}))
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
     if found["made"]["signature"]:
         print(f"measured by {found['made']['signature']}")
+
+
+def print_classes(classes: dict[str, dict[str, float]]) -> None:
+    """The offline figures of each label, the rarest hits first where there are many."""
+    if not classes:
+        return
+    shown = sorted(classes.items(), key=lambda item: item[1]["f1"]) if len(classes) > _CLASSES else classes.items()
+    rows = [{"label": label, **figures, "count": int(figures["count"])} for label, figures in shown]
+    print_rows(rows[:_CLASSES])
+    if len(rows) > _CLASSES:
+        print(f"and {len(rows) - _CLASSES} labels with a higher f1: --json and --csv have all")
 
 
 def print_figures(found: dict[str, Any]) -> None:

@@ -160,6 +160,7 @@ def evaluate_run(
         "split": split,
         "parameters": run.model.count_params(),
         "offline": task.evaluate(run.model, split),
+        "classes": task.classes(run.model, split),
         "made": {
             "seed": run.config.seed,
             "command": f"rnnzoo evaluate {run.config.name} --split {split}",
@@ -187,7 +188,10 @@ def figures_csv(found: Mapping[str, Any]) -> str:
     common = {name: found[name] for name in ("name", "dataset", "split")} | found["made"]
     writer.writerow(["way", "figure", "value", *common])
     for way, row in found.items():
-        if isinstance(row, dict) and way != "made":
+        if way == "classes":
+            rows = [(label, name, value) for label, figures in row.items() for name, value in figures.items()]
+            writer.writerows([f"{label} offline", name, value, *common.values()] for label, name, value in rows)
+        elif isinstance(row, dict) and way != "made":
             # The mean over nothing is no number.
             known = {name: "" if value is None or math.isnan(value) else value for name, value in row.items()}
             writer.writerows([way, name, value, *common.values()] for name, value in known.items())
