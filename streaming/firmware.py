@@ -127,7 +127,11 @@ for (;;) {{
 
 @dataclass(frozen=True)
 class Firmware:
-    """files: what was written; arena_bytes: the fewest with which TFLM runs it; operations: of the resolver; state_bytes of a stream."""
+    """What was written.
+
+    files: their paths; arena_bytes: the fewest with which TFLM runs it; operations: of the resolver; state_bytes of a
+    stream.
+    """
 
     files: tuple[Path, ...]
     arena_bytes: int
@@ -156,8 +160,8 @@ def write(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Firmw
     meta = content.metadata
     if list(meta.signatures) != ["step"] or meta.state != "external":
         raise InputError(
-            f"{Path(path).name} has {meta.state} state and the signatures {', '.join(meta.signatures)}, a firmware takes "
-            "external state and one step; convert it with target='micro'"
+            f"{Path(path).name} has {meta.state} state and the signatures {', '.join(meta.signatures)}, a firmware "
+            "takes external state and one step; convert it with target='micro'"
         )
     model = StreamingModel(content, "tflite_micro")
     interpreter: Any = model.engines.get().interpreter
@@ -201,7 +205,7 @@ def _parts(
         flags = f"interpreter->input({tensor.place})->data.i32[i] = {meta.valid};"
         into.append(f"  for (int i = 0; i < {tensor.count}; ++i) {flags}")
     return {
-        "name": meta.source.get("name") or meta.source.get("model", "a model"),
+        "name": meta.source.more.get("name") or meta.source.model or "a model",
         "arena": arena,
         "size": size,
         "count": len(operations),
