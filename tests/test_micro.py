@@ -120,6 +120,19 @@ def test_other_files_are_refused_by_the_runtime_and_the_writer(convert: Any, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).resolve().parents[1] / "docs" / "micro.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "micro.md", "exec"), {"__name__": "guide"})
+    assert main(["micro", "step.tflite", "firmware"]) == 0
+    assert {path.name for path in Path("firmware").iterdir()} == set(firmware_files(text))
+
+
+def firmware_files(text: str) -> list[str]:
+    return re.findall(r"`([\w.]+\.(?:h|cc|md))`", text.partition("| file |")[2].partition("\n\n")[0])
+
+
 STUBS = {
     "micro/micro_interpreter.h": """
 #pragma once
