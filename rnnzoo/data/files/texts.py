@@ -19,8 +19,10 @@ _NO = frozenset({"", "0", "0.0", "false", "no"})
 
 @register_dataset("csv:", "text-label")
 def read_csv(config: DataConfig) -> Reading:
-    """`csv:FILE_OR_FOLDER`: columns `text` and `label` (or as `data.text` and `data.label` call them), named in the
-    first row; other columns are left alone. Commas, semicolons or tabs separate."""
+    """`csv:FILE_OR_FOLDER`: a first row of names, among them `text` and `label`; other columns are left alone.
+
+    `data.text` and `data.label` call them otherwise. Commas, semicolons or tabs separate.
+    """
     return _labelled(config, "csv:", (".csv", ".tsv", ".csv.gz", ".tsv.gz"), csv_examples)
 
 

@@ -12,6 +12,7 @@ from rnnzoo.data.encoders.signals import SignalEncoder
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.labels import LabelTask
+from streaming.runtime.tasks.schema import SequenceTaggerSpec
 
 if TYPE_CHECKING:
     import keras
@@ -44,11 +45,9 @@ class CarriedRowsTask(LabelTask):
         return SignalEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: SignalEncoder) -> dict[str, Any]:
-        about: dict[str, Any] = {"labels": len(encoder.labels)}
-        if config.sample_rate is not None:
-            about["sample_rate"] = config.sample_rate
-        return {"kind": "sequence_tagger", **about, **encoder.task, **encoder.table(config)}
+    def spec(cls, config: Any, encoder: SignalEncoder) -> SequenceTaggerSpec:
+        known = {"scaler": encoder.scaler, **encoder.table(config)}
+        return SequenceTaggerSpec(len(encoder.labels), sample_rate=config.sample_rate, **known)
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         from rnnzoo.tasks.carried import carried_twin
