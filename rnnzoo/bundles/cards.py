@@ -173,9 +173,11 @@ def _data_set(terms: Terms) -> str:
 
 
 def figure(name: str, value: float | None) -> str:
-    """A figure as people write it: shares in per cent, others with four digits; the mean over nothing is none."""
+    """A figure as people write it: shares in per cent, thresholds in full, others with four digits; "-" for none."""
     if value is None or math.isnan(value):
         return "-"
+    if "threshold" in name:
+        return repr(value)
     return f"{value:.2%}" if any(share in name for share in _SHARES) else f"{value:.4g}"
 
 
