@@ -16,6 +16,9 @@ from rnnzoo.registry.layout import OVERLAPS, config_paths, root
 from rnnzoo.runs.config import load_config
 from rnnzoo.util.quiet import quiet_tensorflow
 
+# Its splits are rows of the same series.
+SAME_SERIES = "series-windows"
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,7 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     known = read_overlaps(path)
     try:
         for name in fnmatch.filter(sorted(configs), arguments.pattern):
-            for row in count_overlaps(name, read_source(configs[name])):
+            source = read_source(configs[name])
+            if source.kind == SAME_SERIES:
+                continue
+            for row in count_overlaps(name, source):
                 known[row.dataset, row.split] = row
                 print(
                     f"{row.dataset} {row.split}: {row.inputs} inputs, {row.targets} targets of {row.examples}",

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnzoo.data.overlap import read_overlaps
 from rnnzoo.data.terms import Terms, terms_of
 from rnnzoo.errors import ConfigError
+from rnnzoo.registry import layout
 from rnnzoo.registry.layout import config_paths
 from rnnzoo.runs.config import ExperimentConfig, load_config
 from rnnzoo.runs.ledger import LEDGER, read_looks
@@ -41,7 +43,7 @@ _TEMPLATE = """# {name}
 
 ## Figures
 
-Test split of {title}, {count:,} decisions; `rnnzoo evaluate {name}` measures them anew. {looks}
+Test split of {title}, {count:,} decisions; `rnnzoo evaluate {name}` measures them anew. {looks}{overlap}
 
 {table}
 
@@ -122,6 +124,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         intended=notes.sections["Intended use"],
         limits=notes.sections["Limits"],
         looks=_looks(config.name),
+        overlap=_overlap(config.data.dataset),
         title=terms[0].title,
         data="\n".join(map(_data_set, terms)),
         own=licences.linked(own),
@@ -166,6 +169,16 @@ def _looks(name: str) -> str:
     count = "No look" if not looks else "One look" if len(looks) == 1 else f"{len(looks)} looks"
     dates = f": {', '.join(looks)}" if looks else ""
     return f"{count} at that split noted in `{LEDGER}`{dates}; earlier ones, where there were, are told below."
+
+
+def _overlap(dataset: str) -> str:
+    """How many examples of the test split a model has seen in training; nothing where none is known."""
+    row = read_overlaps(layout.root() / layout.OVERLAPS).get((dataset, "test"))
+    if row is None or not row.inputs + row.targets:
+        return ""
+    parts = [f"the inputs of {row.inputs}"] if row.inputs else []
+    parts += [f"the texts to write of {row.targets}"] if row.targets else []
+    return f" Of its {row.examples:,} examples {' and '.join(parts)} are in the training split too."
 
 
 def _data_set(terms: Terms) -> str:
