@@ -9,7 +9,7 @@ BENCH_READY := $(VENV)/.ready-bench
 # -qq: pip says nothing but errors.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-slow lint bench clients clean
 
 setup: $(READY)
 
@@ -26,6 +26,15 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The clients whose tools are here; tests of the others skip and say so.
+clients: $(READY)
+	@if command -v cmake >/dev/null; then \
+	    cmake -S clients/c -B clients/c/build >/dev/null && cmake --build clients/c/build >/dev/null; \
+	else \
+	    echo "make: cmake is not installed; clients/c/build/stream is not built" >&2; \
+	fi
+	$(BIN)/python -m pytest tests/test_vectors.py tests/test_client_c.py tests/test_client_java.py -rs $(ARGS)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)
