@@ -12,6 +12,7 @@ from rnnzoo.util.backend import EXPORTING, check_backend
 def train(arguments: argparse.Namespace) -> None:
     """`rnnzoo train`."""
     from rnnzoo.bundles.cards import figure
+    from rnnzoo.cli.show import print_data
     from rnnzoo.registry.names import config_path
     from rnnzoo.runs.config import load_config
     from rnnzoo.runs.experiment import run_experiment
@@ -25,7 +26,7 @@ def train(arguments: argparse.Namespace) -> None:
         "strategy": arguments.strategy,
         "start": run_path(arguments.start) if arguments.start else None,
     }
-    metrics = run_experiment(config, out, **options)
+    metrics = run_experiment(config, out, **options, announce=print_data)
     name, value = next(iter(metrics["dev"].items()))
     print(f"saved {out}: dev {name} {figure(name, value)}, {metrics['parameters']:,} parameters")
     print(f"next: rnnzoo evaluate {out}")
@@ -76,8 +77,10 @@ def diagnose(arguments: argparse.Namespace) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """`rnnzoo evaluate`."""
     from rnnzoo.cli.show import print_evaluation
+    from rnnzoo.hub.manifest import hash_file
     from rnnzoo.runs.experiment import draw_run, evaluate_run, figures_csv
-    from rnnzoo.runs.store import load_run
+    from rnnzoo.runs.ledger import record_look
+    from rnnzoo.runs.store import WEIGHTS_FILE, load_run
     from rnnzoo.util.files import write_json, write_text
 
     check_backend(EXPORTING)
@@ -88,6 +91,8 @@ def evaluate(arguments: argparse.Namespace) -> None:
     found = evaluate_run(run, arguments.split)
     # Shown first: what cannot be written is not lost.
     print_evaluation(found)
+    if ledger := record_look(run.config, hash_file(run.path / WEIGHTS_FILE), found):
+        print(f"a look at the test split: noted in {ledger}")
     if arguments.json:
         write_json(arguments.json, found)
     if arguments.csv:
@@ -148,7 +153,8 @@ def list_models(arguments: argparse.Namespace) -> None:
     from rnnzoo.cli.info import print_models
     from rnnzoo.registry.names import list_models
 
-    print_models(list_models(arguments.pattern, True if arguments.pretrained else None), arguments.pattern)
+    chosen = list_models(arguments.pattern, True if arguments.pretrained else None, arguments.licence)
+    print_models(chosen, arguments.pattern, licence=arguments.licence)
 
 
 def info(arguments: argparse.Namespace) -> None:

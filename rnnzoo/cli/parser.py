@@ -187,6 +187,9 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pattern", nargs="?", default="*", help="such as 'tagger*'")
     parser.add_argument("--pretrained", action="store_true", help="only models with weights")
+    parser.add_argument(
+        "--licence", metavar="NAME", help="only weights under it: Apache-2.0, or a pattern of SPDX names"
+    )
 
 
 def _info(parser: argparse.ArgumentParser) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from rnnzoo.bundles.cards import figure
+from rnnzoo.data.summary import summarize
+
+if TYPE_CHECKING:
+    from rnnzoo.tasks.base import Task
 
 _LABELS = {
     "offline": "offline (Keras)",
@@ -17,7 +22,23 @@ _LABELS = {
     "int8_never_reset": "int8, never reset",
 }
 _COUNTS = ("count",)
+# Labels that are shown one by one.
+_CLASSES = 24
 _FILE = ("size_bytes", "delay", "max_abs_error")
+
+
+def print_data(task: Task) -> None:
+    """What was understood of the data of a task; what a user should look at goes to standard error."""
+    lines, warnings = summarize(task.splits, task.findings)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("data", task.config.dataset)
+    for name, value in lines.items():
+        table.add_row(name, value)
+    Console(highlight=False, markup=False).print(table)
+    for warning in warnings:
+        print(f"rnnzoo: warning: {warning}", file=sys.stderr)
 
 
 def print_evaluation(found: dict[str, Any]) -> None:
@@ -25,10 +46,22 @@ def print_evaluation(found: dict[str, Any]) -> None:
     count = int(found["offline"]["count"])
     print(f"{found['name']} on {found['dataset']}, split {found['split']}, {count:,} decisions")
     print_figures(found)
+    print_classes(found.get("classes", {}))
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
     if found["made"]["signature"]:
         print(f"measured by {found['made']['signature']}")
+
+
+def print_classes(classes: dict[str, dict[str, float]]) -> None:
+    """The offline figures of each label, the rarest hits first where there are many."""
+    if not classes:
+        return
+    shown = sorted(classes.items(), key=lambda item: item[1]["f1"]) if len(classes) > _CLASSES else classes.items()
+    rows = [{"label": label, **figures, "count": int(figures["count"])} for label, figures in shown]
+    print_rows(rows[:_CLASSES])
+    if len(rows) > _CLASSES:
+        print(f"and {len(rows) - _CLASSES} labels with a higher f1: --json and --csv have all")
 
 
 def print_figures(found: dict[str, Any]) -> None:

@@ -50,6 +50,10 @@ class Evaluation(Batches):
         """Pictures of what a Keras model does on a split, written to a folder; the files."""
         return []
 
+    def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and count of each label by its name, where there are labels."""
+        return {}
+
     def signature(self, split: str) -> str:
         """The metric's signature string as the library that measures reports it, such as sacreBLEU's; else empty."""
         return ""

@@ -119,12 +119,24 @@ def run(arguments: argparse.Namespace) -> None:
     display = display_for(sys.stdout, arguments.json)
     names = ("temperature", "top_k", "top_p", "seed", "max_length", "width", "length_penalty", "n_best")
     search = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    options = Options(arguments.mono, arguments.resample, arguments.resize, arguments.wait_k, search)
+    options = Options(
+        arguments.mono,
+        arguments.resample,
+        arguments.resize,
+        arguments.wait_k,
+        search,
+        encoding=arguments.encoding,
+        skip_bad_rows=_left_out if arguments.skip_bad_rows else None,
+    )
     if arguments.microphone:
         _listen(model, display)
         return
     for note in run_input(model, arguments.input or "-", sys.stdin.buffer, display, options):
         print(f"streaming: note: {note}", file=sys.stderr)
+
+
+def _left_out(said: str) -> None:
+    print(f"streaming: left out: {said}", file=sys.stderr)
 
 
 def _listen(model: Any, display: Any) -> None:

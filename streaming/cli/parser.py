@@ -128,6 +128,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--resample", action="store_true", help="change the sample rate of audio to the model's")
     add("--resize", action="store_true", help="change the size of a picture to the model's")
     add("--json", action="store_true", help="JSON lines on a terminal too")
+    add("--encoding", metavar="NAME", help="of text and tables, such as cp1252 (UTF-8, or UTF-16 where it says so)")
+    add("--skip-bad-rows", action="store_true", help="report rows of a table that are none, leave them out, go on")
     add("--wait-k", type=_positive, metavar="K", help="translate word by word, K words behind")
     add("--width", type=_positive, metavar="N", help="beam of a translator or captioner")
     add("--length-penalty", type=_number, metavar="X", help="0 prefers short texts, 1 does not")

@@ -46,6 +46,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "power": (1e-3, 16.0),
         "floor": (1e-30, 1e6),
     },
+    "RowsSpec": {"resample": (1e-6, 1e9)},
     "TaggerSpec": {"labels": _STEPS, "viterbi_delay": (0, 2**16)},
     "ClassifierSpec": {"labels": _STEPS},
     "SequenceTaggerSpec": {"labels": _STEPS, "viterbi_delay": (0, 2**16), "sample_rate": (1e-9, 1e9)},

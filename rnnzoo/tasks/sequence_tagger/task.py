@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from rnnzoo.data.encoders.signals import BACKGROUND, Event, SignalEncoder, frame_labels, match_events, read_events
 from rnnzoo.data.source import Example
-from rnnzoo.errors import DataError
+from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.tasks.baselines import Baseline, peaks
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import mean, predict_whole
@@ -20,14 +20,19 @@ from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import SequenceTagger
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import keras
 
     from rnnzoo.data.batching import Arrays
+    from rnnzoo.data.source import Source
     from rnnzoo.tasks.sequence_tagger.config import SequenceTaggerData
     from streaming.runtime.model import StreamingModel
 
 # Loudness of a row of a training batch: from 1 - _LOUDER to 1 + _LOUDER.
 _LOUDER = 0.2
+# Samples of a frame with events, where nothing else is said.
+_FRAME = 12
 # Seconds that are drawn.
 _DRAWN = 10
 
@@ -36,16 +41,40 @@ class SequenceTaggerTask(LabelTask):
     """Samples in, after each frame the logits of events and of the background out."""
 
     topology = "sequence_tagger"
-    kinds = ("signal-events",)
+    kinds: ClassVar[tuple[str, ...]] = ("signal-events", "rows-tags")
     monitor = "val_loss"
     higher_is_better = False
     windowed = True
 
     @classmethod
+    def from_source(cls, source: Source, config: SequenceTaggerData, *, encoder: Any = None, seed: int = 0) -> Self:
+        kind: Any = cls
+        if source.kind == "rows-tags":
+            from rnnzoo.tasks.sequence_tagger.rows import RowTaggerTask
+
+            kind = RowTaggerTask
+        elif source.kind in cls.kinds and config.sample_rate is None:
+            raise ConfigError("data.sample_rate is missing: events need the samples a second; give it a value")
+        if kind is not cls:
+            made: Self = kind.from_source(source, config, encoder=encoder, seed=seed)
+            return made
+        return super().from_source(source, config, encoder=encoder, seed=seed)
+
+    @property
+    def frame(self) -> int:
+        """Samples that the model takes at a time."""
+        return int(self.encoder.frame)
+
+    @property
+    def rate(self) -> float:
+        """Samples a second."""
+        return float(self.config.sample_rate)
+
+    @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: SequenceTaggerData) -> SignalEncoder:
         labels = sorted({label for _, events in train for _, label in events})
         found = SignalEncoder.fit([signal for signal, _ in train], config, (BACKGROUND, *labels))
-        return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.frame)
+        return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.frame or _FRAME)
 
     @classmethod
     def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> SignalEncoder:
@@ -53,13 +82,15 @@ class SequenceTaggerTask(LabelTask):
 
     @classmethod
     def spec(cls, config: Any, encoder: SignalEncoder) -> dict[str, Any]:
-        rate = config.sample_rate
-        return {"kind": "sequence_tagger", "labels": len(encoder.labels), "sample_rate": rate, **encoder.task}
+        about: dict[str, Any] = {"labels": len(encoder.labels)}
+        if config.sample_rate is not None:
+            about["sample_rate"] = config.sample_rate
+        return {"kind": "sequence_tagger", **about, **encoder.task, **encoder.table(config)}
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""
         signal, events = example
-        frame = self.config.frame
+        frame = self.frame
         frames = len(signal) // frame
         known = [(at, number) for at, label in events if (number := self.number(label)) >= 0]
         return {
@@ -92,7 +123,7 @@ class SequenceTaggerTask(LabelTask):
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[np.ndarray, Batch]]:
         """Windows in order; row b goes on where row b of the last ended."""
-        count, window, frame = self.steps(split, batch_size), self.config.window, self.config.frame
+        count, window, frame = self.steps(split, batch_size), self.config.window, self.frame
         offset = 0 if rng is None else int(rng.integers(window))
         loud = np.ones(batch_size) if rng is None else rng.uniform(1 - _LOUDER, 1 + _LOUDER, batch_size)
         chosen = slice(offset, offset + batch_size * count * window)
@@ -104,11 +135,13 @@ class SequenceTaggerTask(LabelTask):
         signal = signal * loud[:, None, None, None].astype(np.float32)
         targets = np.concatenate([row["targets"] for row in self.arrays(split)])[chosen]
         targets = targets.reshape(batch_size, count, window)
-        weights = self._label_weights()[targets]
+        # Frames without a label weigh nothing.
+        weights = np.where(targets >= 0, self.label_weights()[np.maximum(targets, 0)], 0).astype(np.float32)
+        targets = np.maximum(targets, 0)
         for i in range(skip, count):
             yield np.arange(batch_size), ({"rows": signal[:, i]}, targets[:, i], weights[:, i])
 
-    def _label_weights(self) -> np.ndarray:
+    def label_weights(self) -> np.ndarray:
         """The root of how much rarer than the most frequent a label is."""
         held = Counter(label for _, events in self.examples("train") for _, label in events)
         most = max(held.values())
@@ -121,7 +154,7 @@ class SequenceTaggerTask(LabelTask):
         """The first seconds of the first recording, the events that it has and those that were found."""
         from rnnzoo.tasks.drawing import draw_events
 
-        rate = self.config.sample_rate
+        rate = self.rate
         end = int(_DRAWN * rate)
         (signal, true), found = self.examples(split)[0], self._found(model, split)[0]
         both = {"true": true, "found": found}
@@ -133,7 +166,7 @@ class SequenceTaggerTask(LabelTask):
         for row in self.arrays(split):
             scores = softmax(predict_whole(model, rows=row["rows"]))
             best = scores.argmax(axis=-1)
-            found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.config.frame))
+            found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.frame))
         return found
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
@@ -141,12 +174,12 @@ class SequenceTaggerTask(LabelTask):
         found = []
         for signal, _ in self.examples(split):
             tags = task.tag(signal)
-            found.append(read_events([row.tag for row in tags], [row.score for row in tags], self.config.frame))
+            found.append(read_events([row.tag for row in tags], [row.score for row in tags], self.frame))
         return self.score(split, found)
 
     def baseline(self, split: str) -> Baseline:
         label = Counter(label for _, events in self.examples("train") for _, label in events).most_common(1)[0][0]
-        rate = self.config.sample_rate
+        rate = self.rate
         found = [[Event(int(at), label) for at in peaks(signal[:, 0], rate)] for signal, _ in self.examples(split)]
         return Baseline("steepest slopes", self.score(split, found), 1)
 
@@ -157,7 +190,7 @@ class SequenceTaggerTask(LabelTask):
             `f1`, `sensitivity` and `precision` of detection, whatever the label; `label_accuracy` of the detected;
             for each label `f1_<label>` and `count_<label>`, of detection with the right label; `count` of events.
         """
-        tolerance = self.config.tolerance * self.config.sample_rate
+        tolerance = self.config.tolerance * self.rate
         hits, right, labels = 0, [], {"true": Counter[str](), "found": Counter[str](), "both": Counter[str]()}
         for (_, known), events in zip(self.examples(split), found, strict=True):
             true = [Event(*event) for event in known]
