@@ -9,7 +9,7 @@ BENCH_READY := $(VENV)/.ready-bench
 # -qq: pip says nothing but errors.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
 
-.PHONY: setup demo test test-slow lint bench clients clean
+.PHONY: setup demo test test-slow lint bench clients test-arm clean
 
 setup: $(READY)
 
@@ -35,6 +35,10 @@ clients: $(READY)
 	    echo "make: cmake is not installed; clients/c/build/stream is not built" >&2; \
 	fi
 	$(BIN)/python -m pytest tests/test_vectors.py tests/test_client_c.py tests/test_client_java.py -rs $(ARGS)
+
+# The C client under emulation; Debian: qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross.
+test-arm: $(READY)
+	$(BIN)/python tools/run_on_arm.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)

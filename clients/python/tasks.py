@@ -128,6 +128,10 @@ class Codec:
         return self.begins_word(number) or not re.match(r"\w", self.entries[number])
 
 
+MEL = {"frame_length": 400, "frame_step": 160, "fft_length": 512, "num_mels": 40, "low_hz": 20.0, "high_hz": 8000.0}
+MEL |= {"scale": "htk", "norm": None, "power": 2.0, "floor": 1e-6, "center": False, "sample_rate": 16000}
+
+
 def log_mel(spec: dict[str, Any], samples: np.ndarray) -> np.ndarray:
     """All frames of a signal."""
     length, step, size = spec["frame_length"], spec["frame_step"], spec["fft_length"]
@@ -243,6 +247,21 @@ def words(model: Model, task: Event, given: list[str]) -> list[Event]:
     ]
 
 
+def filled(task: Event, rows: np.ndarray) -> np.ndarray:
+    """Rows without a gap, masks included."""
+    policy, missing = task.get("missing", "refuse"), np.isnan(rows)
+    numbers, found = np.arange(len(rows)), rows.copy()
+    for column, gaps in zip(found.T, missing.T, strict=True):
+        known = numbers[~gaps]
+        if policy == "interpolate" and len(known):
+            column[:] = np.interp(numbers, known, column[known], left=np.nan)
+        elif policy == "hold" and len(known):
+            before = np.searchsorted(known, numbers, side="right") - 1
+            column[:] = np.where(before >= 0, column[known[np.maximum(before, 0)]], np.nan)
+    kept = ~np.isnan(found).any(axis=1)
+    return np.concatenate([found, missing], axis=1)[kept] if task.get("mask") else found[kept]
+
+
 def scaled(task: Event, rows: np.ndarray) -> np.ndarray:
     scaler = task.get("scaler")
     return rows if scaler is None else (rows - np.array(scaler["mean"])) / np.array(scaler["scale"])
@@ -333,54 +352,115 @@ def likelihood(errors: list[float], task: Event) -> float:
     return 0.5 * math.erfc(-float(z) / math.sqrt(2))
 
 
-def audio_rows(model: Model, task: Event, samples: np.ndarray) -> tuple[np.ndarray, int, int, int]:
-    """Output rows of a signal, samples from an input row to the next, of the first, and of the lead."""
-    info, spec = model.meta["inputs"][0], task.get("features")
-    step, length = (spec["frame_step"], spec["frame_length"]) if spec else [int(np.prod(info["shape"]))] * 2
-    lead = round(task.get("lead", 0.0) * task["sample_rate"] / step) * step
-    signal = np.concatenate([np.zeros(lead), samples])
-    rows = log_mel(spec, signal) if spec else signal[: len(signal) // length * length].astype(np.float32)
-    return whole(model, {info["name"]: rows.reshape(-1, *info["shape"])}), step, length, lead
+def utterances(task: Event, samples: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Where each begins and ends, by its level; one without endpoints."""
+    spec, begin = task.get("endpoint"), 0
+    if spec is not None:
+        block = task["sample_rate"] // 100
+        wanted = max(1, round(spec.get("silence", 0.5) * task["sample_rate"] / block))
+        energy, speaking, quiet = 10 ** (spec.get("level", -40.0) / 10), False, 0
+        for end in range(block, len(samples) + 1, block):
+            loud = bool(np.mean(samples[end - block : end] ** 2) > energy)
+            quiet, speaking = 0 if loud else quiet + 1, speaking or loud
+            if speaking and quiet >= wanted:
+                yield begin, end
+                begin, speaking = end, False
+    if begin < len(samples):
+        yield begin, len(samples)
+
+
+class Sound:
+    """What turns samples into rows, and rows into times."""
+
+    def __init__(self, model: Model, task: Event):
+        self.model, self.spec, self.rate = model, task.get("features"), task["sample_rate"]
+        self.info = model.meta["inputs"][0]
+        step = length = int(np.prod(self.info["shape"]))
+        if self.spec:
+            self.spec = {**MEL, **self.spec}
+            step, length = self.spec["frame_step"], self.spec["frame_length"]
+        self.step, self.length = step, length
+        self.lead = round(task.get("lead", 0.0) * self.rate / step) * step
+
+    def rows(self, samples: np.ndarray) -> np.ndarray:
+        """Output rows of an utterance."""
+        signal = np.concatenate([np.zeros(self.lead), samples])
+        whole_rows = len(signal) // self.length * self.length
+        rows = log_mel(self.spec, signal) if self.spec else signal[:whole_rows].astype(np.float32)
+        return whole(self.model, {self.info["name"]: rows.reshape(-1, *self.info["shape"])})
+
+    def time(self, begin: int, row: int) -> float:
+        seen = last_step(self.model, row) * self.step + self.length - self.lead
+        return begin / self.rate + seen / self.rate
 
 
 def keywords(model: Model, task: Event, samples: np.ndarray) -> list[Event]:
-    labels, (rows, step, length, lead) = lines(model.files["labels.txt"]), audio_rows(model, task, samples)
+    labels, sound, found = lines(model.files["labels.txt"]), Sound(model, task), []
     up, down = model.meta["outputs"][0]["rate"]
-    rate = task["sample_rate"]
-    window = max(1, round(task.get("smoothing", 0.0) / (step * down / up / rate)))
+    window = max(1, round(task.get("smoothing", 0.0) / (sound.step * down / up / sound.rate)))
     wanted = [i for i, label in enumerate(labels) if label not in task.get("background", ())]
-    recent: list[np.ndarray] = []
-    above: set[int] = set()
-    last, found = -math.inf, []
-    for number, row in enumerate(rows):
-        recent = [*recent, sigmoid(row) if task.get("multi_label") else softmax(row)][-window:]
-        smooth = np.mean(recent, axis=0)
-        time = (last_step(model, number) * step + length - lead) / rate
-        now = {i for i in wanted if smooth[i] >= task.get("threshold", 0.5)}
-        risen, above = now - above, now
-        if risen and time - last >= task.get("refractory", 1.0):
-            best, last = max(risen, key=lambda i: smooth[i]), time
-            found.append({"event": "keyword", "label": labels[best], "score": float(smooth[best]), "time": time})
+    last = -math.inf
+    for begin, end in utterances(task, samples):
+        recent: list[np.ndarray] = []
+        above: set[int] = set()
+        for number, row in enumerate(sound.rows(samples[begin:end])):
+            recent = [*recent, sigmoid(row) if task.get("multi_label") else softmax(row)][-window:]
+            smooth, time = np.mean(recent, axis=0), sound.time(begin, number)
+            now = {i for i in wanted if smooth[i] >= task.get("threshold", 0.5)}
+            risen, above = now - above, now
+            if risen and time - last >= task.get("refractory", 1.0):
+                best, last = max(risen, key=lambda i: smooth[i]), time
+                found.append({"event": "keyword", "label": labels[best], "score": float(smooth[best]), "time": time})
+        if task.get("endpoint") and recent:
+            best = int(recent[-1].argmax())
+            span = {"begin": begin / sound.rate, "end": end / sound.rate}
+            found.append({"event": "utterance", "label": labels[best], "score": float(recent[-1][best]), **span})
     return found
 
 
+def prefixes(rows: np.ndarray, blank: int, width: int) -> tuple[tuple[int, ...], float]:
+    """The most probable text of CTC, and its log probability: prefix beam search."""
+    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}
+    for row in log_softmax(rows.astype(np.float64)):
+        found: dict[tuple[int, ...], list[float]] = {}
+
+        def add(text: tuple[int, ...], end: int, value: float, found: dict[Any, list[float]] = found) -> None:
+            ends = found.setdefault(text, [-math.inf, -math.inf])
+            ends[end] = float(np.logaddexp(ends[end], value))
+
+        for text, (quiet, spoken) in kept.items():
+            total = np.logaddexp(quiet, spoken)
+            add(text, 0, total + row[blank])
+            if text:
+                add(text, 1, spoken + row[text[-1]])
+            for token in range(len(row)):
+                if token != blank:
+                    add((*text, token), 1, (quiet if text[-1:] == (token,) else total) + row[token])
+        best = sorted(found, key=lambda text: -np.logaddexp(*found[text]))[:width]
+        kept = {text: (found[text][0], found[text][1]) for text in best if np.logaddexp(*found[text]) > -math.inf}
+    text = max(kept, key=lambda text: np.logaddexp(*kept[text]))
+    return text, float(np.logaddexp(*kept[text]))
+
+
 def transcript(model: Model, task: Event, samples: np.ndarray) -> list[Event]:
-    labels, (rows, step, length, lead) = lines(model.files["labels.txt"]), audio_rows(model, task, samples)
-    blank, rate = task.get("blank", 0), task["sample_rate"]
-    last, found, tokens = blank, [], []
-    for number, row in enumerate(rows):
-        token = int(row.argmax())
-        if token not in (blank, last):
-            time = (last_step(model, number) * step + length - lead) / rate
-            found.append({"event": "token", "text": labels[token], "time": time})
-            tokens.append(labels[token])
-        last = token
-    if tokens:
+    labels, sound, found = lines(model.files["labels.txt"]), Sound(model, task), []
+    blank, width = task.get("blank", 0), task.get("width", 1)
+    for begin, end in utterances(task, samples):
+        rows, last, tokens = sound.rows(samples[begin:end]), blank, []
+        for number, row in enumerate(rows if width == 1 else ()):
+            token = int(row.argmax())
+            if token not in (blank, last):
+                found.append({"event": "token", "text": labels[token], "time": sound.time(begin, number)})
+                tokens.append(token)
+            last = token
         score = float(log_softmax(rows.astype(np.float64)).max(axis=-1).sum())
-        text = task.get("joiner", " ").join(tokens)
-        found.append(
-            {"event": "transcript", "text": text, "log_probability": score, "begin": 0.0, "end": len(samples) / rate}
-        )
+        if width > 1:
+            best, score = prefixes(rows, blank, width)
+            tokens = list(best)
+        if tokens:
+            text = task.get("joiner", " ").join(labels[token] for token in tokens)
+            span = {"begin": begin / sound.rate, "end": end / sound.rate}
+            found.append({"event": "transcript", "text": text, "log_probability": score, **span})
     return found
 
 
@@ -511,4 +591,4 @@ def events(model: Model, given: dict[str, Any]) -> list[Event]:
             return generated(model, task, given["text"], given["max_length"])
         return translation(model, task, given["text"])
     run = {"forecaster": forecasts, "anomaly_detector": anomalies}.get(kind, sensors)
-    return run(model, task, given["rows"])
+    return run(model, task, filled(task, given["rows"]))

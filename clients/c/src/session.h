@@ -56,7 +56,7 @@ void streaming_session_free(streaming_session *s) {
   for (size_t i = 0; i < s->waiting_count; i++) free(s->waiting[i]);
   for (int i = 0; i < 3; i++) free(s->ids[i]);
   void *all[] = {s->p, s->mean, (void *)s->held_labels, s->waiting, s->places, s->scaler_mean, s->scaler_scale, s->values, s->expected,
-                 s->errors, s->early, s->input, s->recent, s->frame, s->frames, s->wanted, s->above};
+                 s->errors, s->early, s->last, s->input, s->recent, s->frame, s->frames, s->wanted, s->above};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free(s);
 }
@@ -128,13 +128,21 @@ static streaming_code st_open_rows(streaming_session *s) {
   s->width = m->inputs[0].info.elements;
   s->columns = columns ? columns->count : 0;
   s->scaled = scaler != NULL;
+  static const char *const policies[] = {"refuse", "drop", "hold", "interpolate"};
+  const char *missing = st_text(m->task, "missing", "refuse");
+  int policy = 0;
+  while (policy < 4 && strcmp(missing, policies[policy])) policy++;
+  s->masked = st_flag(m->task, "mask", false);
+  if (policy == 4 || (s->masked && s->width % 2)) return st_unfit("missing or mask are wrong");
+  s->missing = policy;
   if (m->input_count != 1 || m->inputs[0].info.type != STREAMING_FLOAT32 || !m->inputs[0].info.time || !s->width ||
-      (s->columns && s->columns != s->width))
+      (s->columns && s->columns != s->width / (s->masked ? 2 : 1)))
     return st_unfit("it takes other rows");
   s->scaler_mean = st_array(s->width, sizeof(double));
   s->scaler_scale = st_array(s->width, sizeof(double));
   s->input = st_array(s->width, sizeof(float));
-  if (!s->scaler_mean || !s->scaler_scale || !s->input) return st_no_memory();
+  s->last = st_array(s->width, sizeof(double));
+  if (!s->scaler_mean || !s->scaler_scale || !s->input || !s->last) return st_no_memory();
   if (scaler && (!st_numbers(st_list(scaler, "mean"), s->width, s->scaler_mean) || !st_numbers(st_list(scaler, "scale"), s->width, s->scaler_scale)))
     return st_unfit("it scales other columns");
   for (size_t i = 0; scaler && i < s->width; i++)
@@ -146,8 +154,8 @@ static streaming_code st_open_forecasts(streaming_session *s) {
   streaming_model *m = s->model;
   const st_json *columns = st_list(m->task, "columns"), *targets = st_list(m->task, "targets"), *quantiles = st_list(m->task, "quantiles");
   if (targets && !targets->count) targets = NULL;
-  if (!columns || columns->count != s->width || !st_whole(m->task, "horizon", 1, 65536, 1, &s->horizon)) return st_unfit("columns or horizon are wrong");
-  s->targets = targets ? targets->count : s->width;
+  if (!columns || columns->count != s->width / (s->masked ? 2 : 1) || !st_whole(m->task, "horizon", 1, 65536, 1, &s->horizon)) return st_unfit("columns or horizon are wrong");
+  s->targets = targets ? targets->count : columns->count;
   s->quantiles = quantiles && quantiles->count ? quantiles->count : 1;
   size_t total;
   if (s->targets > s->width || !st_times(s->horizon, s->targets, &total) || !st_times(total, s->quantiles, &total) ||
@@ -336,6 +344,7 @@ static streaming_code st_anew(streaming_session *s) {
   s->last_token = (int32_t)s->blank;
   s->text.size = 0;
   s->has_expected = false;
+  for (size_t i = 0; s->last && i < s->width; i++) s->last[i] = NAN;
   s->error_count = s->early_count = 0;
   if (s->task == ST_KEYWORDS || s->task == ST_TRANSCRIBER) s->score = 0;
   if (s->above) memset(s->above, 0, s->label_count * sizeof *s->above);
@@ -434,11 +443,30 @@ static streaming_code st_end_probation(streaming_session *s, double *row) {
 streaming_code streaming_session_row(streaming_session *s, const double *row, size_t count) {
   ST_TRY(st_takes(s, s && s->rows, "rows"));
   if (!row) return st_fail(STREAMING_ARGUMENT, "the row is NULL; give its numbers");
-  if (count != s->width) return st_fail(STREAMING_INPUT, "a row has %zu numbers, expected %zu", count, s->width);
-  for (size_t i = 0; i < count; i++)
-    if (!isfinite(row[i])) return st_fail(STREAMING_INPUT, "a row holds %g at %zu, expected finite numbers; clean or fill it", row[i], i);
-  double *values = malloc((count ? count : 1) * sizeof *values);
+  size_t columns = s->masked && count != s->width ? s->width / 2 : s->width;
+  if (count != columns) return st_fail(STREAMING_INPUT, "a row has %zu numbers, expected %zu", count, columns);
+  bool fills = (s->missing == ST_DROP || s->missing == ST_HOLD) && (!s->masked || count != s->width), gap = false;
+  for (size_t i = 0; i < count; i++) {
+    if (isnan(row[i]) && fills) continue;
+    if (!isfinite(row[i]))
+      return st_fail(STREAMING_INPUT, "a row holds %g at %zu, expected finite numbers; %s", row[i], i,
+                     s->missing == ST_INTERPOLATE ? "this client does not interpolate, fill it first" : "clean or fill it");
+  }
+  double *values = calloc(2 * (s->width + 1), sizeof *values), *whole = values + s->width + 1;
   if (!values) return st_no_memory();
+  for (size_t i = 0; i < count; i++) {
+    bool missing = isnan(row[i]);
+    if (!missing) s->last[i] = row[i];
+    whole[i] = missing && s->missing == ST_HOLD ? s->last[i] : row[i];
+    if (s->masked && count != s->width) whole[count + i] = missing;
+    gap = gap || isnan(whole[i]);
+  }
+  if (gap) { /* dropped, or before the first value of a column */
+    free(values);
+    return STREAMING_OK;
+  }
+  row = whole;
+  count = s->width;
   streaming_code code = STREAMING_OK;
   if (s->task == ST_ANOMALIES && s->early_count < s->probation) {
     memcpy(s->early + s->early_count++ * s->width, row, count * sizeof *row);

@@ -38,7 +38,9 @@ struct streaming_session {
   size_t width, columns, targets, horizon, quantiles, middle;
   size_t *places;
   double *scaler_mean, *scaler_scale, *values, *expected, *errors, *early;
-  bool scaled, has_expected;
+  bool scaled, has_expected, masked;
+  enum { ST_REFUSE, ST_DROP, ST_HOLD, ST_INTERPOLATE } missing;
+  double *last; /* value of each column, NaN before its first */
   size_t short_window, long_window, warm_up, probation, error_count, early_count;
   float *input;
   /* sound */

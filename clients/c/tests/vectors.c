@@ -267,7 +267,7 @@ static void check_task(streaming_model *m, const st_json *task) {
     for (const st_json *row = rows ? rows->first : NULL; row; row = row->next) {
       double *values = calloc(row->count + 1, sizeof *values);
       size_t n = 0;
-      for (const st_json *cell = row->first; cell; cell = cell->next) values[n++] = cell->number;
+      for (const st_json *cell = row->first; cell; cell = cell->next) values[n++] = cell->kind == ST_NULL ? NAN : cell->number;
       need(streaming_session_row(session, values, n));
       free(values);
     }
