@@ -61,7 +61,7 @@ def test_drift_over_ten_thousand_steps_does_not_grow(
     assert 0 < drift.rms_error < BOUND[quantize] * drift.scale
     assert drift.rms_error <= drift.max_abs_error
     assert drift.end < 1.5 * drift.begin
-    assert streaming.load(path).metadata.verification["drift"]["rms_error"] == drift.rms_error
+    assert streaming.load(path).metadata.verification.drift == drift
 
 
 def test_calibration_that_leaves_a_tensor_at_zero_is_refused(model: Any, tmp_path: Any) -> None:

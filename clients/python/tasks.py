@@ -21,23 +21,27 @@ SPACE = "\u2581"
 
 
 def softmax(row: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis."""
     powers = np.exp(row - row.max(axis=-1, keepdims=True))
     found: np.ndarray = powers / powers.sum(axis=-1, keepdims=True)
     return found
 
 
 def sigmoid(row: np.ndarray) -> np.ndarray:
+    """Probabilities, each by itself."""
     small = np.exp(-np.abs(row))
     return np.where(row >= 0, 1.0, small) / (1.0 + small)
 
 
 def log_softmax(row: np.ndarray) -> np.ndarray:
+    """Log probabilities along the last axis."""
     shifted = row - row.max(axis=-1, keepdims=True)
     found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return found
 
 
 def lines(data: bytes) -> list[str]:
+    """The entries of a file with one a line."""
     found = data.decode().split("\n")
     return found[:-1] if found and not found[-1] else found
 
@@ -216,6 +220,7 @@ class LabelPath:
 
 
 def only(found: dict[str, np.ndarray]) -> np.ndarray:
+    """The rows of the first output."""
     return next(iter(found.values()))
 
 
@@ -226,6 +231,7 @@ def whole(model: Model, arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def decision(row: np.ndarray, labels: list[str], task: Event) -> Event:
+    """The prediction of a row of logits."""
     scores = sigmoid(row) if task.get("multi_label") else softmax(row)
     found: Event = {"event": "prediction", "label": labels[int(scores.argmax())], "score": float(scores.max())}
     if task.get("multi_label"):
@@ -236,6 +242,7 @@ def decision(row: np.ndarray, labels: list[str], task: Event) -> Event:
 
 
 def words(model: Model, task: Event, given: list[str]) -> list[Event]:
+    """The events of a sentence."""
     rows, labels = whole(model, Words(model.files).encode(given)), lines(model.files["labels.txt"])
     if task["kind"] == "classifier":
         return [decision(row, labels, task) for row in rows]
@@ -263,11 +270,13 @@ def filled(task: Event, rows: np.ndarray) -> np.ndarray:
 
 
 def scaled(task: Event, rows: np.ndarray) -> np.ndarray:
+    """Rows in units of the scaler."""
     scaler = task.get("scaler")
     return rows if scaler is None else (rows - np.array(scaler["mean"])) / np.array(scaler["scale"])
 
 
 def last_step(model: Model, row: int) -> int:
+    """The input step, counted from 0, that completes an output row."""
     meta = model.meta
     if meta.get("window") is not None:
         hop = meta["hop"]
@@ -278,6 +287,7 @@ def last_step(model: Model, row: int) -> int:
 
 
 def sensors(model: Model, task: Event, given: np.ndarray) -> list[Event]:
+    """The events of a recording."""
     info = model.meta["inputs"][0]
     values = scaled(task, given).astype(np.float32).reshape(len(given), *info["shape"])
     rows, labels = whole(model, {info["name"]: values}), lines(model.files["labels.txt"])
@@ -301,6 +311,7 @@ def forecast_shape(task: Event) -> tuple[list[int], tuple[int, int, int], int]:
 
 
 def forecasts(model: Model, task: Event, given: np.ndarray) -> list[Event]:
+    """A forecast after each row."""
     info, (places, shape, middle) = model.meta["inputs"][0], forecast_shape(task)
     values = scaled(task, given).astype(np.float32).reshape(len(given), *info["shape"])
     found = []
@@ -315,6 +326,7 @@ def forecasts(model: Model, task: Event, given: np.ndarray) -> list[Event]:
 
 
 def anomalies(model: Model, task: Event, given: np.ndarray) -> list[Event]:
+    """How unexpected each row is."""
     info, (places, shape, middle) = model.meta["inputs"][0], forecast_shape(task)
     probation = task.get("probation", 0)
     values, judged = scaled(task, given), len(given)
@@ -340,11 +352,13 @@ def anomalies(model: Model, task: Event, given: np.ndarray) -> list[Event]:
 
 
 def anomaly(row: int, error: float, score: float, task: Event) -> Event:
+    """The event of a row."""
     alarm = score >= task.get("threshold", 0.9999)
     return {"event": "anomaly", "row": row, "error": error, "score": score, "alarm": alarm}
 
 
 def likelihood(errors: list[float], task: Event) -> float:
+    """How unlikely the latest errors are, from those before."""
     if len(errors) < task.get("warm_up", 100):
         return 0.0
     known, last = errors[-task.get("long_window", 1000) :], errors[-task.get("short_window", 10) :]
@@ -395,6 +409,7 @@ class Sound:
 
 
 def keywords(model: Model, task: Event, samples: np.ndarray) -> list[Event]:
+    """The keywords of a signal."""
     labels, sound, found = lines(model.files["labels.txt"]), Sound(model, task), []
     up, down = model.meta["outputs"][0]["rate"]
     window = max(1, round(task.get("smoothing", 0.0) / (sound.step * down / up / sound.rate)))
@@ -443,6 +458,7 @@ def prefixes(rows: np.ndarray, blank: int, width: int) -> tuple[tuple[int, ...],
 
 
 def transcript(model: Model, task: Event, samples: np.ndarray) -> list[Event]:
+    """What is said in a signal."""
     labels, sound, found = lines(model.files["labels.txt"]), Sound(model, task), []
     blank, width = task.get("blank", 0), task.get("width", 1)
     for begin, end in utterances(task, samples):
@@ -498,6 +514,7 @@ def beam(model: Model, source: dict[str, np.ndarray], width: int, penalty: float
 
 
 def translation(model: Model, task: Event, text: str) -> list[Event]:
+    """The best translation of a text."""
     source, target = Codec(model.files["source.json"]), Codec(model.files["target.json"])
     ids = source.encode(text)
     if model.meta["encode"] is None:
@@ -509,6 +526,7 @@ def translation(model: Model, task: Event, text: str) -> list[Event]:
 
 
 def written(model: Model, task: Event, target: Codec, source: dict[str, np.ndarray]) -> list[Event]:
+    """The best text after a source."""
     width, penalty, most = task.get("width", 5), task.get("length_penalty", 1.0), task.get("max_length", 100)
     tokens, score = beam(model, source, width, penalty, most)
     return [{"event": "text", "text": target.decode(tokens), "score": score}]
@@ -552,6 +570,7 @@ def in_turns(model: Model, task: Event, source: Codec, target: Codec, ids: list[
 
 
 def caption(model: Model, task: Event, array: np.ndarray) -> list[Event]:
+    """The best text for an array."""
     info = model.meta["encode"]["inputs"][0]
     values = (array * task.get("scale", 1.0) + task.get("offset", 0.0)).astype(np.float32)
     return written(model, task, Codec(model.files["target.json"]), {info["name"]: values})

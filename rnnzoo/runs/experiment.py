@@ -224,7 +224,7 @@ def _evaluate_streamed(task: Task, split: str, path: Path, name: str) -> dict[st
         **task.evaluate_stream(model, split),
         "size_bytes": path.stat().st_size,
         "delay": model.delay,
-        "max_abs_error": model.metadata.verification.get("max_abs_error"),
+        "max_abs_error": model.metadata.verification.max_abs_error,
     }
     never = {f"{name}{NEVER_RESET}": task.evaluate_stream(model, split, reset=False)} if task.endless else {}
     return {name: figures, **never}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Batches):
-    """How good a model is on a split."""
+    """Evaluation of a model on a split."""
 
     # Whether `evaluate_stream` can go over a whole split without a reset.
     endless: ClassVar[bool] = False

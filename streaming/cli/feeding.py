@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.cli.display import JsonLines, Live
 from streaming.cli.lines import StepReader
@@ -28,7 +29,7 @@ _BLOCKS = 20
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says besides the model and the input.
+    """Options of the command line beside the model and the input.
 
     Args:
         mono: mix channels down.
@@ -92,7 +93,7 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
     return []
 
 
-def run_audio(task: Any, blocks: Iterable[np.ndarray], display: Any) -> None:
+def run_audio(task: Any, blocks: Iterable[NDArray[Any]], display: Any) -> None:
     """Stream blocks of samples through a task that takes audio; raises InputError where there are none."""
     session, fed = task.session(), False
     for block in blocks:
@@ -208,7 +209,7 @@ def _arrays(task: Any, source: IO[bytes], name: str, display: Any, options: Opti
         display.show(text, {})
 
 
-def _array(data: bytes, name: str) -> np.ndarray:
+def _array(data: bytes, name: str) -> NDArray[Any]:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

@@ -32,7 +32,7 @@ def split_files(path: Path, suffixes: tuple[str, ...], read: Callable[[Path], It
 
 
 def by_content(examples: Iterable[Example]) -> Splits:
-    """Of ten examples about eight for training, one for development, one for the test, by the hash of the input.
+    """Splits examples by the hash of the input: about eight of ten for training, one for development, one for the test.
 
     Equal inputs fall into one split, and more files change no example's split.
     """

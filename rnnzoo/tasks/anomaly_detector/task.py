@@ -55,10 +55,9 @@ class AnomalyDetectorTask(Task):
         return SeriesEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
+    def spec(cls, config: Any, encoder: SeriesEncoder) -> AnomalyDetectorSpec:
         names = ("short_window", "long_window", "warm_up", "threshold", "probation")
-        settings = {name: getattr(config, name) for name in names}
-        return {"kind": "anomaly_detector", "horizon": 1, **settings, **encoder.table(config)}
+        return AnomalyDetectorSpec(**{name: getattr(config, name) for name in names}, **encoder.table(config))
 
     def encode(self, example: Example) -> Arrays:
         values, about = example
@@ -118,7 +117,7 @@ class AnomalyDetectorTask(Task):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         outputs = [predict_whole(model, rows=row["rows"]) for row in self.arrays(split)]
-        spec = AnomalyDetectorSpec(**{k: v for k, v in self.spec(self.config, self.encoder).items() if k != "kind"})
+        spec = self.spec(self.config, self.encoder)
         errors, scores = [], []
         for row, output in zip(self.arrays(split), outputs, strict=True):
             error = np.sqrt(np.mean((row["rows"][1:] - output[:-1, 0]) ** 2, axis=1))

@@ -19,6 +19,7 @@ from rnnzoo.tasks.class_figures import class_figures, macro_f1
 from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.tasks import Classifier, SensorClassifier
+from streaming.runtime.tasks.schema import ClassifierSpec
 from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
@@ -80,12 +81,10 @@ class ClassifierTask(LabelTask):
         return _ENCODERS[config.input].from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: Any) -> dict[str, Any]:
-        found = super().spec(config, encoder)
-        found.pop("dataset")
-        if config.multi_label:
-            found |= {"multi_label": True, "threshold": config.threshold}
-        return found | ({"input": "rows", **encoder.task, **encoder.table(config)} if config.input == "rows" else {})
+    def spec(cls, config: Any, encoder: Any) -> ClassifierSpec:
+        rows = {"scaler": encoder.scaler, **encoder.table(config)} if config.input == "rows" else {}
+        several = {"multi_label": True, "threshold": config.threshold} if config.multi_label else {}
+        return ClassifierSpec(len(encoder.labels), config.input, **several, **rows)
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
@@ -145,7 +144,7 @@ class ClassifierTask(LabelTask):
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Of labels that exclude each other."""
+        """Confusion of labels that exclude each other."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         if self.config.multi_label:

@@ -17,6 +17,7 @@ from rnnzoo.tasks.evaluation import mean, predict_padded, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter
+from streaming.runtime.tasks.schema import KeywordSpotterSpec
 
 if TYPE_CHECKING:
     import keras
@@ -50,17 +51,17 @@ class KeywordSpotterTask(LabelTask):
         return AudioEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
-        return {
-            "kind": "keyword_spotter",
-            "labels": len(encoder.labels),
-            "background": [BACKGROUND],
-            "smoothing": _SMOOTHING,
-            "threshold": 0.6,
-            "refractory": 0.3,
-            "lead": config.lead,
-            **encoder.task,
-        }
+    def spec(cls, config: Any, encoder: AudioEncoder) -> KeywordSpotterSpec:
+        return KeywordSpotterSpec(
+            encoder.definition.sample_rate,
+            encoder.definition,
+            lead=config.lead,
+            labels=len(encoder.labels),
+            background=(BACKGROUND,),
+            smoothing=_SMOOTHING,
+            threshold=0.6,
+            refractory=0.3,
+        )
 
     def encode(self, example: Example) -> Arrays:
         """Features of a recording and of the silence before and after it; the target is its label's number."""
@@ -145,7 +146,7 @@ class KeywordSpotterTask(LabelTask):
         return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
 
     def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
-        """Of each recording by itself, (T, L)."""
+        """Logits of each recording by itself, (T, L)."""
         features = [row["features"] for row in self.arrays(split)]
         logits = predict_padded(model, features, batch_size)
         return [row[: len(heard)] for row, heard in zip(logits, features, strict=True)]

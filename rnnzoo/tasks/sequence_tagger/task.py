@@ -18,6 +18,7 @@ from rnnzoo.tasks.evaluation import mean, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import SequenceTagger
+from streaming.runtime.tasks.schema import SequenceTaggerSpec
 
 if TYPE_CHECKING:
     from typing import Self
@@ -81,11 +82,9 @@ class SequenceTaggerTask(LabelTask):
         return SignalEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: SignalEncoder) -> dict[str, Any]:
-        about: dict[str, Any] = {"labels": len(encoder.labels)}
-        if config.sample_rate is not None:
-            about["sample_rate"] = config.sample_rate
-        return {"kind": "sequence_tagger", **about, **encoder.task, **encoder.table(config)}
+    def spec(cls, config: Any, encoder: SignalEncoder) -> SequenceTaggerSpec:
+        known = {"scaler": encoder.scaler, **encoder.table(config)}
+        return SequenceTaggerSpec(len(encoder.labels), sample_rate=config.sample_rate, **known)
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""

@@ -16,6 +16,7 @@ from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import Chain, viterbi
 from streaming.runtime.tasks import Tagger
+from streaming.runtime.tasks.schema import TaggerSpec
 from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
@@ -49,8 +50,8 @@ class TaggerTask(LabelTask):
         return WordEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: WordEncoder) -> dict[str, Any]:
-        return {**super().spec(config, encoder), "kind": "tagger"}
+    def spec(cls, config: Any, encoder: WordEncoder) -> TaggerSpec:
+        return TaggerSpec(labels=len(encoder.labels), dataset=config.dataset)
 
     def encode(self, example: Example) -> Arrays:
         words, tags = example

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import wave
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.audio.resampling import Resampler
@@ -48,7 +49,7 @@ class WavReader:
         """Samples a second."""
         return int(self._wave.getframerate())
 
-    def blocks(self, size: int = 1600) -> Iterator[np.ndarray]:
+    def blocks(self, size: int = 1600) -> Iterator[NDArray[Any]]:
         """Blocks of up to `size` samples, (N,) of float32, as long as the file has some."""
         width, channels = self._wave.getsampwidth(), self._wave.getnchannels()
         while data := self._wave.readframes(size):
@@ -80,7 +81,7 @@ class WavReader:
 
 def read_wav(
     source: str | os.PathLike[str] | IO[bytes], sample_rate: int, *, mono: bool = False, resample: bool = False
-) -> np.ndarray:
+) -> NDArray[Any]:
     """A whole file at a sample rate, (N,) of float32.
 
     Args:
@@ -97,7 +98,7 @@ def read_wav(
     return np.concatenate(found) if found else np.zeros(0, np.float32)
 
 
-def at_rate(reader: WavReader, sample_rate: int, resample: bool, size: int = 1600) -> Iterator[np.ndarray]:
+def at_rate(reader: WavReader, sample_rate: int, resample: bool, size: int = 1600) -> Iterator[NDArray[Any]]:
     """The blocks of a reader at a sample rate; raises as `read_wav`."""
     check_rate(reader.name, reader.sample_rate, sample_rate, resample)
     if reader.sample_rate == sample_rate:
@@ -118,7 +119,7 @@ def check_rate(name: str, found: int, expected: int, resample: bool) -> None:
         )
 
 
-def pcm(data: bytes, width: int) -> np.ndarray:
+def pcm(data: bytes, width: int) -> NDArray[Any]:
     """Little-endian PCM samples of `width` bytes as float32 between -1 and 1; those of one byte are unsigned."""
     if width == 1:
         return ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) / np.float32(128)).astype(np.float32)

@@ -25,7 +25,7 @@ class Keyword(NamedTuple):
 
 
 class Utterance(NamedTuple):
-    """What lies between two ends of utterances, in seconds: its most probable label, judged by the last row."""
+    """An utterance, begin and end in seconds, and its most probable label by the last row."""
 
     label: str
     score: float
@@ -128,7 +128,7 @@ class _AudioSession(SavedSession):
         return found
 
     def finish(self) -> list[Any]:
-        """What the end of the signal brings; the next block begins a new signal at time 0."""
+        """Ends the signal and returns its last events; the next block begins a new signal at time 0."""
         found = self._end(self._taken) if self._taken > self._begin else []
         if self._endpointer:
             self._endpointer.reset()
