@@ -99,7 +99,7 @@ def test_options_that_contradict_each_other_are_refused(monkeypatch):
         with pytest.raises(ConfigError, match=message):
             RowsConfig(dataset="rows:x", **options)
     monkeypatch.setitem(source._REGISTRY, "no_table", source._Entry("rows-label", lambda config: {}))
-    with pytest.raises(ConfigError, match=r"data\.missing is for tables of your own, 'no_table' is none"):
+    with pytest.raises(ConfigError, match=r"data\.missing is for files of your own, 'no_table' is none"):
         read_source(RowsConfig(dataset="no_table", missing="hold"))
 
 

@@ -15,7 +15,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.class_figures import class_figures, macro_f1
 from rnnzoo.tasks.evaluation import mean, predict_whole
-from rnnzoo.tasks.sequence_tagger.task import SequenceTaggerTask
+from rnnzoo.tasks.sequence_tagger.carried import CarriedRowsTask
 from streaming.runtime.tasks import SequenceTagger
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 
-class RowTaggerTask(SequenceTaggerTask):
+class RowTaggerTask(CarriedRowsTask):
     """Rows in, after each frame the logits of the label of its last row out; rows without a label weigh nothing."""
 
     kinds = ("rows-tags",)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnnzoo.data.encoders.signals import BACKGROUND, Event, SignalEncoder, frame_labels, match_events, read_events
 from rnnzoo.data.source import Example
-from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.baselines import Baseline, peaks
-from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import mean, predict_whole
-from rnnzoo.tasks.labels import LabelTask
+from rnnzoo.tasks.sequence_tagger.carried import CarriedRowsTask
+from rnnzoo.tasks.sequence_tagger.rows import RowTaggerTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import SequenceTagger
-from streaming.runtime.tasks.schema import SequenceTaggerSpec
 
 if TYPE_CHECKING:
     from typing import Self
@@ -30,61 +29,31 @@ if TYPE_CHECKING:
     from rnnzoo.tasks.sequence_tagger.config import SequenceTaggerData
     from streaming.runtime.model import StreamingModel
 
-# Loudness of a row of a training batch: from 1 - _LOUDER to 1 + _LOUDER.
-_LOUDER = 0.2
 # Samples of a frame with events, where nothing else is said.
 _FRAME = 12
 # Seconds that are drawn.
 _DRAWN = 10
 
 
-class SequenceTaggerTask(LabelTask):
-    """Samples in, after each frame the logits of events and of the background out."""
+class SequenceTaggerTask(CarriedRowsTask):
+    """Samples in, after each frame the logits of events and of the background out; of rows with labels, these."""
 
-    topology = "sequence_tagger"
-    kinds: ClassVar[tuple[str, ...]] = ("signal-events", "rows-tags")
-    monitor = "val_loss"
-    higher_is_better = False
-    windowed = True
+    kinds = ("signal-events", "rows-tags")
 
     @classmethod
     def from_source(cls, source: Source, config: SequenceTaggerData, *, encoder: Any = None, seed: int = 0) -> Self:
-        kind: Any = cls
         if source.kind == "rows-tags":
-            from rnnzoo.tasks.sequence_tagger.rows import RowTaggerTask
-
-            kind = RowTaggerTask
-        elif source.kind in cls.kinds and config.sample_rate is None:
+            tagger: Any = RowTaggerTask.from_source(source, config, encoder=encoder, seed=seed)
+            return tagger
+        if source.kind in cls.kinds and config.sample_rate is None:
             raise ConfigError("data.sample_rate is missing: events need the samples a second; give it a value")
-        if kind is not cls:
-            made: Self = kind.from_source(source, config, encoder=encoder, seed=seed)
-            return made
         return super().from_source(source, config, encoder=encoder, seed=seed)
-
-    @property
-    def frame(self) -> int:
-        """Samples that the model takes at a time."""
-        return int(self.encoder.frame)
-
-    @property
-    def rate(self) -> float:
-        """Samples a second."""
-        return float(self.config.sample_rate)
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: SequenceTaggerData) -> SignalEncoder:
         labels = sorted({label for _, events in train for _, label in events})
         found = SignalEncoder.fit([signal for signal, _ in train], config, (BACKGROUND, *labels))
         return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.frame or _FRAME)
-
-    @classmethod
-    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> SignalEncoder:
-        return SignalEncoder.from_files(files)
-
-    @classmethod
-    def spec(cls, config: Any, encoder: SignalEncoder) -> SequenceTaggerSpec:
-        known = {"scaler": encoder.scaler, **encoder.table(config)}
-        return SequenceTaggerSpec(len(encoder.labels), sample_rate=config.sample_rate, **known)
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""
@@ -97,51 +66,7 @@ class SequenceTaggerTask(LabelTask):
             "targets": frame_labels(known, frames, frame),
         }
 
-    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
-        from rnnzoo.tasks.carried import carried_twin
-
-        return carried_twin(model, batch_size)
-
-    def callbacks(self) -> list[keras.callbacks.Callback]:
-        from rnnzoo.tasks.callbacks import FreshStates
-
-        return [FreshStates()]
-
-    def steps(self, split: str, batch_size: int) -> int:
-        """Windows of one pass; the recordings of a split follow one another."""
-        frames, window = sum(len(row["targets"]) for row in self.arrays(split)), self.config.window
-        count = (frames - window) // (batch_size * window)
-        if count < 1:
-            raise DataError(
-                f"split {split!r} has {frames} frames, fewer than {batch_size} rows of a window of {window}: "
-                "lower training.batch_size or data.window"
-            )
-        return count
-
-    def batches(
-        self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Windows in order; row b goes on where row b of the last ended."""
-        count, window, frame = self.steps(split, batch_size), self.config.window, self.frame
-        offset = 0 if rng is None else int(rng.integers(window))
-        loud = np.ones(batch_size) if rng is None else rng.uniform(1 - _LOUDER, 1 + _LOUDER, batch_size)
-        chosen = slice(offset, offset + batch_size * count * window)
-        signal = np.concatenate([row["rows"] for row in self.arrays(split)])
-        signal = signal.reshape(-1)[
-            chosen.start * frame * self.encoder.width : chosen.stop * frame * self.encoder.width
-        ]
-        signal = signal.reshape(batch_size, count, window * frame, self.encoder.width)
-        signal = signal * loud[:, None, None, None].astype(np.float32)
-        targets = np.concatenate([row["targets"] for row in self.arrays(split)])[chosen]
-        targets = targets.reshape(batch_size, count, window)
-        # Frames without a label weigh nothing.
-        weights = np.where(targets >= 0, self.label_weights()[np.maximum(targets, 0)], 0).astype(np.float32)
-        targets = np.maximum(targets, 0)
-        for i in range(skip, count):
-            yield np.arange(batch_size), ({"rows": signal[:, i]}, targets[:, i], weights[:, i])
-
     def label_weights(self) -> np.ndarray:
-        """The root of how much rarer than the most frequent a label is."""
         held = Counter(label for _, events in self.examples("train") for _, label in events)
         most = max(held.values())
         return np.array([np.sqrt(most / held.get(label, most)) for label in self.labels], np.float32)
@@ -211,12 +136,3 @@ class SequenceTaggerTask(LabelTask):
             total = labels["true"][label] + labels["found"][label]
             figures |= {f"f1_{label}": 2 * labels["both"][label] / total, f"count_{label}": labels["true"][label]}
         return figures
-
-    def _signature(self, split: str) -> Any:
-        import tensorflow as tf
-
-        return (
-            {"rows": tf.TensorSpec((None, None, self.encoder.width), tf.float32)},
-            tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None, None), tf.float32),
-        )
