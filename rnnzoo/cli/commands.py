@@ -108,7 +108,7 @@ def export(arguments: argparse.Namespace) -> None:
 
     check_backend(EXPORTING)
     quantize = None if arguments.quantize == "none" else arguments.quantize
-    print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize))
+    print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize, target=arguments.target))
 
 
 def bundle(arguments: argparse.Namespace) -> None:

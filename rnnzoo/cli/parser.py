@@ -155,6 +155,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="float16; dynamic: int8 weights; int8: activations too, calibrated on the training split (none)",
     )
+    parser.add_argument("--target", metavar="NAME", help="micro: for TensorFlow Lite for Microcontrollers")
 
 
 def _bundle(parser: argparse.ArgumentParser) -> None:

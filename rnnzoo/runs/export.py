@@ -26,14 +26,16 @@ def export_kind(run: Run, path: Path, kind: str) -> Report:
     return export_run(run, path, "dynamic") if kind == "int8" else export_run(run, path, compact=True)
 
 
-def export_run(run: Run, path: str | Path, quantize: str | None = None, *, compact: bool = False) -> Report:
+def export_run(
+    run: Run, path: str | Path, quantize: str | None = None, *, compact: bool = False, target: str | None = None
+) -> Report:
     """Convert a run, with its task and its encoder's files inside, so that the file alone is enough.
 
     Args:
         run: what `load_run` returned.
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
-        compact: as `streaming.convert` takes it.
+        compact, target: as `streaming.convert` takes them.
 
     Raises:
         DataError: the data for the calibration cannot be found.
@@ -51,6 +53,7 @@ def export_run(run: Run, path: str | Path, quantize: str | None = None, *, compa
             calibration=calibration,
             metadata=metadata,
             compact=compact,
+            target=target,
             **options,
         )
 
