@@ -94,7 +94,7 @@ def _body(function: Any, calls: dict[str, Any], tables: dict[str, Table]) -> Any
     for tensor in function.inputs:
         table, shape, dtype = tables.get(tensor.name), tensor.shape, tensor.dtype
         if table is not None:
-            dtype = "int64"
+            dtype = "int32"  # clients in browsers and on microcontrollers take no other integers
         if isinstance(table, TextTable):
             length = calls[tensor.name].operation._output_sequence_length
             shape = (shape[0], length) if table.length is None else (shape[0], 1, table.length)
@@ -128,9 +128,9 @@ def _compare(tokens: Any, padded: Any, tables: dict[str, Table]) -> None:
             if isinstance(table, TextTable) and table.length is not None:
                 used = max(1, int(share * table.length))
                 ids = generator.integers(1, max(2, len(table.lookup.words)), (2, used))
-                alone[place] = keras.ops.convert_to_tensor(ids, "int64")
+                alone[place] = keras.ops.convert_to_tensor(ids, "int32")
                 row = np.pad(ids, [(0, 0), (0, table.length - used)])
-                given[place] = keras.ops.convert_to_tensor(row[:, None], "int64")
+                given[place] = keras.ops.convert_to_tensor(row[:, None], "int32")
             else:
                 alone[place] = given[place]
         results = [
