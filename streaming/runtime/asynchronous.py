@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
@@ -59,6 +58,8 @@ class AsyncCalls:
         await self._turn("call", "close")
 
     async def _turn(self, name: str, *args: Any) -> Any:
+        import asyncio  # several MB that no other call needs
+
         stream: Any = self
         if name == "call":
             args = (getattr(stream, args[0]), *args[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Iterable
@@ -43,6 +42,8 @@ def split_cells(text: str, delimiter: str) -> list[str]:
     if '"' not in text:
         return [cell.strip() for cell in text.split(delimiter)]
     # Long documents are longer than what the module takes by itself.
+    import csv  # only for quoted cells
+
     limit = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     try:
         rows = list(csv.reader([text], delimiter=delimiter, strict=True, skipinitialspace=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -52,6 +51,8 @@ def read_header(text: str, given: bool | None = None, wanted: Iterable[str] = ()
 def choose_columns(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """Places of wanted columns among all; raises InputError that names those that are missing and the nearest."""
     if missing := [name for name in wanted if name not in names]:
+        import difflib  # only for this message
+
         near = difflib.get_close_matches(missing[0], [name for name in names if name], 1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(filter(None, names))[:120]}"
         raise InputError(f"no column {', '.join(missing)}; {hint}")
