@@ -34,7 +34,7 @@ def problem():
 
 def test_a_stream_holds_each_recording_where_it_says():
     clips = [np.full(100, value, np.float32) for value in (0.1, 0.2, 0.3)]
-    still = AudioConfig(dataset="own", speed=0.0, noise=0.0, pause=0.05)
+    still = AudioConfig(dataset="own", speed=0.0, white_noise=0.0, pause=0.05)
     signal, segments = compose(clips, [2, 0, 1], still, np.random.default_rng(0))
     covered = np.zeros(len(signal), bool)
     for segment in segments:

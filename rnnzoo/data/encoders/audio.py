@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.errors import DataError
 from streaming.errors import ArtifactError, InputError
-from streaming.runtime.audio import LogMel
+from streaming.runtime.audio import LogMel, read_audio
 from streaming.runtime.text import Vocabulary
 
 _FILE, _LABELS = "audio.json", "labels.txt"
@@ -80,6 +81,12 @@ class AudioEncoder:
             ) from error
 
 
+def decoded(data: bytes, config: Any) -> np.ndarray:
+    """The samples of an audio file at the rate of a configuration, (N,) of float32, as the device reads it."""
+    rate = getattr(config, "sample_rate", AudioConfig.sample_rate)
+    return read_audio(io.BytesIO(data), rate, mono=True, resample=True)
+
+
 def after_lead(samples: np.ndarray, config: AudioConfig) -> np.ndarray:
     """Samples (N,) after the silence that a fresh state hears first."""
     return np.pad(samples, (config.lead_frames * config.frame_step, 0))
@@ -101,7 +108,7 @@ def compose(
     Args:
         clips: recordings of float32 samples.
         order: numbers of those to take.
-        config: pauses, speeds, noise.
+        config: pauses, speeds, white noise.
         rng: chance.
 
     Returns:
@@ -128,7 +135,7 @@ def arrange(
 
 def in_noise(signal: np.ndarray, config: AudioConfig, rng: np.random.Generator) -> np.ndarray:
     """The signal (N,) in white noise of a deviation between 0 and that of the loudest, float32."""
-    noise = rng.uniform(0, config.noise) * rng.standard_normal(len(signal), np.float32)
+    noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
     return (signal + noise).astype(np.float32)
 
 

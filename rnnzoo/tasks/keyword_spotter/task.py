@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnzoo.data.config import AudioConfig
-from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead, compose
+from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead
+from rnnzoo.data.files.sounds import read_sounds
 from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline, NearestMean
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import mean, predict_padded
+from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
+from rnnzoo.tasks.keyword_spotter.streams import StreamComposer
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter
@@ -25,13 +28,10 @@ if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 BACKGROUND = "_background_"
-# A keyword is known from this share of it on, and still said for some seconds after it.
-_KNOWN, _AFTER = 0.5, 0.2
-# Windows after which the streams of a training begin anew; this share of them without any silence first.
-_FRESH = 2
-_ABRUPT = 0.5
-# Silence after a recording before the decision on it, in seconds; and what a decision is smoothed over.
-_TAIL, _SMOOTHING = 0.3, 0.1
+# Labels of what is no keyword, by convention: also with underscores around them.
+_QUIET = ("background", "background_noise", "noise", "silence", "unknown")
+# Silence after a recording before the decision on it, in seconds.
+_TAIL = 0.3
 
 
 class KeywordSpotterTask(LabelTask):
@@ -40,9 +40,20 @@ class KeywordSpotterTask(LabelTask):
     topology = "keyword_spotter"
     kinds = ("audio-label",)
 
+    def __init__(
+        self, config: KeywordAudioConfig, encoder: AudioEncoder, splits: dict[str, list[Example]], seed: int = 0
+    ):
+        super().__init__(config, encoder, splits, seed)
+        self._sounds: dict[str, dict[str, list[np.ndarray]]] = {}
+        self._composers: dict[str, StreamComposer] = {}
+
     @classmethod
-    def fit_encoder(cls, train: Sequence[Example], config: AudioConfig) -> AudioEncoder:
-        labels = sorted({label for _, label in train})
+    def fit_encoder(cls, train: Sequence[Example], config: KeywordAudioConfig) -> AudioEncoder:
+        labels = sorted({label for _, label in train if not is_background(label, config)})
+        if not labels:
+            raise DataError(
+                f"{config.dataset!r} holds no keyword: every label is one of background; name keywords otherwise"
+            )
         return AudioEncoder.fit([samples for samples, _ in train], config, (BACKGROUND, *labels))
 
     @classmethod
@@ -55,9 +66,9 @@ class KeywordSpotterTask(LabelTask):
             "kind": "keyword_spotter",
             "labels": len(encoder.labels),
             "background": [BACKGROUND],
-            "smoothing": _SMOOTHING,
-            "threshold": 0.6,
-            "refractory": 0.3,
+            "smoothing": config.smoothing,
+            "threshold": config.threshold,
+            "refractory": config.refractory,
             "lead": config.lead,
             **encoder.task,
         }
@@ -77,16 +88,37 @@ class KeywordSpotterTask(LabelTask):
     def callbacks(self) -> list[keras.callbacks.Callback]:
         from rnnzoo.tasks.callbacks import FreshStates
 
-        return [FreshStates(_FRESH)]
+        return [FreshStates(self.config.windows)]
+
+    def number(self, label: str) -> int:
+        """The place of a label; 0 for what is no keyword, -1 for a keyword that the training split does not have."""
+        return 0 if is_background(label, self.config) else super().number(label)
 
     def steps(self, split: str, batch_size: int) -> int:
-        """Windows of one pass: each recording comes about once, with a pause of mean length before it."""
-        clips = self.examples(split)
-        seconds = (
-            sum(len(samples) for samples, _ in clips) / self.config.sample_rate + len(clips) * self.config.pause / 2
-        )
-        frames = seconds * self.config.sample_rate / self.config.frame_step
-        return max(1, int(frames / (batch_size * self.config.window * _FRESH))) * _FRESH
+        """Windows of one pass: each recording comes about once, among negatives and with pauses."""
+        config = self.config
+        frames = self.composer(split).seconds * config.sample_rate / config.frame_step
+        return max(1, int(frames / (batch_size * config.window * config.windows))) * int(config.windows)
+
+    def sounds(self, names: Sequence[str], split: str) -> list[np.ndarray]:
+        """The recordings (N,) of a split of data sets and folders, in their order."""
+        for name in names:
+            if name not in self._sounds:
+                self._sounds[name] = read_sounds(name, self.config)
+        return [samples for name in names for samples in self._sounds[name][split]]
+
+    def composer(self, split: str) -> StreamComposer:
+        """What makes the streams of a split."""
+        if split not in self._composers:
+            rows, config = self.examples(split), self.config
+            self._composers[split] = StreamComposer(
+                config,
+                [samples for samples, _ in rows],
+                [self.number(label) for _, label in rows],
+                self.sounds(config.negatives, split),
+                self.sounds(config.noise, split),
+            )
+        return self._composers[split]
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
@@ -94,27 +126,19 @@ class KeywordSpotterTask(LabelTask):
         """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
         window = self.config.window
         rng = np.random.default_rng(self.seed) if rng is None else rng
-        for begin in range(0, self.steps(split, batch_size), _FRESH):
-            rows = [self._stream(split, _FRESH * window, rng) for _ in range(batch_size)]
+        fresh = self.config.windows
+        for begin in range(0, self.steps(split, batch_size), fresh):
+            rows = [self._stream(split, fresh * window, rng) for _ in range(batch_size)]
             features, targets, weights = (np.stack(part) for part in zip(*rows, strict=True))
-            for i in range(max(0, skip - begin), _FRESH):
+            for i in range(max(0, skip - begin), fresh):
                 at = slice(i * window, (i + 1) * window)
                 yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
 
     def _stream(self, split: str, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features (T, M), targets (T,) and weights (T,) of a stream of T frames."""
-        examples, config = self.examples(split), self.config
-        clips = [samples for samples, _ in examples]
-        samples = frames * config.frame_step + config.frame_length
-        # With the shortest pauses and the highest speed there is still enough to hear.
-        count = int(np.ceil(samples * (1 + config.speed) / np.mean([len(clip) for clip in clips]) * 1.2)) + 1
-        order = np.concatenate([rng.permutation(len(clips)) for _ in range(-(-count // len(clips)))])[:count]
-        signal, segments = compose(clips, order, config, rng)
-        if rng.random() < _ABRUPT:
-            lead = segments[0].begin
-            signal, segments = signal[lead:], [s._replace(begin=s.begin - lead, end=s.end - lead) for s in segments]
-        signal = np.pad(signal, (0, max(0, samples - len(signal))))[:samples]
-        targets, weights = self._aligned([(s, self.number(examples[s.number][1])) for s in segments], frames)
+        config = self.config
+        signal, segments = self.composer(split)(frames * config.frame_step + config.frame_length, rng)
+        targets, weights = self._aligned(segments, frames)
         return self.encoder.encode(signal)["features"][:frames], targets, weights
 
     def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,10 +147,13 @@ class KeywordSpotterTask(LabelTask):
         ends = np.arange(frames) * config.frame_step + config.frame_length
         targets, weights = np.zeros(frames, np.int32), np.ones(frames, np.float32)
         for segment, label in segments:
-            known = segment.begin + _KNOWN * (segment.end - segment.begin)
-            weights[(ends > segment.begin) & (ends <= known)] = 0
             targets[ends > segment.begin] = 0
-            targets[(ends > known) & (ends <= segment.end + _AFTER * config.sample_rate)] = label
+            if label > 0:
+                known = segment.begin + config.known * (segment.end - segment.begin)
+                weights[(ends > segment.begin) & (ends <= known)] = 0
+                targets[(ends > known) & (ends <= segment.end + config.after * config.sample_rate)] = label
+            elif label < 0:
+                weights[(ends > segment.begin) & (ends <= segment.end)] = 0
         return targets, weights
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
@@ -183,7 +210,7 @@ class KeywordSpotterTask(LabelTask):
 
     def _heard(self, logits: np.ndarray) -> int:
         """The keyword with the highest smoothed probability in a recording, logits (T, L)."""
-        width = max(1, round(_SMOOTHING * self.config.sample_rate / self.config.frame_step))
+        width = max(1, round(self.config.smoothing * self.config.sample_rate / self.config.frame_step))
         sums = np.cumsum(np.pad(softmax(logits), ((width, 0), (0, 0))), axis=0)
         smooth = sums[width:] - sums[:-width]
         return int(np.argmax(smooth[:, 1:].max(axis=0))) + 1
@@ -197,3 +224,8 @@ class KeywordSpotterTask(LabelTask):
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None, None), tf.float32),
         )
+
+
+def is_background(label: str, config: KeywordAudioConfig) -> bool:
+    """Whether a label stands for what is no keyword."""
+    return label.strip("_").lower() in _QUIET or label in config.background
