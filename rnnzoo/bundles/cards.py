@@ -24,6 +24,22 @@ KINDS = {
     "int8_never_reset": "int8, never reset",
 }
 FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
+# What the figures of keyword spotters mean, on cards that have the first of them.
+_LED_BY = "recall"
+FIGURES = {
+    "recall": "share of the keywords that were events at threshold {threshold}, chosen on the development split; all "
+    "recordings in one stream with pauses of 0.2 to 1 s, never reset",
+    "precision": "share of the events in that stream that were keywords",
+    "speech_false_alarms_per_hour": "events in speech without a keyword, never reset",
+    "speech_rate_bound": "the rate may be as high as this, at 95 % (Poisson)",
+    "noise_false_alarms_per_hour": "events in digital silence, and in white and recorded noise of -75 to -20 dB",
+    "noisy_recall": "recall with recorded noise 10 dB below each keyword",
+    "isolated_recall": "each recording by itself, from a fresh state",
+    "delay_seconds": "median time from the end of a keyword to its event",
+    "accuracy": "the label that is most probable at any time in a recording whose end is known, background left out: "
+    "what earlier cards gave; no device decides so",
+    "never_reset_accuracy": "the same in one stream",
+}
 # In the names of figures that are shares.
 _SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate")
 _TEMPLATE = """# {name}
@@ -42,14 +58,14 @@ Test split of {title}, {count:,} decisions, looked at once unless the limits bel
 `rnnzoo evaluate {name}` measures them anew.
 
 {table}
-
+{explained}
 {files}
 
 {parameters:,} parameters, weights stored in {dtype}. On the development split it was chosen with: {dev}.{latency}
 
 ## Data and licence
 
-{title}, under {licence}. {citation}, <{url}>. The weights are under {own} and follow the terms of the data.
+{title}, under {licence}. {citation}, <{url}>. The weights are under {own} and follow the terms of the data.{more}
 
 ## Intended use
 
@@ -123,6 +139,8 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         own=licence,
         count=int(test["offline"]["count"]),
         table=_table(test),
+        explained=_explained(config, metrics),
+        more=_more_data(config),
         files=_files(test),
         latency=""
         if "not_streamable" in test
@@ -134,6 +152,25 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         commit=metrics["made"]["commit"] or "unknown",
         run=f"runs/{config.name}",
     )
+
+
+def _explained(config: ExperimentConfig, metrics: Mapping[str, Any]) -> str:
+    """What figures mean, where the task says so, and the pictures of the bundle."""
+    known, lines = measures(metrics["test"]["offline"]), []
+    if _LED_BY in known:
+        lines = [f"- {_words(name)}: {text}" for name, text in FIGURES.items() if name in known]
+        lines = ["", *(line.format(threshold=f"{config.data.threshold:g}") for line in lines)]  # type: ignore[attr-defined]
+    for name, text in metrics.get("pictures", {}).items():
+        lines += ["", f"![{text}]({name})"]
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+def _more_data(config: ExperimentConfig) -> str:
+    """The terms of noise and negatives."""
+    names = [name for key in ("negatives", "unheard", "noise") for name in getattr(config.data, key, ())]
+    found = [terms_of(name) for name in dict.fromkeys(names)]
+    lines = [f"{terms.title}, under {terms.licence}. {terms.citation}, <{terms.url}>." for terms in found]
+    return "".join(f"\n{line}" for line in ["Beside it:", *lines]) if lines else ""
 
 
 def figure(name: str, value: float | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.files.reading import by_content
-from rnnzoo.data.files.recordings import audio_files, read_recording
+from rnnzoo.data.files.recordings import audio_files, readable
 from rnnzoo.data.source import SPLITS, known_datasets, read_source
 from rnnzoo.errors import DataError
 from rnnzoo.util.suggest import suggest
@@ -27,7 +27,7 @@ def read_sounds(name: str, config: AudioConfig) -> dict[str, list[np.ndarray]]:
     """
     folder = Path(name.removeprefix("wav:"))
     if folder.is_dir() and not (folder / "train").is_dir():
-        splits = by_content((read_recording(path, config), "") for path in audio_files(folder))
+        splits = by_content((samples, "") for _, samples in readable(audio_files(folder), config))
         found = {split: [samples for samples, _ in splits[split]] for split in SPLITS}
         if not found["train"]:
             raise DataError(f"{folder} holds no recordings for training: put more WAV, FLAC or OGG files into it")

@@ -16,6 +16,7 @@ class KeywordAudioConfig(AudioConfig):
 
     Args:
         negatives: recordings at which the model has to stay quiet: names of data sets, or folders of files.
+        unheard: the same, never trained on: all of their recordings count in the figures of the test split.
         negative_share: share of the recordings of a training stream that are negatives.
         fragments: share of these that are beginnings, ends and reversals of keywords, which are none.
         background: labels of the data set that are no keywords; `unknown`, `silence`, `noise` and `background` are none
@@ -32,6 +33,7 @@ class KeywordAudioConfig(AudioConfig):
     """
 
     negatives: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
     negative_share: Rate = 0.5
     fragments: Rate = 0.0
     background: tuple[str, ...] = ()

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead
-from rnnzoo.data.files.sounds import read_sounds
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline, NearestMean
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import mean, predict_padded
 from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
+from rnnzoo.tasks.keyword_spotter.measures import SpotterMeasures, is_background, streamed
 from rnnzoo.tasks.keyword_spotter.streams import StreamComposer
-from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter
 
@@ -28,13 +27,11 @@ if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 BACKGROUND = "_background_"
-# Labels of what is no keyword, by convention: also with underscores around them.
-_QUIET = ("background", "background_noise", "noise", "silence", "unknown")
 # Silence after a recording before the decision on it, in seconds.
 _TAIL = 0.3
 
 
-class KeywordSpotterTask(LabelTask):
+class KeywordSpotterTask(SpotterMeasures):
     """Samples in, after each frame the logits of keywords and of the background out."""
 
     topology = "keyword_spotter"
@@ -44,7 +41,6 @@ class KeywordSpotterTask(LabelTask):
         self, config: KeywordAudioConfig, encoder: AudioEncoder, splits: dict[str, list[Example]], seed: int = 0
     ):
         super().__init__(config, encoder, splits, seed)
-        self._sounds: dict[str, dict[str, list[np.ndarray]]] = {}
         self._composers: dict[str, StreamComposer] = {}
 
     @classmethod
@@ -90,22 +86,11 @@ class KeywordSpotterTask(LabelTask):
 
         return [FreshStates(self.config.windows)]
 
-    def number(self, label: str) -> int:
-        """The place of a label; 0 for what is no keyword, -1 for a keyword that the training split does not have."""
-        return 0 if is_background(label, self.config) else super().number(label)
-
     def steps(self, split: str, batch_size: int) -> int:
         """Windows of one pass: each recording comes about once, among negatives and with pauses."""
         config = self.config
         frames = self.composer(split).seconds * config.sample_rate / config.frame_step
         return max(1, int(frames / (batch_size * config.window * config.windows))) * int(config.windows)
-
-    def sounds(self, names: Sequence[str], split: str) -> list[np.ndarray]:
-        """The recordings (N,) of a split of data sets and folders, in their order."""
-        for name in names:
-            if name not in self._sounds:
-                self._sounds[name] = read_sounds(name, self.config)
-        return [samples for name in names for samples in self._sounds[name][split]]
 
     def composer(self, split: str) -> StreamComposer:
         """What makes the streams of a split."""
@@ -159,7 +144,7 @@ class KeywordSpotterTask(LabelTask):
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         logits = self._logits(model, split, batch_size)
         whole = model.predict_on_batch({"features": np.concatenate(self._without_lead(split))[None]})[0]
-        return self._score(split, logits, whole)
+        return self.detected(self.offline(model), split) | self._score(split, logits, whole)
 
     def _without_lead(self, split: str) -> list[np.ndarray]:
         """The features of each recording as one hears it that goes on after the last."""
@@ -169,7 +154,9 @@ class KeywordSpotterTask(LabelTask):
         from rnnzoo.tasks.drawing import draw_confusion
 
         found = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
-        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
+        true = [self.labels[max(0, self.number(label))] for _, label in self.examples(split)]
+        confusion = draw_confusion(folder / "confusion.png", true, found)
+        return [confusion, *self.draw_trade(self.offline(model), split, folder)]
 
     def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
         """Of each recording by itself, (T, L)."""
@@ -178,8 +165,8 @@ class KeywordSpotterTask(LabelTask):
         return [row[: len(heard)] for row, heard in zip(logits, features, strict=True)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        """Figures with a reset for each recording and without any, side by side."""
-        self.streamed_task(model, KeywordSpotter, "a keyword spotter")
+        """Figures of the task object's events, and of the most probable labels with and without resets."""
+        spotter = self.streamed_task(model, KeywordSpotter, "a keyword spotter")
         rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
         logits = []
         for row in rows:
@@ -187,7 +174,7 @@ class KeywordSpotterTask(LabelTask):
             logits.append(np.asarray(stream.feed(row)))
         stream.reset()
         whole = [np.asarray(stream.feed(row)) for row in self._without_lead(split)]
-        return self._score(split, logits, np.concatenate(whole))
+        return self.detected(streamed(spotter), split) | self._score(split, logits, np.concatenate(whole))
 
     def baseline(self, split: str) -> Baseline:
         labels = [label for _, label in self.examples("train")]
@@ -200,12 +187,16 @@ class KeywordSpotterTask(LabelTask):
         """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.
 
         Returns:
-            `accuracy`, `never_reset_accuracy`, and the `count` of recordings.
+            `accuracy`, `never_reset_accuracy`, and the `count` of recordings. The label that is most probable at any
+            time, with the ends of recordings known and without background: no event needs to be decided.
         """
         lengths = [len(row) for row in self._without_lead(split)]
         parts = np.split(whole, np.cumsum(lengths)[:-1])
         true = [self.number(label) for _, label in self.examples(split)]
-        right = [[self._heard(row) == label for row, label in zip(rows, true, strict=True)] for rows in (logits, parts)]
+        right = [
+            [self._heard(row) == label for row, label in zip(rows, true, strict=True) if label != 0]
+            for rows in (logits, parts)
+        ]
         return {"accuracy": mean(right[0]), "never_reset_accuracy": mean(right[1]), "count": float(len(true))}
 
     def _heard(self, logits: np.ndarray) -> int:
@@ -224,8 +215,3 @@ class KeywordSpotterTask(LabelTask):
             tf.TensorSpec((None, None), tf.int32),
             tf.TensorSpec((None, None), tf.float32),
         )
-
-
-def is_background(label: str, config: KeywordAudioConfig) -> bool:
-    """Whether a label stands for what is no keyword."""
-    return label.strip("_").lower() in _QUIET or label in config.background
