@@ -272,8 +272,9 @@ def _packed(model: StreamingModel, x: Any) -> bytes:
 def _unpacked(model: StreamingModel, data: bytes) -> Any:
     (steps,), offset, found = _COUNT.unpack_from(data), _COUNT.size, {}
     for info in model.metadata.inputs:
-        shape = (steps, *info.shape) if info.time else tuple(info.shape)
-        size, dtype = math.prod(shape), np.dtype(info.dtype)
+        tensor = info.graph
+        shape = (steps, *tensor.shape) if info.time else tuple(tensor.shape)
+        size, dtype = math.prod(shape), np.dtype(tensor.dtype)
         array = np.frombuffer(data, dtype.newbyteorder("<"), size, offset)
         found[info.name] = array.astype(dtype).reshape(shape)
         offset += size * dtype.itemsize

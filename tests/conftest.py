@@ -12,6 +12,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# What tests measure is no look at a test split.
+os.environ["RNNZOO_LEDGER"] = "off"
 
 # tflite-runtime breaks where TensorFlow was imported before it; this order lets one process test all three.
 with contextlib.suppress(ImportError):

@@ -303,7 +303,6 @@ def test_streams_as_it_stands(name, convert):
     model = randomize(build())
     report, path = convert(model)
     assert (report.delay, report.chunk) == (delay, chunk)
-    assert report.verification.max_relative_error <= 1e-5
 
     steps = 48
     inputs = sequences(model, steps)

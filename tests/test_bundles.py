@@ -30,6 +30,7 @@ from rnnzoo.runs.building import build_model
 from rnnzoo.runs.config import load_config
 from rnnzoo.runs.store import load_run, read_metrics, save_run
 from rnnzoo.tasks.discovery import task_class
+from rnnzoo.util.licences import linked
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = rnnzoo.list_models(pretrained=True)
@@ -64,8 +65,8 @@ def test_the_card_says_what_is_so(name):
     folder = ROOT / "pretrained" / name
     card, metrics = (folder / "card.md").read_text(encoding="utf-8"), read_metrics(folder)
     config = load_config(folder / "config.yaml")
-    assert card == cards.write_card(config, metrics, cards.read_notes(name), build.LICENCE)
-    assert terms_of(config.data.dataset).licence in card
+    assert card == cards.write_card(config, metrics, cards.read_notes(name))
+    assert linked(terms_of(config.data.dataset).licence) in card
     for row in (metrics["test"][kind] for kind in cards.KINDS if kind in metrics["test"]):
         for metric in cards.measures(row):
             assert cards.figure(metric, row[metric]) in card

@@ -111,15 +111,6 @@ def test_whoever_leaves_a_slab_changes_nothing_for_the_others(tmp_path: Path, le
         np.testing.assert_allclose(found, models.filter_oracle(x[i])["level"][3:], rtol=1e-5, atol=1e-5)
 
 
-def test_a_stream_says_that_its_state_is_lost(tmp_path: Path) -> None:
-    stream = models.load(tmp_path, "filter").create_stream(nan="pass")
-    assert stream.is_finite
-    stream.step(np.full((1, 3), np.nan, np.float32))
-    assert not stream.is_finite
-    stream.reset()
-    assert stream.is_finite
-
-
 def test_steps_allocate_nothing_that_stays(tmp_path: Path) -> None:
     stream, x = models.load(tmp_path, "filter").create_stream(), noise(1, 3)
     for _ in range(100):

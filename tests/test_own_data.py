@@ -120,16 +120,19 @@ def test_a_series_of_numbers_with_its_times(head, tmp_path):
     assert source.kind == "series"
     ends = {split: (len(rows), begin) for split, [(rows, begin)] in source.splits.items()}
     assert ends == {"train": (12, 0), "dev": (16, 12), "test": (20, 16)}
-    np.testing.assert_array_equal(source.splits["test"][0][0], np.arange(20)[:, None] * [1, 0.5])
+    # Columns with names are sorted by them.
+    factors = [0.5, 1] if head else [1, 0.5]
+    np.testing.assert_array_equal(source.splits["test"][0][0], np.arange(20)[:, None] * factors)
+    assert source.findings.columns == (("heat", "load") if head else ("column_2", "column_3"))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b\n1,2\n1,x\n", "line 3: expected 2 numbers; found '1,x'"),
-        ("1,2\n3\n", "line 2: expected 2 numbers; found '3'"),
-        ("1,2\n3,nan\n", "line 2: expected 2 numbers"),
-        ("a,b\nc,d\n", "line 2: expected numbers"),
+        ("a,b\n1,2\n1,x\n", "line 3: column b: expected a number; 'x' is no number"),
+        ("1,2\n3\n", "line 2: expected 2 columns, found 1"),
+        ("1,2\n3,nan\n", "line 2: no value in column column_2; 1 rows lack one: say data.missing=drop"),
+        ("a,b\nc,d\n", "it holds none in a, b"),
         ("a,b\n", "it holds none"),
     ],
 )

@@ -13,7 +13,7 @@ from keras import layers, ops
 from test_conversion import randomize
 
 import streaming
-from streaming.conversion import masks
+from streaming.conversion import masks, sliding
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.plan import plan
 from streaming.conversion.rules import attention, cells, whole
@@ -260,6 +260,32 @@ def test_locate_names_the_layer_and_nothing_where_all_is_right(monkeypatch: pyte
     assert (found.layer, found.kind) == ("faulty", "Conv1D")
     assert found.max_abs_error > 1e-3
     assert "'faulty'" in str(found)
+
+
+def stretched(computed: Any) -> Any:
+    return lambda op, *rest: computed(op, *rest) * (1.01 if op.name == "faulty" else 1)
+
+
+@pytest.mark.parametrize(
+    ("patch", "build"),
+    [
+        (forget("past"), lambda x: layers.Flatten()(layers.LSTM(3)(convolution(x, padding="valid", name="faulty")))),
+        (forget("ring0"), lambda x: layers.Dense(2)(layers.Flatten(name="faulty")(x))),
+        (replace(sliding, "_computed", stretched), lambda x: layers.Dense(2)(layers.LSTM(3, name="faulty")(x))),
+    ],
+)
+def test_a_fault_in_a_window_is_caught_and_located(
+    patch: Any, build: Any, convert: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = keras.Input((8, WIDTH), name="x")
+    model = randomize(keras.Model(x, build(x)))
+    assert streaming.locate(model) is None
+    patch(monkeypatch)
+    found = streaming.locate(model)
+    assert found is not None
+    assert found.layer == "faulty"
+    with pytest.raises(streaming.ParityError, match="first in layer 'faulty'"):
+        convert(model)
 
 
 class Total(layers.Layer):

@@ -77,7 +77,9 @@ def test_cards_have_the_front_matter_that_hubs_read(tool, tmp_path):
     for name in NAMES:
         _, front, card = (tmp_path / name / "README.md").read_text().split("---\n", 2)
         fields = yaml.safe_load(front)
-        assert (fields["license"], fields["library_name"]) == ("apache-2.0", "keras")
+        licence = parse_manifest((tmp_path / "manifest.yaml").read_bytes(), "it").bundles[name].licence
+        assert fields["license"] == ("other" if "LicenseRef" in licence else licence.lower())
+        assert fields["library_name"] == "keras"
         assert "tflite" in fields["tags"]
         assert card.strip() == (tmp_path / name / "card.md").read_text().strip()
         assert f'href="{name}/card.md"' in (tmp_path / "index.html").read_text()

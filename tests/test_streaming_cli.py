@@ -395,7 +395,7 @@ def test_run_takes_objects_and_gives_every_output(tmp_path, capsys, monkeypatch)
         ("[[1],2,3,4,5]", "line 1 is"),
         ("[" * 100_000, "line 1 is"),
         ("1,2,3,4,nan", "line 1: input 'frames'"),
-        (b"\xff\xfe", "line 1 is not UTF-8"),
+        (b"\xff1", "line 1 is not UTF-8"),
     ],
 )
 def test_run_names_the_line_that_is_no_step(text, message, converted, capsys, monkeypatch):

@@ -14,7 +14,8 @@ from keras import layers
 import streaming
 from streaming.cli import main
 from streaming.errors import ArtifactError, InputError, NotStreamableError
-from streaming.runtime.lookup import LookupTable
+from streaming.runtime.hashing import fingerprint64, siphash24
+from streaming.runtime.lookup import HashTable, LookupTable, TextTable, read_table
 
 WORDS = ["the", "caf\u00e9", "The", "\u4f60\u597d", "a b"]
 
@@ -77,15 +78,148 @@ def test_without_a_place_for_unknown_words_they_are_named(convert: Any) -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (lambda: layers.Hashing(10), "go into Hashing"),
-        (lambda: layers.StringLookup(vocabulary=WORDS, num_oov_indices=3), "num_oov_indices=3"),
+        (lambda: layers.Hashing(10, output_mode="one_hot"), "output_mode='one_hot'"),
+        (lambda: layers.StringLookup(vocabulary=WORDS, invert=True), "invert=True"),
+        (lambda: layers.Lambda(lambda x: x, output_shape=lambda shape: shape), "go into Lambda"),
     ],
 )
 def test_what_takes_strings_otherwise_is_named(convert: Any, layer: Any, message: str) -> None:
     words = keras.Input((None,), dtype="string")
-    model = keras.Model(words, layers.GRU(3, return_sequences=True)(layers.Embedding(20, 4)(layer()(words))))
+    model = keras.Model(words, layers.Identity()(layer()(words)))
     with pytest.raises(NotStreamableError, match=message):
         convert(model)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.Hashing(20),
+        lambda: layers.Hashing(20, mask_value="a", salt=[3, 5]),
+        lambda: layers.Hashing(7, salt=3),
+        lambda: layers.StringLookup(vocabulary=WORDS, num_oov_indices=4),
+        lambda: layers.StringLookup(vocabulary=WORDS, num_oov_indices=4, mask_token=""),
+    ],
+)
+def test_hashed_words_give_what_the_model_gives(convert: Any, layer: Any) -> None:
+    keras.utils.set_random_seed(0)
+    words = keras.Input((None,), dtype="string")
+    model = keras.Model(words, layers.GRU(3, return_sequences=True)(layers.Embedding(20, 4)(layer()(words))))
+    _, path = convert(model)
+    text = ["a", "the", "dog", "caf\u00e9", "", *("x" * size for size in (4, 9, 17, 33, 65, 130))]
+    expected = np.asarray(model(tf.constant([text]))[0])
+    np.testing.assert_allclose(streaming.load(path).create_stream().feed(text), expected, atol=1e-5)
+
+
+def test_hashes_are_those_of_tensorflow() -> None:
+    generator = np.random.default_rng(0)
+    texts = [generator.integers(0, 256, size, "uint8").tobytes() for size in (*range(140), 191, 192, 193, 256, 1000)]
+    bins, key = 2**62 - 57, [12345678901234567, 987654321]
+    fast = tf.strings.to_hash_bucket_fast(texts, bins).numpy().tolist()
+    strong = tf.strings.to_hash_bucket_strong(texts, bins, key).numpy().tolist()
+    assert [fingerprint64(text) % bins for text in texts] == fast
+    assert [siphash24(text, (key[0], key[1])) % bins for text in texts] == strong
+
+
+TEXTS = ["The quick brown fox!", "time", "no such word; time flies", "the quick " * 5]
+
+
+def classifier(middle: Any, **options: Any) -> Any:
+    keras.utils.set_random_seed(0)
+    vectorizer = layers.TextVectorization(30, **options)
+    vectorizer.adapt(["the quick brown fox", "time flies like an arrow", "caf\u00e9 \u4f60\u597d"])
+    text = keras.Input((1,), dtype="string", name="text")
+    x = layers.Embedding(40, 4, mask_zero=True)(vectorizer(text))
+    return keras.Model(text, layers.Dense(2)(middle(x)))
+
+
+def last_rows(path: Any, texts: list[str]) -> list[np.ndarray]:
+    streams = [(streaming.load(path).create_stream(), text) for text in texts]
+    return [np.concatenate([stream.feed([text]), stream.finish()])[-1] for stream, text in streams]
+
+
+def offline(model: Any, texts: list[str]) -> list[np.ndarray]:
+    return [np.asarray(model(tf.constant([[text]])))[0] for text in texts]
+
+
+@pytest.mark.parametrize("options", [{}, {"split": "character", "standardize": "lower"}, {"standardize": None}])
+def test_tokens_of_texts_are_steps_of_a_carried_model(convert: Any, options: dict[str, Any]) -> None:
+    model = classifier(layers.GRU(3), **options)
+    _, path = convert(model)
+    np.testing.assert_allclose(last_rows(path, TEXTS), offline(model, TEXTS), atol=1e-5)
+    stream = streaming.load(path).create_stream()
+    assert stream.model.input_spec["text"].dtype == "string"
+    if not options:
+        assert len(stream.feed("The quick, brown")) == 3
+        assert len(stream.feed(["--", ""])) == 0
+        np.testing.assert_allclose(stream.step("fox!")[-1], offline(model, TEXTS[:1])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "asked"),
+    [
+        ({"output_sequence_length": 4}, {}),
+        ({"output_sequence_length": 6, "ngrams": 2}, {}),
+        ({}, {"max_length": 12}),
+        ({"ngrams": (1, 3)}, {"max_length": 20}),
+    ],
+)
+def test_texts_are_steps_where_they_have_a_length(convert: Any, layer: Any, asked: Any) -> None:
+    model = classifier(layers.Bidirectional(layers.GRU(3)), **layer)
+    report, path = convert(model, **asked)
+    assert report.window == 1
+    np.testing.assert_allclose(last_rows(path, TEXTS), offline(model, TEXTS), atol=1e-5)
+    together = streaming.load(path).create_stream().feed(TEXTS)
+    np.testing.assert_allclose(together, offline(model, TEXTS), atol=1e-5)
+    if asked:
+        with pytest.raises(InputError, match="larger max_length"):
+            last_rows(path, ["time " * 30])
+
+
+def test_windows_of_tokens_answer_word_by_word(convert: Any) -> None:
+    model = classifier(layers.Bidirectional(layers.GRU(3)), output_sequence_length=5)
+    _, path = convert(model, window=5, pad="post")
+    rows = streaming.load(path).create_stream().feed("the quick brown")
+    np.testing.assert_allclose(rows, offline(model, ["the", "the quick", "the quick brown"]), atol=1e-5)
+
+
+def test_subclassed_models_take_texts(convert: Any) -> None:
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = classifier(layers.Bidirectional(layers.GRU(3)), output_sequence_length=4)
+            self.text, self.table = self.inner.layers[1:3]
+            self.memory, self.head = self.inner.layers[3:5]
+
+        def call(self, x: Any) -> Any:
+            return self.head(self.memory(self.table(self.text(x))))
+
+    keras.utils.set_random_seed(0)
+    model = Model()
+    model(tf.constant([["the fox"]]))
+    _, path = convert(model)
+    np.testing.assert_allclose(last_rows(path, TEXTS), offline(model, TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("middle", "layer", "asked", "message"),
+    [
+        (lambda: layers.Bidirectional(layers.GRU(3)), {}, {}, r"Bidirectional.*; convert with max_length=N"),
+        (lambda: layers.GRU(3), {"output_sequence_length": 4}, {"max_length": 4}, "have a length"),
+        (lambda: layers.GRU(3), {"standardize": lambda x: x}, {}, "a function as standardize"),
+        (lambda: layers.GRU(3), {"ngrams": 2}, {}, "ngrams of the whole text; convert with max_length=N"),
+    ],
+)
+def test_texts_that_no_stream_takes_are_named(convert: Any, middle: Any, layer: Any, asked: Any, message: str) -> None:
+    with pytest.raises((NotStreamableError, InputError), match=message):
+        convert(classifier(middle(), **layer), **asked)
+
+
+def test_zeros_behind_a_text_that_the_model_sees_are_refused(convert: Any) -> None:
+    vectorizer = layers.TextVectorization(vocabulary=["time", "flies"])
+    text = keras.Input((1,), dtype="string")
+    y = layers.Bidirectional(layers.GRU(3))(layers.Embedding(4, 3)(vectorizer(text)))
+    with pytest.raises(NotStreamableError, match="mask_zero=True"):
+        convert(keras.Model(text, y), max_length=9)
 
 
 def test_lines_are_words(convert: Any, tmp_path: Any, capsys: Any) -> None:
@@ -95,9 +229,19 @@ def test_lines_are_words(convert: Any, tmp_path: Any, capsys: Any) -> None:
     assert capsys.readouterr().out.count('"value"') == 3
 
 
+_TEXT = TextTable(LookupTable({"a": 1}, 0), length=3).to_bytes()
+DAMAGED = [
+    _TEXT.replace(b'"length": 3', b'"length": 1e9'),
+    _TEXT.replace(b"whitespace", b"colon"),
+    _TEXT.replace(b'"cut": true', b'"cut": 1'),
+    HashTable(4).to_bytes().replace(b"4", b"0"),
+    HashTable(4).to_bytes().replace(b'"key": null', b'"key": [1]'),
+]
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b'{"version": 2}', b'{"version": 1, "kind": "lookup", "words": {"a": -1}}']
+    "content", [b"", b"[]", b'{"version": 2}', b'{"version": 1, "kind": "lookup", "words": {"a": -1}}', *DAMAGED]
 )
 def test_damaged_tables_are_refused(content: bytes) -> None:
     with pytest.raises(ArtifactError, match="no table of words"):
-        LookupTable.from_bytes(content, "text/0.json")
+        read_table(content, "text/0.json")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streaming
-from rnnzoo.bundles.cards import Notes, read_notes, write_card
+from rnnzoo.bundles.cards import Notes, read_notes, terms_behind, write_card
 from rnnzoo.bundles.reference import REFERENCE_FILE, make_reference
 from rnnzoo.data.terms import terms_of
 from rnnzoo.errors import ConfigError
@@ -18,15 +18,16 @@ from rnnzoo.hub.manifest import Manifest, describe_bundle, dump_manifest, hash_f
 from rnnzoo.registry import layout
 from rnnzoo.registry.layout import BUNDLE_FORMAT, CONFIG_FILE, KINDS, MANIFEST, bundle_paths
 from rnnzoo.runs.config import load_config
+from rnnzoo.runs.ledger import record_look
 from rnnzoo.runs.provenance import commit, train_command
-from rnnzoo.runs.store import METRICS_FILE, WEIGHTS_FILE, Run, load_run, read_files, weights_dtype
+from rnnzoo.runs.store import METRICS_FILE, WEIGHTS_FILE, Run, load_run, read_files, read_metrics, weights_dtype
+from rnnzoo.util import licences
 from rnnzoo.util.files import publish, write_json
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 CARD_FILE = "card.md"
-LICENCE = "Apache-2.0"
 # What continuous integration measures anew: the first examples of the development split.
 CHECK_SPLIT, CHECK_EXAMPLES = "dev", 200
 
@@ -73,6 +74,7 @@ def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, ma
         (part / file).write_bytes(data)
     files, why = _convert(run, part)
     figures = dict(test or evaluate_run(run, "test", files=files))
+    record_look(run.config, hash_file(part / WEIGHTS_FILE), figures)
     # Figures measured on a conversion of the same weights; what they say of the file is said of this one.
     figures |= {kind: {**figures.get(kind, {}), **_file_figures(path)} for kind, path in files.items()}
     if why:
@@ -100,7 +102,7 @@ def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, ma
     if pictures := _draw(run, files, part):
         metrics["pictures"] = pictures
     write_json(part / METRICS_FILE, metrics)
-    (part / CARD_FILE).write_text(write_card(run.config, metrics, notes, LICENCE), encoding="utf-8")
+    (part / CARD_FILE).write_text(write_card(run.config, metrics, notes), encoding="utf-8")
 
 
 def _draw(run: Run, files: Mapping[str, Path], part: Path) -> dict[str, str]:
@@ -163,8 +165,10 @@ def build_manifest() -> Manifest:
     last = parse_manifest(path.read_bytes(), str(path)) if path.is_file() else Manifest(0, {})
     bundles = {}
     for name, folder in bundle_paths().items():
-        terms = terms_of(load_config(folder / CONFIG_FILE).data.dataset)
-        bundles[name] = describe_bundle(folder, licence=LICENCE, data_licence=terms.licence)
+        command = read_metrics(folder)["made"]["command"]
+        terms = terms_behind(load_config(folder / CONFIG_FILE), command)
+        data = licences.together(item.licence for item in terms)
+        bundles[name] = describe_bundle(folder, licence=licences.licence_of_weights(data), data_licence=data)
     return last if bundles == last.bundles else Manifest(last.serial + 1, bundles)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnzoo.data.terms import terms_of
+from rnnzoo.data.terms import Terms, terms_of
 from rnnzoo.errors import ConfigError
 from rnnzoo.registry.layout import config_paths
-from rnnzoo.runs.config import ExperimentConfig
+from rnnzoo.runs.config import ExperimentConfig, load_config
+from rnnzoo.runs.ledger import LEDGER, read_looks
+from rnnzoo.util import licences
 
 _SECTIONS = ("Use", "Intended use", "Limits")
 # Kinds of figures that a bundle may have, and what they are called.
@@ -54,8 +57,7 @@ _TEMPLATE = """# {name}
 
 ## Figures
 
-Test split of {title}, {count:,} decisions, looked at once unless the limits below say otherwise;
-`rnnzoo evaluate {name}` measures them anew.
+Test split of {title}, {count:,} decisions; `rnnzoo evaluate {name}` measures them anew. {looks}
 
 {table}
 {explained}
@@ -65,7 +67,9 @@ Test split of {title}, {count:,} decisions, looked at once unless the limits bel
 
 ## Data and licence
 
-{title}, under {licence}. {citation}, <{url}>. The weights are under {own} and follow the terms of the data.{more}
+{data}
+
+The weights are under {own}{restriction}. {asked}
 
 ## Intended use
 
@@ -113,34 +117,35 @@ def read_notes(name: str) -> Notes:
     return Notes(parts[0].strip(), sections)
 
 
-def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Notes, licence: str) -> str:
+def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Notes) -> str:
     """The text of `card.md`.
 
     Args:
         config: of the run.
         metrics: of the bundle, with `test`, `dev`, `parameters`, `dtype` and `made`.
         notes: what a person has written.
-        licence: of the weights.
 
     Raises:
         DataError: the terms of the data set are not known.
     """
-    test, terms = metrics["test"], terms_of(config.data.dataset)
+    test, terms = metrics["test"], terms_behind(config, metrics["made"]["command"])
+    data = licences.together(item.licence for item in terms)
+    own, kept = licences.licence_of_weights(data), licences.restriction(data)
     return _TEMPLATE.format(
         name=config.name,
         about=notes.about,
         use=notes.sections["Use"],
         intended=notes.sections["Intended use"],
         limits=notes.sections["Limits"],
-        title=terms.title,
-        licence=terms.licence,
-        citation=terms.citation,
-        url=terms.url,
-        own=licence,
+        looks=_looks(config.name),
+        title=terms[0].title,
+        data="\n".join(map(_data_set, terms)),
+        own=licences.linked(own),
+        restriction=f": {kept}" if kept else "",
+        asked=licences.asked(data),
         count=int(test["offline"]["count"]),
         table=_table(test),
         explained=_explained(config, metrics),
-        more=_more_data(config),
         files=_files(test),
         latency=""
         if "not_streamable" in test
@@ -165,12 +170,35 @@ def _explained(config: ExperimentConfig, metrics: Mapping[str, Any]) -> str:
     return "\n".join([*lines, ""]) if lines else ""
 
 
-def _more_data(config: ExperimentConfig) -> str:
-    """The terms of noise and negatives."""
-    names = [name for key in ("negatives", "unheard", "noise") for name in getattr(config.data, key, ())]
-    found = [terms_of(name) for name in dict.fromkeys(names)]
-    lines = [f"{terms.title}, under {terms.licence}. {terms.citation}, <{terms.url}>." for terms in found]
-    return "".join(f"\n{line}" for line in ["Beside it:", *lines]) if lines else ""
+def terms_behind(config: ExperimentConfig, command: str) -> list[Terms]:
+    """The terms of all data that weights were trained on: those of the models that a training began from, too.
+
+    Args:
+        config: of the run.
+        command: that trained it; `--start NAME` names the model that it began from.
+
+    Raises:
+        DataError: the terms of a data set are not known.
+    """
+    sounds = [name for key in ("negatives", "noise") for name in getattr(config.data, key, ())]
+    found = list(dict.fromkeys(terms_of(name) for name in (config.data.dataset, *sounds)))
+    words = shlex.split(command)
+    start = words[words.index("--start") + 1] if "--start" in words[:-1] else ""
+    if (path := config_paths().get(start)) is not None:
+        found += [terms for terms in terms_behind(load_config(path), "") if terms not in found]
+    return found
+
+
+def _looks(name: str) -> str:
+    """How often trained models of that name were measured on the test split."""
+    looks = [f"{look.date} ({look.figures.split(' ')[0]})" for look in read_looks(name)]
+    count = "No look" if not looks else "One look" if len(looks) == 1 else f"{len(looks)} looks"
+    dates = f": {', '.join(looks)}" if looks else ""
+    return f"{count} at that split noted in `{LEDGER}`{dates}; earlier ones, where there were, are told below."
+
+
+def _data_set(terms: Terms) -> str:
+    return f"{terms.title}, under {licences.linked(terms.licence)}. {terms.citation}, <{terms.url}>."
 
 
 def figure(name: str, value: float | None) -> str:

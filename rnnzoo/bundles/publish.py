@@ -12,6 +12,7 @@ from rnnzoo.hub import signing
 from rnnzoo.hub.manifest import BundleInfo, Manifest, dump_manifest
 from rnnzoo.registry.layout import CONFIG_FILE, MANIFEST, bundle_paths, root
 from rnnzoo.runs.config import load_config
+from rnnzoo.util import licences
 from rnnzoo.util.files import replacing
 
 # What model hubs call the tasks; the others have no name there.
@@ -119,7 +120,7 @@ def _about(folder: Path) -> str:
 
 def _front_matter(folder: Path, bundle: BundleInfo) -> str:
     config = load_config(folder / CONFIG_FILE)
-    lines = [f"license: {bundle.licence.lower()}", "library_name: keras"]
+    lines = [*_licence_lines(bundle.licence), "library_name: keras"]
     # A classifier of rows is none of texts.
     if (task := _HUB_TASKS.get(config.topology)) and getattr(config.data, "input", "") != "rows":
         lines.append(f"pipeline_tag: {task}")
@@ -129,9 +130,19 @@ def _front_matter(folder: Path, bundle: BundleInfo) -> str:
     return "\n".join(["---", *lines, "tags:", *(f"- {tag}" for tag in tags), "---", "", ""])
 
 
+def _licence_lines(licence: str) -> list[str]:
+    """The licence as model hubs read it: names that they do not know are `other`, with a name and a link."""
+    if not licence.startswith("LicenseRef-"):
+        return [f"license: {licence.lower()}"]
+    known = licences.LICENCES.get(licence, licences.Licence(licence, ""))
+    name = licence.removeprefix("LicenseRef-").lower()
+    return ["license: other", f"license_name: {name}", f"license_link: {known.url}"]
+
+
 def _hub_readme(manifest: Manifest, abouts: dict[str, str]) -> str:
-    licences = sorted({bundle.licence.lower() for bundle in manifest.bundles.values()})
-    head = ["---", f"license: {licences[0] if len(licences) == 1 else 'other'}", "library_name: keras", "---", "", ""]
+    kinds = sorted({bundle.licence for bundle in manifest.bundles.values()})
+    lines = _licence_lines(kinds[0]) if len(kinds) == 1 else ["license: other"]
+    head = ["---", *lines, "library_name: keras", "---", "", ""]
     rows = [
         f"| [{name}]({name}/README.md) | {abouts[name]} | {bundle.size / 1e6:.1f} |"
         for name, bundle in sorted(manifest.bundles.items())

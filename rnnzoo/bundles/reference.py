@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from rnnzoo.errors import DataError
 from streaming.errors import StreamingError
+from streaming.runtime.driving import run_whole
 
 if TYPE_CHECKING:
     import keras
@@ -42,7 +42,6 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
         model: the offline model.
         stream: the same one converted; it says what inputs look like.
         seed: of the random inputs.
-
     """
     from safetensors.numpy import save
 
@@ -58,8 +57,8 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
             most = min(length, encode.max_length or length)
             whole = {info.name: _random(info, most, rng) for info in encode.inputs}
         arrays |= {f"{number}/whole/{name}": _short(array) for name, array in whole.items()}
-        found = model.predict_on_batch({name: array[None] for name, array in {**given, **whole}.items()})
-        outputs = found if isinstance(found, dict) else dict(zip(names, _listed(found), strict=True))
+        predicted = model.predict_on_batch({name: array[None] for name, array in {**given, **whole}.items()})
+        outputs = predicted if isinstance(predicted, dict) else dict(zip(names, _listed(predicted), strict=True))
         arrays |= {f"{number}/in/{name}": _short(array) for name, array in given.items()}
         arrays |= {f"{number}/out/{name}": np.asarray(array)[0] for name, array in outputs.items()}
     return save(arrays)
@@ -85,8 +84,10 @@ def prove(model: StreamingModel, path: Path, seed: int = 0) -> Proof:
                 info.name: arrays[f"{number}/whole/{info.name}"].astype(info.dtype)
                 for info in (encode.inputs if encode else ())
             }
-            streamed = _stream(model, given, whole, rng)
-            steps += len(next(iter(given.values())))
+            length = len(next(iter(given.values())))
+            cuts = np.sort(rng.integers(0, length + 1, _PIECES)).tolist()
+            streamed = run_whole(model.create_stream(), given | whole, cuts)
+            steps += length
             for name, info in model.output_spec.items():
                 expected = arrays[f"{number}/out/{name}"]
                 got = streamed[name][-1] if info.running else streamed[name]
@@ -98,33 +99,6 @@ def prove(model: StreamingModel, path: Path, seed: int = 0) -> Proof:
     except (OSError, SafetensorError, KeyError, ValueError, IndexError, StreamingError) as error:
         raise DataError(f"{path} is no reference of this model ({error}); take both from one bundle") from error
     return Proof(count, steps, worst, relative)
-
-
-def _stream(
-    model: StreamingModel, given: dict[str, np.ndarray], whole: dict[str, np.ndarray], rng: np.random.Generator
-) -> dict[str, np.ndarray]:
-    found: dict[str, list[np.ndarray]] = {name: [] for name in model.output_spec}
-    stream = model.create_stream()
-    if whole:
-        stream.encode(whole)
-    for piece in _pieces(given, rng):
-        _keep(found, stream.feed(piece if len(piece) > 1 else next(iter(piece.values()))))
-    _keep(found, stream.finish())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def _keep(found: dict[str, list[np.ndarray]], outputs: Any) -> None:
-    outputs = outputs if isinstance(outputs, dict) else {next(iter(found)): outputs}
-    for name, value in outputs.items():
-        found[name].append(value)
-
-
-def _pieces(given: dict[str, np.ndarray], rng: np.random.Generator) -> Iterator[dict[str, np.ndarray]]:
-    length = len(next(iter(given.values())))
-    cuts = np.sort(rng.integers(0, length + 1, _PIECES))
-    for begin, end in zip([0, *cuts], [*cuts, length], strict=True):
-        if end > begin:
-            yield {name: array[begin:end] for name, array in given.items()}
 
 
 def _random(info: Any, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -139,5 +113,5 @@ def _short(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float16) if array.dtype.kind == "f" else array
 
 
-def _listed(found: Any) -> list[Any]:
-    return list(found) if isinstance(found, list | tuple) else [found]
+def _listed(outputs: Any) -> list[Any]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]

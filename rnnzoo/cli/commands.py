@@ -13,6 +13,7 @@ from rnnzoo.util.backend import EXPORTING, check_backend
 def train(arguments: argparse.Namespace) -> None:
     """`rnnzoo train`."""
     from rnnzoo.bundles.cards import figure
+    from rnnzoo.cli.show import print_data
     from rnnzoo.registry.names import config_path
     from rnnzoo.runs.config import load_config
     from rnnzoo.runs.experiment import run_experiment
@@ -26,7 +27,7 @@ def train(arguments: argparse.Namespace) -> None:
         "strategy": arguments.strategy,
         "start": run_path(arguments.start) if arguments.start else None,
     }
-    metrics = run_experiment(config, out, **options)
+    metrics = run_experiment(config, out, **options, announce=print_data)
     name, value = next(iter(metrics["dev"].items()))
     print(f"saved {out}: dev {name} {figure(name, value)}, {metrics['parameters']:,} parameters")
     print(f"next: rnnzoo evaluate {out}")
@@ -78,8 +79,10 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """`rnnzoo evaluate`."""
     from rnnzoo.cli.show import print_evaluation
     from rnnzoo.errors import UsageError
+    from rnnzoo.hub.manifest import hash_file
     from rnnzoo.runs.experiment import draw_run, evaluate_run, figures_csv
-    from rnnzoo.runs.store import load_run
+    from rnnzoo.runs.ledger import record_look
+    from rnnzoo.runs.store import WEIGHTS_FILE, load_run
     from rnnzoo.util.files import write_json, write_text
 
     check_backend(EXPORTING)
@@ -92,14 +95,17 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.labels or arguments.save or arguments.skip_bad:
         raise UsageError("--labels and --skip-bad go with --audio, --save with --false-alarms; give one of these")
     run = load_run(run_path(arguments.source))
-    found = evaluate_run(run, arguments.split)
+    split = arguments.split or "test"
+    found = evaluate_run(run, split)
     # Shown first: what cannot be written is not lost.
     print_evaluation(found)
+    if ledger := record_look(run.config, hash_file(run.path / WEIGHTS_FILE), found):
+        print(f"a look at the test split: noted in {ledger}")
     if arguments.json:
         write_json(arguments.json, found)
     if arguments.csv:
         write_text(arguments.csv, figures_csv(found))
-    for path in draw_run(run, arguments.split, arguments.plots) if arguments.plots else ():
+    for path in draw_run(run, split, arguments.plots) if arguments.plots else ():
         print(f"wrote {path}")
 
 
@@ -117,13 +123,15 @@ def _listen(arguments: argparse.Namespace) -> None:
     is_file = path.suffix == ".tflite" and path.is_file()
     if is_file and (arguments.save or not arguments.audio):
         raise UsageError(f"{path} is a streaming file: give --audio, and --threshold to `rnnzoo export`")
-    run = None if is_file else load_run(run_path(arguments.source))
+    run, split = None if is_file else load_run(run_path(arguments.source)), arguments.split or "dev"
+    if arguments.audio and arguments.split:
+        raise UsageError("--audio measures those recordings, --split a part of the data set: give one of them")
     if arguments.audio:
-        given = (arguments.audio, arguments.labels, arguments.false_alarms, arguments.skip_bad)
+        split, given = "", (arguments.audio, arguments.labels, arguments.false_alarms, arguments.skip_bad)
         found = listen_to_files(run or path, *given)
     else:
-        found = listen_to_split(run, arguments.split, arguments.false_alarms)  # type: ignore[arg-type]
-    print_listening(found, arguments.split != "dev")
+        found = listen_to_split(run, split, arguments.false_alarms)  # type: ignore[arg-type]
+    print_listening(found, split != "dev")
     if arguments.json:
         write_json(arguments.json, found.summary())
     if arguments.plots:
@@ -191,7 +199,8 @@ def list_models(arguments: argparse.Namespace) -> None:
     from rnnzoo.cli.info import print_models
     from rnnzoo.registry.names import list_models
 
-    print_models(list_models(arguments.pattern, True if arguments.pretrained else None), arguments.pattern)
+    chosen = list_models(arguments.pattern, True if arguments.pretrained else None, arguments.licence)
+    print_models(chosen, arguments.pattern, licence=arguments.licence)
 
 
 def info(arguments: argparse.Namespace) -> None:

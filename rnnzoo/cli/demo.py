@@ -19,9 +19,9 @@ import streaming
 from rnnzoo.bundles.converted import cache_folder, convert_bundle, load_cached, load_ready
 from rnnzoo.bundles.reference import REFERENCE_FILE, prove
 from rnnzoo.cli.live import show_sentence
-from rnnzoo.errors import ConfigError
 from rnnzoo.registry.layout import bundle_paths, demo_file
 from rnnzoo.registry.names import find_bundle
+from rnnzoo.tasks.evaluation import expect_task
 from rnnzoo.util.quiet import held_stderr
 from streaming.errors import InputError
 from streaming.runtime.model import StreamingModel
@@ -49,7 +49,7 @@ def run_demo(bundle: Path | None, *, text: str | None, stdin: bool, fast: bool) 
 
     Raises:
         InputError: the text is empty or not UTF-8.
-        ConfigError: the bundle is not there or is no tagger.
+        RnnzooError: the bundle is not there or is no tagger.
     """
     if text is not None:
         check_text(text)
@@ -157,10 +157,7 @@ def _piped() -> bool:
 
 
 def _tagger(model: StreamingModel) -> Tagger:
-    task = task_for(model)
-    if not isinstance(task, Tagger):
-        raise ConfigError(f"the demo needs a tagger; this bundle is a {type(task).__name__.lower()}")
-    return task
+    return expect_task(task_for(model), Tagger, "the demo")
 
 
 def _print_head(console: Console, models: dict[str, StreamingModel], reference: Path | None) -> None:

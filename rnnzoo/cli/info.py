@@ -11,34 +11,46 @@ from rich.table import Table
 from rnnzoo.bundles.cards import figure
 from rnnzoo.cli.show import print_figures
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, listed_bundles
+from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, listed_bundles, listed_licences
 from rnnzoo.registry.names import config_path, find_config, list_models
 from rnnzoo.runs.config import dump_config, load_config
 from rnnzoo.runs.costs import RECORD, STREAMED, Costs, find_costs
 from rnnzoo.runs.store import WEIGHTS_FILE, check_run, count_parameters, read_metrics
+from rnnzoo.util.licences import restriction
 
 _LEGEND = "multiply-adds of a step, and bytes of state of a stream; - : reads the sequence whole, and does not stream"
 _STALE = f"?: the configuration is newer than {RECORD}; python tools/make_costs.py"
 
 
-def print_models(names: list[str], pattern: str) -> None:
-    """A line for each model.
+def print_models(names: list[str], pattern: str, licence: str | None = None) -> None:
+    """A line for each model; with its licence where models were chosen by it.
 
     Raises:
         ConfigError: there are none.
     """
+    if not names and licence is not None and list_models(pattern):
+        known = ", ".join(sorted(set(listed_licences().values())))
+        raise ConfigError(f"no weights of {pattern!r} are under {licence!r}; there are {known}")
     if not names:
         known = ", ".join(list_models()) or "none"
         raise ConfigError(f"no model matches {pattern!r}; known: {known}")
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in ("name", "topology"):
-        table.add_column(title)
+    table.add_column("name", no_wrap=True)
+    table.add_column("topology")
     for title in ("parameters", "mult-adds", "state"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("weights")
+    if licence is not None:
+        table.add_column("licence")
     found = {name: find_costs(name) for name in names}
     for name, costs in found.items():
-        table.add_row(name, load_config(find_config(name)).topology, *_cells(costs), _weights(name))
+        table.add_row(
+            name,
+            load_config(find_config(name)).topology,
+            *_cells(costs),
+            _weights(name),
+            *([listed_licences()[name]] if licence else []),
+        )
     Console(highlight=False).print(table)
     print(_LEGEND)
     if None in found.values():
@@ -84,6 +96,9 @@ def print_info(source: str, plot: Path | None = None) -> None:
         print(f"weights: not here (rnnzoo download {source})")
     else:
         print(f"weights: none (train it: rnnzoo train {source})")
+    if source in (licences := listed_licences()):
+        held = restriction(licences[source])
+        print(f"licence of the weights: {licences[source]}{f', {held}' if held else ''}")
     if plot:
         _draw(source, plot, costs)
         print(f"wrote {plot}")

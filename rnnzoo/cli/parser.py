@@ -139,7 +139,9 @@ def _diagnose(parser: argparse.ArgumentParser) -> None:
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     split = _one_of("train", "dev", "test")
-    parser.add_argument("--split", default="test", type=split, help="train, dev or test (test)")
+    parser.add_argument(
+        "--split", type=split, help="train, dev or test (test; dev where a threshold is chosen by --false-alarms)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the same, a line for each figure")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw learning curves, mistakes, attention, ...")
@@ -212,6 +214,9 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pattern", nargs="?", default="*", help="such as 'tagger*'")
     parser.add_argument("--pretrained", action="store_true", help="only models with weights")
+    parser.add_argument(
+        "--licence", metavar="NAME", help="only weights under it: Apache-2.0, or a pattern of SPDX names"
+    )
 
 
 def _info(parser: argparse.ArgumentParser) -> None:

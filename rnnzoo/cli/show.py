@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from rnnzoo.bundles.cards import figure
+from rnnzoo.data.summary import summarize
+
+if TYPE_CHECKING:
+    from rnnzoo.tasks.base import Task
 
 _LABELS = {
     "offline": "offline (Keras)",
@@ -19,6 +24,20 @@ _LABELS = {
 _COUNTS = ("count",)
 _TITLES = {"per_hour": "an hour", "per_hour_bound": "at most (95 %)", "delay_seconds": "delay, s"}
 _FILE = ("size_bytes", "delay", "max_abs_error")
+
+
+def print_data(task: Task) -> None:
+    """What was understood of the data of a task; what a user should look at goes to standard error."""
+    lines, warnings = summarize(task.splits, task.findings)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("data", task.config.dataset)
+    for name, value in lines.items():
+        table.add_row(name, value)
+    Console(highlight=False, markup=False).print(table)
+    for warning in warnings:
+        print(f"rnnzoo: warning: {warning}", file=sys.stderr)
 
 
 def print_evaluation(found: dict[str, Any]) -> None:

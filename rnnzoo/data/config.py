@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.util.ranges import Factor, Range, Rate, Size
+from streaming.errors import InputError
+from streaming.runtime.tables import parse_step
 
 TextLevel = Literal["characters", "words", "subwords"]
+_FILE_OPTIONS = ("time", "label", "group", "header", "encoding", "missing", "mask", "resample", "ratio", "split")
+Missing = Literal["refuse", "drop", "hold", "interpolate"]
 WordInput = Literal["words", "chars", "affixes"]
 BadFiles = Literal["refuse", "skip"]
 
@@ -68,23 +73,57 @@ class RowsConfig(DataConfig):
 
     Args:
         input: `rows`.
-        columns: names of the columns; none: they have no names.
+        columns: names of the columns, in the order of the model's features; of files those that are taken, none: all
+            that hold numbers, sorted by name.
+        time: of files: the column of times, numbers or ISO dates, by which rows are sorted; it is no feature.
+        label: of files: the column of labels, where rows have one.
+        group: of files: the column that says whose a row is; all rows of a group fall into one split.
+        header: of files: whether the first line names the columns; None: it does where it holds no number.
+        encoding: of files: such as `cp1252`; None: UTF-8, or UTF-16 where the file says so.
+        missing: of files: what becomes of rows that lack a value: `refuse` them; `drop` them; `hold` the last value;
+            `interpolate` between the values before and after. The device does the same.
+        mask: of files: a feature more for each column, which says where its value was missing.
+        resample: of files: a step of time such as `1s` or `15min`, of which rows are the means; needs `time`.
+        ratio: of files: sizes of train, dev and test, such as [8, 1, 1]; none: 8 to 1 to 1, of a series 3 to 1 to 1.
+        split: of files: what is divided: `files` (or groups, where there is a `group`), or `time`, the rows of each
+            file in their order; None: files where there are several.
         scale: bring each column to mean 0 and deviation 1, by the training split.
         multi_label: for a classifier: a sequence may have any number of labels.
         threshold: the probability from which on one of several labels holds.
 
     Raises:
-        ConfigError: the threshold is no probability.
+        ConfigError: the threshold is no probability, or options of files contradict each other.
     """
 
     input: Literal["rows"] = "rows"
     columns: tuple[str, ...] = ()
+    time: str | None = None
+    label: str | None = None
+    group: str | None = None
+    header: bool | None = None
+    encoding: str | None = None
+    missing: Missing = "refuse"
+    mask: bool = False
+    resample: str | None = None
+    ratio: tuple[Factor, ...] = ()
+    split: Literal["files", "time"] | None = None
     scale: bool = True
     multi_label: bool = False
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
+        if self.resample is not None:
+            check_step(self.resample, self.time)
+        if self.ratio and (len(self.ratio) != 3 or not min(self.ratio) > 0):
+            raise ConfigError(f"data.ratio has sizes of train, dev and test, such as [8, 1, 1]; received {self.ratio}")
+        if self.mask and self.missing not in ("hold", "interpolate"):
+            raise ConfigError(
+                f"data.mask=true says where a value was filled: it needs data.missing=hold or interpolate; received "
+                f"{self.missing!r}"
+            )
+        if self.split == "time" and self.group is not None:
+            raise ConfigError(f"data.group={self.group} keeps groups whole, data.split=time cuts them: set one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,3 +315,21 @@ def check_threshold(threshold: float) -> None:
     """Raises ConfigError where the threshold is no probability."""
     if not 0 < threshold < 1:
         raise ConfigError(f"data.threshold is a probability between 0 and 1; received {threshold}")
+
+
+def check_step(resample: str, time: str | None) -> None:
+    """Raises ConfigError where the step is none, or there are no times to go by."""
+    if time is None:
+        raise ConfigError(f"data.resample={resample} goes by times: name their column by data.time")
+    try:
+        parse_step(resample)
+    except InputError as error:
+        raise ConfigError(f"data.resample: {error}") from error
+
+
+def file_option(config: DataConfig) -> str | None:
+    """The first option of a user's own tables that is set, None where there is none."""
+    if not isinstance(config, RowsConfig):
+        return None
+    defaults = {field.name: field.default for field in dataclasses.fields(RowsConfig)}
+    return next((name for name in _FILE_OPTIONS if getattr(config, name) != defaults[name]), None)

@@ -6,12 +6,12 @@ import importlib
 import itertools
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rnnzoo.data.config import DataConfig
-from rnnzoo.errors import DataError
+from rnnzoo.data.config import DataConfig, file_option
+from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.util.suggest import suggest
 
 # What the model is given, and what it is to answer.
@@ -21,38 +21,65 @@ SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What a reader of a user's files understood, for the table that is shown before a training.
+
+    Args:
+        columns: names of the features of rows, in the order of the model's.
+        shown: what was read, by what it is: files, rows, columns, what was left out and why.
+        warnings: what a user should look at, a sentence each.
+    """
+
+    columns: tuple[str, ...] = ()
+    shown: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class Reading(NamedTuple):
+    """The splits of a user's files, and what was understood of them."""
+
+    splits: Splits
+    findings: Findings
+
+
+@dataclass(frozen=True)
 class Source:
     """A data set in memory.
 
     Args:
         kind: what its examples are, such as `words-tags`; problems name the kinds that they take.
         splits: examples of `train`, `dev` and `test`, pairs of raw input and raw target.
+        findings: what its reader understood of a user's files.
     """
 
     kind: str
     splits: dict[str, list[Example]]
+    findings: Findings = field(default_factory=Findings)
+
+
+_Read = Callable[[DataConfig], Splits | Reading]
 
 
 class _Entry(NamedTuple):
     kind: str
-    read: Callable[[DataConfig], Splits]
+    read: _Read
 
 
 _REGISTRY: dict[str, _Entry] = {}
 
 
-def register_dataset(name: str, kind: str) -> Callable[[Callable[[DataConfig], Splits]], Any]:
+def register_dataset(name: str, kind: str) -> Callable[[_Read], Any]:
     """Make a data set known under a name.
 
     The decorated function takes the data section of an experiment and returns, for each of `train`, `dev` and
-    `test`, an iterable of (raw input, raw target).
+    `test`, an iterable of (raw input, raw target); or a `Reading`, which also says what it understood.
 
     Args:
         name: what `data.dataset` says; one that ends with `/` or `:` stands for all names that begin with it.
         kind: what the examples are: `words-tags`, `text-label`, ...
     """
 
-    def register(read: Callable[[DataConfig], Splits]) -> Callable[[DataConfig], Splits]:
+    def register(read: _Read) -> _Read:
         _REGISTRY[name] = _Entry(kind, read)
         return read
 
@@ -72,6 +99,7 @@ def read_source(config: DataConfig) -> Source:
 
     Raises:
         DataError: the data set is unknown, cannot be found, is malformed, or has an empty split.
+        ConfigError: an option of tables is set, and the data set is none.
     """
     known, name = known_datasets(), config.dataset
     entry = _REGISTRY.get(name) or next(
@@ -81,9 +109,13 @@ def read_source(config: DataConfig) -> Source:
         raise DataError(f"unknown data set {name!r}; {suggest(name, known)}")
     if config.limit is not None and config.limit < 1:
         raise DataError(f"data.limit is at least 1 example; received {config.limit}")
-    splits = {split: list(itertools.islice(rows, config.limit)) for split, rows in entry.read(config).items()}
+    found = entry.read(config)
+    if not isinstance(found, Reading) and (option := file_option(config)):
+        raise ConfigError(f"data.{option} is for tables of your own, {name!r} is none: leave it out")
+    reading = found if isinstance(found, Reading) else Reading(found, Findings())
+    splits = {split: list(itertools.islice(rows, config.limit)) for split, rows in reading.splits.items()}
     for split in SPLITS:
         if not splits.get(split):
             remedy = "give more, or a folder with a file for each split" if ":" in name else "check its files"
             raise DataError(f"split {split!r} of {name!r} holds no example: {remedy}")
-    return Source(entry.kind, splits)
+    return Source(entry.kind, splits, reading.findings)

@@ -9,7 +9,7 @@ from rnnzoo.errors import DataError
 
 
 class Terms(NamedTuple):
-    """Title, licence, citation and address of a data set."""
+    """Title, licence (its SPDX name, or several with AND), citation and address of a data set."""
 
     title: str
     licence: str
@@ -27,7 +27,7 @@ def register_terms(dataset: str, *, title: str, licence: str, citation: str, url
     Args:
         dataset: its name as `data.dataset` says it, or the beginning of its names.
         title: what it is called in print.
-        licence: such as `CC BY 4.0`.
+        licence: its SPDX name, such as `CC-BY-4.0`; several that apply together with ` AND ` between.
         citation: authors, year, title and place.
         url: its page.
     """

@@ -47,14 +47,16 @@ def download_models(
 def _print_list(settings: Settings, names: Sequence[str]) -> None:
     manifest = read_manifest(settings)
     here = {(bundle.name, bundle.revision) for bundle in Cache(settings.cache).entries()}
-    rows = [("name", "revision", "MB", "cached", "data")]
+    rows = [("name", "revision", "MB", "cached", "licence", "data")]
     for bundle in {one.name: one for name in names for one in manifest.match(name)}.values():
         key = (bundle.name, bundle.revision)
         cached = "yes" if key in here else "older" if bundle.name in {name for name, _ in here} else "no"
-        rows.append((bundle.name, bundle.revision, f"{bundle.size / 1e6:.2f}", cached, bundle.data_licence))
+        size = f"{bundle.size / 1e6:.2f}"
+        rows.append((bundle.name, bundle.revision, size, cached, bundle.licence, bundle.data_licence))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, revision, size, cached, data in rows:
-        print(f"{name:{widths[0]}}  {revision:{widths[1]}}  {size:>{widths[2]}}  {cached:{widths[3]}}  {data}")
+    for name, revision, size, cached, licence, data in rows:
+        start = f"{name:{widths[0]}}  {revision:{widths[1]}}  {size:>{widths[2]}}  {cached:{widths[3]}}"
+        print(f"{start}  {licence:{widths[4]}}  {data}")
 
 
 def _verify(cache: Cache) -> None:

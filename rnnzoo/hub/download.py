@@ -21,6 +21,7 @@ from rnnzoo.hub.sources import LAYOUTS, Missing, Unavailable, join
 from rnnzoo.hub.transfer import fetch_file, fetch_small
 from rnnzoo.registry import layout
 from rnnzoo.registry.layout import BUNDLE_FORMAT
+from rnnzoo.util.licences import restriction
 
 _ATTEMPTS = 3
 _WORKERS = 8
@@ -251,6 +252,8 @@ def _checked(bundle: BundleInfo) -> BundleInfo:
 
 
 def _bring(bundle: BundleInfo, bases: tuple[str, ...], cache: Cache, watch: Watcher) -> None:
+    if held := restriction(bundle.licence):
+        print(f"{bundle.name}: {held}", file=sys.stderr)
     for attempt in range(_ATTEMPTS):
         try:
             _bring_once(bundle, bases, cache, watch)

@@ -94,7 +94,7 @@ class LookaheadConv(OverSequences, keras.layers.Layer):
             states["inputs"] = {"shape": (kept, input_shape[-1]), "dtype": "float32", "initial": 0.0}
         if self.lookahead:
             states["valid"] = {"shape": (self.lookahead,), "dtype": "float32", "initial": 0.0}
-        return {"states": states, "delay": self.lookahead, "rate": 1}
+        return {"states": states, "delay": self.lookahead}
 
     def stream_step(
         self, x: Any, valid: Any, states: dict[str, Any], mask: Any = None

@@ -12,7 +12,7 @@ class Memoryless(OverSequences):
 
     def stream_spec(self, input_shape: tuple[int | None, ...]) -> dict[str, Any]:
         """No state, no delay."""
-        return {"states": {}, "delay": 0, "rate": 1}
+        return {"states": {}, "delay": 0}
 
     def stream_step(self, x: Any, valid: Any, states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         """The layer itself on a chunk."""

@@ -42,7 +42,13 @@ def demo_file() -> Path | None:
 
 def listed_bundles() -> set[str]:
     """The names of all bundles that the manifest lists, wherever they are."""
+    return set(listed_licences())
+
+
+def listed_licences() -> dict[str, str]:
+    """The licences of the weights of all bundles that the manifest lists, by name."""
     path = root() / MANIFEST
     if not path.is_file():
-        return set()
-    return set(re.findall(r"^- name: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE))
+        return {}
+    text = path.read_text(encoding="utf-8")
+    return dict(re.findall(r"^- name: (\S+)\n(?:  .*\n)*?  licence: (.+)$", text, re.MULTILINE))

@@ -7,19 +7,23 @@ import os
 from pathlib import Path
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, config_paths, listed_bundles, root
+from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, config_paths, listed_bundles, listed_licences, root
 from rnnzoo.util.suggest import suggest
 
 
-def list_models(pattern: str = "*", pretrained: bool | None = None) -> list[str]:
+def list_models(pattern: str = "*", pretrained: bool | None = None, licence: str | None = None) -> list[str]:
     """Names of models, sorted.
 
     Args:
         pattern: with `*` and `?`, as a shell takes it.
         pretrained: only those with (True) or without (False) trained weights; None: all.
+        licence: only those with trained weights under it: an SPDX name or a pattern of names, capitals do not count.
     """
     configs, bundles = set(config_paths()), set(bundle_paths()) | listed_bundles()
     chosen = configs | bundles if pretrained is None else bundles if pretrained else configs - bundles
+    if licence is not None:
+        named = {name: text.lower() for name, text in listed_licences().items()}
+        chosen = {name for name in chosen if name in named and fnmatch.fnmatchcase(named[name], licence.lower())}
     return sorted(fnmatch.filter(chosen, pattern))
 
 

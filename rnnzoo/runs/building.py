@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from rnnzoo.data.config import DataConfig, RowsConfig
+from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.source import read_source
 from rnnzoo.registry.layout import bundle_paths
 from rnnzoo.registry.names import find_config
@@ -50,5 +53,14 @@ def load_task(config: ExperimentConfig, encoder: Any = None) -> Task:
         DataError: the data set is unknown, cannot be found, is malformed, or is none for this task.
     """
     return task_class(config.topology).from_source(
-        read_source(config.data), config.data, encoder=encoder, seed=config.seed
+        read_source(_aligned(config.data, encoder)), config.data, encoder=encoder, seed=config.seed
     )
+
+
+def _aligned(data: DataConfig, encoder: Any) -> DataConfig:
+    """The data section that reads a user's tables by the columns that an encoder was fitted on."""
+    if not (isinstance(data, RowsConfig) and isinstance(encoder, RowEncoder)):
+        return data
+    # Those without names were taken in the order of the file.
+    names = encoder.measured(data) or tuple(f"column_{i}" for i in range(encoder.width))
+    return dataclasses.replace(data, columns=names)

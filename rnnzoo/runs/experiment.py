@@ -9,7 +9,7 @@ import io
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ def run_experiment(
     overwrite: bool = False,
     strategy: str | None = None,
     start: Path | None = None,
+    announce: Callable[[Task], None] | None = None,
 ) -> dict[str, Any]:
     """Train, measure on `dev`, save.
 
@@ -52,6 +53,7 @@ def run_experiment(
         overwrite: replace a run that is there, and start anew.
         strategy: `mirrored` or `multiworker`, as `rnnzoo.training.parallel` takes it; None: one device.
         start: folder of a run whose weights are the start, wherever both models have them; None: fresh weights.
+        announce: is given the task once its data is read, before anything is trained.
 
     Returns:
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
@@ -65,6 +67,8 @@ def run_experiment(
     from rnnzoo.training.progress import history_csv
 
     task = load_task(config)
+    if announce is not None:
+        announce(task)
     checkpoints = out.with_name(f"{out.name}.checkpoints")
     if overwrite:
         shutil.rmtree(checkpoints, ignore_errors=True)

@@ -16,11 +16,14 @@ from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.files.marks import read_marks
 from rnnzoo.data.files.recordings import audio_files, read_recording
 from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.hub.manifest import hash_file
 from rnnzoo.registry.layout import CONFIG_FILE
 from rnnzoo.runs.building import load_task
 from rnnzoo.runs.config import dump_config
 from rnnzoo.runs.export import export_kind
-from rnnzoo.runs.store import Run
+from rnnzoo.runs.ledger import record_look
+from rnnzoo.runs.provenance import commit
+from rnnzoo.runs.store import WEIGHTS_FILE, Run
 from rnnzoo.tasks.keyword_spotter.detection import THRESHOLDS, Heard, Spoken, find_episodes, tally, threshold_for
 from rnnzoo.util.files import write_text
 from rnnzoo.util.quiet import held_stderr
@@ -148,7 +151,11 @@ def listen_to_split(run: Run, split: str, rate: float | None = None) -> Listenin
         }
         conditions = {"": heard.pop("stream"), **({"at 10 dB": heard.pop("noisy")} if "noisy" in heard else {})}
         quiet = [signal for signals in heard.values() for signal in signals]
-        return _chosen(spotter, f"{run.config.data.dataset}, split {split}", conditions, quiet, rate, [])
+        found = _chosen(spotter, f"{run.config.data.dataset}, split {split}", conditions, quiet, rate, [])
+    row = next(row for row in found.rows() if row["threshold"] == found.shipped)
+    look = {"split": split, "dataset": run.config.data.dataset, "offline": row, "made": {"commit": commit()}}
+    record_look(run.config, hash_file(run.path / WEIGHTS_FILE), look)
+    return found
 
 
 def save_threshold(run: Run, threshold: float) -> None:

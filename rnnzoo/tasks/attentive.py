@@ -19,9 +19,9 @@ def attention_model(model: keras.Model) -> keras.Model | None:
     for layer in model.layers:
         if isinstance(layer, BahdanauAttention | LuongAttention):
             # A copy: Keras takes each call of a layer to have as many outputs as its first.
-            telling = type(layer).from_config(layer.get_config())
-            _, weights = telling(*layer.input, return_attention_scores=True)
-            telling.set_weights(layer.get_weights())
+            attention = type(layer).from_config(layer.get_config())
+            _, weights = attention(*layer.input, return_attention_scores=True)
+            attention.set_weights(layer.get_weights())
             return keras.Model(model.input, weights)
         if isinstance(layer, AttentionDecoder):
             inputs, memory, *states = layer.input

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rnnzoo.data.source import Example, Source
+from rnnzoo.data.config import RowsConfig
+from rnnzoo.data.source import Example, Findings, Source
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.evaluation import Evaluation
 from rnnzoo.tasks.objective import Objective
@@ -26,6 +28,8 @@ class Task(Evaluation, Objective):
 
     # What `topology:` says in a configuration.
     topology: ClassVar[str]
+    # What was understood of a user's files.
+    findings: Findings = Findings()
     # Kinds of data sets that it takes, as `register_dataset` names them.
     kinds: ClassVar[tuple[str, ...]]
 
@@ -41,9 +45,13 @@ class Task(Evaluation, Objective):
                 f"topology {cls.topology!r} takes data of the kind {' or '.join(cls.kinds)}; "
                 f"{config.dataset!r} is of the kind {source.kind}: choose another topology or data set"
             )
+        if source.findings.columns and isinstance(config, RowsConfig):
+            config = dataclasses.replace(config, columns=source.findings.columns)
         if encoder is None:
             encoder = cls.fit_encoder(source.splits["train"], config)
-        return cls(config, encoder, source.splits, seed)
+        task = cls(config, encoder, source.splits, seed)
+        task.findings = source.findings
+        return task
 
     @classmethod
     @abc.abstractmethod

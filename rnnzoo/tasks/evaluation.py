@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -59,31 +60,44 @@ class Evaluation(Batches):
 
     def predict(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
         """Outputs of a Keras model for each example of a split, as long as its batch was padded."""
-        found: list[Any] = [None] * len(self.examples(split))
+        outputs: list[Any] = [None] * len(self.examples(split))
         for chosen, (inputs, _, _) in self.batches(split, batch_size):
             for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
-                found[i] = np.asarray(row)
-        return found
+                outputs[i] = np.asarray(row)
+        return outputs
 
-    def streamed_task(
-        self, model: StreamingModel, kind: type | tuple[type, ...], name: str, *, exact: bool = False
-    ) -> Any:
-        """The task object of a streaming model.
+    def streamed_task(self, model: StreamingModel, kind: type | tuple[type, ...], *, exact: bool = False) -> Any:
+        """The task object of a streaming model, see `expect_task`; raises DataError where it is for another task."""
+        return expect_task(task_for(model), kind, f"data set {self.config.dataset!r}", exact=exact)
 
-        Args:
-            model: what `streaming.load` gave.
-            kind: the class that it has to be of; with `exact` no subclass of it.
-            name: what that is called, for the error.
-            exact: refuse subclasses.
 
-        Raises:
-            DataError: the model is for another task.
-        """
-        task = task_for(model)
-        if type(task) is not kind if exact else not isinstance(task, kind):
-            other = type(task).__name__.lower()
-            raise DataError(f"data set {self.config.dataset!r} needs {name}; the model is a {other}")
-        return task
+def expect_task(task: Any, kind: type | tuple[type, ...], needed_by: str, *, exact: bool = False) -> Any:
+    """Returns a task object where it is of a class.
+
+    Args:
+        task: what `streaming.pipeline` gave.
+        kind: the class that it has to be of, or several, of which the first names them all.
+        needed_by: what needs it, for the error.
+        exact: refuse subclasses.
+
+    Raises:
+        DataError: it is of another class.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if type(task) not in kinds if exact else not isinstance(task, kinds):
+        raise DataError(f"{needed_by} needs {_named(kinds[0])}; the model is {_named(type(task))}")
+    return task
+
+
+def _named(kind: type) -> str:
+    """`KeywordSpotter` as "a keyword spotter"."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).lower()
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def predict_whole(model: keras.Model, **inputs: np.ndarray) -> np.ndarray:
+    """The output of a Keras model with one output for one whole example: inputs (T, ...) by name, without a batch."""
+    return np.asarray(model.predict_on_batch({name: array[None] for name, array in inputs.items()}))[0]
 
 
 def predict_padded(model: keras.Model, features: Sequence[np.ndarray], batch_size: int) -> list[np.ndarray]:
@@ -92,13 +106,13 @@ def predict_padded(model: keras.Model, features: Sequence[np.ndarray], batch_siz
     Those of like length are padded together, after all that the model has to hear.
     """
     order = sorted(range(len(features)), key=lambda i: len(features[i]))
-    found: list[Any] = [None] * len(features)
+    outputs: list[Any] = [None] * len(features)
     for begin in range(0, len(order), batch_size):
         chosen = order[begin : begin + batch_size]
         batch = collate([{"features": features[i]} for i in chosen], {})
         for i, row in zip(chosen, model.predict_on_batch(batch), strict=True):
-            found[i] = np.asarray(row)
-    return found
+            outputs[i] = np.asarray(row)
+    return outputs
 
 
 def mean(values: Sequence[bool] | np.ndarray) -> float:

@@ -57,11 +57,12 @@ def random_chunk(model: StreamingModel, generator: np.random.Generator) -> Any:
 
 def _random(infos: Sequence[InputInfo], steps: int, generator: np.random.Generator) -> Any:
     def one(info: InputInfo) -> np.ndarray:
-        shape = (steps, *info.shape) if info.time else tuple(info.shape)
-        if np.dtype(info.dtype).kind == "f":
-            return generator.standard_normal(shape).astype(info.dtype)
+        tensor = info.graph
+        shape = (steps, *tensor.shape) if info.time else tuple(tensor.shape)
+        if np.dtype(tensor.dtype).kind == "f":
+            return generator.standard_normal(shape).astype(tensor.dtype)
         low = info.low or 0
-        return generator.integers(low, low + 2 if info.high is None else info.high, shape).astype(info.dtype)
+        return generator.integers(low, low + 2 if info.high is None else info.high, shape).astype(tensor.dtype)
 
     values = {info.name: one(info) for info in infos}
     return values if len(values) > 1 else next(iter(values.values()))

@@ -127,12 +127,26 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("--raw needs the samples a second: --rate 16000")
     if not raw and (arguments.rate is not None or arguments.channels != 1):
         raise InputError("--rate and --channels say what samples without a header are: give --raw FORMAT, too")
-    options = Options(arguments.mono, arguments.resample, arguments.resize, arguments.wait_k, search, raw, settings)
+    options = Options(
+        arguments.mono,
+        arguments.resample,
+        arguments.resize,
+        arguments.wait_k,
+        search,
+        raw=raw,
+        settings=settings,
+        encoding=arguments.encoding,
+        skip_bad_rows=_left_out if arguments.skip_bad_rows else None,
+    )
     if arguments.microphone:
         _listen(model, display, settings)
         return
     for note in run_input(model, arguments.input or "-", sys.stdin.buffer, display, options):
         print(f"streaming: note: {note}", file=sys.stderr)
+
+
+def _left_out(said: str) -> None:
+    print(f"streaming: left out: {said}", file=sys.stderr)
 
 
 def _listen(model: Any, display: Any, settings: dict[str, Any]) -> None:
@@ -158,6 +172,19 @@ def bench(arguments: argparse.Namespace) -> None:
     with quiet(not _debug(arguments)):
         found = measure(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
     print(json.dumps(found, indent=1) if arguments.json else show_bench(found))
+
+
+def vectors(arguments: argparse.Namespace) -> None:
+    """`streaming vectors`."""
+    from streaming.runtime import artifact
+    from streaming.runtime.model import load
+    from streaming.vectors import make
+
+    with quiet(not _debug(arguments)):
+        found = make(load(arguments.model, arguments.runtime, arguments.threads))
+    text = json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
+    artifact.write(arguments.out, text.encode())
+    print(f"{arguments.out}: {len(text.encode())} bytes, {len(found.get('task', {}).get('events', []))} events")
 
 
 def _debug(arguments: argparse.Namespace) -> bool:

@@ -23,7 +23,8 @@ class JsonLines:
     def show(self, event: Any, place: dict[str, Any]) -> None:
         """Write an event, a named tuple or a dict, with where it came from."""
         fields = event if isinstance(event, dict) else event._asdict()
-        item = {**place, **{name: plain(value) for name, value in fields.items() if name != "scores"}}
+        # A table's own time comes before one that counts from its beginning.
+        item = {**place, **{n: plain(value) for n, value in fields.items() if n != "scores" and n not in place}}
         if item.get("labels") == []:
             del item["labels"]
         print(json.dumps(item, ensure_ascii=False, allow_nan=False), file=self._out, flush=True)
@@ -49,6 +50,7 @@ class Live:
             fields = event if isinstance(event, dict) else event._asdict()
             parts = [f"{name} {_shown(value)}" for name, value in fields.items() if name not in ("scores", "labels")]
             kind = [f"{place['event']:<10}"] if "event" in place else []
+            kind += [f"time {place['time']}"] if "time" in place and fields.get("time") is None else []
             self._write(_clear("  ".join([*kind, *parts])) + "\n")
         else:
             self._write(text)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
 
 from streaming.cli.display import JsonLines, Live
-from streaming.cli.lines import ColumnReader, StepReader, texts
+from streaming.cli.lines import StepReader
+from streaming.cli.rows import run_rows
 from streaming.errors import ArtifactError, InputError, StreamingError
 from streaming.runtime.audio import SUFFIXES, RawReader, at_rate, open_audio
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.pictures import is_picture
+from streaming.runtime.tables import text_lines
 from streaming.runtime.tasks import Classifier, KeywordSpotter, SimultaneousTranslator, Task, Translator, task_for
 from streaming.runtime.tokenization import tokenize
 
@@ -36,6 +38,8 @@ class Options:
         search: for sessions of generators, translators and captioners.
         raw: format, samples a second and channels of samples without a header; None: a file that says them.
         settings: of a keyword spotter, in place of those of its file.
+        encoding: of text and tables; None: UTF-8, or UTF-16 where they say so.
+        skip_bad_rows: is told of rows of a table that are none, which are left out; None: they are errors.
     """
 
     mono: bool = False
@@ -45,6 +49,8 @@ class Options:
     search: dict[str, Any] = field(default_factory=dict)
     raw: tuple[str, int, int] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    encoding: str | None = None
+    skip_bad_rows: Callable[[str], None] | None = None
 
 
 def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, options: Options) -> list[str]:
@@ -82,9 +88,9 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
         elif takes == "array":
             _arrays(task, source, name, display, options)
         elif task is None:
-            _steps(model, source, display)
+            _steps(model, source, display, options)
         elif takes == "rows":
-            _rows(task, source, display)
+            return run_rows(task, source, display, options.encoding, options.skip_bad_rows)
         else:
             return _texts(task, source, display, options)
     return []
@@ -155,7 +161,7 @@ def _texts(task: Any, source: IO[bytes], display: Any, options: Options) -> list
     else:
         session = type(task.session())(task, **options.search) if options.search else task.session()
     empty = True
-    for number, text in texts(source):
+    for number, text in text_lines(source, options.encoding):
         pieces = [[word] for word in tokenize(text)] if task.takes == "words" else [text] if text.strip() else []
         if word_by_word:
             pieces = text.split()
@@ -182,34 +188,7 @@ def _events(session: Any, pieces: list[Any], with_words: bool) -> Iterator[tuple
             taken += 1
 
 
-def _rows(task: Any, source: IO[bytes], display: Any) -> None:
-    session, sequence, fed = task.session(), 0, False
-    reader = ColumnReader(task.columns, task.reader.width)
-
-    def show(events: Iterable[Any]) -> None:
-        for event in events:
-            display.show(event, {"sequence": sequence})
-
-    for number, text in texts(source):
-        if text.strip():
-            row = reader.read(text, number)
-            if row is None:
-                continue
-            try:
-                show(session.feed(row[None]))
-            except InputError as error:
-                raise InputError(f"line {number}: {error}") from error
-            fed = True
-        elif fed:
-            show(session.finish())
-            sequence, fed = sequence + 1, False
-    if fed:
-        show(session.finish())
-    if not (fed or sequence):
-        raise InputError("the input holds no rows; give a line of numbers or more")
-
-
-def _steps(model: StreamingModel, source: IO[bytes], display: Any) -> None:
+def _steps(model: StreamingModel, source: IO[bytes], display: Any, options: Options) -> None:
     stream, sequence, fed = model.create_stream(), 0, False
     rows: dict[str, int] = {}
     reader, infos = StepReader(model.metadata.inputs), model.metadata.outputs
@@ -220,7 +199,7 @@ def _steps(model: StreamingModel, source: IO[bytes], display: Any) -> None:
                 index = rows[info.name] = rows.get(info.name, -1) + 1
                 display.show({"output": info.name, "index": index, "value": row}, {"sequence": sequence})
 
-    for number, line in texts(source):
+    for number, line in text_lines(source, options.encoding):
         text = line.strip()
         if text:
             values = reader.read(text, number)

@@ -59,6 +59,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _inspect(command("inspect", commands.inspect, "Show what a streaming model is, takes, gives and costs."))
     _run(command("run", commands.run, "Stream text, rows, audio or steps through a model."))
     _bench(command("bench", commands.bench, "Measure the time of a step, throughput and memory."))
+    _vectors(command("vectors", commands.vectors, "Write test vectors for clients in other languages, as JSON."))
     _serve(command("serve", serve.run, "Serve a model over WebSocket, with a page, health and metrics."))
     return parser, list(found.choices)
 
@@ -134,6 +135,8 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--refractory", type=_number, metavar="S", help="seconds without the lead before a keyword can come again")
     add("--background", type=_names, metavar="A,B", help="labels that are no keywords")
     add("--json", action="store_true", help="JSON lines on a terminal too")
+    add("--encoding", metavar="NAME", help="of text and tables, such as cp1252 (UTF-8, or UTF-16 where it says so)")
+    add("--skip-bad-rows", action="store_true", help="report rows of a table that are none, leave them out, go on")
     add("--wait-k", type=_positive, metavar="K", help="translate word by word, K words behind")
     add("--width", type=_positive, metavar="N", help="beam of a translator or captioner")
     add("--length-penalty", type=_number, metavar="X", help="0 prefers short texts, 1 does not")
@@ -151,6 +154,12 @@ def _bench(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     parser.add_argument("--steps", type=_positive, default=2000, metavar="N", help="steps to measure (2000)")
     parser.add_argument("--json", action="store_true", help="the figures, for programs")
+    _runtime(parser)
+
+
+def _vectors(parser: argparse.ArgumentParser) -> None:
+    _model(parser)
+    parser.add_argument("out", type=Path, metavar="OUT.json")
     _runtime(parser)
 
 

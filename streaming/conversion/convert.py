@@ -26,7 +26,7 @@ from streaming.conversion.rollout import Drift, measure_drift, read_sequences, s
 from streaming.conversion.strings import without_strings
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
-from streaming.errors import InputError
+from streaming.errors import InputError, NotStreamableError
 from streaming.runtime import artifact
 from streaming.runtime.costs import Cost, measure
 
@@ -148,11 +148,14 @@ def convert(
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     chunk = read_steps("chunk", chunk, 1)
     options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
-    model, tables = without_strings(model)
+    model, texts, options = without_strings(model, options)
     plain, quantized = dequantized(model)
     with _quiet_softmax(), in_float32(plain) as (changed, policy):
         policy = policy or quantized
-        planned = plan_model(changed, options)
+        try:
+            planned = plan_model(changed, options)
+        except NotStreamableError as error:
+            raise (texts.refusal(error) if texts.text and options.window is None else error) from error
         _refuse_nan(planned)
         if (chunk or planned.unit) % planned.unit:
             why = "windows come every" if planned.window else "the model changes its rate and takes multiples of"
@@ -170,7 +173,7 @@ def convert(
             state=state,
             quantize=quantize,
             compact=compact,
-            tables=tables,
+            tables=texts.tables,
         )
         exact = job.exact() if quantize else None
         exact_proof = measured = drift = proof = None

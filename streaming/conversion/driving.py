@@ -1,48 +1,35 @@
-"""Drives converted streams over whole sequences: in pieces, or many side by side."""
+"""Drives many converted streams over whole sequences, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from streaming.conversion.offline import Inputs
 from streaming.conversion.plan import Plan
 from streaming.runtime.batch import advance
+from streaming.runtime.driving import give_source, joined, pieces_of
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
     from streaming.runtime.stream import Stream
 
 
-def run_stream(stream: Stream, plan: Plan, inputs: Inputs, cuts: list[int]) -> Inputs:
-    """Feed the pieces between the cuts, finish, and join what came out by output name."""
-    pieces = [stream.feed(part) for part in _parts(plan, inputs, cuts)]
-    return _joined(plan, [*pieces, stream.finish()])
-
-
-def stream_whole(stream: Stream, plan: Plan, inputs: Inputs, cuts: list[int]) -> Inputs:
-    stream.reset()
-    give_source(stream, plan, inputs)
-    return run_stream(stream, plan, inputs, cuts)
-
-
 def run_together(plan: Plan, model: StreamingModel, rows: Sequence[Inputs], size: int) -> list[Inputs]:
     """As many streams as rows, side by side in invokes of all of them, `size` steps at a time."""
     streams = [model.create_stream() for _ in rows]
     for stream, inputs in zip(streams, rows, strict=True):
-        give_source(stream, plan, inputs)
+        give_source(stream, inputs)
     length = length_of(plan, rows[0])
     cuts = [] if size == model.chunk else list(range(size, length, size))
     pieces: list[list[Any]] = [[] for _ in rows]
-    for parts in zip(*(_parts(plan, inputs, cuts) for inputs in rows), strict=True):
+    for parts in zip(*(pieces_of(model.metadata, inputs, cuts) for inputs in rows), strict=True):
         works = [stream.feeding(stream.read(part)) for stream, part in zip(streams, parts, strict=True)]
         for kept, value in zip(pieces, _in_step(model, streams, works), strict=True):
             kept.append(value)
     for kept, value in zip(pieces, _in_step(model, streams, [s.finishing() for s in streams]), strict=True):
         kept.append(value)
-    return [_joined(plan, kept) for kept in pieces]
+    return [joined(model.metadata, kept) for kept in pieces]
 
 
 def _in_step(model: StreamingModel, streams: Sequence[Stream], works: Sequence[Any]) -> list[Any]:
@@ -58,23 +45,6 @@ def _in_step(model: StreamingModel, streams: Sequence[Stream], works: Sequence[A
         if done:
             return done
         replies, _ = advance(model, streams, [values for _, values in asked], asked[0][0])  # type: ignore[assignment]
-
-
-def _parts(plan: Plan, inputs: Inputs, cuts: list[int]) -> Iterator[Inputs]:
-    for begin, end in zip([0, *cuts], [*cuts, None], strict=True):
-        yield {n: inputs[n][begin:end] if s.timeline else inputs[n] for n, s in plan.inputs.items()}
-
-
-def _joined(plan: Plan, pieces: Sequence[Any]) -> Inputs:
-    first = next(iter(plan.outputs))
-    named = [piece if isinstance(piece, dict) else {first: piece} for piece in pieces]
-    return {name: np.concatenate([piece[name] for piece in named]) for name in plan.outputs}
-
-
-def give_source(stream: Stream, plan: Plan, inputs: Inputs) -> None:
-    """Signature `encode`, where there is one."""
-    if plan.encoded:
-        stream.encode({name: inputs[name] for name in plan.encoded})
 
 
 def length_of(plan: Plan, inputs: Inputs) -> int:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from streaming.conversion.builtin_forms import builtin_forms
-from streaming.conversion.lower import Layout, context_shapes, step_values
+from streaming.conversion.lower import Layout, context_shapes, inside, outside, step_values
 from streaming.conversion.plan import Plan
 from streaming.conversion.rules.base import Env
 from streaming.conversion.values import Static
@@ -35,8 +35,8 @@ def trace_encode(plan: Plan, layout: Layout) -> Any:
     """The concrete function of the signature, for one stream."""
     info = encode_info(plan)
     assert info is not None
-    specs = {n: tf.TensorSpec((1, *signal.shape), signal.dtype, name=n) for n, signal in plan.encoded.items()}
-    specs |= {name: tf.TensorSpec((1, plan.max_length), "bool", name=name) for name in info.valid.values()}
+    specs = {n: tf.TensorSpec((1, *signal.shape), outside(signal.dtype), name=n) for n, signal in plan.encoded.items()}
+    specs |= {name: tf.TensorSpec((1, plan.max_length), outside("bool"), name=name) for name in info.valid.values()}
     weights = [(variable, variable.numpy()) for variable in plan.model.variables]
 
     @tf.function(autograph=False)
@@ -52,7 +52,8 @@ def trace_encode(plan: Plan, layout: Layout) -> Any:
 def _run(plan: Plan, env: Env, tensors: dict[str, tf.Tensor], valid: dict[str, str]) -> tf.Tensor:
     values: dict[int, Static] = {}
     for name, signal in plan.encoded.items():
-        values[id(signal)] = Static(tensors[name], tensors[valid[name]] if name in valid else None)
+        exists = inside(tensors[valid[name]], "bool") if name in valid else None
+        values[id(signal)] = Static(inside(tensors[name], signal.dtype), exists)
     for step in plan.whole:
         args, kwargs = step_values(step, values)
         outputs = step.rule.step(env, *args, **kwargs)

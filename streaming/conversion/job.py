@@ -17,8 +17,8 @@ from streaming.conversion.plan import Plan, free_name
 from streaming.conversion.rollout import Samples
 from streaming.errors import ArtifactError, NotStreamableError
 from streaming.runtime import artifact
-from streaming.runtime.lookup import LookupTable
-from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo
+from streaming.runtime.lookup import Table, TextTable
+from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo, TensorInfo
 from streaming.runtime.model import StreamingModel
 
 # Runtimes pack the weights of every product of a chunk anew, ten times for ten steps, and the copies fall out of the
@@ -51,7 +51,7 @@ class Job:
         quantize: str | None = None,
         samples: Samples | None = None,
         compact: bool = False,
-        tables: Mapping[str, LookupTable] | None = None,
+        tables: Mapping[str, Table] | None = None,
     ) -> None:
         self.tables = dict(tables or {})
         self._tables = {name: f"text/{place}.json" for place, name in enumerate(self.tables)}
@@ -102,7 +102,10 @@ class Job:
                 traced["encode"] = trace_encode(self.plan, self.layout)
             if variables is not None:
                 traced["reset"] = trace_reset(self.layout, variables)
-            self._flatbuffer = tflite.convert(traced, self.quantize, module, self.samples, self.compact)
+            named = self.extra.get("source", {}).get("name") or self.plan.offline.name
+            self._flatbuffer = tflite.convert(
+                traced, self.quantize, module, self.samples, self.compact, str(named), sorted(self._files())
+            )
         return self._flatbuffer
 
     @property
@@ -122,13 +125,16 @@ class Job:
 
     def pack(self, verification: Mapping[str, Any]) -> bytes:
         """The bytes of the file."""
+        metadata = dataclasses.replace(self.metadata(), verification=dict(verification))
+        return artifact.pack(self.flatbuffer, metadata, self._files())
+
+    def _files(self) -> dict[str, bytes]:
         files = dict(self.extra.get("files", {}))
         files |= {self._tables[name]: table.to_bytes() for name, table in self.tables.items()}
         for pack, row in zip(self.layout.packs, self.layout.initial, strict=True):
             if pack.initial and self.state == "external":
                 files[pack.initial] = row.astype(row.dtype.newbyteorder("<")).tobytes()
-        metadata = dataclasses.replace(self.metadata(), verification=dict(verification))
-        return artifact.pack(self.flatbuffer, metadata, files)
+        return files
 
     def metadata(self) -> Metadata:
         """What `streaming.json` says, but for the fingerprint."""
@@ -146,6 +152,7 @@ class Job:
             delay=self.plan.delay,
             flush=self.plan.flush,
             valid=self.valid,
+            flags=FLAGS,
             state=self.state,
             encode=encode_info(self.plan),
             window=self.plan.window,
@@ -164,7 +171,11 @@ class Job:
             low = None if high is None else 0
             moving = signal.timeline is not None
             info = InputInfo(name, signal.shape, signal.dtype, moving, low, high)  # type: ignore[arg-type]
-            found.append(dataclasses.replace(info, table=self._tables.get(name)))
+            if table := self.tables.get(name):
+                shape = () if isinstance(table, TextTable) else info.shape
+                tensor = TensorInfo(info.shape, info.dtype)
+                info = dataclasses.replace(info, shape=shape, dtype="string", table=self._tables[name], tensor=tensor)
+            found.append(info)
         return found
 
     def _outputs(self) -> list[OutputInfo]:

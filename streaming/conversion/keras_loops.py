@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from streaming.conversion.rules.base import Env, expand_to
+from streaming.conversion.rules.base import Env, expand_to, hold_states
 from streaming.conversion.rules.cells import stepper
 from streaming.conversion.values import Chunk
 
@@ -173,7 +173,7 @@ def _step(cell: Any, x: tf.Tensor, mask: tf.Tensor | None, env: Env) -> Any:
             return output, new
         here = tf.gather(mask, index, axis=1)
         output = tf.where(expand_to(here, output), output, tf.zeros_like(output) if held is None else held)
-        return output, [tf.where(expand_to(here, n), n, o) for n, o in zip(new, states, strict=True)]
+        return output, hold_states(here, new, states)
 
     return one
 

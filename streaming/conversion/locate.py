@@ -12,19 +12,21 @@ import numpy as np
 from keras.src.backend import set_keras_mask
 from keras.src.models.functional import operation_fn
 
-from streaming.conversion.decide import plan_model
-from streaming.conversion.driving import length_of, run_together, stream_whole
+from streaming.conversion.decide import plan_model, plan_window
+from streaming.conversion.driving import length_of, run_together
+from streaming.conversion.graph import nodes
 from streaming.conversion.job import Job
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.masks import masks_of_call
-from streaming.conversion.offline import Inputs, fresh_states
+from streaming.conversion.offline import Inputs, fresh_states, run_offline
 from streaming.conversion.options import options_of
 from streaming.conversion.plan import Plan, Step, settle
 from streaming.conversion.precision import in_float32
 from streaming.conversion.signals import Signal
 from streaming.conversion.trials import KINDS, Trials
 from streaming.conversion.verify import DEFAULT_TOLERANCE, difference
-from streaming.errors import InputError, ParityError
+from streaming.errors import ParityError
+from streaming.runtime.driving import run_whole
 
 # Signals that are compared in one converted model.
 PROBES = 200
@@ -56,18 +58,17 @@ def locate(model: Any, **options: Any) -> Difference | None:
 
     Args:
         model: as `streaming.convert` takes it.
-        **options: `chunk`, `batch_sizes`, `lookahead`, `attention_window`, `encode` and `max_length` as of `convert`.
+        **options: `chunk`, `batch_sizes`, `window`, `hop`, `pad`, `lookahead`, `attention_window`, `encode` and
+            `max_length` as of `convert`.
 
     Raises:
-        NotStreamableError, InputError: as `convert`; or the stream is one of windows.
+        NotStreamableError, InputError: as `convert`.
     """
     chunk, batches = options.pop("chunk", None), options.pop("batch_sizes", (1,))
     with in_float32(model) as (changed, _):
         plan = plan_model(changed, options_of(**options))
-        if plan.window is not None:
-            raise InputError("layers of a window are compared by its whole; give locate a model that carries its state")
         job = Job(plan, chunk or plan.unit, sorted({1, *batches}), {})
-        trials, lengths, probe = Trials(plan), Lengths(plan), _Probe(job)
+        trials, lengths, probe = Trials(plan), Lengths(plan), _probe(job)
         for length in lengths.chosen(job.chunk, lambda length: length < 2**12):
             for kind in KINDS:
                 if (found := probe.first(trials.draw(length, kind))) is not None:
@@ -77,12 +78,14 @@ def locate(model: Any, **options: Any) -> Difference | None:
 
 def describe(job: Job, inputs: Inputs) -> str:
     """Words for an error: the first layer that differs on an input, nothing where none can be named."""
-    if job.plan.window is not None:
-        return ""
     with contextlib.suppress(Exception):  # whatever stands in the way, the difference itself is what is to be reported
-        found = _Probe(job).first(inputs)
+        found = _probe(job).first(inputs)
         return "" if found is None else f", first in layer {found.layer!r} ({found.kind})"
     return ""
+
+
+def _probe(job: Job) -> _Probe:
+    return _Probe(job) if job.plan.window is None else _WindowProbe(job)
 
 
 class _Probe:
@@ -101,15 +104,19 @@ class _Probe:
             contexts=dict(job.plan.contexts),
         )
         settle(self.plan)
-        self._job = Job(self.plan, job.chunk, job.batches, {})
-        self._model = self._job.model()
+        self._model = Job(self.plan, job.chunk, job.batches, {}).model()
+        self._calls = [(signal, step.rule.call.name, step.rule.call.kind) for step, signal in self._steps]
+
+    def _offline(self, inputs: Inputs) -> Iterator[np.ndarray | None]:
+        """What each layer gives offline, in the order of the outputs."""
+        values = _offline_values(self.plan, inputs)
+        return (values.get(id(signal)) for signal in self.plan.outputs.values())
 
     def first(self, inputs: Inputs) -> Difference | None:
         """The first layer that differs on an input: whole, step by step, side by side with itself."""
-        offline = _offline_values(self.plan, inputs)
+        offline = list(self._offline(inputs))
         for streamed in self._runs(inputs):
-            for (name, signal), (step, _) in zip(self.plan.outputs.items(), self._steps, strict=True):
-                expected = offline.get(id(signal))
+            for name, expected, (signal, layer, kind) in zip(self.plan.outputs, offline, self._calls, strict=True):
                 if expected is None or not np.isfinite(expected).all():
                     continue
                 try:
@@ -117,19 +124,40 @@ class _Probe:
                 except ParityError:
                     error, scale = float("inf"), 1.0
                 if not error <= DEFAULT_TOLERANCE[None] * scale:
-                    call = step.rule.call
-                    return Difference(call.name, call.kind, error, scale, length_of(self.plan, inputs))
+                    return Difference(layer, kind, error, scale, length_of(self.plan, inputs))
         return None
 
     def _runs(self, inputs: Inputs) -> Iterator[Inputs]:
         stream, length = self._model.create_stream(), length_of(self.plan, inputs)
         for cuts in ([], list(range(1, length))):
-            yield stream_whole(stream, self.plan, inputs, cuts)
+            yield run_whole(stream, inputs, cuts)
         other = {name: value[::-1] if value.ndim else value for name, value in inputs.items()}
         for size, batches in self._model.batches.items():
             for batch in (batch for batch in batches if batch > 1):
                 rows = [inputs, *[other] * (batch - 1)]
                 yield run_together(self.plan, self._model, rows, size)[0]
+
+
+class _WindowProbe(_Probe):
+    """The same for a stream of windows: its outputs are what every layer gives on each whole window."""
+
+    def __init__(self, job: Job) -> None:
+        whole = job.plan.model
+        calls = [(node.operation, tensor) for node in nodes(whole) for tensor in node.outputs]
+        calls = [(op, tensor) for op, tensor in calls if _is_output_of_windows(tensor)][:PROBES]
+        model = keras.Model(whole._inputs_struct, [tensor for _, tensor in calls], name=whole.name)
+        options = options_of(window=job.plan.window, hop=job.plan.hop, pad=job.plan.pad)
+        self.plan = plan_window(model, options)
+        self._model = Job(self.plan, job.chunk, job.batches, {}).model()
+        signals = self.plan.outputs.values()
+        self._calls = [(s, op.name, type(op).__name__) for s, (op, _) in zip(signals, calls, strict=True)]
+
+    def _offline(self, inputs: Inputs) -> Iterator[np.ndarray | None]:
+        return iter(run_offline(self.plan, inputs).values())
+
+
+def _is_output_of_windows(tensor: Any) -> bool:
+    return None not in tensor.shape[1:] and keras.backend.standardize_dtype(tensor.dtype) in ("float32", "int32")
 
 
 def _signals(plan: Plan) -> Iterator[tuple[Step, Signal]]:

@@ -15,7 +15,7 @@ from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.tflite import LAYERS
 from streaming.conversion.values import Chunk, Static
-from streaming.runtime.metadata import StatePack, StateSlot
+from streaming.runtime.metadata import FLAGS, StatePack, StateSlot
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,13 @@ def layout(plan: Plan, taken: set[str], separate: bool = False) -> Layout:
     slots: list[StateSlot] = []
     initial: list[np.ndarray] = []
     groups: dict[str, dict[str, StateSpec]] = {}
-    for state, spec in sorted(plan.states.items(), key=lambda item: item[1].dtype):
-        group = "state" if spec.dtype == "float32" else f"state_{spec.dtype}"
+    for state, spec in sorted(plan.states.items(), key=lambda item: outside(item[1].dtype)):
+        dtype = outside(spec.dtype)
+        group = "state" if dtype == "float32" else f"state_{dtype}"
         groups.setdefault(f"{group}_{len(groups)}" if separate else group, {})[state] = spec
     for group, specs in groups.items():
         name, offset, values = _unused(group, taken), 0, []
-        dtype = next(iter(specs.values())).dtype
+        dtype = outside(next(iter(specs.values())).dtype)
         for state, spec in specs.items():
             slots.append(StateSlot(state, spec.shape, dtype, len(packs), offset))
             values.append(np.broadcast_to(np.asarray(spec.initial, dtype), spec.shape).ravel())
@@ -77,9 +78,9 @@ def trace(
     specs: dict[str, tf.TensorSpec] = {}
     for name, signal in plan.inputs.items():
         shape = (batch, chunk, *signal.shape) if signal.timeline else (batch, *signal.shape)
-        specs[name] = tf.TensorSpec(shape, signal.dtype, name=name)
+        specs[name] = tf.TensorSpec(shape, outside(signal.dtype), name=name)
     if valid is not None:
-        specs[valid] = tf.TensorSpec((batch, chunk), "bool", name=valid)
+        specs[valid] = tf.TensorSpec((batch, chunk), outside("bool"), name=valid)
     if variables is None:
         for pack in layout.packs:
             specs[pack.input] = tf.TensorSpec((batch, pack.size), pack.dtype, name=pack.input)
@@ -91,13 +92,14 @@ def trace(
         # Constants made inside the trace become part of its graph; variables would stay outside the file.
         mapping = [(variable, tf.constant(value)) for variable, value in weights]
         frozen = {id(variable): value for variable, value in weights}
-        now = None if valid is None else tensors[valid]
-        env = Env(batch, chunk, fused, loop_bytes, _unpack(layout, tensors), frozen, now, plan.clocks, rows)
+        now = None if valid is None else inside(tensors[valid], "bool")
+        states = _unpack(plan, layout, tensors)
+        env = Env(batch, chunk, fused, loop_bytes, states, frozen, now, plan.clocks, rows)
         with keras.StatelessScope(state_mapping=mapping), builtin_forms():
             results = _run(plan, layout, env, tensors)
         for name, variable in (variables or {}).items():
             variable.assign(results.pop(name))
-        return results or {"done": tf.constant(True)}
+        return results or _done()
 
     return step.get_concrete_function(**specs)
 
@@ -109,9 +111,27 @@ def trace_reset(layout: Layout, variables: dict[str, tf.Variable]) -> Any:
     def reset() -> dict[str, tf.Tensor]:
         for pack, row in zip(layout.packs, layout.initial, strict=True):
             variables[pack.input].assign(row[None])
-        return {"done": tf.constant(True)}
+        return _done()
 
     return reset.get_concrete_function()
+
+
+def outside(dtype: str) -> str:
+    """The dtype at the boundary of a signature: no bool crosses it, as some runtimes take none."""
+    return FLAGS if dtype == "bool" else dtype
+
+
+def inside(tensor: tf.Tensor, dtype: str) -> tf.Tensor:
+    """A tensor of the boundary as what the model takes."""
+    return tf.not_equal(tensor, 0) if dtype == "bool" else tensor
+
+
+def _given(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, FLAGS) if tensor.dtype == tf.bool else tf.identity(tensor)
+
+
+def _done() -> dict[str, tf.Tensor]:
+    return {"done": tf.constant(1, FLAGS)}
 
 
 def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -121,7 +141,7 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
     setattr(graph, LAYERS, made)
     values: dict[int, Any] = {}
     for name, signal in plan.inputs.items():
-        tensor = tensors[name]
+        tensor = inside(tensors[name], signal.dtype)
         moving = signal.timeline is not None
         values[id(signal)] = Chunk(env.batch, env.chunk, full=tensor) if moving else Static(tensor)
     for name, signal in plan.contexts.items():
@@ -137,11 +157,11 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
             values[id(signal)] = value
     if not env.rows:
         return _pack(layout, env)
-    results = {name: tf.identity(values[id(signal)].full) for name, signal in plan.outputs.items()}
+    results = {name: _given(values[id(signal)].full) for name, signal in plan.outputs.items()}
     for name, mark in plan.marks.items():
         line = plan.outputs[name].timeline
         assert line is not None
-        results[mark] = tf.identity(env.valid(line))
+        results[mark] = _given(env.valid(line))
     return {**results, **_pack(layout, env)}
 
 
@@ -191,7 +211,7 @@ def _unused(name: str, taken: set[str]) -> str:
     return name
 
 
-def _unpack(layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def _unpack(plan: Plan, layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     states: dict[str, tf.Tensor] = {}
     for index, pack in enumerate(layout.packs):
         slots = [slot for slot in layout.slots if slot.pack == index]
@@ -201,7 +221,9 @@ def _unpack(layout: Layout, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tenso
             # XNNPACK takes slices, and no split into unequal parts.
             parts = [tf.slice(packed, [0, slot.offset], [packed.shape[0], _size(slot)]) for slot in slots]
         for slot, part in zip(slots, parts, strict=True):
-            states[slot.name] = part if len(slot.shape) == 1 else tf.reshape(part, (part.shape[0], *slot.shape))
+            part = part if len(slot.shape) == 1 else tf.reshape(part, (part.shape[0], *slot.shape))
+            spec = plan.states.get(slot.name)
+            states[slot.name] = part if spec is None else inside(part, spec.dtype)
     return states
 
 
@@ -213,7 +235,8 @@ def _pack(layout: Layout, env: Env) -> dict[str, tf.Tensor]:
         parts = []
         for slot in (slot for slot in layout.slots if slot.pack == index):
             value = env.updates[slot.name]
-            parts.append(value if len(slot.shape) == 1 else tf.reshape(value, (env.batch, _size(slot))))
+            value = value if len(slot.shape) == 1 else tf.reshape(value, (env.batch, _size(slot)))
+            parts.append(tf.cast(value, FLAGS) if value.dtype == tf.bool else value)
         packed[pack.output] = tf.concat(parts, axis=1) if len(parts) > 1 else tf.identity(parts[0])
     return packed
 

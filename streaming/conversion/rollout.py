@@ -13,6 +13,7 @@ import numpy as np
 
 from streaming.errors import InputError
 from streaming.runtime.agreement import OTHER
+from streaming.runtime.driving import run_whole
 
 if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
@@ -133,7 +134,8 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
     def sample(sequence: dict[str, np.ndarray], begin: int, chunk: int, batch: int) -> dict[str, np.ndarray]:
         part = _cut(plan, sequence, begin, begin + chunk)
         found = {n: np.repeat(x[None], batch, axis=0) for n, x in part.items()}
-        return {**found, meta.valid: np.ones((batch, chunk), bool)} if meta.valid else found
+        found = {n: x.astype(meta.in_graph(str(x.dtype))) for n, x in found.items()}
+        return {**found, meta.valid: np.ones((batch, chunk), meta.flags)} if meta.valid else found
 
     def samples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
         if (source := model.source) is not None:
@@ -171,8 +173,9 @@ def measure_drift(
     rest = {name: sequences[0][name] for name in names if name not in long}
     # Outputs may come at different rates and delays, so each has its own first and last tenth.
     source = {name: sequences[0][name] for name in plan.encoded}
-    expected, found = (_roll(model, source, {**long, **rest}) for model in (exact, quantized))
-    errors = [np.abs(a - b) for a, b in zip(expected, found, strict=True)]
+    sequence = {**long, **rest, **source}
+    expected, streamed = (_outputs(run_whole(model.create_stream(), sequence)) for model in (exact, quantized))
+    errors = [np.abs(a - b) for a, b in zip(expected, streamed, strict=True)]
     tenths = [max(1, len(error) // 10) for error in errors]
     return Drift(
         steps=DRIFT_STEPS,
@@ -182,13 +185,6 @@ def measure_drift(
         end=_rms([error[-n:] for error, n in zip(errors, tenths, strict=True)]),
         scale=max(float(np.abs(rows).max()) for rows in expected),
     )
-
-
-def _roll(model: StreamingModel, source: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-    stream = model.create_stream()
-    if source:
-        stream.encode(source)
-    return _outputs(stream.feed(inputs))
 
 
 def _length(plan: Plan, sequence: dict[str, np.ndarray]) -> int:
@@ -204,9 +200,8 @@ def _repeated(arrays: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([joined] * (-(-DRIFT_STEPS // len(joined))))[:DRIFT_STEPS]
 
 
-def _outputs(outputs: Any) -> list[np.ndarray]:
-    columns = outputs.values() if isinstance(outputs, dict) else [outputs]
-    return [column.astype("float64") for column in columns if column.size]
+def _outputs(outputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [column.astype("float64") for column in outputs.values() if column.size]
 
 
 def _rms(errors: list[np.ndarray]) -> float:

@@ -21,6 +21,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert import mlir_quantize
 from tensorflow.lite.python.optimize.calibrator import Calibrator
 
+from streaming.conversion.finishing import finish
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
 
@@ -60,11 +61,14 @@ def convert(
     module: tf.Module | None = None,
     samples: Samples | None = None,
     compact: bool = False,
+    name: str = "step",
+    files: Iterable[str] = (),
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
     module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
-    that are float16 numbers are stored so.
+    that are float16 numbers are stored so; name, files: of the model and of
+    what comes with it.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
@@ -98,7 +102,7 @@ def convert(
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
         raise _no_builtin_form(foreign, foreign, signatures)
-    return flatbuffer
+    return finish(schema.ModelT.InitFromPackedBuf(flatbuffer, 0), schema, name, files)
 
 
 def _no_builtin_form(named: list[str], kinds: Iterable[str], signatures: Mapping[str, Any]) -> NotStreamableError:

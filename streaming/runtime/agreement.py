@@ -9,7 +9,7 @@ import numpy as np
 
 from streaming.errors import ArtifactError
 from streaming.runtime.interpreter import Recipe
-from streaming.runtime.metadata import Metadata, SignatureInfo
+from streaming.runtime.metadata import FLAGS, OLD_FLAGS, Metadata, SignatureInfo
 
 # Signatures that are no step: what they take and give is not a chunk of the sequence.
 OTHER = frozenset({"reset", "encode", "fill"})
@@ -96,6 +96,8 @@ def check_metadata(meta: Metadata) -> None:
 def _problems(meta: Metadata) -> Iterator[str]:
     if meta.state not in ("external", "internal"):
         yield f"state is {meta.state!r}, expected 'external' or 'internal'"
+    if meta.flags not in (OLD_FLAGS, FLAGS):
+        yield f"flags are {meta.flags!r}, expected {OLD_FLAGS} or {FLAGS}"
     if meta.state == "internal" and meta.packs:
         yield "internal state goes with no packs"
     if meta.unit < 1 or meta.chunk < 1 or meta.chunk % meta.unit or meta.delay < 0 or meta.flush < 0:
@@ -157,7 +159,7 @@ def check_graph(meta: Metadata, interpreter: Any) -> None:
     if "fill" in meta.signatures:
         inputs = {name: kind for name, kind in _inputs(meta, 1, meta.unit).items() if name != meta.valid}
         if meta.state == "internal":
-            outputs: dict[str, _Kind] = {"done": ((), "bool")}
+            outputs: dict[str, _Kind] = {"done": ((), meta.flags)}
         else:
             outputs = {pack.output: ((1, pack.size), pack.dtype) for pack in meta.packs}
         _compare(interpreter, "fill", inputs, outputs)
@@ -184,10 +186,11 @@ def _compare(interpreter: Any, name: str, inputs: dict[str, _Kind], outputs: dic
 def _inputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:
     expected: dict[str, _Kind] = {}
     for info in meta.inputs:
-        shape = (batch, chunk, *info.shape) if info.time else (batch, *info.shape)
-        expected[info.name] = (shape, info.dtype)
+        tensor = info.graph
+        shape = (batch, chunk, *tensor.shape) if info.time else (batch, *tensor.shape)
+        expected[info.name] = (shape, meta.in_graph(tensor.dtype))
     if meta.valid:
-        expected[meta.valid] = ((batch, chunk), "bool")
+        expected[meta.valid] = ((batch, chunk), meta.flags)
     return {**expected, **{pack.input: ((batch, pack.size), pack.dtype) for pack in meta.packs}}
 
 
@@ -195,9 +198,9 @@ def _outputs(meta: Metadata, batch: int, chunk: int) -> dict[str, _Kind]:
     expected: dict[str, _Kind] = {}
     for info in meta.outputs:
         steps = chunk * info.rate[0] // info.rate[1]
-        expected[info.name] = ((batch, steps, *info.shape), info.dtype)
+        expected[info.name] = ((batch, steps, *info.shape), meta.in_graph(info.dtype))
         if info.valid:
-            expected[info.valid] = ((batch, steps), "bool")
+            expected[info.valid] = ((batch, steps), meta.flags)
     return {**expected, **{pack.output: ((batch, pack.size), pack.dtype) for pack in meta.packs if pack.output}}
 
 
@@ -207,8 +210,9 @@ def encode_inputs(meta: Metadata) -> dict[str, _Kind]:
     assert encode is not None
     found: dict[str, _Kind] = {}
     for info in encode.inputs:
-        found[info.name] = ((1, encode.max_length, *info.shape) if info.time else (1, *info.shape), info.dtype)
-    return {**found, **dict.fromkeys(encode.valid.values(), ((1, encode.max_length), "bool"))}
+        shape = (1, encode.max_length, *info.shape) if info.time else (1, *info.shape)
+        found[info.name] = shape, meta.in_graph(info.dtype)
+    return {**found, **dict.fromkeys(encode.valid.values(), ((1, encode.max_length), meta.flags))}
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:

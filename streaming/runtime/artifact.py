@@ -1,8 +1,9 @@
 """The file: a TFLite flatbuffer with a zip appended that holds `streaming.json` and the associated files.
 
 Appending a zip is the TFLite Metadata convention for associated files: interpreters ignore it, `zipfile`
-reads it. Every byte is covered: the flatbuffer and the files by SHA-256 in `streaming.json`, and the whole by
-the SHA-256 that is the comment of the zip.
+reads it. The flatbuffer of a converted model ends with a metadata entry that holds the bytes of `streaming.json` too,
+for clients that read no zip. Every byte is covered: the flatbuffer before that entry and the files by SHA-256 in
+`streaming.json`, and the whole by the SHA-256 that is the comment of the zip.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streaming.errors import ArtifactError
+from streaming.runtime.flatbuffer import metadata_entry
 from streaming.runtime.metadata import Metadata
 
 METADATA_FILE = "streaming.json"
@@ -28,20 +31,25 @@ MAX_FILE_BYTES = 2**31 - 1  # flatbuffers address with 31 bits
 MAX_ASSOCIATED_BYTES = 64 * 2**20
 MAX_ASSOCIATED_FILES = 64
 _MARK = slice(4, 8)
+_ENTRY_ALIGNMENT = 16
 _DIGEST_BYTES = 2 * hashlib.sha256().digest_size  # in hex
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified file in memory: the flatbuffer, what is known of it, and its associated files by name."""
+    """A verified file in memory: the flatbuffer, what is known of it, and its associated files by name.
+
+    digest: SHA-256 of the whole file, in hex.
+    """
 
     flatbuffer: bytes
     metadata: Metadata
     files: Mapping[str, bytes]
+    digest: str
 
 
 def fingerprint(flatbuffer: bytes) -> str:
-    """SHA-256 of the flatbuffer, in hex: the identity of a model."""
+    """SHA-256 of a flatbuffer without the entry at its end, in hex: the identity of a model."""
     return hashlib.sha256(flatbuffer).hexdigest()
 
 
@@ -49,17 +57,18 @@ def pack(flatbuffer: bytes, metadata: Metadata, files: Mapping[str, bytes]) -> b
     """The bytes of a whole file, fingerprint, size and hashes filled in; equal input gives equal bytes."""
     for name in files:
         _check_name(name, "the files given to convert")
+    model, has_entry = _without_entry(flatbuffer)
     metadata = dataclasses.replace(
         metadata,
-        fingerprint=fingerprint(flatbuffer),
-        flatbuffer_bytes=len(flatbuffer),
+        fingerprint=fingerprint(model),
+        flatbuffer_bytes=len(model),
         files={name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
     )
+    text = json.dumps(metadata.to_json(), indent=1, sort_keys=True, allow_nan=False).encode()
     buffer = io.BytesIO()
-    buffer.write(flatbuffer)
+    buffer.write(model + _entry(text) if has_entry else model)
     with zipfile.ZipFile(buffer, "a") as archive:
-        text = json.dumps(metadata.to_json(), indent=1, sort_keys=True, allow_nan=False)
-        for name, data in {METADATA_FILE: text.encode(), **dict(sorted(files.items()))}.items():
+        for name, data in {METADATA_FILE: text, **dict(sorted(files.items()))}.items():
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             archive.writestr(entry, data, compress_type=zipfile.ZIP_DEFLATED)
         archive.comment = b"0" * _DIGEST_BYTES  # it ends the file, so it can be the digest of all before it
@@ -143,7 +152,8 @@ def parse(content: bytes, name: str, size: int | None = None) -> Artifact:
         )
     files, start = _read_zip(content, name)
     try:
-        metadata = Metadata.from_json(json.loads(files.pop(METADATA_FILE)))
+        text = files.pop(METADATA_FILE)
+        metadata = Metadata.from_json(json.loads(text))
     except KeyError:
         raise ArtifactError(f"{name} has no {METADATA_FILE}; give a file made by streaming.convert") from None
     except (ValueError, RecursionError) as error:
@@ -152,8 +162,9 @@ def parse(content: bytes, name: str, size: int | None = None) -> Artifact:
         raise ArtifactError(f"{name}: {error}") from None
     if _digest(memoryview(content)[:-_DIGEST_BYTES]) != content[-_DIGEST_BYTES:]:
         raise ArtifactError(f"{name} is damaged: it does not match its checksum; copy or convert it again")
-    flatbuffer = content[:start]
-    if len(flatbuffer) != metadata.flatbuffer_bytes or fingerprint(flatbuffer) != metadata.fingerprint:
+    size = metadata.flatbuffer_bytes
+    flatbuffer, entry = content[:start], content[size:start]
+    if start < size or fingerprint(content[:size]) != metadata.fingerprint or entry not in (b"", _entry(text)):
         raise ArtifactError(f"{name} is damaged: the model does not match its fingerprint; copy or convert it again")
     hashes = {key: hashlib.sha256(data).hexdigest() for key, data in files.items()}
     if hashes != metadata.files:
@@ -161,7 +172,25 @@ def parse(content: bytes, name: str, size: int | None = None) -> Artifact:
             key for key in hashes.keys() | metadata.files.keys() if hashes.get(key) != metadata.files.get(key)
         )
         raise ArtifactError(f"{name} is damaged: {wrong[0]} does not match its checksum; copy or convert it again")
-    return Artifact(flatbuffer, metadata, files)
+    return Artifact(flatbuffer, metadata, files, content[-_DIGEST_BYTES:].decode())
+
+
+def _entry(text: bytes) -> bytes:
+    """The end of a flatbuffer with the metadata entry: a vector of bytes."""
+    return struct.pack("<I", len(text)) + text + bytes(-len(text) % _ENTRY_ALIGNMENT)
+
+
+def _without_entry(flatbuffer: bytes) -> tuple[bytes, bool]:
+    """A flatbuffer up to the entry at its end, and whether it has one."""
+    try:
+        found = metadata_entry(flatbuffer, METADATA_FILE)
+    except ArtifactError:
+        found = None  # to refuse what is no model is the verifier's part
+    if found is not None:
+        _, begin, size = found
+        if flatbuffer[begin - 4 :] == _entry(flatbuffer[begin : begin + size]):
+            return flatbuffer[: begin - 4], True
+    return flatbuffer, False
 
 
 def _read_zip(content: bytes, name: str) -> tuple[dict[str, bytes], int]:

@@ -27,7 +27,8 @@ def step_streams(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[
     columns = _columns(model, streams, inputs)
     if model.metadata.state == "internal" or model.metadata.lead:
         return [stream.step(x) for stream, x in zip(streams, inputs, strict=True)]
-    values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), bool)]
+    flags = model.metadata.flags
+    values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), flags)]
     _invoke(model, runs, values, model.chunk)
     found = [rows for run in runs for rows in _taken(model, run)]
     if model.inputs.static:

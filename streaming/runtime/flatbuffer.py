@@ -127,6 +127,27 @@ def read(content: bytes) -> Flatbuffer:
         raise ArtifactError(f"the TFLite model is damaged ({error}); copy or convert it again") from error
 
 
+def metadata_entry(content: bytes, name: str) -> tuple[int, int, int] | None:
+    """Where a metadata entry lies: the offset that leads to its data, their first byte, and their number.
+
+    None where there is no such entry. Raises ArtifactError where the flatbuffer is damaged.
+    """
+    try:
+        source = Source(content)
+        model = Table(source, source.follow(0))
+        places = [entry.integer(1, "<I") for entry in model.tables(6) if entry.text(0) == name]
+        if not places:
+            return None
+        check(places[0] < model.vector(4, 4)[1], "metadata name a buffer that is absent")
+        buffer = model.tables(4)[places[0]]
+        field = buffer.place(0)
+        check(field is not None, "a metadata entry has no data")
+        assert field is not None
+        return field, *buffer.vector(0, 1)
+    except (DamagedError, struct.error, UnicodeDecodeError) as error:
+        raise ArtifactError(f"the TFLite model is damaged ({error}); copy or convert it again") from error
+
+
 def _read(content: bytes) -> Flatbuffer:
     check(content[4:8] == b"TFL3", "it has no TFL3 mark")
     source = Source(content)
@@ -254,19 +275,20 @@ class Table:
         length, self._offsets = source.layout(position - source.number(position, "<i"))
         source.claim(position, length)
 
-    def _field(self, number: int) -> int | None:
+    def place(self, number: int) -> int | None:
+        """Where a field lies; None where it is absent."""
         offsets = self._offsets
         if number >= len(offsets):
             return None
         return self._position + offsets[number] if offsets[number] else None
 
     def integer(self, number: int, kind: str, default: int = 0) -> int:
-        position = self._field(number)
+        position = self.place(number)
         return default if position is None else self.source.number(position, kind)
 
     def vector(self, number: int, item: int) -> tuple[int, int]:
         """Where the items of so many bytes begin, and their count."""
-        position = self._field(number)
+        position = self.place(number)
         if position is None:
             return 0, 0
         begin = self.source.follow(position)
@@ -296,7 +318,7 @@ class Table:
         return self.source.content[begin : begin + count].decode()
 
     def table(self, number: int) -> Table | None:
-        position = self._field(number)
+        position = self.place(number)
         return None if position is None else Table(self.source, self.source.follow(position))
 
     def tables(self, number: int) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import InputError
-from streaming.runtime.lookup import LookupTable
+from streaming.runtime.lookup import Table, TextTable, read_table
 from streaming.runtime.metadata import EncodeInfo, InputInfo
 
 # Casts that keep what the caller meant: kind of the graph's dtype -> kinds that are taken for it.
@@ -19,15 +20,22 @@ _CASTS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
 class InputReader:
     """Reads one input: (n, *features) for a sequence, (*features) for one that is given whole at every call."""
 
-    def __init__(self, info: InputInfo, chunk: int, files: Mapping[str, bytes] | None = None) -> None:
+    def __init__(
+        self, info: InputInfo, chunk: int, files: Mapping[str, bytes] | None = None, flags: str = "bool"
+    ) -> None:
         self.info = info
-        self.dtype = np.dtype(info.dtype)
-        self.chunk_shape = (chunk, *info.shape) if info.time else tuple(info.shape)
+        tensor = info.graph
+        # Truth values are zeros and ones of another dtype in the graph, and are taken as either.
+        self._flag = tensor.dtype == "bool" != flags
+        if self._flag:
+            self.info = info = dataclasses.replace(info, dtype=flags, low=0, high=2)
+        self.shape, self.dtype = tuple(tensor.shape), np.dtype(flags if self._flag else tensor.dtype)
+        self.chunk_shape = (chunk, *self.shape) if info.time else self.shape
         self._float = self.dtype.kind == "f"
         self._bounded = info.low is not None or info.high is not None
-        self._table: LookupTable | None = None
+        self._table: Table | None = None
         if info.table is not None:
-            self._table = LookupTable.from_bytes((files or {}).get(info.table, b""), info.table)
+            self._table = read_table((files or {}).get(info.table, b""), info.table)
 
     def read_chunk(self, value: Any, finite: bool) -> np.ndarray:
         """As `read`, for exactly one chunk, and fast where nothing needs to be changed."""
@@ -48,9 +56,9 @@ class InputReader:
             InputError: shape, dtype or values are wrong.
         """
         array = value if isinstance(value, np.ndarray) else self._array(value)
-        self._check_shape(array, steps)
         if self._table is not None and array.dtype.kind in "OUS":
-            array = self._table.ids(array, self.info.name, self.dtype)
+            array = self._ids(array, self._table)
+        self._check_shape(array, steps)
         if array.dtype != self.dtype:
             array = self._cast(array)
         self._check_values(array, finite)
@@ -66,7 +74,7 @@ class InputReader:
 
     def zeros(self, steps: int) -> np.ndarray:
         """Padding: (1, steps, *features), or (1, *features)."""
-        shape = (1, steps, *self.info.shape) if self.info.time else (1, *self.info.shape)
+        shape = (1, steps, *self.shape) if self.info.time else (1, *self.shape)
         return np.full(shape, self.info.zero_point or 0, self.dtype)
 
     def _array(self, value: Any) -> np.ndarray:
@@ -75,13 +83,20 @@ class InputReader:
         except (ValueError, TypeError) as error:
             raise InputError(f"input {self.info.name!r} is no array ({error}); give {self._expected(None)}") from error
         if array.shape == (0,) and isinstance(value, list | tuple):
-            return np.zeros((0, *self.info.shape), self.dtype)  # an empty list has no dtype or width of its own
+            return np.zeros((0, *self.shape), self.dtype)  # an empty list has no dtype or width of its own
         return array
 
+    def _ids(self, strings: np.ndarray, table: Table) -> np.ndarray:
+        text = isinstance(table, TextTable) and strings.ndim == 0
+        return table.ids(strings.reshape(1) if text else strings, self.info.name, self.dtype)
+
     def _cast(self, array: np.ndarray) -> np.ndarray:
+        if self._flag and array.dtype.kind == "b":
+            return array.astype(self.dtype)
         if array.dtype.kind not in _CASTS[self.dtype.kind]:
             raise InputError(
-                f"input {self.info.name!r} is {array.dtype}, expected {self.dtype}; give {self._expected(None)}"
+                f"input {self.info.name!r} is {array.dtype}, expected {'bool' if self._flag else self.dtype}; "
+                f"give {self._expected(None)}"
             )
         if self.dtype.kind in "iu" and array.size:
             limits, low, high = np.iinfo(self.dtype), array.min(), array.max()
@@ -94,7 +109,7 @@ class InputReader:
             return array.astype(self.dtype)
 
     def _check_shape(self, array: np.ndarray, steps: int | None) -> None:
-        shape, features = array.shape, tuple(self.info.shape)
+        shape, features = array.shape, self.shape
         if not self.info.time:
             good = shape == features
         elif steps is None:
@@ -139,17 +154,25 @@ class InputReader:
             )
 
     def _expected(self, steps: int | None) -> str:
-        sizes = [str(size) for size in self.info.shape]
+        sizes = [str(size) for size in self.shape]
         if self.info.time:
             sizes = ["steps" if steps is None else str(steps), *sizes]
-        return f"{self.dtype} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+        kind = "bool" if self._flag else self.dtype
+        strings = "strings or " if self._table is not None else ""
+        return f"{strings}{kind} ({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
 class Inputs:
     """All inputs of a model in the order of its metadata, as lists of arrays (1, T, *shape) or (1, *shape)."""
 
-    def __init__(self, infos: Sequence[InputInfo], chunk: int, files: Mapping[str, bytes] | None = None) -> None:
-        self.readers = [InputReader(info, chunk, files) for info in infos]
+    def __init__(
+        self,
+        infos: Sequence[InputInfo],
+        chunk: int,
+        files: Mapping[str, bytes] | None = None,
+        flags: str = "bool",
+    ) -> None:
+        self.readers = [InputReader(info, chunk, files, flags) for info in infos]
         self.single = self.readers[0] if len(self.readers) == 1 else None
         self.static = any(not info.time for info in infos)
         self._names = [info.name for info in infos]
@@ -201,9 +224,10 @@ class Inputs:
 class SourceReader:
     """Reads what `Stream.encode` takes: sources of up to `max_length` positions, and inputs of fixed shape."""
 
-    def __init__(self, info: EncodeInfo) -> None:
+    def __init__(self, info: EncodeInfo, flags: str = "bool") -> None:
         self.info = info
-        self._readers = [InputReader(item, info.max_length) for item in info.inputs]
+        self._flags = np.dtype(flags)
+        self._readers = [InputReader(item, info.max_length, flags=flags) for item in info.inputs]
 
     def read(self, given: Any, finite: bool) -> list[np.ndarray]:
         """Padded arrays with a batch axis of 1, then their masks; raises InputError where something is wrong."""
@@ -229,4 +253,4 @@ class SourceReader:
                 "with a larger max_length"
             )
         pad = [(0, 0), (0, longest - length)] + [(0, 0)] * (array.ndim - 2)
-        return np.pad(array, pad), np.arange(longest)[None] < length
+        return np.pad(array, pad), (np.arange(longest)[None] < length).astype(self._flags)

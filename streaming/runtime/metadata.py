@@ -18,7 +18,17 @@ from streaming.errors import ArtifactError
 from streaming.runtime import ranges
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
-SCHEMA = 2
+# 3: no bool at the boundary of a signature; the same text is in the flatbuffer too; strings that are texts or hashed.
+SCHEMA = 3
+OLD_FLAGS, FLAGS = "bool", "int32"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of the graph that stands for an input of another form: its `shape` behind the steps, and its dtype."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -26,8 +36,8 @@ class InputInfo:
     """One input: (B, T, *shape), or (B, *shape) at every step where `time` is false.
 
     Integer inputs that index a table carry the legal range: low <= value < high. Those that stand for real numbers,
-    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point). Ids of
-    strings name the associated file with their table; the runtime takes the strings then, too.
+    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point). Strings
+    (dtype "string") name the associated file with the table of their ids, and the `tensor` that takes the ids.
     """
 
     name: str
@@ -39,6 +49,14 @@ class InputInfo:
     scale: float | None = None
     zero_point: int | None = None
     table: str | None = None
+    tensor: TensorInfo | None = None
+
+    @property
+    def graph(self) -> TensorInfo:
+        """The shape behind the steps and the dtype of the graph's own tensor; ArtifactError where it has none."""
+        if self.tensor is None and self.dtype == "string":
+            raise ArtifactError(f"input {self.name!r} takes strings and names no tensor; convert the model again")
+        return self.tensor or TensorInfo(self.shape, self.dtype)
 
     def quantize(self, numbers: Any) -> np.ndarray:
         """Real numbers as the nearest values that the input takes."""
@@ -56,7 +74,7 @@ class OutputInfo:
 
     After T input steps, output position `s` of the stream exists where start <= s < T + end; `end` is thus
     the number of steps that `finish()` must flush. `running`: the offline model has no time axis here and
-    equals the last row. Where the rate is not 1 the boolean output `valid` says which positions exist; without it all
+    equals the last row. Where the rate is not 1 the output `valid`, a mask, says which positions exist; without it all
     do that whole chunks give. Of a stream of windows each row is a whole output of the model, and rows exist from row
     `start` on. Integers that stand for real numbers carry their scale, as those of inputs.
     """
@@ -112,7 +130,7 @@ class StateSlot:
 class EncodeInfo:
     """Signature `encode`: inputs that are given whole, before the first step.
 
-    Those with `time=True` are (1, max_length, *shape), of which the boolean input named in `valid` (1, max_length)
+    Those with `time=True` are (1, max_length, *shape), of which the mask named in `valid` (1, max_length)
     says which positions are real. Its output is the pack that has no output of its own.
     """
 
@@ -135,7 +153,9 @@ class Metadata:
 
     chunk: steps a `Stream.step` takes; unit: the smallest legal chunk, the one of signature `step`;
     delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
-    valid: the boolean input (B, T) that marks real positions, None where the plan needs none;
+    valid: the input (B, T) that marks real positions, None where the plan needs none;
+    flags: the dtype that masks have in the graph, and inputs and outputs whose dtype is bool: int32, which is 0 or 1,
+    as browsers take no bool; bool in files of schema 1 and 2;
     encode: what a stream is given before its first step, None for most models;
     window, hop: steps of a window and between two, None and 1 where state is carried on; pad: "pre" or "post" where
     windows that are not full yet are filled with zeros; lead: zeros that the runtime puts before the first step, so
@@ -156,6 +176,7 @@ class Metadata:
     delay: int = 0
     flush: int = 0
     valid: str | None = None
+    flags: str = OLD_FLAGS
     state: str = "external"
     encode: EncodeInfo | None = None
     window: int | None = None
@@ -168,6 +189,10 @@ class Metadata:
     plan: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    def in_graph(self, dtype: str) -> str:
+        """The dtype of a tensor of the graph whose values are of `dtype`: `flags` for bool."""
+        return self.flags if dtype == "bool" else dtype
 
     @property
     def state_bytes(self) -> int:

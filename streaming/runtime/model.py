@@ -75,10 +75,10 @@ class StreamingModel:
         self.runtime, factory = resolve(runtime)
         meta = self.metadata
         agreement.check_metadata(meta)
-        verifier.verify(content.flatbuffer, meta.fingerprint, trust=trust)
+        verifier.verify(content.flatbuffer, content.digest, trust=trust)
         make = partial(IsolatedEngine, runtime=self.runtime, meta=meta) if isolated else None
         self.recipe = agreement.recipe(meta, factory, content.flatbuffer, num_threads, make)
-        self.source = SourceReader(meta.encode) if meta.encode else None
+        self.source = SourceReader(meta.encode, meta.flags) if meta.encode else None
         sizes = {meta.unit, meta.chunk}
         self.batches = {n: sorted(batch for batch, size in self.recipe.signatures if size == n) for n in sizes}
         if self.recipe.fill is not None:
@@ -86,7 +86,7 @@ class StreamingModel:
         self._making = threading.Lock()
         self._batcher: StreamBatcher | None = None
         self.engines = EnginePool(self.recipe, self._first_engine())
-        self.inputs = Inputs(meta.inputs, meta.chunk, self.files)
+        self.inputs = Inputs(meta.inputs, meta.chunk, self.files, meta.flags)
         self.outputs = Outputs(meta)
         self.initial_state = tuple(self._initial(index) for index in range(len(meta.packs)))
 

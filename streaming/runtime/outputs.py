@@ -26,7 +26,9 @@ class Outputs:
         marks = [out for out in meta.outputs if out.valid]
         self._marks = [len(meta.outputs) + marks.index(out) if out.valid else 0 for out in meta.outputs]
         self.count = len(meta.outputs) + len(marks)
-        self.plain = len(meta.outputs) == 1 and not marks and meta.hop == 1
+        # Outputs of truth values that come as zeros and ones.
+        self._flags = [out.dtype == "bool" != meta.flags for out in meta.outputs]
+        self.plain = len(meta.outputs) == 1 and not marks and meta.hop == 1 and not any(self._flags)
         self._hop = meta.hop
         self.start = meta.outputs[0].start
 
@@ -42,8 +44,10 @@ class Outputs:
         found = []
         for index, out in enumerate(self._infos):
             rows = results[index][row]
+            if self._flags[index]:
+                rows = rows.astype(bool)
             if out.valid:
-                found.append(rows[results[self._marks[index]][row]])
+                found.append(rows[results[self._marks[index]][row].astype(bool)])
             else:
                 up, down = out.rate
                 last = len(rows) if total is None else max(0, total + out.end - begin) * up // down

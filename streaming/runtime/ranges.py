@@ -21,6 +21,7 @@ _SCALE: dict[str, tuple[float, float]] = {"scale": (1e-30, 1e30), "zero_point": 
 # Class -> field -> least and greatest; of lists every item. Classes have the ranges of those that they extend.
 RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "InputInfo": {"shape": _SIZE, "low": (-(2**63), 2**63), "high": (-(2**63), 2**63), **_SCALE},
+    "TensorInfo": {"shape": _SIZE},
     "OutputInfo": {"shape": _SIZE, "rate": (1, 2**16), "start": _STEPS, "end": (0, 2**16), **_SCALE},
     "StatePack": {"size": _SIZE},
     "StateSlot": {"shape": _SIZE, "pack": (0, 64), "offset": _SIZE, **_SCALE},
@@ -45,6 +46,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "power": (1e-3, 16.0),
         "floor": (1e-30, 1e6),
     },
+    "RowsSpec": {"resample": (1e-6, 1e9)},
     "TaggerSpec": {"labels": _STEPS, "viterbi_delay": (0, 2**16)},
     "ClassifierSpec": {"labels": _STEPS},
     "SequenceTaggerSpec": {"labels": _STEPS, "viterbi_delay": (0, 2**16), "sample_rate": (1e-9, 1e9)},

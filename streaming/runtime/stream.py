@@ -65,11 +65,6 @@ class Stream(AsyncCalls):
         self._settle()
         return self._position + self._pending - self._lead
 
-    @property
-    def is_finite(self) -> bool:
-        """Whether the state is free of NaN and infinity. Where it is not, only `reset` helps."""
-        return all(bool(np.isfinite(array).all()) for array in self.states())
-
     def reset(self) -> None:
         """Back to the initial state, as a fresh stream; opens a finished or closed one again."""
         if self.model.metadata.state == "internal":
@@ -338,7 +333,7 @@ class Stream(AsyncCalls):
         """The `valid` input, (1, size) of which the first `real` exist; nothing where the graph has none."""
         if self.model.metadata.valid is None:
             return []
-        return [np.arange(size)[None] < real]
+        return [(np.arange(size)[None] < real).astype(self.model.metadata.flags)]
 
     def _engine(self) -> Engine:
         return self._place.engine if self.model.metadata.state == "internal" else self.model.engines.get()

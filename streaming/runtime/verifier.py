@@ -35,15 +35,16 @@ _REMEMBERED = 256
 _verified: OrderedDict[str, None] = OrderedDict()
 
 
-def verify(content: bytes, fingerprint: str | None = None, *, trust: bool = False) -> None:
+def verify(content: bytes, digest: str | None = None, *, trust: bool = False) -> None:
     """Raises ArtifactError unless all of a flatbuffer that a runtime follows lies inside it and agrees.
 
     Args:
         content: the flatbuffer.
-        fingerprint: its SHA-256 where that is known; what was right once is not verified again.
+        digest: SHA-256 of all of it, also of a file that it is in, where that is known; what was right once is not
+            verified again.
         trust: leave out the rules of operations: any of them may come, set in any way.
     """
-    if fingerprint in _verified:
+    if digest in _verified:
         return
     found = read(content)
     try:
@@ -53,8 +54,8 @@ def verify(content: bytes, fingerprint: str | None = None, *, trust: bool = Fals
     if trust:
         return
     _verify_operations(content, found)
-    if fingerprint is not None:
-        _verified[fingerprint] = None
+    if digest is not None:
+        _verified[digest] = None
         if len(_verified) > _REMEMBERED:
             _verified.popitem(last=False)
 

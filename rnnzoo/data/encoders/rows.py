@@ -12,6 +12,7 @@ import numpy as np
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.errors import DataError
 from streaming.errors import ArtifactError
+from streaming.runtime.tables import parse_step
 from streaming.runtime.text import Vocabulary
 
 _FILE, _LABELS = "rows.json", "labels.txt"
@@ -60,6 +61,22 @@ class RowEncoder:
     def task(self) -> dict[str, Any]:
         """The part of a task's description that tells a device how to scale."""
         return {"columns": list(self.columns), "scaler": {"mean": list(self.mean), "scale": list(self.scale)}}
+
+    def table(self, config: RowsConfig) -> dict[str, Any]:
+        """The part of a task's description that tells a device how rows were read: by which columns, and what was
+        filled."""
+        found: dict[str, Any] = {"columns": list(self.measured(config))}
+        if config.time is not None:
+            found["time"] = config.time
+        if config.missing != "refuse":
+            found |= {"missing": config.missing, "mask": config.mask}
+        if config.resample is not None:
+            found["resample"] = parse_step(config.resample)
+        return found
+
+    def measured(self, config: RowsConfig) -> tuple[str, ...]:
+        """Names of the columns without those of masks."""
+        return self.columns[: self.width // 2] if config.mask else self.columns
 
     def encode(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """`rows` (T, D) of float32."""

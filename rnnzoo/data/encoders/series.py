@@ -16,18 +16,30 @@ _FILE = "series.json"
 
 @dataclass(frozen=True)
 class SeriesEncoder(RowEncoder):
-    """A `RowEncoder` that knows the rows before and after: `context` and `horizon`, and the quantiles, if any."""
+    """A `RowEncoder` that knows the rows before and after: `context` and `horizon`, and the quantiles, if any.
+
+    `targets` are the columns that are forecast; none: all.
+    """
 
     context: int = 2
     horizon: int = 1
     quantiles: tuple[float, ...] = ()
+    targets: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> list[int]:
+        """Places of the targets among the columns."""
+        return [self.columns.index(name) for name in self.targets] if self.targets else list(range(self.width))
 
     @property
     def task(self) -> dict[str, Any]:
-        return {**super().task, "horizon": self.horizon, "quantiles": list(self.quantiles)}
+        targets = {"targets": list(self.targets)} if self.targets else {}
+        return {**super().task, "horizon": self.horizon, "quantiles": list(self.quantiles), **targets}
 
     def to_files(self) -> dict[str, bytes]:
-        settings = {"context": self.context, "horizon": self.horizon, "quantiles": self.quantiles}
+        settings: dict[str, Any] = {"context": self.context, "horizon": self.horizon, "quantiles": self.quantiles}
+        if self.targets:
+            settings["targets"] = self.targets
         return {**super().to_files(), _FILE: json.dumps(settings).encode()}
 
     @classmethod
@@ -35,8 +47,8 @@ class SeriesEncoder(RowEncoder):
         found: Any = super().from_files(files)
         try:
             known = json.loads(files[_FILE])
-            quantiles = tuple(map(float, known["quantiles"]))
+            quantiles, targets = tuple(map(float, known["quantiles"])), tuple(map(str, known.get("targets", ())))
             context, horizon = int(known["context"]), int(known["horizon"])
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{_FILE} is missing or damaged ({error}); take the files of one run") from error
-        return dataclasses.replace(found, context=context, horizon=horizon, quantiles=quantiles)
+        return dataclasses.replace(found, context=context, horizon=horizon, quantiles=quantiles, targets=targets)

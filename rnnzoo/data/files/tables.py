@@ -1,83 +1,169 @@
-"""A user's own numbers: one long series to forecast, or many short ones with labels."""
+"""A user's own numbers: one long series to forecast, or recordings with labels."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rnnzoo.data.config import DataConfig
-from rnnzoo.data.files.reading import by_content, read_lines
-from rnnzoo.data.source import SPLITS, Example, Splits, register_dataset
-from rnnzoo.errors import DataError
+from rnnzoo.data.config import DataConfig, RowsConfig
+from rnnzoo.data.files.preparing import Rows, Tables, labelled, runs, table_files
+from rnnzoo.data.files.splitting import assign_splits, borders
+from rnnzoo.data.source import SPLITS, Example, Reading, register_dataset
+from rnnzoo.errors import ConfigError, DataError
 
-# Where `dev` and `test` of a series begin.
-_DEV, _TEST = 0.6, 0.8
+# Sizes of the splits of a series.
+_RATIO = (3.0, 1.0, 1.0)
 
 
 @register_dataset("series:", "series")
-def read_series(config: DataConfig) -> Splits:
-    """`series:FILE.csv`: a row a step; the last fifth is `test`, the fifth before it `dev`.
+def read_series(config: DataConfig) -> Reading:
+    """`series:FILE_OR_FOLDER`: a row a step; the last fifth is `test`, the fifth before it `dev`.
 
-    An example is all rows up to the end of the split, and the number of the first row to be forecast.
+    Files of a folder follow one another by their names, or by `data.time`; `train`, `dev` and `test` are taken as they
+    are. An example is all rows up to the end of the split, and the number of the first row to be forecast.
     """
-    values = read_rows(Path(config.dataset.removeprefix("series:")))
-    borders = [0, int(_DEV * len(values)), int(_TEST * len(values)), len(values)]
-    return {split: [(values[:end], begin)] for split, begin, end in zip(SPLITS, borders[:-1], borders[1:], strict=True)}
+    config = rows_config(config)
+    path = Path(config.dataset.removeprefix("series:"))
+    paths = [path] if path.is_file() else table_files(path)[0]
+    if not paths:
+        raise DataError(f"{path} is no file and no folder of CSV files: check it")
+    tables = Tables(paths, config)
+    by_split = {file.name.partition(".")[0]: file for file in paths}
+    if set(by_split) == set(SPLITS):
+        parts = [tables.read(by_split[split]).values for split in SPLITS]
+        values, ends = np.concatenate(parts), np.cumsum([0, *map(len, parts)]).tolist()
+    else:
+        values = tables.read_joined(paths).values
+        share = np.cumsum(config.ratio or _RATIO) / sum(config.ratio or _RATIO)
+        ends = [0, int(share[0] * len(values)), int(share[1] * len(values)), len(values)]
+    splits = {s: [(values[:end], begin)] for s, begin, end in zip(SPLITS, ends[:-1], ends[1:], strict=True)}
+    sizes = ", ".join(f"{s} {end - begin:,}" for s, begin, end in zip(SPLITS, ends[:-1], ends[1:], strict=True))
+    return Reading(splits, tables.findings({"splits in rows": sizes}))
 
 
 @register_dataset("rows:", "rows-label")
-def read_labelled(config: DataConfig) -> Splits:
-    """`rows:FOLDER`: `FOLDER/LABEL/*.csv`, or `FOLDER/train/LABEL/*.csv` and the same for `dev` and `test`."""
-    folder = Path(config.dataset.removeprefix("rows:"))
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: expected a folder of CSV files for each label")
-    if not (folder / "train").is_dir():
-        return by_content(_labelled(folder))
-    if missing := [split for split in SPLITS if not (folder / split).is_dir()]:
-        raise DataError(f"{folder} holds train, and no {' or '.join(missing)}: add it")
-    return {split: _labelled(folder / split) for split in SPLITS}
+def read_labelled(config: DataConfig) -> Reading:
+    """`rows:FOLDER`: `FOLDER/LABEL/*.csv`, or `FOLDER/train/LABEL/*.csv` and the same for `dev` and `test`.
 
-
-def _labelled(folder: Path) -> Iterator[Example]:
-    for path in sorted(folder.glob("*/*.csv")):
-        yield read_rows(path), path.parent.name
-
-
-def read_rows(path: Path) -> np.ndarray:
-    """The numbers of a CSV file, (T, D) of float32; a first row of names and a first column of times are left out.
-
-    Raises:
-        DataError: it holds no number, a row has more or fewer than the first, or something else; the line is named.
+    With `data.label` one file, or a folder of files, whose rows bear labels: a recording is a stretch with one label.
+    With `data.window` recordings are cut into windows, `data.hop` rows apart.
     """
-    table = csv.reader((line for _, line in read_lines(path)), strict=True)
-    rows: list[list[float]] = []
-    skipped = 0
-    try:
-        for row in table:
-            if not row:
-                continue
-            if not rows:
-                skipped = int(_number(row[0]) is None)
-            numbers = [_number(cell) for cell in row[skipped:]]
-            if None in numbers or not numbers or (rows and len(numbers) != len(rows[0])):
-                if not rows and table.line_num == 1:
-                    continue
-                expected = f"{len(rows[0])} numbers" if rows else "numbers"
-                raise DataError(f"{path}, line {table.line_num}: expected {expected}; found {','.join(row)[:60]!r}")
-            rows.append([number for number in numbers if number is not None])
-    except csv.Error as error:
-        raise DataError(f"{path}, line {table.line_num}: expected CSV, and {error}") from error
-    if not rows:
-        raise DataError(f"{path}: expected rows of numbers; it holds none")
-    return np.array(rows, np.float32)
+    config = rows_config(config)
+    path = Path(config.dataset.removeprefix("rows:"))
+    files, other = _labelled_files(path, config)
+    if not files:
+        raise DataError(f"{path} holds no CSV file: expected FOLDER/LABEL/*.csv, or a file and data.label")
+    tables = Tables([file for file, _, _ in files], config)
+    recordings = [
+        (split, label, part)
+        for file, split, name in files
+        for label, part in _recordings(tables.read(file), config, name, tables)
+    ]
+    splits, how = _divided(recordings, config)
+    splits = {split: list(_windows(rows, config, tables)) for split, rows in splits.items()}
+    more = {"split by": how} | ({"files of another kind": str(other)} if other else {})
+    if short := tables.counts["shorter than a window"]:
+        more["recordings shorter than data.window, left out"] = f"{short:,}"
+    if without := tables.counts["without a label"]:
+        more["rows without a label, left out"] = f"{without:,}"
+    return Reading(splits, tables.findings(more))
 
 
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
+def rows_config(config: DataConfig) -> RowsConfig:
+    """The data section as one of rows; topologies of other data are told later that the kind is wrong."""
+    return config if isinstance(config, RowsConfig) else RowsConfig(dataset=config.dataset, limit=config.limit)
+
+
+def _labelled_files(path: Path, config: RowsConfig) -> tuple[list[tuple[Path, str | None, str]], int]:
+    """File, split and label of each, None and '' where the folder does not say; and how many files are no tables."""
+    if config.label is not None and path.is_file():
+        return [(path, None, "")], 0
+    if not path.is_dir():
+        what = "a CSV file or a folder of them" if config.label else "a folder of CSV files for each label"
+        raise DataError(f"{path} is no folder: expected {what}")
+    given = [split for split in SPLITS if (path / split).is_dir()]
+    if given and (missing := [split for split in SPLITS if split not in given]) and "train" in given:
+        raise DataError(f"{path} holds train, and no {' or '.join(missing)}: add it")
+    pattern = "*" if config.label else "*/*"
+    places: list[tuple[Path, str | None]] = [(path / s, s) for s in SPLITS] if "train" in given else [(path, None)]
+    found, other = [], 0
+    for folder, split in places:
+        files, others = table_files(folder, pattern)
+        found += [(file, split, "" if config.label else file.parent.name) for file in files]
+        other += others
+    return found, other
+
+
+def _recordings(rows: Rows, config: RowsConfig, label: str, tables: Tables) -> Iterator[tuple[str, Rows]]:
+    """The stretches of a file that have one label and are of one group, with the label."""
+    columns = [rows.texts[name] for name in (config.label, config.group) if name]
+    known = labelled(rows.texts[config.label]) if config.label else np.ones(len(rows.values), bool)
+    tables.counts["without a label"] += int((~known).sum())
+    for begin, end in runs(*columns) if columns else [(0, len(rows.values))]:
+        if known[begin]:
+            yield str(rows.texts[config.label][begin]) if config.label else label, rows.part(begin, end)
+
+
+_Recording = tuple[str, Rows]
+
+
+def _divided(
+    found: Sequence[tuple[str | None, str, Rows]], config: RowsConfig
+) -> tuple[dict[str, list[_Recording]], str]:
+    """Recordings by split, and how they were divided."""
+    splits: dict[str, list[_Recording]] = {split: [] for split in SPLITS}
+    if all(split is not None for split, _, _ in found):
+        if config.split or config.group or config.ratio:
+            raise ConfigError("data.split, data.group and data.ratio divide files; these lie in train, dev and test")
+        for split, label, rows in found:
+            splits[str(split)].append((label, rows))
+        return splits, "folders"
+    recordings = [(label, rows) for _, label, rows in found]
+    several = len({rows.path for _, rows in recordings}) > 1
+    if config.group is None and (config.split == "time" or (config.split is None and not several)):
+        for label, rows in recordings:
+            begin, middle = borders(len(rows.values), config.ratio)
+            for split, part in zip(SPLITS, ((0, begin), (begin, middle), (middle, None)), strict=True):
+                if len((cut := rows.part(part[0], len(rows.values) if part[1] is None else part[1])).values):
+                    splits[split].append((label, cut))
+        return splits, "time, within each stretch of one label" if config.label else "time, within each file"
+    return _by_units(recordings, config)
+
+
+def _by_units(recordings: Sequence[_Recording], config: RowsConfig) -> tuple[dict[str, list[_Recording]], str]:
+    """Whole groups, or whole files, by split."""
+    splits: dict[str, list[_Recording]] = {split: [] for split in SPLITS}
+    if config.group is not None:
+        contents = [str(rows.texts[config.group][0]).encode() for _, rows in recordings]
+        strata = [""] * len(recordings)
+        how = f"{config.group} ({len(set(contents))})"
+    else:
+        by_file: dict[Path, list[_Recording]] = {}
+        for label, rows in recordings:
+            by_file.setdefault(rows.path, []).append((label, rows))
+        whole = {path: b"".join(_content(rows) for _, rows in found) for path, found in by_file.items()}
+        contents = [whole[rows.path] for _, rows in recordings]
+        strata = [label if len(by_file[rows.path]) == 1 else "" for label, rows in recordings]
+        how = f"file ({len(by_file)})"
+    for split, recording in zip(assign_splits(contents, strata, config.ratio), recordings, strict=True):
+        splits[split].append(recording)
+    return splits, how
+
+
+def _content(rows: Rows) -> bytes:
+    return rows.values.astype(np.float32).tobytes()
+
+
+def _windows(recordings: Iterable[_Recording], config: RowsConfig, tables: Tables) -> Iterator[Example]:
+    """Recordings as examples: whole, or cut into windows."""
+    window = getattr(config, "window", None)
+    hop = getattr(config, "hop", None) or max(1, (window or 0) // 2)
+    for label, rows in recordings:
+        if window is None:
+            yield rows.values, label
+            continue
+        tables.counts["shorter than a window"] += len(rows.values) < window
+        for begin in range(0, len(rows.values) - window + 1, hop):
+            yield rows.values[begin : begin + window], label

@@ -17,7 +17,7 @@ _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 register_terms(
     "clinc_oos",
     title="CLINC150 with out-of-scope queries",
-    licence="CC BY 3.0",
+    licence="CC-BY-3.0",
     citation="Larson et al. (2019), An Evaluation Dataset for Intent Classification and Out-of-Scope Prediction, EMNLP",
     url="https://github.com/clinc/oos-eval",
 )

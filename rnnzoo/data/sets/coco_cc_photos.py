@@ -20,7 +20,7 @@ _SPLITS = {"train": "train2017", "validation": "val2017"}
 register_terms(
     "coco_cc_photos",
     title="Photographs of COCO 2017 under free licences",
-    licence="CC BY and CC BY-SA, by photograph",
+    licence="CC-BY-4.0 AND CC-BY-2.0 AND CC-BY-SA-2.0",
     citation="Lin et al. (2014), Microsoft COCO: Common Objects in Context, ECCV",
     url="https://cocodataset.org",
 )

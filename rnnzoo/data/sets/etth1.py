@@ -22,7 +22,7 @@ _MONTH = 30 * 24
 register_terms(
     "etth1",
     title="ETTh1, electricity transformer temperature",
-    licence="CC BY-ND 4.0",
+    licence="CC-BY-ND-4.0",
     citation="Zhou et al. (2021), Informer: Beyond Efficient Transformer for Long Sequence Time-Series Forecasting, "
     "AAAI",
     url="https://github.com/zhouhaoyi/ETDataset",

@@ -16,7 +16,7 @@ _TEXTS = ("comment_text", "text")
 register_terms(
     "goemotions",
     title="GoEmotions",
-    licence="CC BY 4.0",
+    licence="CC-BY-4.0",
     citation="Demszky et al. (2020), GoEmotions: A Dataset of Fine-Grained Emotions, ACL",
     url="https://github.com/google-research/google-research/tree/master/goemotions",
 )

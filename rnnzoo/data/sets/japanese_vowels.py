@@ -22,7 +22,7 @@ CHANNELS = 12
 register_terms(
     "japanese_vowels",
     title="Japanese Vowels",
-    licence="CC BY 4.0",
+    licence="CC-BY-4.0",
     citation=(
         "Kudo, Toyama and Shimbo (1999), Multidimensional Curve Classification Using Passing-Through Regions, "
         "Pattern Recognition Letters 20"

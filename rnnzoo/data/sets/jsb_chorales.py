@@ -24,7 +24,7 @@ LOWEST, NOTES = 21, 88
 register_terms(
     "jsb_chorales",
     title="Chorales of J. S. Bach",
-    licence="none stated (the music is in the public domain)",
+    licence="LicenseRef-none-stated",
     citation="Boulanger-Lewandowski et al. (2012), Modeling Temporal Dependencies in High-Dimensional Sequences, ICML",
     url="https://github.com/czhuang/JSB-Chorales-dataset",
 )

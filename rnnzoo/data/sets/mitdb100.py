@@ -26,7 +26,7 @@ _MINUTE = 60 * SAMPLE_RATE
 register_terms(
     "mitdb100",
     title="MIT-BIH Arrhythmia Database, record 100",
-    licence="ODC-BY 1.0",
+    licence="ODC-By-1.0",
     citation="Moody and Mark (2001), The Impact of the MIT-BIH Arrhythmia Database, IEEE Eng. in Med. and Biol. 20",
     url="https://physionet.org/content/mitdb",
 )

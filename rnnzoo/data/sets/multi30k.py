@@ -21,7 +21,7 @@ _SPLITS = {"train": "train", "validation": "val", "test": "test_2016_flickr", "t
 register_terms(
     "multi30k",
     title="Multi30k",
-    licence="research and education only, not commercial (the terms of Flickr30K)",
+    licence="LicenseRef-Flickr30K",
     citation="Elliott et al. (2016), Multi30K: Multilingual English-German Image Descriptions, VL",
     url="https://github.com/multi30k/dataset",
 )

@@ -22,7 +22,7 @@ _SHARE = 10
 register_terms(
     "nlvr_captions",
     title="NLVR, its true sentences as captions",
-    licence="CC BY 4.0",
+    licence="CC-BY-4.0",
     citation="Suhr et al. (2017), A Corpus of Natural Language for Visual Reasoning, ACL",
     url="https://github.com/lil-lab/nlvr",
 )

@@ -24,7 +24,7 @@ _DEV_SHARE = 5
 register_terms(
     _NAME,
     title="ESC-10, six sorts of steady sound",
-    licence="CC BY 3.0 (single recordings CC0 1.0 or CC BY 3.0)",
+    licence="CC-BY-3.0 AND CC0-1.0",
     citation="Piczak (2015), ESC: Dataset for Environmental Sound Classification, ACM Multimedia",
     url="https://github.com/karolpiczak/ESC-10",
 )

@@ -20,7 +20,7 @@ _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 register_terms(
     "noto_emoji_captions",
     title="Noto Emoji with their Unicode names",
-    licence="Apache 2.0 (pictures), Unicode licence (names)",
+    licence="Apache-2.0 AND Unicode-3.0",
     citation="Google, Noto Emoji; Unicode, CLDR",
     url="https://github.com/googlefonts/noto-emoji",
 )

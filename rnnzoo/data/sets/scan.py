@@ -10,7 +10,7 @@ from rnnzoo.data.terms import register_terms
 register_terms(
     "scan",
     title="SCAN",
-    licence="BSD",
+    licence="BSD-3-Clause",
     citation="Lake and Baroni (2018), Generalization without Systematicity, ICML",
     url="https://github.com/brendenlake/SCAN",
 )

@@ -21,7 +21,7 @@ _SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 register_terms(
     _NAME,
     title="Picovoice speech-to-intent benchmark (orders to a coffee machine)",
-    licence="Apache 2.0",
+    licence="Apache-2.0",
     citation="Picovoice (2020-2023), speech-to-intent benchmark",
     url="https://github.com/Picovoice/speech-to-intent-benchmark",
 )

@@ -21,7 +21,7 @@ TEST, DEV = range(5), range(5, 9)
 register_terms(
     "spoken_digit",
     title="Free Spoken Digit Dataset",
-    licence="CC BY-SA 4.0",
+    licence="CC-BY-SA-4.0",
     citation="Jackson et al. (2018)",
     url="https://github.com/Jakobovski/free-spoken-digit-dataset",
 )

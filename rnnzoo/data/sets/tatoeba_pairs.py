@@ -22,7 +22,7 @@ _SHARE = 50
 register_terms(
     "tatoeba_pairs",
     title="Tatoeba sentence pairs",
-    licence="CC BY 2.0",
+    licence="CC-BY-2.0",
     citation="tatoeba.org, by way of manythings.org/anki",
     url="https://tatoeba.org",
 )

@@ -12,7 +12,7 @@ _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 register_terms(
     "tiny_shakespeare",
     title="Tiny Shakespeare",
-    licence="public domain",
+    licence="LicenseRef-public-domain",
     citation="Karpathy (2015), char-rnn",
     url="https://github.com/karpathy/char-rnn",
 )

@@ -21,7 +21,7 @@ _NAMES = ("negative", "positive")
 register_terms(
     "uci_sentiment",
     title="Sentiment Labelled Sentences",
-    licence="CC BY 4.0",
+    licence="CC-BY-4.0",
     citation="Kotzias et al. (2015), From Group to Individual Labels Using Deep Features, KDD",
     url="https://archive.ics.uci.edu/dataset/331",
 )

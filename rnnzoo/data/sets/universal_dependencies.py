@@ -16,7 +16,7 @@ _SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 register_terms(
     "universal_dependencies/en_ewt",
     title="Universal Dependencies English Web Treebank, release 2.10",
-    licence="CC BY-SA 4.0",
+    licence="CC-BY-SA-4.0",
     citation="Silveira et al. (2014), A Gold Standard Dependency Corpus for English, LREC",
     url="https://github.com/UniversalDependencies/UD_English-EWT",
 )

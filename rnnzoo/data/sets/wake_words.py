@@ -25,7 +25,7 @@ _SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 register_terms(
     _NAME,
     title="Picovoice wake-word benchmark (alexa, computer, jarvis)",
-    licence="Apache 2.0",
+    licence="Apache-2.0",
     citation="Picovoice (2018-2023), wake-word benchmark",
     url="https://github.com/Picovoice/wake-word-benchmark",
 )

@@ -22,7 +22,7 @@ _SPLITS = {
 register_terms(
     "wnut17",
     title="WNUT 2017, emerging entities",
-    licence="CC BY 4.0",
+    licence="CC-BY-4.0",
     citation="Derczynski et al. (2017), Results of the WNUT2017 Shared Task on Novel and Emerging Entity "
     "Recognition, W-NUT",
     url="https://github.com/leondz/emerging_entities_17",

@@ -14,6 +14,7 @@ from rnnzoo.tasks.anomaly_detector.scoring import ScoredSeries, best_threshold, 
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.batches import Batch
+from rnnzoo.tasks.evaluation import predict_whole
 from streaming.runtime.tasks import AnomalyDetector
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec
 from streaming.runtime.tasks.series import Likelihood, standardize
@@ -57,7 +58,7 @@ class AnomalyDetectorTask(Task):
     def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
         names = ("short_window", "long_window", "warm_up", "threshold", "probation")
         settings = {name: getattr(config, name) for name in names}
-        return {"kind": "anomaly_detector", "columns": list(encoder.columns), "horizon": 1, **settings}
+        return {"kind": "anomaly_detector", "horizon": 1, **settings, **encoder.table(config)}
 
     def encode(self, example: Example) -> Arrays:
         values, about = example
@@ -116,7 +117,7 @@ class AnomalyDetectorTask(Task):
         return (0, border) if split == "train" else (max(0, border - self.config.window), probation)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        outputs = [np.asarray(model.predict_on_batch({"rows": row["rows"][None]}))[0] for row in self.arrays(split)]
+        outputs = [predict_whole(model, rows=row["rows"]) for row in self.arrays(split)]
         spec = AnomalyDetectorSpec(**{k: v for k, v in self.spec(self.config, self.encoder).items() if k != "kind"})
         errors, scores = [], []
         for row, output in zip(self.arrays(split), outputs, strict=True):
@@ -127,7 +128,7 @@ class AnomalyDetectorTask(Task):
         return self._figures(split, errors, scores)
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task = self.streamed_task(model, AnomalyDetector, "an anomaly detector")
+        task = self.streamed_task(model, AnomalyDetector)
         found = [task.detect(values) for values, _ in self.examples(split)]
         errors, scores = (
             [np.array([getattr(e, name) for e in events]) for events in found] for name in ("error", "score")

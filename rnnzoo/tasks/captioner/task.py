@@ -133,7 +133,7 @@ class CaptionerTask(LabelTask):
         return written
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task = self.streamed_task(model, Captioner, "a captioner")
+        task = self.streamed_task(model, Captioner)
         pictures = [picture for picture, _ in self.examples(split)]
         return self.score(split, [best[0].text for best in task.captions(pictures)])
 

@@ -80,7 +80,7 @@ class ClassifierTask(LabelTask):
         found.pop("dataset")
         if config.multi_label:
             found |= {"multi_label": True, "threshold": config.threshold}
-        return found | ({"input": "rows", **encoder.task} if config.input == "rows" else {})
+        return found | ({"input": "rows", **encoder.task, **encoder.table(config)} if config.input == "rows" else {})
 
     def encode(self, example: Example) -> Arrays:
         given, label = example
@@ -116,7 +116,7 @@ class ClassifierTask(LabelTask):
         return self.score(split, [[self.labels[k] for k in np.flatnonzero(row)] for row in above])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task = self.streamed_task(model, (Classifier, SensorClassifier), "a classifier")
+        task = self.streamed_task(model, (Classifier, SensorClassifier))
         if not reset:
             return self._score_logits(split, np.stack([row[-1] for row in self.endless_outputs(model, split)]))
         found = [task.classify(given) for given, _ in self.examples(split)]

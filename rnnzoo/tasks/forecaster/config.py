@@ -15,6 +15,7 @@ class ForecasterData(RowsConfig):
     """One series.
 
     Args:
+        targets: the columns that are forecast; none: all.
         context: rows that a forecast is measured with.
         horizon: rows that are forecast.
         quantiles: what is forecast of each value, in order; none: its mean.
@@ -25,6 +26,7 @@ class ForecasterData(RowsConfig):
         ConfigError: a value is out of its range.
     """
 
+    targets: tuple[str, ...] = ()
     context: int = 96
     horizon: int = 96
     quantiles: tuple[float, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +11,9 @@ import numpy as np
 from rnnzoo.data.encoders.series import SeriesEncoder
 from rnnzoo.tasks.forecaster.config import ForecasterConfig
 from rnnzoo.tasks.recurrent import recurrent_layer
+
+# Windows that are multiplied together.
+_BLOCK = 4096
 
 
 def least_squares(series: Iterable[np.ndarray], context: int, horizon: int) -> np.ndarray:
@@ -28,10 +32,12 @@ def least_squares(series: Iterable[np.ndarray], context: int, horizon: int) -> n
         for column in rows.T.astype(np.float64):
             if len(column) < context + horizon:
                 continue
-            windows = np.lib.stride_tricks.sliding_window_view(column, context + horizon)
-            changes = np.diff(windows[:, :context])
-            products += changes.T @ changes
-            found += changes.T @ (windows[:, context:] - windows[:, context - 1 : context])
+            every = np.lib.stride_tricks.sliding_window_view(column, context + horizon)
+            for begin in range(0, len(every), _BLOCK):
+                windows = every[begin : begin + _BLOCK]
+                changes = np.diff(windows[:, :context])
+                products += changes.T @ changes
+                found += changes.T @ (windows[:, context:] - windows[:, context - 1 : context])
     return np.linalg.lstsq(products, found, rcond=None)[0]
 
 
@@ -40,7 +46,7 @@ def begin_linear(
 ) -> None:
     """Give a fresh forecaster the linear map that `config.linear` names, found on `series`, each rows (N, D)."""
     if config.linear == "least_squares":
-        kernel = least_squares(series, encoder.context, encoder.horizon)
+        kernel = least_squares((rows[:, encoder.places] for rows in series), encoder.context, encoder.horizon)
         model.get_layer("linear").set_weights([kernel[:, None, None], np.zeros(encoder.horizon)])
 
 
@@ -52,29 +58,37 @@ def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.
 
     Args:
         config: sizes.
-        encoder: columns D, rows of `context`, rows ahead (`horizon` H), and Q quantiles, or none.
+        encoder: columns D, of which N are targets, rows of `context`, rows ahead (`horizon` H), and Q quantiles, or
+            none.
 
     Returns:
-        A functional model; input `rows` (B, T, D), output (B, T, H, D), with quantiles (B, T, H, D, Q). The changes
+        A functional model; input `rows` (B, T, D), output (B, T, H, N), with quantiles (B, T, H, N, Q). The changes
         before the first row count as zeros, but for the first itself, which counts as a change from 0.
     """
     width, horizon, count = encoder.width, encoder.horizon, len(encoder.quantiles)
+    places = encoder.places
+    targets = len(places)
+
+    def chosen(x: Any) -> Any:
+        """The columns that are forecast, of those that are read."""
+        return x if places == list(range(width)) else keras.ops.take(x, np.array(places), axis=-1)
+
     tail = (count,) if count else ()
     rows = keras.Input((None, width), name="rows")
     changes = keras.layers.DepthwiseConv1D(2, use_bias=False, trainable=False, name="changes")
     x = changed = changes(keras.layers.ZeroPadding1D((1, 0), name="row_before")(rows))
     changes.set_weights([np.array([-1.0, 1.0])[:, None, None] * np.ones((2, width, 1))])
-    x = keras.layers.Reshape((-1, width, 1), name="by_column")(x)
+    x = keras.layers.Reshape((-1, targets, 1), name="by_column")(chosen(x))
     x = keras.layers.ZeroPadding2D(((encoder.context - 2, 0), (0, 0)), name="before")(x)
     x = keras.layers.Conv2D(horizon, (encoder.context - 1, 1), kernel_initializer="zeros", name="linear")(x)
     x = keras.layers.Permute((1, 3, 2), name="ahead")(x)
     if count:
-        x = keras.layers.Reshape((-1, horizon, width, 1), name="linear_quantiles")(x)
-    last = keras.layers.Reshape((-1, 1, width, *(1 for _ in tail)), name="last")(rows)
+        x = keras.layers.Reshape((-1, horizon, targets, 1), name="linear_quantiles")(x)
+    last = keras.layers.Reshape((-1, 1, targets, *(1 for _ in tail)), name="last")(chosen(rows))
     y = keras.layers.Dropout(config.input_dropout, name="rows_dropout")(rows if config.reads == "rows" else changed)
     if config.columns == "apart":
         # An LSTM of each column: a convolutional one whose kernel sees no neighbour.
-        y = keras.layers.Reshape((-1, width, 1), name="columns")(y)
+        y = keras.layers.Reshape((-1, targets, 1), name="columns")(chosen(y))
     for i in range(config.layers):
         name, noise = f"recurrent_{i}", config.recurrent_dropout
         if config.columns == "apart":
@@ -84,9 +98,9 @@ def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.
         y = keras.layers.Dropout(config.dropout, name=f"{name}_dropout")(layer(y))
     if config.columns == "apart":
         y = keras.layers.Dense(horizon * max(1, count), kernel_initializer="zeros", name="correction")(y)
-        y = keras.layers.Reshape((-1, width, horizon, *tail), name="correction_by_column")(y)
+        y = keras.layers.Reshape((-1, targets, horizon, *tail), name="correction_by_column")(y)
         y = keras.layers.Permute((1, 3, 2, *(4 for _ in tail)), name="correction_ahead")(y)
     else:
-        y = keras.layers.Dense(horizon * width * max(1, count), kernel_initializer="zeros", name="correction")(y)
-        y = keras.layers.Reshape((-1, horizon, width, *tail), name="correction_ahead")(y)
+        y = keras.layers.Dense(horizon * targets * max(1, count), kernel_initializer="zeros", name="correction")(y)
+        y = keras.layers.Reshape((-1, horizon, targets, *tail), name="correction_ahead")(y)
     return keras.Model({"rows": rows}, keras.layers.Add(name="forecast")([y, x, last]), name="forecaster")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import mean
+from rnnzoo.tasks.evaluation import predict_whole
+from rnnzoo.tasks.forecaster.figures import ForecastFigures, blocks
+from rnnzoo.util.suggest import suggest
 from streaming.runtime.tasks import Forecaster
 
 if TYPE_CHECKING:
@@ -48,8 +51,13 @@ class ForecasterTask(Task):
         ((rows, _),) = train
         columns = config.columns or tuple(f"column_{i}" for i in range(rows.shape[1]))
         found = RowEncoder.fit([rows], dataclasses.replace(config, columns=columns))
+        measured = found.measured(config)
+        if strange := [name for name in config.targets if name not in measured]:
+            raise DataError(f"data.targets: no column {strange[0]!r}; {suggest(strange[0], measured)}")
+        # What is filled in, masks, is not forecast.
+        targets = config.targets or (measured if measured != columns else ())
         sizes = {"context": config.context, "horizon": config.horizon, "quantiles": config.quantiles}
-        return SeriesEncoder(found.mean, found.scale, (), columns, **sizes)  # type: ignore[arg-type]
+        return SeriesEncoder(found.mean, found.scale, (), columns, **sizes, targets=targets)  # type: ignore[arg-type]
 
     @classmethod
     def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> SeriesEncoder:
@@ -57,7 +65,7 @@ class ForecasterTask(Task):
 
     @classmethod
     def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
-        return {"kind": "forecaster", **encoder.task}
+        return {"kind": "forecaster", **encoder.task, **encoder.table(config)}
 
     def encode(self, example: Example) -> Arrays:
         return self.encoder.encode(example[0])
@@ -86,7 +94,7 @@ class ForecasterTask(Task):
         starts = self._starts(split, 0 if rng is None else int(rng.integers(config.window - config.context + 1)))
         if rng is not None:
             starts = rng.permutation(starts)
-        ahead = np.lib.stride_tricks.sliding_window_view(rows, config.horizon, axis=0)
+        ahead = np.lib.stride_tricks.sliding_window_view(rows[:, self.encoder.places], config.horizon, axis=0)
         for i in range(skip, self.steps(split, batch_size)):
             chosen = starts[i * batch_size : (i + 1) * batch_size]
             inputs = np.stack([rows[a : a + config.window] for a in chosen])
@@ -116,24 +124,40 @@ class ForecasterTask(Task):
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         """Figures of forecasts from windows of `context` rows and a fresh state."""
         context, begin, rows = self.config.context, self._begin(split), self.arrays(split)[0]["rows"]
-        starts = begin + np.arange(len(self._true(split)))
-        found = []
-        for i in range(0, len(starts), batch_size):
-            windows = np.stack([rows[a : a + context] for a in starts[i : i + batch_size]])
-            found.append(np.asarray(model.predict_on_batch({"rows": windows}))[:, -1])
-        return self.score(split, np.concatenate(found))
+
+        def outputs() -> Iterator[np.ndarray]:
+            for first, last in blocks(len(self._true(split))):
+                found = []
+                for i in range(first, last, batch_size):
+                    starts = range(begin + i, begin + min(i + batch_size, last))
+                    windows = np.stack([rows[a : a + context] for a in starts])
+                    found.append(np.asarray(model.predict_on_batch({"rows": windows}))[:, -1])
+                yield np.concatenate(found)
+
+        return self._figures(split, outputs())
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures of one stream over the split that is never reset, from the first row of the first context on."""
-        task = self.streamed_task(model, Forecaster, "a forecaster", exact=True)
-        rows, skipped = self.examples(split)[0][0][self._begin(split) :], self.config.context - 1
-        mean, scale = (np.array(part)[:, None] for part in (self.encoder.mean, self.encoder.scale))
-        session, found = task.session(), []
-        for event in (*session.feed(rows), *session.finish()):
-            values = [event.quantiles[q] for q in self.encoder.quantiles] or [event.values]
-            found.append((np.stack(values, axis=-1) - mean) / scale)
-        outputs = np.stack(found[skipped : skipped + len(self._true(split))])
-        return self.score(split, outputs if self.encoder.quantiles else outputs[..., 0])
+        task = self.streamed_task(model, Forecaster, exact=True)
+        return self._figures(split, self._streamed(task, split))
+
+    def _streamed(self, task: Forecaster, split: str) -> Iterator[np.ndarray]:
+        """Standardized outputs of a stream, block by block."""
+        rows, places = self.examples(split)[0][0][self._begin(split) :], self.encoder.places
+        mean, scale = (np.array(part)[places, None] for part in (self.encoder.mean, self.encoder.scale))
+        session, several = task.session(), len(self.encoder.quantiles)
+
+        def events() -> Iterator[np.ndarray]:
+            for begin, end in blocks(len(rows)):
+                for event in session.feed(rows[begin:end]):
+                    values = [event.quantiles[q] for q in self.encoder.quantiles] or [event.values]
+                    yield (np.stack(values, axis=-1) - mean) / scale
+
+        # Models of this task answer each row at once.
+        found = itertools.islice(events(), self.config.context - 1, None)
+        for first, last in blocks(len(self._true(split))):
+            outputs = np.stack(list(itertools.islice(found, last - first)))
+            yield outputs if several else outputs[..., 0]
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         """The first forecast of the split, of some columns, in their standard units."""
@@ -141,26 +165,30 @@ class ForecasterTask(Task):
 
         begin, context, horizon = self._begin(split), self.config.context, self.config.horizon
         rows = self.arrays(split)[0]["rows"][begin : begin + context + horizon]
-        ahead = np.asarray(model.predict_on_batch({"rows": rows[None, :context]}))[0, -1]
-        names = self.encoder.columns[:_DRAWN]
-        lines = {name: {"true": rows[:, i], "forecast": ahead[:, i]} for i, name in enumerate(names)}
+        ahead = predict_whole(model, rows=rows[:context])[-1]
+        true = rows[:, self.encoder.places]
+        names = [self.encoder.columns[i] for i in self.encoder.places[:_DRAWN]]
+        lines = {name: {"true": true[:, i], "forecast": ahead[:, i]} for i, name in enumerate(names)}
         return [draw_forecasts(folder / "forecast.png", lines, context)]
 
     def baseline(self, split: str) -> Baseline:
-        rows, count = self.arrays(split)[0]["rows"], len(self._true(split))
-        last = rows[self._begin(split) + self.config.context - 1 :][:count, None]
-        outputs = np.repeat(last, self.config.horizon, axis=1)
-        if quantiles := len(self.encoder.quantiles):
-            outputs = np.repeat(outputs[..., None], quantiles, axis=-1)
-        return Baseline("last value", self.score(split, outputs), self.encoder.width)
+        rows, last = self.arrays(split)[0]["rows"][:, self.encoder.places], self._begin(split) + self.config.context - 1
+
+        def outputs() -> Iterator[np.ndarray]:
+            for begin, end in blocks(len(self._true(split))):
+                found = np.repeat(rows[last + begin : last + end, None], self.config.horizon, axis=1)
+                quantiles = len(self.encoder.quantiles)
+                yield np.repeat(found[..., None], quantiles, axis=-1) if quantiles else found
+
+        return Baseline("last value", self._figures(split, outputs()), self.encoder.width)
 
     def _true(self, split: str) -> np.ndarray:
         """The rows after each window, (N, D, H)."""
-        rows = self.arrays(split)[0]["rows"][self._begin(split) + self.config.context :]
+        rows = self.arrays(split)[0]["rows"][self._begin(split) + self.config.context :, self.encoder.places]
         return np.lib.stride_tricks.sliding_window_view(rows, self.config.horizon, axis=0)
 
     def score(self, split: str, outputs: np.ndarray) -> dict[str, float]:
-        """Figures of outputs (N, H, D) or, with quantiles, (N, H, D, Q), on standardized values.
+        """Figures of outputs (N, H, D) or, with quantiles, (N, H, D, Q), on standardized values of the targets D.
 
         Returns:
             `mse`, `mae` (of the quantile next to the median); `mase`, the mean over columns of their `mae` against that
@@ -169,22 +197,19 @@ class ForecasterTask(Task):
             as twice that mean, which it is for quantiles that lie close (Gneiting & Ranjan 2011); `last_value_mse` and
             `seasonal_mse` (`data.season` rows back) of naive forecasts; `count` of windows.
         """
-        config, quantiles = self.config, np.array(self.encoder.quantiles)
-        true = self._true(split).swapaxes(1, 2)
-        begin, rows, known = self._begin(split), self.arrays(split)[0]["rows"], self.arrays("train")[0]["rows"]
-        scale = np.abs(known[config.season :] - known[: -config.season]).mean(axis=0)
-        middle = outputs[..., int(np.abs(quantiles - 0.5).argmin())] if len(quantiles) else outputs
-        ends = begin + config.context + np.arange(len(true))
+        return self._figures(split, (outputs[begin:end] for begin, end in blocks(len(outputs))))
+
+    def _figures(self, split: str, outputs: Iterable[np.ndarray]) -> dict[str, float]:
+        """The figures of `score`, of outputs block by block."""
+        config, places, true = self.config, self.encoder.places, self._true(split)
+        rows, known = (self.arrays(name)[0]["rows"][:, places] for name in (split, "train"))
+        figures = ForecastFigures(known, config.season, self.encoder.quantiles)
         back = config.season - np.arange(config.horizon) % config.season
-        figures = {"mse": float(np.mean((middle - true) ** 2)), "mae": float(np.mean(np.abs(middle - true)))}
-        figures["mase"] = mean(np.mean(np.abs(middle - true), axis=(0, 1))[scale > 0] / scale[scale > 0])
-        if len(quantiles):
-            error = true[..., None] - outputs
-            figures["pinball"] = float(np.maximum(quantiles * error, (quantiles - 1) * error).mean())
-            figures["crps"] = 2 * figures["pinball"]
-        figures["last_value_mse"] = float(np.mean((rows[ends - 1][:, None] - true) ** 2))
-        figures["seasonal_mse"] = float(np.mean((rows[ends[:, None] - back] - true) ** 2))
-        return figures | {"count": float(len(true))}
+        for (begin, end), found in zip(blocks(len(true)), outputs, strict=True):
+            ends = self._begin(split) + config.context + np.arange(begin, end)
+            naive = {"last_value_mse": rows[ends - 1][:, None], "seasonal_mse": rows[ends[:, None] - back]}
+            figures.add(true[begin:end].swapaxes(1, 2), found, naive)
+        return figures.result()
 
     def _signature(self, split: str) -> Any:
         import tensorflow as tf
@@ -192,6 +217,6 @@ class ForecasterTask(Task):
         width, horizon = self.encoder.width, self.config.horizon
         return (
             {"rows": tf.TensorSpec((None, None, width), tf.float32)},
-            tf.TensorSpec((None, None, horizon, width), tf.float32),
+            tf.TensorSpec((None, None, horizon, len(self.encoder.places)), tf.float32),
             tf.TensorSpec((None, None), tf.float32),
         )

@@ -13,6 +13,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.batches import Batch
+from rnnzoo.tasks.evaluation import predict_whole
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import log_softmax
 
@@ -108,8 +109,8 @@ class GeneratorTask(Task):
         from rnnzoo.tasks.carried import carried_twin
 
         twin, tokens = carried_twin(model, 1), self.tokens(split)
-        parts = [tokens[None, i : i + _MEASURED] for i in range(0, len(tokens) - 1, _MEASURED)]
-        logits = [np.asarray(twin.predict_on_batch({"tokens": part}))[0] for part in parts]
+        parts = [tokens[i : i + _MEASURED] for i in range(0, len(tokens) - 1, _MEASURED)]
+        logits = [predict_whole(twin, tokens=part) for part in parts]
         return self._score(tokens, np.concatenate(logits))
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:

@@ -13,7 +13,7 @@ from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline, NearestMean
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import mean, predict_padded
+from rnnzoo.tasks.evaluation import mean, predict_padded, predict_whole
 from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
 from rnnzoo.tasks.keyword_spotter.measures import SpotterMeasures, is_background, streamed
 from rnnzoo.tasks.keyword_spotter.streams import StreamComposer
@@ -143,7 +143,7 @@ class KeywordSpotterTask(SpotterMeasures):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         logits = self._logits(model, split, batch_size)
-        whole = model.predict_on_batch({"features": np.concatenate(self._without_lead(split))[None]})[0]
+        whole = predict_whole(model, features=np.concatenate(self._without_lead(split)))
         return self.detected(self.offline(model), split) | self._score(split, logits, whole)
 
     def _without_lead(self, split: str) -> list[np.ndarray]:
@@ -166,7 +166,7 @@ class KeywordSpotterTask(SpotterMeasures):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures of the task object's events, and of the most probable labels with and without resets."""
-        spotter = self.streamed_task(model, KeywordSpotter, "a keyword spotter")
+        spotter = self.streamed_task(model, KeywordSpotter)
         rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
         logits = []
         for row in rows:

@@ -82,7 +82,7 @@ class PolyphonyTask(Task):
         return self.score(split, [row[:length] for row, length in zip(outputs, lengths, strict=True)])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task = self.streamed_task(model, Forecaster, "a forecaster")
+        task = self.streamed_task(model, Forecaster)
         rolls = [row["rows"] for row in self.arrays(split)]
         return self.score(split, [np.stack([f.values[0] for f in task.run([roll])]) for roll in rolls])
 

@@ -14,7 +14,7 @@ from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline, peaks
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import mean
+from rnnzoo.tasks.evaluation import mean, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import SequenceTagger
@@ -53,8 +53,8 @@ class SequenceTaggerTask(LabelTask):
 
     @classmethod
     def spec(cls, config: Any, encoder: SignalEncoder) -> dict[str, Any]:
-        rate = config.sample_rate
-        return {"kind": "sequence_tagger", "labels": len(encoder.labels), "sample_rate": rate, **encoder.task}
+        about = {"labels": len(encoder.labels), "sample_rate": config.sample_rate}
+        return {"kind": "sequence_tagger", **about, **encoder.task, **encoder.table(config)}
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""
@@ -131,13 +131,13 @@ class SequenceTaggerTask(LabelTask):
     def _found(self, model: keras.Model, split: str) -> list[list[Event]]:
         found = []
         for row in self.arrays(split):
-            scores = softmax(model.predict_on_batch({"rows": row["rows"][None]})[0])
+            scores = softmax(predict_whole(model, rows=row["rows"]))
             best = scores.argmax(axis=-1)
             found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.config.frame))
         return found
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task = self.streamed_task(model, SequenceTagger, "a sequence tagger")
+        task = self.streamed_task(model, SequenceTagger)
         found = []
         for signal, _ in self.examples(split):
             tags = task.tag(signal)

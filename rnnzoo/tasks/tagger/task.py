@@ -107,7 +107,7 @@ class TaggerTask(LabelTask):
         return [draw_confusion(folder / "confusion.png", true, found)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        task = self.streamed_task(model, Tagger, "a tagger")
+        task = self.streamed_task(model, Tagger)
         if not reset:
             rows = self.endless_outputs(model, split)
             paths = [np.argmax(row, -1) if task.chain is None else viterbi(row, task.chain)[0] for row in rows]

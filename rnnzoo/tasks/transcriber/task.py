@@ -13,7 +13,7 @@ from rnnzoo.data.encoders.audio import AudioEncoder, after_lead, arrange, in_noi
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import predict_padded
+from rnnzoo.tasks.evaluation import predict_padded, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import ctc_beam, ctc_greedy
 from streaming.runtime.tasks import Transcriber
@@ -156,7 +156,7 @@ class TranscriberTask(LabelTask):
         logits = [row[:length] for row, length in zip(padded, lengths, strict=True)]
         joined = np.concatenate([samples for samples, _ in self.examples(split)])
         whole = self.encoder.encode(after_lead(joined, self.config))
-        endless = model.predict_on_batch({"features": whole["features"][None]})[0]
+        endless = predict_whole(model, features=whole["features"])
         found = self._score(split, [self._text(ctc_greedy(row, _BLANK)) for row in logits])
         beams = [self._text(ctc_beam(row, _BLANK, width=_BEAM)[0].tokens) for row in logits]
         return {
@@ -167,7 +167,7 @@ class TranscriberTask(LabelTask):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Word error rates with a reset for each recording and without any, side by side, of samples transcribed."""
-        task = self.streamed_task(model, Transcriber, "a transcriber")
+        task = self.streamed_task(model, Transcriber)
         signals = [samples for samples, _ in self.examples(split)]
         found = self._score(split, [task.transcribe(samples) for samples in signals])
         endless = task.transcribe(np.concatenate(signals))

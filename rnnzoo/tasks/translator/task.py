@@ -13,7 +13,7 @@ from rnnzoo.data.encoders.pairs import PairEncoder
 from rnnzoo.data.source import Example
 from rnnzoo.tasks.baselines import Baseline, NearestText
 from rnnzoo.tasks.bleu import bleu
-from rnnzoo.tasks.evaluation import mean
+from rnnzoo.tasks.evaluation import mean, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
@@ -81,29 +81,27 @@ class TranslatorTask(LabelTask):
         return self.score(split, [self.encoder.target.decode(tokens) for tokens in found])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        at_once = self.config.wait_k is not None
-        kind, name = (SimultaneousTranslator, "a simultaneous translator") if at_once else (Translator, "a translator")
-        task = self.streamed_task(model, kind, name)
         texts = [text for text, _ in self.examples(split)]
         if self.config.wait_k is not None:
-            return self._score_simultaneous(split, [list(task.run([text])) for text in texts])
-        found = task.search([self.encoder.read(text) for text in texts])
-        return self.score(split, [best[0].text for best in found])
+            simultaneous = self.streamed_task(model, SimultaneousTranslator)
+            return self._score_simultaneous(split, [list(simultaneous.run([text])) for text in texts])
+        hypotheses = self.streamed_task(model, Translator).search([self.encoder.read(text) for text in texts])
+        return self.score(split, [best[0].text for best in hypotheses])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         """What some translations attended to, where the model attends to a source that it has whole."""
         from rnnzoo.tasks.attentive import attention_model
         from rnnzoo.tasks.drawing import draw_alignments
 
-        telling = attention_model(model)
-        if telling is None:
+        attention = attention_model(model)
+        if attention is None:
             return []
         sources = sorted((self.encoder.read(text) for text, _ in self.examples(split)), key=len)
         middle = sources[len(sources) // 2 :][:_DRAWN]
         drawn = []
         for source, tokens in zip(middle, _searched(model, middle, self.config, 1), strict=True):
             written = np.array([START, *tokens], np.int32)
-            weights = telling.predict_on_batch({"source": source[None], "target": written[None]})[0]
+            weights = predict_whole(attention, source=source, target=written)
             pieces = [self.encoder.target.entries[number] for number in (*tokens, END)]
             drawn.append((pieces, [self.encoder.source.entries[number] for number in source], weights))
         return [draw_alignments(folder / "attention.png", drawn)]

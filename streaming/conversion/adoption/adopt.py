@@ -18,7 +18,7 @@ from streaming.conversion.adoption.proof import prove
 from streaming.conversion.extra import check_extra, check_path
 from streaming.errors import InputError
 from streaming.runtime import artifact
-from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo, SignatureInfo, StateSlot
+from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo, StateSlot
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,13 @@ def adopt(
         slots=slots,
         chunk=layout.chunk,
         unit=layout.chunk,
+        flags=FLAGS,
         state="internal" if kept else "external",
         task=options.get("task"),
         source={**_source(path, content), **options.get("source", {})},
     )
-    flatbuffer, files = layout.write(place), {**appended, **files, **options.get("files", {})}
+    files = {**appended, **files, **options.get("files", {})}
+    flatbuffer = layout.write(place, Path(path).stem, sorted(files))
     candidate = artifact.pack(flatbuffer, described, files)
     proof = prove(foreign, content, pairs, candidate, trust=trust) if verify else {}
     written = artifact.pack(flatbuffer, dataclasses.replace(described, verification=proof), files)

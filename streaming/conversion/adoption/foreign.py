@@ -7,7 +7,7 @@ written anew; what the model computes in between stays as it is. Needs LiteRT's 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ class ForeignModel:
     """
 
     def __init__(self, content: bytes, name: str, signature: str | None = None, *, trust: bool = False) -> None:
-        self._schema, self._builder = _tools()
+        self._schema = _tools()
         try:
             verifier.verify(content, trust=trust)
         except ArtifactError as error:
@@ -140,8 +140,36 @@ class ForeignModel:
         graph.operators.insert(0 if into else len(graph.operators), operator)
         return new
 
-    def write(self, inputs: Mapping[str, int], outputs: Mapping[str, int], reset: int | None) -> bytes:
-        """The flatbuffer with the signatures `step`, of tensors by name, and `reset`, a subgraph."""
+    def cast(self, info: TensorInfo, index: int, into: bool) -> int:
+        """Let the model take (`into`) or give int32 in place of bool tensor `index`; the number of the new one."""
+        schema, graph = self._schema, self._graph
+        old, outside = graph.tensors[index], schema.TensorT()
+        outside.shape, outside.type, outside.hasRank = old.shape, schema.TensorType.INT32, True
+        outside.name = f"{info.name}/{'flags' if into else 'as_flags'}".encode()
+        new = len(graph.tensors)
+        graph.tensors.append(outside)
+        operator = schema.OperatorT()
+        operator.opcodeIndex = self._code(schema.BuiltinOperator.CAST)
+        operator.inputs, operator.outputs = [new if into else index], [index if into else new]
+        operator.builtinOptionsType = schema.BuiltinOptions.CastOptions
+        operator.builtinOptions = schema.CastOptionsT()
+        kinds = schema.TensorType.INT32, schema.TensorType.BOOL
+        operator.builtinOptions.inDataType, operator.builtinOptions.outDataType = kinds if into else kinds[::-1]
+        graph.operators.insert(0 if into else len(graph.operators), operator)
+        return new
+
+    def write(
+        self,
+        inputs: Mapping[str, int],
+        outputs: Mapping[str, int],
+        reset: int | None,
+        name: str = "",
+        files: Iterable[str] = (),
+    ) -> bytes:
+        """The flatbuffer with the signatures `step`, of tensors by name, and `reset`, a subgraph.
+
+        name, files: of the model and of what comes with it.
+        """
         self._graph.inputs, self._graph.outputs = list(inputs.values()), list(outputs.values())
         signatures = [self._signature("step", self.place, inputs, outputs)]
         if reset is not None:
@@ -149,9 +177,9 @@ class ForeignModel:
             names = {f"output_{place}": index for place, index in enumerate(_entries(graph.outputs))}
             signatures.append(self._signature("reset", reset, {}, names))
         self._model.signatureDefs = signatures
-        builder = self._builder(1 << 20)
-        builder.Finish(self._model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        from streaming.conversion.finishing import finish  # needs flatbuffers, as the schema does
+
+        return finish(self._model, self._schema, name, files)
 
     def _choose(self, signature: str | None, name: str) -> Any:
         found = {_text(item.signatureKey): item for item in self._model.signatureDefs}
@@ -277,15 +305,14 @@ class ForeignModel:
         return found
 
 
-def _tools() -> tuple[Any, Any]:
+def _tools() -> Any:
     try:
-        import flatbuffers
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
         raise StreamingError(
             f"adopting a model needs ai-edge-litert, which is not installed ({error}); pip install ai-edge-litert"
         ) from error
-    return schema_py_generated, flatbuffers.Builder
+    return schema_py_generated
 
 
 def _dtypes(schema: Any) -> dict[int, str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from streaming.conversion.adoption.foreign import ForeignModel, TensorInfo
 from streaming.errors import InputError
-from streaming.runtime.metadata import InputInfo, OutputInfo, StatePack, StateSlot
+from streaming.runtime.metadata import FLAGS, InputInfo, OutputInfo, StatePack, StateSlot
 
 
 class Layout:
@@ -50,14 +50,18 @@ class Layout:
         shapes = {info.shape for info in moving.values()}
         self.outputs = {name: self._output(info, rows.get(name), shapes) for name, info in given.items()}
 
-    def write(self, reset: int | None) -> bytes:
+    def write(self, reset: int | None, name: str, files: Iterable[str]) -> bytes:
         """The flatbuffer with these tensors in signature `step`, and the subgraph of `reset`."""
         inputs, outputs = {}, {}
-        for name, info in self._foreign.inputs.items():
-            inputs[name] = self._foreign.reshape(info, self._taken(info), True)
-        for name, info in self._foreign.outputs.items():
-            outputs[name] = self._foreign.reshape(info, self._given(info), False)
-        return self._foreign.write(inputs, outputs, reset)
+        for key, info in self._foreign.inputs.items():
+            inputs[key] = self._foreign.reshape(info, self._taken(info), True)
+            if info.dtype == "bool":
+                inputs[key] = self._foreign.cast(info, inputs[key], True)
+        for key, info in self._foreign.outputs.items():
+            outputs[key] = self._foreign.reshape(info, self._given(info), False)
+            if info.dtype == "bool":
+                outputs[key] = self._foreign.cast(info, outputs[key], False)
+        return self._foreign.write(inputs, outputs, reset, name, files)
 
     def states(
         self, initial: Mapping[str, Any]
@@ -68,12 +72,13 @@ class Layout:
         for place, (name, output) in enumerate(self._pairs.items()):
             info = self._foreign.inputs[name]
             row = _initial(info, initial.get(name))
+            row = row.astype(FLAGS) if info.dtype == "bool" else row
             file = f"initial/{place}.bin" if row.any() else None
             if file is not None:
                 files[file] = row.astype(row.dtype.newbyteorder("<")).tobytes()
-            packs.append(StatePack(name, output, info.dtype, row.size, file))
+            packs.append(StatePack(name, output, str(row.dtype), row.size, file))
             shape = info.shape[1:] if info.shape[:1] == (1,) else info.shape
-            slots.append(StateSlot(name, shape, info.dtype, place, 0, info.scale, info.zero_point))
+            slots.append(StateSlot(name, shape, str(row.dtype), place, 0, info.scale, info.zero_point))
         return tuple(packs), tuple(slots), files
 
     def _input(self, info: TensorInfo, moving: bool) -> InputInfo:

@@ -64,7 +64,7 @@ def prove(
     """
     model = StreamingModel(artifact.parse(adopted, "the adopted model"), trust=trust)
     rows = zip(pairs, model.initial_state, strict=True)
-    initial = {name: row.reshape(foreign.inputs[name].shape) for name, row in rows}
+    initial = {name: row.reshape(foreign.inputs[name].shape).astype(foreign.inputs[name].dtype) for name, row in rows}
     stream, generator = model.create_stream(), np.random.default_rng(0)
     for _ in range(SEQUENCES):
         bare = BareModel(content, foreign, pairs, initial)

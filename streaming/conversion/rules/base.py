@@ -287,6 +287,11 @@ def expand_to(mask: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     return tf.reshape(mask, (*mask.shape, *[1] * (len(value.shape) - len(mask.shape))))
 
 
+def hold_states(keep: tf.Tensor, new: list[tf.Tensor], old: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The new states where `keep` (B) is true, the old ones elsewhere."""
+    return [tf.where(expand_to(keep, n), n, o) for n, o in zip(new, old, strict=True)]
+
+
 def axes_of(op: Any, name: str = "axis") -> list[int] | None:
     """An axis argument of an operation as a list; None where it means all axes."""
     axis = getattr(op, name, None)

@@ -11,7 +11,7 @@ from keras import layers
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, expand_to
 from streaming.conversion.rules.bounded import BoundedRule
-from streaming.conversion.rules.cells import stepper
+from streaming.conversion.rules.cells import scan, stepper
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk
 
@@ -94,12 +94,12 @@ class BidirectionalRule(BoundedRule):
             keep = tf.logical_and(keep, seen > 0.5)
         names, states = self._forward_states(env)
         near = Chunk(env.batch, steps, full=full[:, :steps])
-        forward, states, _ = _scan(stepper(layer.forward_layer.cell, near, env), range(steps), states, keep)
+        forward, states = scan(stepper(layer.forward_layer.cell, near, env), range(steps), states, keep)
         for name, state in zip(names, states, strict=True):
             env.write(self.key(name), state)
         far = Chunk(env.batch, steps + ahead, full=full)
         order = range(steps + ahead - 1, -1, -1)
-        backward, *_ = _scan(stepper(layer.backward_layer.cell, far, env), order, self._start(env), keep)
+        backward, _ = scan(stepper(layer.backward_layer.cell, far, env), order, self._start(env), keep)
         ours, theirs = inputs.like(rows=forward), inputs.like(rows=backward[::-1][:steps])
         return _merge(layer.merge_mode, ours, theirs)
 
@@ -116,10 +116,8 @@ class BidirectionalRule(BoundedRule):
         if mask is not None:
             keep = tf.logical_and(exists, tf.cast(mask.full, tf.bool))
         names, states = self._forward_states(env)
-        held = env.read(self.key("last0"))
-        forward, states, held = _scan(
-            stepper(layer.forward_layer.cell, inputs, env), range(inputs.steps), states, keep, held
-        )
+        cell = stepper(layer.forward_layer.cell, inputs, env)
+        forward, states = scan(cell, range(inputs.steps), states, keep, env.read(self.key("last0")), hold=True)
         first, marks, position = (env.read(self.key(name)) for name in ("first", "first_valid", "position"))
         backward, places = [], tf.range(size, dtype=tf.float32)[None]
         for index, row in enumerate(inputs.rows):
@@ -128,16 +126,10 @@ class BidirectionalRule(BoundedRule):
             marks = tf.where(here, tf.cast(keep[:, index : index + 1], tf.float32), marks)
             position = position + tf.cast(exists[:, index : index + 1], tf.float32)
             buffer = Chunk(env.batch, size, full=first)
-            order = range(size - 1, -1, -1)
-            _, _, last = _scan(
-                stepper(layer.backward_layer.cell, buffer, env),
-                order,
-                self._start(env),
-                marks > 0.5,
-                tf.zeros_like(held),
-            )
-            backward.append(last)
-        written = {"last0": held, "first": first, "first_valid": marks, "position": position}
+            cell = stepper(layer.backward_layer.cell, buffer, env)
+            outputs, _ = scan(cell, range(size - 1, -1, -1), self._start(env), marks > 0.5, hold=True)
+            backward.append(outputs[-1])
+        written = {"last0": forward[-1], "first": first, "first_valid": marks, "position": position}
         for name, state in [*written.items(), *zip(names, states, strict=True)]:
             env.write(self.key(name), state)
         return _merge(layer.merge_mode, inputs.like(rows=forward), inputs.like(rows=backward))
@@ -145,24 +137,6 @@ class BidirectionalRule(BoundedRule):
 
 def _initial(layer: Any) -> list[Any]:
     return [keras.ops.convert_to_numpy(state)[0] for state in keras.tree.flatten(layer.get_initial_state(batch_size=1))]
-
-
-def _scan(
-    advance: Any, order: range, states: Rows, keep: tf.Tensor, held: tf.Tensor | None = None
-) -> tuple[Rows, Rows, Any]:
-    """Outputs in the order of the steps, the last states and the last output.
-
-    Steps that do not exist or are masked hold the states; their output is zero, or, given `held`, the one before.
-    """
-    outputs = []
-    for index in order:
-        output, new = advance(index, states)
-        here = keep[:, index]
-        states = [tf.where(expand_to(here, n), n, o) for n, o in zip(new, states, strict=True)]
-        output = tf.where(expand_to(here, output), output, tf.zeros_like(output) if held is None else held)
-        held = None if held is None else output
-        outputs.append(output)
-    return outputs, states, held
 
 
 def _merge(mode: str | None, a: Chunk, b: Chunk) -> Any:

@@ -7,7 +7,7 @@ matmul, and the recurrent weights are shared with the signatures of other chunk 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from streaming.conversion.rules.base import Env
+from streaming.conversion.rules.base import Env, expand_to, hold_states
 from streaming.conversion.values import Chunk
 
 Advance = Callable[[int | tf.Tensor, list[tf.Tensor]], tuple[tf.Tensor, list[tf.Tensor]]]
@@ -31,6 +31,36 @@ def stepper(cell: Any, inputs: Chunk, env: Env) -> Advance:
     if kind is layers.SimpleRNNCell:
         return _simple(cell, inputs, env)
     return _generic(cell, inputs)
+
+
+def scan(
+    advance: Advance,
+    order: Iterable[int],
+    states: list[tf.Tensor],
+    keep: tf.Tensor,
+    held: tf.Tensor | None = None,
+    *,
+    hold: bool = False,
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """Runs a cell over steps of a chunk; returns its outputs in the order of the steps, and the last states.
+
+    Args:
+        advance: see `stepper`.
+        order: the indices of the steps.
+        states: those before the first step, (B, *shape) each.
+        keep: boolean (B, T); where it is false, a step is masked or does not exist and holds the states.
+        held: the output before the first step, zeros where it is None.
+        hold: whether such a step repeats the output before it; else its output is zero.
+    """
+    outputs = []
+    for index in order:
+        output, new = advance(index, states)
+        here = keep[:, index]
+        states = hold_states(here, new, states)
+        before = tf.zeros_like(output) if held is None or not hold else held
+        held = tf.where(expand_to(here, output), output, before)
+        outputs.append(held)
+    return outputs, states
 
 
 def _generic(cell: Any, inputs: Chunk) -> Advance:

@@ -43,14 +43,15 @@ class ProtocolRule(Rule):
                     f"reads {name!r} as a whole at each step", "name the input that it comes from in encode=..."
                 )
         spec = layer.stream_spec(signal.offline_shape)
-        unknown = sorted(set(spec) - {"states", "delay", "rate", "identity"})
+        unknown = sorted(set(spec) - {"states", "delay", "identity"})
         if unknown:
-            self.refuse(f"has an unknown key {unknown[0]!r} in stream_spec", "use states, delay, rate and identity")
+            self.refuse(
+                f"has an unknown key {unknown[0]!r} in stream_spec",
+                "use states, delay and identity",
+            )
         self.identity = bool(spec.get("identity", False))
         if self.identity:
             return self.result(quiet=signal.quiet, origin=signal.origin)
-        if spec.get("rate", 1) != 1:
-            self.refuse(f"changes the rate ({spec['rate']})", "let stream_step return one output a step")
         delay = spec.get("delay", 0)
         if not isinstance(delay, int) or delay < 0:
             self.refuse(f"has delay {delay!r}", "give a whole number of steps, 0 or more")

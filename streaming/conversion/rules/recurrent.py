@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from streaming.conversion.rules import register
-from streaming.conversion.rules.base import Env, Rule, chunks, expand_to, static_values
+from streaming.conversion.rules.base import Env, Rule, chunks, expand_to, hold_states, static_values
 from streaming.conversion.rules.cells import stepper
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk, Static
@@ -114,9 +114,9 @@ class RecurrentRule(Rule):
                 here = tf.cast(keep[:, index], tf.bool)
                 quiet = tf.zeros_like(output) if held is None else held
                 output = tf.where(expand_to(here, output), output, quiet)
-                new = _hold(here, new, states)
+                new = hold_states(here, new, states)
             if valid is not None:
-                new = _hold(valid[:, index], new, states)
+                new = hold_states(valid[:, index], new, states)
                 if held is not None:
                     output = tf.where(expand_to(valid[:, index], output), output, held)
             return [output, *new][:count], new, output if held is not None else None
@@ -159,7 +159,3 @@ def _loop(one: Any, inputs: Chunk, states: list[tf.Tensor], held: Any) -> tuple[
     loop = [tf.constant(0), filled, states, more]
     _, filled, states, more = tf.while_loop(lambda index, *_: index < inputs.steps, body, loop, parallel_iterations=1)
     return [{"full": full} for full in filled], states, more[0] if more else None
-
-
-def _hold(keep: tf.Tensor, new: list[tf.Tensor], old: list[tf.Tensor]) -> list[tf.Tensor]:
-    return [tf.where(expand_to(keep, n), n, o) for n, o in zip(new, old, strict=True)]

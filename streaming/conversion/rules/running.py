@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from streaming.conversion.layouts import to_canonical, to_offline
-from streaming.conversion.rules.base import Call, Env, Rule, expand_to
+from streaming.conversion.rules.base import Call, Env, Rule, expand_to, hold_states
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk, Static
 
@@ -174,7 +174,7 @@ class Running(Rule):
             value, new = self.accumulator.update(states, rows)
             if valid is not None:
                 here = tf.gather(valid, index, axis=1)
-                new = [tf.where(expand_to(here, n), n, old) for n, old in zip(new, states, strict=True)]
+                new = hold_states(here, new, states)
             return value, new
 
         full, states = roll(one, inputs[0].steps, states)

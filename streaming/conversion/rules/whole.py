@@ -17,7 +17,7 @@ from keras import layers
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import kind_of
 from streaming.conversion.rules.base import Call, Env, Rule, expand_to
-from streaming.conversion.rules.cells import stepper
+from streaming.conversion.rules.cells import scan, stepper
 from streaming.conversion.signals import Signal, Timeline
 from streaming.conversion.values import Chunk, Static
 
@@ -147,22 +147,15 @@ def _where(exists: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 
 
 def _scan(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env, initial: list[tf.Tensor], backwards: bool) -> Any:
-    """Outputs in the order of the source, and the states after the last step."""
+    """Outputs in the order of the source, the last one computed, and the states after it."""
     steps = x.shape[1]
     advance = stepper(layer.cell, Chunk(env.batch, steps, full=x), env)
     states = initial or [
         tf.convert_to_tensor(state) for state in keras.tree.flatten(layer.get_initial_state(batch_size=env.batch))
     ]
-    outputs: list[Any] = [None] * steps
-    held = None
-    for index in range(steps - 1, -1, -1) if backwards else range(steps):
-        output, new = advance(index, states)
-        here = keep[:, index]
-        states = [tf.where(expand_to(here, n), n, o) for n, o in zip(new, states, strict=True)]
-        quiet = held is None or layer.zero_output_for_mask
-        held = tf.where(expand_to(here, output), output, tf.zeros_like(output) if quiet else held)
-        outputs[index] = held
-    return outputs, held, states
+    order = range(steps - 1, -1, -1) if backwards else range(steps)
+    outputs, states = scan(advance, order, states, keep, hold=not layer.zero_output_for_mask)
+    return outputs[::-1] if backwards else outputs, outputs[-1], states
 
 
 def _recurrent(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env, initial: list[tf.Tensor]) -> Any:

@@ -13,7 +13,7 @@ from streaming.runtime.carried import Carrier
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import Chain, ViterbiStream, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.schema import Scaler, read_spec
+from streaming.runtime.tasks.schema import read_spec
 from streaming.runtime.text import Vocabulary
 
 
@@ -172,56 +172,6 @@ def read_chain(model: StreamingModel, size: int) -> Chain | None:
 
 def _score(value: Any) -> float:
     return -np.inf if value is None else float(value)
-
-
-class RowReader:
-    """Rows of numbers as the model takes them: checked, scaled.
-
-    Args:
-        model: takes rows (columns,).
-        columns: their names; empty where they have none.
-        scaler: or None.
-
-    Raises:
-        ArtifactError: these do not fit each other.
-    """
-
-    def __init__(self, model: StreamingModel, columns: tuple[str, ...], scaler: Scaler | None):
-        self.columns, self._scaler = columns, scaler
-        info = model.metadata.inputs[0]
-        self.shape = tuple(info.shape)
-        self.width = int(np.prod(self.shape, dtype=int))
-        sizes = {self.width, len(columns) or self.width, len(scaler.mean) if scaler else self.width}
-        if len(model.metadata.inputs) > 1 or len(sizes) > 1:
-            raise ArtifactError(
-                f"the model takes {len(model.metadata.inputs)} inputs, the first of {self.width} columns; the task "
-                f"names {len(columns)} and scales {len(scaler.mean) if scaler else 0}. Export the model anew"
-            )
-
-    def read(self, rows: Any) -> np.ndarray:
-        """Rows (n, columns), or (n,) of one column, as float64.
-
-        Raises:
-            InputError: they have another width, or are no finite numbers.
-        """
-        array = np.asarray(rows)
-        if array.size and array.dtype.kind not in "fiub":
-            raise InputError(f"rows are {array.dtype}, expected numbers")
-        if array.ndim == 1 and self.width == 1:
-            array = array[:, None]
-        if array.shape == (0,):
-            array = array.reshape(0, self.width)
-        if array.ndim != 2 or array.shape[1] != self.width:
-            named = f" ({', '.join(self.columns)})" if self.columns else ""
-            raise InputError(f"rows have shape {array.shape}, expected (rows, {self.width}){named}")
-        if not np.isfinite(array).all():
-            raise InputError("rows hold NaN or infinity, expected finite numbers; clean or fill them")
-        return array.astype(np.float64)
-
-    def scaled(self, rows: np.ndarray) -> np.ndarray:
-        """What the model takes, of rows that `read` gave."""
-        values = rows.astype(np.float32) if self._scaler is None else self._scaler.apply(rows)
-        return values.reshape(len(rows), *self.shape)
 
 
 class Decision:

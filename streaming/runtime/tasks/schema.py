@@ -12,6 +12,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.decoding import Sampling
 from streaming.runtime.metadata import build
+from streaming.runtime.tables import POLICIES
 
 _Spec = TypeVar("_Spec")
 
@@ -53,6 +54,34 @@ class Scaler:
         return ((rows - np.array(self.mean)) / np.array(self.scale)).astype(np.float32)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RowsSpec:
+    """Rows of a table.
+
+    Args:
+        time: the column of times, which goes through to the output.
+        missing: what becomes of missing values, as `streaming.runtime.tables.Filler` says it.
+        mask: after the columns the model takes one more for each, 1 where its value was missing.
+        resample: seconds of the even steps that rows are brought to, by their times.
+    """
+
+    time: str | None = None
+    missing: str = "refuse"
+    mask: bool = False
+    resample: float | None = None
+
+    def __post_init__(self) -> None:
+        expect(self.missing in POLICIES, f"missing is {self.missing!r}, expected one of {', '.join(POLICIES)}")
+        expect(
+            not self.mask or self.missing in ("hold", "interpolate"),
+            f"mask needs missing to be hold or interpolate, it is {self.missing!r}",
+        )
+        expect(
+            self.resample is None or (self.resample > 0 and self.time is not None),
+            f"resample is {self.resample} s and time {self.time!r}, expected more than 0, and a column of times",
+        )
+
+
 @dataclass(frozen=True)
 class TaggerSpec:
     """Words to tags."""
@@ -62,7 +91,7 @@ class TaggerSpec:
 
 
 @dataclass(frozen=True)
-class ClassifierSpec:
+class ClassifierSpec(RowsSpec):
     """Words or rows of numbers to the labels of a whole sequence."""
 
     labels: int | None = None
@@ -73,12 +102,13 @@ class ClassifierSpec:
     scaler: Scaler | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expect(self.input in ("words", "rows"), f"input is {self.input!r}, expected 'words' or 'rows'")
         expect(0 < self.threshold < 1, f"threshold is {self.threshold}, expected a probability")
 
 
 @dataclass(frozen=True)
-class SequenceTaggerSpec:
+class SequenceTaggerSpec(RowsSpec):
     """Rows of numbers to tags."""
 
     labels: int | None = None
@@ -88,6 +118,7 @@ class SequenceTaggerSpec:
     viterbi_delay: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expect(
             self.sample_rate is None or self.sample_rate > 0, f"sample_rate is {self.sample_rate}, expected more than 0"
         )
@@ -218,7 +249,7 @@ class GeneratorSpec:
 
 
 @dataclass(frozen=True)
-class ForecasterSpec:
+class ForecasterSpec(RowsSpec):
     """Rows of numbers to those that follow."""
 
     columns: tuple[str, ...]
@@ -228,6 +259,7 @@ class ForecasterSpec:
     quantiles: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         strange = [name for name in self.targets if name not in self.columns]
         expect(
             not strange and self.horizon >= 1,

@@ -13,11 +13,11 @@ from streaming.runtime.tasks.base import (
     Decision,
     LabelStream,
     Prediction,
-    RowReader,
     Task,
     read_chain,
     read_labels,
 )
+from streaming.runtime.tasks.rows import RowReader, filled
 from streaming.runtime.tasks.schema import ClassifierSpec, SequenceTaggerSpec
 
 
@@ -35,7 +35,7 @@ class _RowTask(Task):
 
     def __init__(self, model: StreamingModel):
         super().__init__(model)
-        self.reader = RowReader(model, self.spec.columns, self.spec.scaler)
+        self.reader = RowReader(model, self.spec)
         self.labels = read_labels(model)
 
     @property
@@ -80,9 +80,9 @@ class SensorClassifier(_RowTask):
         super().__init__(model)
         self.decide = Decision(self.labels, self.spec.multi_label, self.spec.threshold)
 
-    def session(self) -> SensorClassifierSession:
+    def session(self) -> Any:
         """Takes arrays (n, columns) of one recording."""
-        return SensorClassifierSession(self)
+        return filled(self, SensorClassifierSession(self))
 
     def classify(self, rows: Any) -> Prediction:
         """The prediction for all rows (n, columns).
@@ -124,9 +124,9 @@ class SequenceTagger(_RowTask):
         self.chain = read_chain(model, len(self.labels))
         self.rate = self.spec.sample_rate
 
-    def session(self) -> SequenceTaggerSession:
+    def session(self) -> Any:
         """Takes arrays (n, columns) of one recording."""
-        return SequenceTaggerSession(self)
+        return filled(self, SequenceTaggerSession(self))
 
     def time_of(self, row: int) -> float | None:
         """Seconds from the first input row to an output row, for windows to their last; None without a rate."""

@@ -10,7 +10,8 @@ import numpy as np
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import Carrier, SavedSession
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.base import RowReader, Task
+from streaming.runtime.tasks.base import Task
+from streaming.runtime.tasks.rows import RowReader, filled
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec
 
 
@@ -49,7 +50,7 @@ class Forecaster(Task):
     def __init__(self, model: StreamingModel):
         super().__init__(model)
         spec = self.spec
-        self.reader = RowReader(model, spec.columns, spec.scaler)
+        self.reader = RowReader(model, spec)
         self.targets: tuple[str, ...] = spec.targets or spec.columns
         self.places = [spec.columns.index(name) for name in self.targets]
         self.shape = (spec.horizon, len(self.targets), max(1, len(spec.quantiles)))
@@ -69,7 +70,7 @@ class Forecaster(Task):
 
     def session(self) -> Any:
         """Takes arrays (n, columns) of one series."""
-        return ForecasterSession(self)
+        return filled(self, ForecasterSession(self))
 
     def forecast(self, rows: Any) -> Forecast:
         """What follows all rows (n, columns).
@@ -144,9 +145,9 @@ class AnomalyDetector(Forecaster):
                 "an anomaly detector needs a forecast after each row; the model's come late or less often"
             )
 
-    def session(self) -> AnomalyDetectorSession:
+    def session(self) -> Any:
         """Takes arrays (n, columns) of one series."""
-        return AnomalyDetectorSession(self)
+        return filled(self, AnomalyDetectorSession(self))
 
     def detect(self, rows: Any) -> list[Anomaly]:
         """All rows (n, columns) of a series."""
@@ -235,4 +236,4 @@ class AnomalyDetectorSession(SavedSession):
         self._row = 0
         self._expected = None
         self._likelihood = Likelihood(self._task.spec)
-        self._first = np.zeros((0, self._task.reader.width))
+        self._first = np.zeros((0, self._task.reader.taken))

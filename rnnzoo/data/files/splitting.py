@@ -1,0 +1,59 @@
+"""How a user's files become `train`, `dev` and `test`: whole files or groups, or the rows of each in their order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+from rnnzoo.data.files.reading import split_of
+from rnnzoo.data.source import SPLITS
+
+_RATIO = (8.0, 1.0, 1.0)
+
+
+def assign_splits(contents: Sequence[bytes], strata: Sequence[str], ratio: Sequence[float] = ()) -> list[str]:
+    """The split of each unit; those of equal content fall into one.
+
+    Without a ratio each unit falls by its own content, so that more files change no unit's split. Where that leaves a
+    split empty, and with a ratio, the units of each stratum are drawn by it, in the order of their hashes, and at least
+    one is given to each split where there are three or more.
+
+    Args:
+        contents: of the units, what their hashes are made of.
+        strata: of each, such as its label.
+        ratio: sizes of train, dev and test.
+    """
+    found = [split_of(content) for content in contents]
+    if not ratio and set(found) == set(SPLITS):
+        return found
+    found = _drawn(contents, strata, ratio)
+    # Strata of one or two units leave nothing to the smaller splits.
+    return found if set(found) == set(SPLITS) else _drawn(contents, [""] * len(contents), ratio)
+
+
+def _drawn(contents: Sequence[bytes], strata: Sequence[str], ratio: Sequence[float]) -> list[str]:
+    by_stratum: dict[str, list[bytes]] = defaultdict(list)
+    for content, stratum in zip(contents, strata, strict=True):
+        by_stratum[stratum].append(content)
+    drawn: dict[bytes, str] = {}
+    for units in by_stratum.values():
+        fresh = sorted({unit for unit in units if unit not in drawn}, key=lambda unit: hashlib.sha256(unit).digest())
+        begin, middle = borders(len(fresh), ratio)
+        drawn |= {unit: _split_at(i, begin, middle) for i, unit in enumerate(fresh)}
+    return [drawn[content] for content in contents]
+
+
+def borders(count: int, ratio: Sequence[float] = ()) -> tuple[int, int]:
+    """Where `dev` and `test` begin among so many things; each split has one where there are three or more."""
+    train, dev, test = ratio or _RATIO
+    total = train + dev + test
+    middle, begin = round(count * (train + dev) / total), round(count * train / total)
+    if count >= 3:
+        middle = min(max(middle, 2), count - 1)
+        begin = min(max(begin, 1), middle - 1)
+    return begin, middle
+
+
+def _split_at(place: int, begin: int, middle: int) -> str:
+    return "train" if place < begin else "dev" if place < middle else "test"

@@ -1,0 +1,47 @@
+"""What was understood of a data set, in a few lines, before anything is trained on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rnnzoo.data.source import SPLITS, Example, Findings
+
+# Labels that are named; of more the rest is counted.
+_SHOWN = 12
+
+
+def summarize(splits: Mapping[str, Sequence[Example]], findings: Findings) -> tuple[dict[str, str], list[str]]:
+    """Lines of a table, and warnings: what a reader found, and what the examples of the splits are.
+
+    Args:
+        splits: examples of `train`, `dev` and `test`.
+        findings: what the reader of a user's files says of them.
+    """
+    lines, warnings = dict(findings.shown), list(findings.warnings)
+    # A series is one example, whatever its length.
+    if max(len(splits[split]) for split in SPLITS) > 1:
+        lines["examples"] = _counts({split: len(splits[split]) for split in SPLITS})
+    held = {split: Counter(_labels(target for _, target in splits[split])) for split in SPLITS}
+    if held["train"]:
+        lines["labels in train"] = _counts(dict(held["train"].most_common()))
+        for split in ("dev", "test"):
+            if unseen := sorted(set(held[split]) - set(held["train"])):
+                warnings.append(
+                    f"{split} has labels that train has not, which count as mistakes: {', '.join(unseen[:_SHOWN])}"
+                )
+    return lines, warnings
+
+
+def _labels(targets: Iterable[Any]) -> Iterable[str]:
+    for target in targets:
+        if isinstance(target, str):
+            yield target
+        elif isinstance(target, list | tuple):
+            yield from (one for one in target if isinstance(one, str))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    shown = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:_SHOWN])
+    return shown if len(counts) <= _SHOWN else f"{shown} and {len(counts) - _SHOWN} more"

@@ -1,0 +1,87 @@
+"""The ledger of looks at test splits: whoever measures a model of the zoo there is written down, by weights.
+
+A test split that is looked at often chooses the model. Each line is one trained model and one split; measuring the same
+weights again is no new look.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rnnzoo.registry import layout
+from rnnzoo.runs.config import ExperimentConfig, dump_config
+from rnnzoo.util.files import write_text
+
+LEDGER = "zoo_configs/looks.csv"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A measurement on the test split of a data set.
+
+    date: of the day; name: of the model; weights, config: the first 12 hex digits of their SHA-256; commit: of the
+    code that measured; figures: offline ones, as `name=value` with spaces between.
+    """
+
+    date: str
+    name: str
+    dataset: str
+    weights: str
+    config: str
+    commit: str
+    figures: str
+
+
+def read_looks(name: str | None = None) -> list[Look]:
+    """All looks in the order in which they were taken, or those of one model."""
+    path = layout.root() / LEDGER
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        looks = [Look(**{key: row[key] for key in _COLUMNS}) for row in csv.DictReader(file)]
+    return [look for look in looks if name in (None, look.name)]
+
+
+def record_look(config: ExperimentConfig, weights: str, found: Mapping[str, Any]) -> Path | None:
+    """Add a look to the ledger of the clone that this code runs from, unless RNNZOO_LEDGER=off.
+
+    Args:
+        config: of the run.
+        weights: SHA-256 of its weights.
+        found: what `evaluate_run` gave.
+
+    Returns:
+        The ledger, None where nothing was added: another split, no model of the zoo, no clone, or weights that it has.
+    """
+    known = config.name in layout.config_paths() and (layout.root() / ".git").exists()
+    known, looks = known and os.environ.get("RNNZOO_LEDGER") != "off", read_looks()
+    if not known or found["split"] != "test" or any(look.weights == weights[:12] for look in looks):
+        return None
+    figures = {key: value for key, value in found["offline"].items() if key != "count"}
+    look = Look(
+        datetime.date.today().isoformat(),
+        config.name,
+        found["dataset"],
+        weights[:12],
+        hashlib.sha256(dump_config(config).encode()).hexdigest()[:12],
+        (found["made"]["commit"] or "unknown")[:12],
+        " ".join(f"{key}={value:.6g}" for key, value in figures.items() if isinstance(value, int | float)),
+    )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(item) for item in [*looks, look])
+    path = layout.root() / LEDGER
+    write_text(path, text.getvalue())
+    return path
+
+
+_COLUMNS = [item.name for item in fields(Look)]

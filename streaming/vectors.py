@@ -1,0 +1,201 @@
+"""Test vectors of a streaming file: raw input to final output, as JSON that a client in any language can read.
+
+Inputs are made from a seed by a rule that docs/format.md gives, so that a file of vectors has a few kilobytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from streaming.cli.display import plain
+from streaming.errors import InputError
+from streaming.runtime.codec import SPECIAL, TextCodec
+from streaming.runtime.metadata import InputInfo
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.stream import Stream
+from streaming.runtime.tasks import Captioner, Generator, SimultaneousTranslator, Task, task_for
+
+VERSION = 1
+TOLERANCE = 1e-5
+# Most values of an output that are written: of larger ones every so many-th.
+_VALUES = 600
+_MAX_STEPS, _TEXT = 400, 12
+_WORDS = ("The", "3rd", "McDonald's-2020", "Zürich", "pseudo-intellectualizations", "of", "U.S.", "qzxv", "(", "x", ".")
+
+
+def numbers(seed: int, count: int) -> np.ndarray:
+    """x' = 1664525 x + 1013904223 modulo 2^32 from a seed on (Numerical Recipes), (count,) of uint32, the seed not."""
+    found, x = np.empty(count, np.uint32), seed
+    for place in range(count):
+        found[place] = x = (1664525 * x + 1013904223) % 2**32
+    return found
+
+
+def array_of(item: dict[str, Any]) -> np.ndarray:
+    """The array that a description in a file of vectors stands for."""
+    dtype, shape = np.dtype(item["dtype"]), tuple(item["shape"])
+    if "base64" in item:
+        return np.frombuffer(base64.b64decode(item["base64"]), dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+    drawn = numbers(item["seed"], math.prod(shape)) >> np.uint32(8)
+    if dtype.kind == "f":
+        return (drawn / 2.0**23 - 1).astype(dtype).reshape(shape)
+    low, high = item["low"], item["high"]
+    return (low + drawn.astype(np.int64) % (high - low)).astype(dtype).reshape(shape)
+
+
+def make(model: StreamingModel) -> dict[str, Any]:
+    """The vectors of a model: steps of it, and where it has a task what the task makes of a raw input.
+
+    Raises:
+        InputError: there is no input that the task can be shown with.
+    """
+    found: dict[str, Any] = {"version": VERSION, "fingerprint": model.fingerprint, "tolerance": TOLERANCE}
+    found["steps"] = _steps(model)
+    if (model.metadata.task or {}).get("kind") is not None:
+        found["task"] = _task(task_for(model))
+    return found
+
+
+def _steps(model: StreamingModel) -> dict[str, Any]:
+    meta = model.metadata
+    steps = min(_MAX_STEPS, (meta.window or 0) + 5 * meta.unit + meta.chunk + meta.unit // 2)
+    inputs = {info.name: _drawn(info, (steps,) * info.time, seed) for seed, info in enumerate(meta.inputs, 1)}
+    found: dict[str, Any] = {"inputs": inputs}
+    stream = model.create_stream()
+    if meta.encode is not None:
+        positions = max(1, meta.encode.max_length // 2)
+        source = {i.name: _drawn(i, (positions,) * i.time, seed) for seed, i in enumerate(meta.encode.inputs, 100)}
+        stream.encode({name: array_of(item) for name, item in source.items()})
+        found["encode"] = source
+    found["cuts"] = sorted({1, steps // 3, steps})
+    rows = _streamed(stream, {name: array_of(item) for name, item in inputs.items()}, found["cuts"])
+    found["outputs"] = {name: _sampled(rows[name]) for name in model.output_spec}
+    return found
+
+
+def _streamed(stream: Stream, arrays: dict[str, np.ndarray], cuts: Iterable[int]) -> dict[str, np.ndarray]:
+    infos, outputs = stream.model.metadata.inputs, stream.model.metadata.outputs
+    pieces = []
+    for begin, end in itertools.pairwise([0, *cuts]):
+        pieces.append(stream.feed({i.name: arrays[i.name][begin:end] if i.time else arrays[i.name] for i in infos}))
+    pieces.append(stream.finish())
+    named = [piece if len(outputs) > 1 else {outputs[0].name: piece} for piece in pieces]
+    return {out.name: np.concatenate([piece[out.name] for piece in named]) for out in outputs}
+
+
+def _drawn(info: InputInfo, steps: tuple[int, ...], seed: int) -> dict[str, Any]:
+    tensor = info.graph
+    item: dict[str, Any] = {"dtype": tensor.dtype, "shape": [*steps, *tensor.shape], "seed": seed}
+    if np.dtype(tensor.dtype).kind == "f":
+        return item
+    limits = np.iinfo(tensor.dtype) if info.scale is not None else None
+    low = limits.min if limits else info.low or 0
+    high = limits.max + 1 if limits else 2 if info.high is None else info.high
+    return {**item, "low": int(low), "high": int(high)}
+
+
+def _sampled(rows: np.ndarray) -> dict[str, Any]:
+    stride = -(-rows.size // _VALUES) or 1
+    kept = np.ascontiguousarray(rows.ravel()[::stride])
+    data = base64.b64encode(kept.astype(kept.dtype.newbyteorder("<")).tobytes()).decode()
+    return {"dtype": str(rows.dtype), "shape": list(rows.shape), "stride": stride, "base64": data}
+
+
+def _task(task: Task) -> dict[str, Any]:
+    kind = str((task.model.metadata.task or {})["kind"])
+    given, pieces, options = _given(task)
+    kind_of_session: Any = type(task.session())
+    session = kind_of_session(task, **options) if options else task.session()
+    found = [event for piece in pieces for event in session.feed(piece)]
+    found += session.finish()
+    events = []
+    for event in found:
+        fields = {name: value for name, value in event._asdict().items() if name != "scores"}
+        events.append({"event": type(event).__name__.lower(), **plain(fields)})
+    return {"kind": kind, "input": given, **_arrays(task, given), "events": events}
+
+
+def _arrays(task: Task, given: dict[str, Any]) -> dict[str, Any]:
+    """What the model is fed of an input of words or text."""
+    if task.takes == "words":
+        arrays = task.encoder.encode(given["words"])  # type: ignore[attr-defined]
+        return {"arrays": {name: array.tolist() for name, array in arrays.items()}}
+    if task.takes == "text":
+        codec: TextCodec = getattr(task, "source", None) or task.codec  # type: ignore[attr-defined]
+        return {"arrays": {"ids": codec.encode(given["text"]).tolist()}}
+    return {}
+
+
+def _given(task: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
+    """An input as the file says it, the pieces that a session takes, and the options of the session."""
+    if task.takes == "words":
+        return {"words": list(_WORDS)}, [list(_WORDS)], {}
+    if task.takes == "rows":
+        rows = _rows(task)
+        return {"rows": rows.tolist()}, [rows], {}
+    if task.takes == "audio":
+        samples = _samples(task)
+        data = base64.b64encode(samples.tobytes()).decode()
+        return {"samples": {"dtype": "int8", "shape": [len(samples)], "base64": data}}, [samples], {}
+    if isinstance(task, Captioner):
+        item = {"dtype": "uint8", "shape": list(task.shape), "seed": 7, "low": 0, "high": 256}
+        return {"array": item}, [array_of(item)], {}
+    if isinstance(task, Generator):
+        text = _text(task.codec, 4)
+        return {"text": text, "max_length": _TEXT}, [text], {"temperature": 0.0, "max_length": _TEXT}
+    text = f"{_text(task.source, 6)} Qz 19-x!"
+    return {"text": text}, text.split() if isinstance(task, SimultaneousTranslator) else [text], {}
+
+
+def _text(codec: TextCodec, count: int) -> str:
+    """Some pieces that the codec knows."""
+    words = [entry for entry in codec.entries[len(SPECIAL) :] if codec.kind == "characters" or entry[0] == "\u2581"]
+    chosen = [entry for entry in words if entry.strip("\u2581").isalpha() and entry.strip("\u2581")][: 3 * count : 3]
+    if not chosen:
+        raise InputError("the codec knows no word; give it another")
+    return "".join(chosen).replace("\u2581", " ").strip()
+
+
+def _rows(task: Any) -> np.ndarray:
+    """Rows around what the scaler says, rounded."""
+    window, warm_up = task.model.window or 0, getattr(task.spec, "warm_up", 0) + getattr(task.spec, "probation", 0)
+    # A longer beginning of an anomaly detector would be a long file, and show no more.
+    count = window + max(12 * task.model.metadata.unit, min(warm_up + 20, _MAX_STEPS))
+    drawn = numbers(5, count * task.reader.width).reshape(count, -1) / 2.0**31 - 1
+    scaler = getattr(task.spec, "scaler", None)
+    if scaler is not None:
+        drawn = drawn * np.array(scaler.scale) + np.array(scaler.mean)
+    return np.round(drawn, 3)
+
+
+def _samples(task: Any) -> np.ndarray:
+    """A voice made of pulses and three resonances: of some, the one of which the task says most; int8."""
+    best: tuple[int, np.ndarray] | None = None
+    for seed in range(12):
+        samples = _voice(task.sample_rate, seed)
+        count = sum(1 for _ in task.run([samples]))
+        if best is None or count > best[0]:
+            best = count, samples
+    assert best is not None
+    return best[1]
+
+
+def _voice(rate: int, seed: int) -> np.ndarray:
+    time = np.arange(round(0.9 * rate)) / rate
+    drawn = numbers(seed, 8) / 2.0**32
+    pitch = np.cumsum(90 + 120 * drawn[0] + 30 * np.sin(2 * np.pi * 2 * time)) / rate
+    formants = (250 + 500 * drawn[1], 900 + 1300 * drawn[2], 2300 + 600 * drawn[3])
+    glide = 1 + (drawn[4] - 0.5) * time
+    sound = sum(
+        np.exp(-(((k * 150 - f) / 200) ** 2)) * np.sin(2 * np.pi * k * pitch * glide)
+        for k in range(1, 24)
+        for f in formants
+    )
+    loud = np.sin(np.pi * np.clip((time - 0.15) / 0.5, 0, 1)) ** 2 + 0.5 * (time > 0.75)
+    return np.round(100 * sound * loud / np.abs(sound).max()).astype(np.int8)
