@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
+DOCS_READY := $(VENV)/.ready-docs
 # -qq: pip says nothing but errors.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-slow lint bench docs clean
 
 setup: $(READY)
 
@@ -29,6 +30,9 @@ lint: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(DOCS_READY)
+	@$(BIN)/python tools/build_docs.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -52,6 +56,11 @@ $(READY): pyproject.toml constraints.txt Makefile
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Installing into $(VENV) (some minutes at the first time) ..."
 	@$(PIP) -e '.[train,dev,tflite]'
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	@echo "Installing what builds the documentation ..."
+	@$(PIP) -e '.[docs]'
 	@touch $@
 
 $(BENCH_READY): $(READY)

@@ -118,7 +118,7 @@ def load_pretrained(source: str | Path, **options: Any) -> Pretrained:
 
 
 def diagnose(model: keras.Model, x: Any, y: Any, *, loss: Any = None, sample_weight: Any = None) -> Diagnosis:
-    """How gradients flow through any Keras model, on one batch; `print` says it in words.
+    """Diagnosis of the gradients of any Keras model on one batch; `print` says it in words.
 
     Args:
         model: functional, `Sequential` or subclassed.

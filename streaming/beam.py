@@ -19,6 +19,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import coders
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics.metric import Metrics
+from apache_beam.pvalue import PCollection
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import BagStateSpec, ReadModifyWriteStateSpec, TimerSpec, on_timer
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, MIN_TIMESTAMP, Duration, Timestamp
@@ -32,7 +34,7 @@ _loading = threading.Lock()
 
 
 class Result(NamedTuple):
-    """What a stream gave for the steps of one element.
+    """Outputs of a stream for the steps of one element.
 
     time: the event time of the element, in seconds; that of the last one for what `finish` gives.
     y: as `Stream.feed` returns it, (m, *features) or a dict by name.
@@ -103,7 +105,7 @@ class StreamInference(beam.PTransform):
         self._has_rejects = True
         return self
 
-    def expand(self, pcoll: beam.PCollection) -> Any:
+    def expand(self, pcoll: PCollection[Any]) -> Any:
         function = _Streaming(*self._options, self._has_rejects)
         found = pcoll | beam.ParDo(function).with_outputs(_REJECTS, main="outputs")
         return (found["outputs"], found[_REJECTS]) if self._has_rejects else found["outputs"]
@@ -141,8 +143,8 @@ class _Streaming(beam.DoFn):
     ) -> None:
         self._lateness, self._every = Duration.of(lateness), Duration.of(every)
         self._max_buffer, self._finish, self._source, self._has_rejects = max_buffer, finish, source, has_rejects
-        self._late = beam.metrics.Metrics.counter("streaming", "late")
-        self._wrong = beam.metrics.Metrics.counter("streaming", "wrong")
+        self._late = Metrics.counter("streaming", "late")
+        self._wrong = Metrics.counter("streaming", "wrong")
 
     def setup(self) -> None:
         with _loading:

@@ -1,4 +1,4 @@
-"""All that a streaming model says of itself, as plain data; needs no TensorFlow."""
+"""Description of a streaming file as plain data; needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from streaming.errors import ArtifactError
 from streaming.runtime import agreement, artifact, costs
 from streaming.runtime.metadata import Metadata
 
-_PLAN_FIELDS = {"name", "kind", "shape", "rate", "delay", "running", "states"}
-
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the model is, takes, gives, carries and costs, ready for `json.dumps`.
+    """Returns inputs, outputs, states, plan, origin and costs of a model, ready for `json.dumps`.
 
     Signatures come with their multiply-adds, bytes of constants and operations, counted in the flatbuffer itself;
     everything else is what `streaming.json` says.
@@ -27,43 +24,26 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     content = artifact.read(path)
     meta = content.metadata
     agreement.check_metadata(meta)
-    for row in meta.plan:
-        missing = sorted(_PLAN_FIELDS - set(row))
-        if missing:
-            raise ArtifactError(f"{path}: a row of the plan has no {missing[0]!r}; convert the model again")
     cost = costs.measure(content.flatbuffer)
     signatures = {}
     for name in sorted(cost.signatures, key=lambda name: _order(name, meta)):
-        found, info = cost.signatures[name], meta.signatures.get(name)
+        counted, info = cost.signatures[name], meta.signatures.get(name)
         sizes = {"batch": info.batch, "chunk": info.chunk} if info else {}
-        signatures[name] = {**sizes, **dataclasses.asdict(found)}
+        signatures[name] = {**sizes, **dataclasses.asdict(counted)}
+    said = meta.to_json()
+    for name in ("flatbuffer_bytes", "packs", "slots", "valid", "lead"):
+        del said[name]
     return {
+        **said,
         "file": os.fspath(path),
         "size_bytes": os.path.getsize(path),
-        "fingerprint": meta.fingerprint,
-        "schema": meta.schema,
-        "task": meta.task,
-        "source": meta.source,
-        "verification": meta.verification,
-        "chunk": meta.chunk,
-        "unit": meta.unit,
-        "delay": meta.delay,
-        "flush": meta.flush,
-        "window": meta.window,
-        "hop": meta.hop,
-        "pad": meta.pad,
-        "state": meta.state,
         "state_bytes": meta.state_bytes,
         "weight_bytes": cost.weight_bytes,
         "signatures": signatures,
-        "inputs": [dataclasses.asdict(info) for info in meta.inputs],
-        "encode": dataclasses.asdict(meta.encode) if meta.encode else None,
-        "outputs": [dataclasses.asdict(info) for info in meta.outputs],
         "states": [
-            {"name": slot.name, "shape": slot.shape, "dtype": slot.dtype, "bytes": _bytes(slot.shape, slot.dtype)}
+            {"name": slot.name, "shape": list(slot.shape), "dtype": slot.dtype, "bytes": _bytes(slot.shape, slot.dtype)}
             for slot in meta.slots
         ],
-        "plan": meta.plan,
         "files": {name: len(content.files[name]) for name in sorted(content.files)},
     }
 

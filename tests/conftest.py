@@ -19,7 +19,52 @@ os.environ["RNNZOO_LEDGER"] = "off"
 with contextlib.suppress(ImportError):
     import tflite_runtime.interpreter  # noqa: F401
 
+# Long matrices of like cases: of each test in them the suite runs one case in so many, `make test-slow` the others.
+THINNED = {
+    "test_adopt.py": 2,
+    "test_architectures.py": 3,
+    "test_attention.py": 2,
+    "test_builders.py": 3,
+    "test_captioner.py": 2,
+    "test_cells.py": 2,
+    "test_conversion.py": 3,
+    "test_docs_layers.py": 3,
+    "test_encode.py": 2,
+    "test_framing.py": 2,
+    "test_keras2.py": 2,
+    "test_keras_layers.py": 3,
+    "test_keras_loops.py": 3,
+    "test_keras_ops.py": 3,
+    "test_layer_cases.py": 3,
+    "test_layer_rules.py": 4,
+    "test_loops.py": 3,
+    "test_masks.py": 2,
+    "test_models.py": 2,
+    "test_over_time.py": 2,
+    "test_precision.py": 2,
+    "test_proof.py": 2,
+    "test_quantization.py": 3,
+    "test_recurrent.py": 3,
+    "test_scan.py": 2,
+    "test_scan_layers.py": 2,
+    "test_sequence_layers.py": 3,
+    "test_window_layers.py": 3,
+    "test_windows.py": 3,
+    "test_wrappers.py": 2,
+}
+
 RUNTIMES = ("litert", "tflite_runtime", "tf")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the cases of long matrices that the suite leaves to `make test-slow`."""
+    places: dict[str, int] = {}
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        place = places[test] = places.get(test, -1) + 1
+        if place % THINNED.get(item.path.name, 1):
+            item.add_marker(pytest.mark.slow)
 
 
 def installed(runtime: str) -> bool:

@@ -81,6 +81,7 @@ def test_peaks_are_where_the_slopes_are_whatever_their_height():
     assert np.abs(found - beats).max() < 0.08 * rate
 
 
+@pytest.mark.slow
 def test_runs_are_compared_with_each_other_and_with_what_needs_no_network(tmp_path, capsys):
     path = tmp_path / "colours.yaml"
     path.write_text(write_colours(tmp_path / "data"))

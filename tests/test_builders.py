@@ -98,6 +98,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_part(begun, monkeypatch, tmp_path
     assert not [*(tmp_path / "tfds").rglob("*.part"), *(tmp_path / "tfds").rglob("*.tmp")]
 
 
+@pytest.mark.slow
 def test_beam_prepares_the_same_examples(monkeypatch, tmp_path, caplog):
     pytest.importorskip("apache_beam")
     plain = [example["tags"].tolist() for example in rows("wnut17", "validation")]

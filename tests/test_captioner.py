@@ -236,6 +236,7 @@ def test_the_encoder_comes_back_or_says_what_is_missing():
         CaptionEncoder.from_files({"target.json": files["target.json"]}, problem.config)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_a_captioner_of_real_emoji_trains_converts_and_decodes_the_same(tmp_path):
     small = ["data.limit=32", "data.max_length=4", "data.width=1", "model.filters=[8,8,16]", "model.units=32"]

@@ -52,6 +52,7 @@ def test_train_saves_a_run(place):
     assert not (place / "run.checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_run_in_half_precision_is_measured_as_it_is_stored(place, capfd, tmp_path):
     config, out = str(place / "colours.yaml"), tmp_path / "half"
     assert main(["train", config, "--out", str(out), "--dtype", "float16", "training.epochs=1"]) == 0

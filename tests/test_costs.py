@@ -151,6 +151,7 @@ def test_the_record_holds_every_model():
         assert costs._recorded(name)[:3] == find_costs(name)[:3], "run tools/make_costs.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_what_is_recorded_is_measured_again(tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("make_costs", layout.root() / "tools" / "make_costs.py")

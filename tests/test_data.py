@@ -96,7 +96,7 @@ def test_own_conllu_files(tmp_path):
     data = load(config(f"conll:{tmp_path}", limit=2))
     assert data.examples("train") == SENTENCES[:2]
     expected = {"kind": "tagger", "labels": 4, "dataset": f"conll:{tmp_path}"}
-    assert TaggerTask.spec(data.config, data.encoder) == expected
+    assert TaggerTask.spec(data.config, data.encoder).to_json() == expected
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from test_artifact import sealed
 import streaming
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime import artifact
+from streaming.runtime.facts import Origin
 from streaming.runtime.metadata import Metadata
 
 
@@ -151,7 +152,7 @@ def test_an_entry_that_says_something_else_is_refused(convert: Any) -> None:
 def test_packing_again_keeps_one_entry(convert: Any) -> None:
     _, path = convert(recurrent())
     found = artifact.read(path)
-    renamed = dataclasses.replace(found.metadata, source={"name": "other" * 100})
+    renamed = dataclasses.replace(found.metadata, source=Origin(more={"name": "other" * 100}))
     again = artifact.parse(artifact.pack(found.flatbuffer, renamed, {}), "again")
     assert again.metadata.fingerprint == found.metadata.fingerprint
     assert again.metadata.source == renamed.source

@@ -224,6 +224,7 @@ def test_a_series_that_is_too_short_is_named():
         problem.steps("train", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_a_real_transformer_trains_converts_and_streams_the_same(tmp_path):
     config = load_config(find_config("forecast-etth1"), ["model.units=8"])

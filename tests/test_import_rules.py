@@ -21,6 +21,8 @@ THIRD_PARTIES = {
     "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
     "streaming.server": {"numpy", "aiohttp", "prometheus_client"},
     "streaming.beam": {"numpy", "apache_beam"},
+    "streaming._compat": {"keras"},
+    "streaming._compat.tensorflow": {"keras", "tensorflow"},
     "streaming.conversion": {"numpy", "keras", "tensorflow", "ai_edge_litert", "flatbuffers", "h5py"},
     "rnnzoo.hub": {"numpy", "yaml", "safetensors", "rich"},
     "rnnzoo.hub.signing": {"cryptography"},
@@ -30,7 +32,7 @@ ABOVE_LAYERS = {"rnnzoo.data", "rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo
 # Packages that must not be imported from one.
 FORBIDDEN = {
     "streaming": {"rnnzoo"},
-    "streaming.runtime": {"rnnzoo", "streaming.conversion", "streaming.server", "streaming.beam"},
+    "streaming.runtime": {"rnnzoo", "streaming.conversion", "streaming.server", "streaming.beam", "streaming._compat"},
     "rnnzoo.util": {"rnnzoo.layers", *ABOVE_LAYERS},
     "rnnzoo.layers": ABOVE_LAYERS,
     "rnnzoo.registry": {"rnnzoo.layers", "rnnzoo.data", "rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo.cli"},

@@ -91,6 +91,7 @@ def test_full_int8_has_no_loops(convert: Any) -> None:
     assert loops(path) == 0
 
 
+@pytest.mark.slow
 def test_large_layers_loop_by_themselves_and_their_steps_are_counted(convert: Any) -> None:
     found = {}
     for units, chunk in itertools.product((32, 256), (1, 10)):

@@ -10,6 +10,7 @@ import pytest
 from rnnzoo.data import read_source
 from rnnzoo.data.config import AudioConfig, PairsConfig, PicturesConfig, RowsConfig, TextConfig, WordsConfig
 from rnnzoo.data.files import images
+from rnnzoo.data.files.conll import read_conllu
 from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.tasks.captioner.task import CaptionerTask
 from rnnzoo.tasks.forecaster.config import ForecasterData
@@ -44,7 +45,7 @@ def test_files_of_the_three_splits_are_taken_as_they_are(tmp_path):
         ("csv", "text,tag\na,b\n", r"line 1: expected columns text and label; no label"),
         ("csv", "text,label\nfine,b\na\n", r"line 3: expected 2 columns, found 1"),
         ("csv", "text,label\nfine,\n", r"line 2: expected label with something"),
-        ("csv", 'text,label\n"open,b\n', r"line 2: expected CSV"),
+        ("csv", 'text,label\n"open,b\n', r"line 2: a quotation mark is never closed"),
         ("csv", "", r"line 1: expected columns"),
         ("jsonl", '{"text": "a", "label": "b"}\n{"text"\n', r"line 2: expected a JSON object"),
         ("jsonl", "[1]\n", r"line 1: expected a JSON object; found list"),
@@ -78,6 +79,84 @@ def test_a_word_and_its_tag_on_each_line(tmp_path):
     (tmp_path / "dev.tsv").write_text("York\tB-place\nAnna\n")
     with pytest.raises(DataError, match=r"dev\.tsv, line 2: expected 2 columns, found 1"):
         words(tmp_path, "conll")
+
+
+CONLL = {
+    "pairs.conll": "York B-place\n\n# O\n",
+    "2003.txt": "-DOCSTART- -X- -X- O\n\nYork NNP I-NP B-place\n\n# SYM B-NP O\n",
+    "tabs.tsv": "York\tNNP\tB-place\r\n\r\n#\tSYM\tO\r\n",
+    "spaces.conll": "# a comment\nYork   x  B-place \n\n#  x O",
+    "numbers.conll": "1 York B-place\n\n1 # O\n",
+    "own.conllu": "# text = York\n1-2\tx\tx\tx\n1\tYork\t_\tB-place\n\n1\t#\t_\tO\n",
+}
+
+
+@pytest.mark.parametrize("name", CONLL)
+def test_conll_files_as_people_have_them(name, tmp_path):
+    rows = [(["York"], ["B-place"]), (["#"], ["O"])]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / name).write_bytes(CONLL[name].encode(encoding))
+        assert list(read_conllu(tmp_path / name)) == rows
+
+
+def test_columns_of_conll_files(tmp_path):
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.conll").write_text("York NNP I-NP B-place\nwins VBZ I-VP O\n")
+    source = words(tmp_path, "conll")
+    assert source.splits["dev"] == [(["York", "wins"], ["B-place", "O"])]
+    assert source.findings.shown["columns of words and tags"] == "1 and 4 of 4"
+    config = WordsConfig(dataset=f"conll:{tmp_path}", tag_column=2, word_column=3)
+    assert read_source(config).splits["test"] == [(["I-NP", "I-VP"], ["NNP", "VBZ"])]
+    with pytest.raises(DataError, match=r"train\.conll, line 1: data\.tag_column=5, and there are 4 columns"):
+        read_source(dataclasses.replace(config, tag_column=5))
+    for text, message in (
+        ("York NNP O\nwins O\n", "line 2: expected 3 columns, found 2"),
+        ("York\n", "line 1: expected 2 to 10 columns by tabs or spaces, found 1"),
+        ("1 York O\nx wins O\n", "line 2: expected the number of a word; received 'x'"),
+        ("York\t\n", "line 1: expected a word and its tag"),
+    ):
+        (tmp_path / "train.conll").write_text(text)
+        with pytest.raises(DataError, match=message):
+            words(tmp_path, "conll")
+
+
+def test_texts_with_names_separators_and_several_labels(tmp_path):
+    rows = [("it is good; really", "good|short"), ('a "bad" one', "bad"), ("so-so", "")] * 20
+    forms = {
+        "a.csv": "\n".join(["review;stars", *('"{}";{}'.format(t.replace('"', '""'), s) for t, s in rows)]),
+        "b.tsv": "\r\n".join(["stars\treview\tid", *(f"{s}\t{t}\t7" for t, s in rows)]),
+        "c.csv": "\n".join(["stars,review", *('{},"{}"'.format(s, t.replace('"', '""')) for t, s in rows)]),
+    }
+    expected = {"it is good ; really": ["good", "short"], 'a " bad " one': ["bad"], "so - so": []}
+    for name, text in forms.items():
+        for encoding in ("utf-8-sig", "utf-16"):
+            (tmp_path / name).write_bytes(text.encode(encoding))
+            config = WordsConfig(dataset=f"csv:{tmp_path / name}", text="review", label="stars", multi_label=True)
+            source = read_source(config)
+            assert source.kind == "text-labels"
+            found = [(" ".join(given), labels) for split in source.splits.values() for given, labels in split]
+            assert len(found) == 60
+            assert all(expected[text] == labels for text, labels in found)
+    (tmp_path / "d.csv").write_text("text,toxic,rude\n" + "\n".join(f"text {i},{i % 2},0" for i in range(40)))
+    config = WordsConfig(dataset=f"csv:{tmp_path / 'd.csv'}", multi_label=True, labels=("toxic", "rude"))
+    found = [example for split in read_source(config).splits.values() for example in split]
+    assert all(labels == (["toxic"] if int(given[1]) % 2 else []) for given, labels in found)
+    with pytest.raises(ConfigError, match=r"are several: say data\.multi_label=true"):
+        WordsConfig(dataset="csv:x", labels=("a",))
+    (tmp_path / "e.csv").write_text("text,label\na,b\n")
+    with pytest.raises(DataError, match=r"no lable in .*did you mean 'label'"):
+        read_source(WordsConfig(dataset=f"csv:{tmp_path / 'e.csv'}", label="lable"))
+
+
+def test_long_documents_and_few_examples(tmp_path):
+    long = " ".join(f"word{i}" for i in range(30_000))
+    lines = ["text,label", *(f'"{long} {i}\nanother line",a' for i in range(3))]
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    source = read_source(WordsConfig(dataset=f"csv:{tmp_path / 'own.csv'}", max_words=100))
+    # Three are enough for three splits, and only training is cut.
+    assert {split: len(rows) for split, rows in source.splits.items()} == {"train": 1, "dev": 1, "test": 1}
+    assert [len(source.splits[split][0][0]) for split in ("train", "dev")] == [100, 30_003]
+    assert source.findings.shown["texts of train that are cut"] == "1"
 
 
 def test_folders_of_recordings_are_labels(tmp_path):

@@ -10,6 +10,9 @@ from awkward_tables import NAMES, forms, table, text
 
 import streaming
 from rnnzoo.cli import main as rnnzoo
+from rnnzoo.errors import ConfigError
+from rnnzoo.runs.building import load_task
+from rnnzoo.runs.config import parse_config
 from rnnzoo.runs.experiment import evaluate_run
 from rnnzoo.runs.store import load_run
 from streaming.cli import main as on_device
@@ -132,3 +135,138 @@ def test_bad_rows_are_reported_and_skipped(forecaster, capsys, monkeypatch):
     code, _, err = streamed(capsys, model, "-", stdin=b'x1,x2\n"\n1,2', monkeypatch=monkeypatch)
     assert code == 2
     assert "line 1 names the columns x1, x2, expected x1, x2, x10 among them; x10 is missing; did you mean" in err
+
+
+CLASSIFIER = """
+name: own
+topology: classifier
+data: {dataset: "rows:DATA", input: rows}
+model: {cell: min_gru, units: 6, dropout: 0.0}
+training: {epochs: 6, batch_size: 8, learning_rate: 0.05}
+"""
+
+
+def walks(label, person, seed, rows=60):
+    """A sensor at uneven times with gaps, whose level says the label."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal([{"walk": -1, "run": 1}[label], 5], 0.3, (rows, 2))
+    values[rng.random(values.shape) < 0.1] = np.nan
+    times = np.cumsum(rng.uniform(0.4, 0.6, rows))
+    lines = ["who;t;load;heat;note"]
+    for t, (heat, load) in zip(times, values, strict=True):
+        cells = ["" if np.isnan(value) else f"{value:.3f}".replace(".", ",") for value in (load, heat)]
+        lines.append(f"{person};{f'{t:.2f}'.replace('.', ',')};{';'.join(cells)};x")
+    return "\n".join(lines) + "\n"
+
+
+def test_recordings_with_gaps_in_windows(tmp_path, capsys):
+    for split, count in (("train", 6), ("dev", 2), ("test", 2)):
+        for label in ("walk", "run"):
+            folder = tmp_path / "data" / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                (folder / f"{i}.csv").write_text(walks(label, "me", 100 * i + len(split + label)))
+    (tmp_path / "data" / "train" / "run" / "notes.md").write_text("not a table")
+    options = ["data.time=t", "data.resample=1s", "data.missing=interpolate", "data.mask=true"]
+    run = trained(tmp_path, CLASSIFIER, tmp_path / "data", *options, "data.window=8", "data.hop=4")
+    shown = capsys.readouterr().out
+    for said in ("heat, load, heat_missing, load_missing", "note (text)", "files of another kind", "labels in train"):
+        assert said in shown
+    loaded = load_run(run)
+    figures = evaluate_run(loaded, "test")
+    assert figures["float32"]["accuracy"] == figures["offline"]["accuracy"] > 0.9
+    assert figures["classes"]["walk"]["f1"] > 0.9
+    assert "float32_never_reset" not in figures
+    # Each file on the device gives what evaluation gave of its windows.
+    model = tmp_path / "own.tflite"
+    assert rnnzoo(["export", str(run), str(model)]) == 0
+    task = streaming.pipeline(model)
+    assert (task.model.window, task.model.hop, task.spec.time) == (8, 4, "t")
+    examples = load_task(loaded.config, loaded.encoder).examples("test")
+    found = []
+    for path in sorted((tmp_path / "data" / "test").glob("*/*.csv")):
+        code, events, _ = streamed(capsys, model, path)
+        assert code == 0
+        assert all(float(event["time"]).is_integer() for event in events)
+        found += [(path.parent.name, event["label"], event["score"]) for event in events]
+    expected = [(label, *task.classify(rows)[:2]) for rows, label in examples]
+    assert [row[:2] for row in found] == [row[:2] for row in expected]
+    np.testing.assert_allclose([row[2] for row in found], [row[2] for row in expected], atol=1e-5)
+
+
+TAGGER = """
+name: own
+topology: sequence_tagger
+data: {dataset: "DATASET", label: what, window: 20}
+model: {cell: min_gru, units: 8, frame_units: 8, dropout: 0.0}
+training: {epochs: 12, batch_size: 4, learning_rate: 0.03}
+"""
+
+
+def test_a_label_for_each_row(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    level = np.repeat(rng.integers(0, 2, 120), 10)
+    rows = [
+        f"{v:.3f}\t{'' if i % 7 == 3 else ['low', 'high'][k]}"
+        for i, (v, k) in enumerate(zip(level + rng.normal(0, 0.2, len(level)), level, strict=True))
+    ]
+    path = tmp_path / "own.tsv"
+    path.write_text("\n".join(["x\twhat", *rows]))
+    run = trained(tmp_path, TAGGER.replace("DATASET", f"tagged:{path}"), path)
+    figures = evaluate_run(load_run(run), "test")
+    assert figures["offline"]["accuracy"] > 0.9
+    assert [figures["float32"][k] for k in figures["offline"]] == list(figures["offline"].values())
+    assert figures["offline"]["count"] == sum(bool(row.split("\t")[1]) for row in rows[1080:])
+    assert set(figures["classes"]) == {"low", "high"}
+    assert rnnzoo(["export", str(run), str(tmp_path / "own.tflite")]) == 0
+    code, found, err = streamed(capsys, tmp_path / "own.tflite", path)
+    assert (code, len(found), err) == (0, 1200, "")
+    right = [item["tag"] == row.split("\t")[1] for item, row in zip(found, rows, strict=True) if row.split("\t")[1]]
+    assert np.mean(right) > 0.9
+
+
+def test_events_in_a_signal(tmp_path):
+    rng = np.random.default_rng(0)
+    at = np.arange(30, 2380, 40) + rng.integers(0, 8, 59)
+    signal = rng.normal(0, 0.05, (2400, 1))
+    cells = np.full(2400, "", object)
+    for k, place in enumerate(at):
+        signal[place : place + 4] += [3, -3][k % 2]
+        cells[place] = ["up", "down"][k % 2]
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["x,what", *(f"{x:.3f},{cell}" for (x,), cell in zip(signal, cells, strict=True))]))
+    config = TAGGER.replace("DATASET", f"events:{path}").replace("window: 20", "sample_rate: 100, frame: 4, window: 10")
+    with pytest.raises(ConfigError, match=r"data\.sample_rate is missing"):
+        load_task(parse_config(config.replace("sample_rate: 100, ", ""), "own"))
+    run = trained(tmp_path, config, path)
+    figures = evaluate_run(load_run(run), "test")
+    assert figures["float32"]["f1"] == figures["offline"]["f1"]
+    assert figures["offline"]["count"] == np.count_nonzero(cells[2160:])
+
+
+DETECTOR = """
+name: own
+topology: anomaly_detector
+data: {dataset: "anomalies:DATA", context: 6, window: 24, probation: 60, long_window: 60, warm_up: 20}
+model: {cell: min_gru, units: 4, dropout: 0.0}
+training: {epochs: 2, batch_size: 4}
+"""
+
+
+def test_anomalies_in_series_of_ones_own(tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for k in range(2):
+        values = table(500, seed=k)[:, :2]
+        values[400:404] += 6
+        lines = [f"{a},{b},{'yes' if 400 <= t < 404 else 'no'}" for t, (a, b) in enumerate(values)]
+        (folder / f"{k}.csv").write_text("\n".join(["a,b,odd", *lines]))
+    run = trained(tmp_path, DETECTOR, folder, "data.label=odd")
+    assert "anomalies" in capsys.readouterr().out
+    figures = evaluate_run(load_run(run), "test")
+    assert figures["offline"]["nab_score"] > 50
+    assert figures["float32"]["nab_score"] == pytest.approx(figures["offline"]["nab_score"], abs=1)
+    # Without a column of labels there is no score, and what there is to be said is said.
+    task = load_task(parse_config(DETECTOR.replace('DATA"', f'{folder}", columns: [a, b]'), "own"))
+    assert set(task.evaluate(load_run(run).model, "test")) == {"mse", "alarms_per_1000_rows", "count"}
+    assert task.baseline("test").name == "last value"

@@ -163,6 +163,28 @@ def test_a_checkpoint_and_a_config_of_keras_load(kind, tmp_path):
     assert getattr(rnnzoo.layers, kind).from_config(config).get_config() == config
 
 
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: LSTM(3, peepholes=True),
+            r"LSTMCell and SRUCell have it: .*rnnzoo\.layers\.LSTMCell\(units, peepholes=True\)",
+        ),
+        (lambda: LSTM(3, projection=2), r"LSTMCell\(units, projection=2\)"),
+        (lambda: GRU(3, coupled=True), r"GRU: expected the arguments of keras\.layers\.GRU.*LSTMCell\(units, coupled"),
+        (lambda: LSTM(3, epsilon=0.1), r"LayerNormLSTMCell and LayerNormGRUCell have it"),
+        (lambda: LayerNormLSTM(3, peepholes=True), r"LayerNormLSTMCell: .*LSTMCell and SRUCell have it"),
+        (lambda: SimpleRNN(3, reset_after=True), r"GRUCell has it"),
+    ],
+)
+def test_an_option_of_a_cell_says_which_cell_has_it(build, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        build()
+    code = str(caught.value).rpartition("have it: " if "have it" in str(caught.value) else "has it: ")[2]
+    layer = eval(code, {"keras": keras, "rnnzoo": rnnzoo, "units": 3})
+    assert layer(np.zeros((1, 4, 2), "float32")).shape[0] == 1
+
+
 def test_streams_as_keras_does(tmp_path):
     x = keras.Input((None, D))
     y = LSTM(U, return_sequences=True)(SimpleRNN(U, return_sequences=True)(x))

@@ -157,7 +157,7 @@ def test_an_exported_run_needs_nothing_else(made, run, tmp_path):
     arrays = {name: array[None] for name, array in loaded.encoder.encode(words).items()}
     best = loaded.model.predict_on_batch(arrays)[0].argmax(axis=-1)
     assert [token.tag for token in tagger.tag(words)] == [loaded.encoder.labels[i] for i in best]
-    assert tagger.model.metadata.source["name"] == "colours"
+    assert tagger.model.metadata.source.more["name"] == "colours"
 
 
 def test_the_public_functions_find_bundles(made, tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_convert_writes_a_file_that_equals_the_model(saved, tmp_path, capsys):
     streamed = np.concatenate([stream.feed(x), stream.finish()])
     offline = keras.saving.load_model(saved)(x[None])[0]
     np.testing.assert_allclose(streamed, offline, rtol=0, atol=1e-5)
-    assert streaming.load(out).metadata.source["file"] == "small.keras"
+    assert streaming.load(out).metadata.source.more["file"] == "small.keras"
 
 
 def test_convert_measures_a_lookahead_on_the_users_sequences(tmp_path, capsys):
@@ -471,9 +471,9 @@ def test_models_that_read_a_source_first(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected a command: convert, adopt, inspect, run, bench, serve"),
+        ([], "expected a command: convert, adopt, inspect, run, bench, vectors, serve"),
         (["inspct"], "unknown command 'inspct'; did you mean 'inspect'?"),
-        (["fly"], "unknown command 'fly'; known: convert, adopt, inspect, run, bench, serve"),
+        (["fly"], "unknown command 'fly'; known: convert, adopt, inspect, run, bench, vectors, serve"),
         (["inspect"], "required: MODEL.tflite; see `streaming inspect --help`"),
         (["inspect", "x", "--colour"], "--colour"),
         (["convert", "a", "b", "--chunk", "x"], "--chunk"),

@@ -8,7 +8,9 @@ from awkward_tables import NAMES, forms, table, text
 
 from rnnzoo.data import RowsConfig, read_source, source
 from rnnzoo.data.files.splitting import assign_splits, borders
+from rnnzoo.data.summary import summarize
 from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.tasks.classifier.config import ClassifierRows
 from rnnzoo.tasks.forecaster.config import ForecasterData
 from streaming.errors import InputError
 from streaming.runtime.tables import (
@@ -97,7 +99,7 @@ def test_options_that_contradict_each_other_are_refused(monkeypatch):
         with pytest.raises(ConfigError, match=message):
             RowsConfig(dataset="rows:x", **options)
     monkeypatch.setitem(source._REGISTRY, "no_table", source._Entry("rows-label", lambda config: {}))
-    with pytest.raises(ConfigError, match=r"data\.missing is for tables of your own, 'no_table' is none"):
+    with pytest.raises(ConfigError, match=r"data\.missing is for files of your own, 'no_table' is none"):
         read_source(RowsConfig(dataset="no_table", missing="hold"))
 
 
@@ -273,3 +275,60 @@ def test_no_unit_is_in_two_splits_and_none_is_empty():
     assert [borders(n) for n in (3, 4, 10, 100)] == [(1, 2), (2, 3), (8, 9), (80, 90)]
     found = assign_splits([str(i).encode() for i in range(1000)], [""] * 1000, (6.0, 3.0, 1.0))
     assert [found.count(split) for split in ("train", "dev", "test")] == [600, 300, 100]
+
+
+def rows_of(path, **options):
+    return read_source(ClassifierRows(dataset=f"rows:{path}", **options))
+
+
+def test_recordings_are_divided_by_group_by_file_and_by_time(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for i in range(9):
+            # x is the number of the file, and every third file is of one person.
+            lines = [f"{i + 10 * (label == 'b')},{t},person {i % 3}" for t in range(20)]
+            (tmp_path / label / f"{i}.csv").write_text("\n".join(["x,t,who", *lines]))
+    found = rows_of(tmp_path, group="who", columns=("x",))
+    people = {split: {int(rows[0, 0]) % 10 % 3 for rows, _ in found.splits[split]} for split in found.splits}
+    assert sorted(person for held in people.values() for person in held) == [0, 1, 2]
+    assert all(len(held) == 1 for held in people.values())
+    assert found.findings.shown["split by"] == "who (3)"
+    by_file = rows_of(tmp_path, ratio=(7.0, 1.0, 1.0), columns=("x",))
+    files = [(int(rows[0, 0]), label) for split in by_file.splits.values() for rows, label in split]
+    assert len(files) == len(set(files)) == 18
+    assert {split: len(held) for split, held in by_file.splits.items()} == {"train": 14, "dev": 2, "test": 2}
+    # As many of each label.
+    assert [label for _, label in by_file.splits["test"]] == ["a", "b"]
+    by_time = rows_of(tmp_path, split="time", window=2, hop=1, columns=("x", "t"))
+    times = {split: {int(t) for rows, _ in held for t in rows[:, 1]} for split, held in by_time.splits.items()}
+    assert times == {"train": set(range(16)), "dev": {16, 17}, "test": {18, 19}}
+    assert len(by_time.splits["train"]) == 18 * 15
+    with pytest.raises(ConfigError, match=r"data\.hop=3 is from window to window"):
+        ClassifierRows(dataset="rows:x", hop=3)
+
+
+def test_labels_by_row_make_recordings(tmp_path):
+    path = tmp_path / "own.csv"
+    labels = ["sit"] * 30 + [""] * 5 + ["walk"] * 40 + ["sit"] * 3
+    path.write_text("\n".join(["x,what", *(f"{t},{label}" for t, label in enumerate(labels))]))
+    found = rows_of(path, label="what", window=4)
+    assert found.findings.columns == ("x",)
+    assert found.findings.shown["split by"] == "time, within each stretch of one label"
+    assert found.findings.shown["rows without a label, left out"] == "5"
+    for rows, label in (example for held in found.splits.values() for example in held):
+        assert {labels[int(t)] for t in rows[:, 0]} == {label}
+        assert len(rows) == 4
+    assert {label for _, label in found.splits["test"]} == {"walk"}
+    assert "recordings shorter than data.window, left out" in found.findings.shown
+    with pytest.raises(DataError, match="is no folder: expected a folder of CSV files for each label"):
+        rows_of(path)
+    with pytest.raises(ConfigError, match=r"needs data\.label"):
+        read_source(RowsConfig(dataset=f"tagged:{path}"))
+    tagged = read_source(RowsConfig(dataset=f"tagged:{path}", label="what"))
+    assert [tags for _, tags in tagged.splits["test"]] == [labels[-8:]]
+    events = read_source(RowsConfig(dataset=f"events:{path}", label="what"))
+    assert events.splits["dev"][0][1] == [(at, "walk") for at in range(8)]
+    lines, warnings = summarize(tagged.splits, tagged.findings)
+    assert lines["labels in train"] == "sit 30, walk 27, no label 5"
+    assert warnings == list(tagged.findings.warnings)
+    assert summarize(events.splits, events.findings)[0]["labels in train"] == "sit 30, walk 27"

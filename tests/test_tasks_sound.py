@@ -184,7 +184,7 @@ def test_what_is_no_audio_changes_nothing(model, folder):
     ("change", "message"),
     [
         ({"sample_rate": None}, "sample_rate"),
-        ({"sample_rate": 4000}, "features are of 8000 samples a second, the task of 4000"),
+        ({"sample_rate": 4000}, "sample_rate is 4000, that of the features 8000"),
         ({"threshold": 2}, "threshold is 2"),
         ({"threshold": "high"}, "expected float, got str"),
         ({"background": ["silence"]}, "'silence'"),

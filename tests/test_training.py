@@ -75,6 +75,7 @@ def test_terminal_sees_a_bar_and_a_line_an_epoch(data, tmp_path, monkeypatch, ca
     assert "38/38" in out
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_training(data, tmp_path):
     short = dataclasses.replace(TRAINING, epochs=1)
     models = [build(data), build(data)]

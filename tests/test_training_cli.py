@@ -19,6 +19,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_a_grid_and_goes_on(place, capsys):
     out = place / "sweep"
     command = ["sweep", str(place / "colours.yaml"), "model.units=4,8", "training.epochs=1", "--out", str(out)]

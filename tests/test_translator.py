@@ -219,6 +219,7 @@ def test_the_search_of_a_transformer_finds_the_best_of_all_translations():
         assert found == texts[int(np.argmax(chances))]
 
 
+@pytest.mark.slow
 def test_a_transformer_trains_and_is_measured_from_a_shell(tmp_path, capsys):
     lines = ["source,target", *(",".join(pair) for pair in sentences(60, 5))]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))

@@ -42,12 +42,14 @@ def pip(command, *arguments):
     )
 
 
-# No socket but those of the machine itself, and none of the heavy packages.
+# No socket but those of the machine itself, and, in `LIGHT`, none of the heavy packages.
 GUARD = """
 import socket, sys
 def refuse(*_):
     raise OSError("the test closes every socket")
 socket.socket.connect = refuse
+"""
+LIGHT = """
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("tensorflow", "keras"):
@@ -58,12 +60,12 @@ sys.meta_path.insert(0, Block())
 
 @pytest.fixture
 def run(site, tmp_path):
-    def call(code):
+    def call(code, guard=GUARD + LIGHT):
         names = ("RNNZOO_URL", "RNNZOO_CACHE", "RNNZOO_OFFLINE", "RNNZOO_PUBLIC_KEY")
         environment = {key: value for key, value in os.environ.items() if key not in names}
         environment |= {"PYTHONPATH": str(site), "XDG_CACHE_HOME": str(tmp_path / "cache")}
         return subprocess.run(
-            [sys.executable, "-c", GUARD + code], capture_output=True, text=True, cwd=tmp_path, env=environment
+            [sys.executable, "-c", guard + code], capture_output=True, text=True, cwd=tmp_path, env=environment
         )
 
     return call
@@ -130,3 +132,32 @@ def test_one_that_it_does_not_hold_says_how_to_set_an_address(rnnzoo):
     assert done.returncode == 2
     assert "charlm-lstm does not come with this installation: set RNNZOO_URL" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+TRAINING = """
+import pathlib, keras, numpy as np, rnnzoo
+from rnnzoo.cli import main
+model = rnnzoo.create("speaker-vowels", units=8)
+print("created", model.count_params())
+rng = np.random.default_rng(0)
+for split in ("train", "dev", "test"):
+    for place, label in enumerate(("low", "high")):
+        folder = pathlib.Path("own", split, label)
+        folder.mkdir(parents=True)
+        for number in range(4):
+            np.savetxt(folder / f"{number}.csv", rng.normal(3.0 * place, 1.0, (6, 2)), delimiter=",")
+own = ["data.dataset=rows:own", "training.epochs=1", "training.batch_size=4", "model.units=8"]
+assert main(["train", "speaker-vowels", *own, "--out", "run"]) == 0
+assert main(["diagnose", "speaker-vowels", *own, "--out", "plots"]) == 0
+assert main(["info", "run"]) == 0
+"""
+
+
+def test_a_model_of_its_list_is_made_trained_and_diagnosed(run, tmp_path):
+    done = run(TRAINING, GUARD)
+    assert done.returncode == 0, done.stderr
+    # 3 x 8 units of a GRU over 12 coefficients, with two biases, and nine speakers.
+    assert f"created {3 * 8 * (12 + 8 + 2) + 9 * (8 + 1)}" in done.stdout
+    assert "saved run: dev accuracy" in done.stdout
+    assert "wrote plots/speaker-vowels-gradients.png" in done.stdout
+    assert (tmp_path / "run" / "weights.safetensors").is_file()

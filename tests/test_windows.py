@@ -245,7 +245,7 @@ def test_what_is_kept_is_computed_once(tmp_path):
     report = streaming.convert(model, tmp_path / "m.tflite")
     whole = 45 * 5 * 40 * 16 + 41 * 5 * 16 * 16 + 41 * 16 * 4
     assert report.costs["step"].multiply_adds <= 0.15 * whole
-    plan = {row["name"]: row["anew"] for row in streaming.load(tmp_path / "m.tflite").metadata.plan}
+    plan = {row.name: row.anew for row in streaming.load(tmp_path / "m.tflite").metadata.plan}
     assert [plan[layer.name] for layer in model.layers[1:]] == [False, False, True, True]
     assert any("computed anew" in note for note in report.notes)
 

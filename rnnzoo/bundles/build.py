@@ -133,11 +133,11 @@ def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
 
 
 def _file_figures(path: Path) -> dict[str, Any]:
-    found = streaming.load(path).metadata
+    meta = streaming.load(path).metadata
     return {
         "size_bytes": path.stat().st_size,
-        "delay": found.delay,
-        "max_abs_error": found.verification.get("max_abs_error"),
+        "delay": meta.delay,
+        "max_abs_error": meta.verification.max_abs_error,
     }
 
 

@@ -27,7 +27,7 @@ _MAKERS = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
 def cache_folder(bundle: Path) -> Path:
-    """Where the files of a bundle are kept; another place once the bundle, the code or a library changes."""
+    """Cache folder of the files of a bundle; another one once the bundle, the code or a library changes."""
     return cache_root() / "demo" / fingerprint(bundle)
 
 
@@ -44,7 +44,8 @@ def load_ready(bundle: Path) -> dict[str, StreamingModel] | None:
         proof = prove(models["float32"], bundle / REFERENCE_FILE)
     except (ArtifactError, RnnzooError, OSError):
         return None
-    return models if proof.max_relative_error <= TOLERANCE else None
+    error = proof.max_relative_error
+    return models if error is not None and error <= TOLERANCE else None
 
 
 def load_cached(folder: Path) -> dict[str, StreamingModel] | None:

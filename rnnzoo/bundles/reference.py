@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from rnnzoo.errors import DataError
 from streaming.errors import StreamingError
 from streaming.runtime.driving import run_whole
+from streaming.runtime.facts import Proof
 
 if TYPE_CHECKING:
     import keras
@@ -23,16 +23,6 @@ _LENGTHS = (1, 2, 7, 19, 40)
 # With a whole input for each, such as a picture: the bundle has to stay small.
 _ENCODED_LENGTHS = (2, 7)
 _PIECES = 3
-
-
-@dataclass(frozen=True)
-class Proof:
-    """The size of a comparison, and its largest error: absolute, and relative to the largest value (at least 1)."""
-
-    sequences: int
-    steps: int
-    max_abs_error: float
-    max_relative_error: float
 
 
 def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) -> bytes:

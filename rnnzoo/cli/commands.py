@@ -153,7 +153,7 @@ def export(arguments: argparse.Namespace) -> None:
     chosen = {name: getattr(arguments, name) for name in ("threshold", "smoothing", "refractory")}
     settings: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     if arguments.background is not None:
-        settings["background"] = [label.strip() for label in arguments.background.split(",") if label.strip()]
+        settings["background"] = tuple(label.strip() for label in arguments.background.split(",") if label.strip())
     print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize, settings=settings))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import select
 import stat
@@ -162,13 +161,13 @@ def _tagger(model: StreamingModel) -> Tagger:
 
 def _print_head(console: Console, models: dict[str, StreamingModel], reference: Path | None) -> None:
     meta = next(iter(models.values())).metadata
-    name, proof, when = meta.source.get("name", BUNDLE), meta.verification, ""
+    name, proof, when = meta.source.more.get("name", BUNDLE), meta.verification, ""
     said = "proven equal to" if "float32" in models else "int8 weights, compared with"
     if reference is not None and reference.is_file():
-        proof, when = dataclasses.asdict(prove(models["float32"], reference)), "just now "
+        proof, when = prove(models["float32"], reference), "just now "
     console.print(f"[bold]{name}[/]  a recurrent network, one TFLite step a word", style="cyan")
     console.print(
-        f"{said} the Keras model {when}on {proof['sequences']} random sequences, {proof['steps']} steps"
+        f"{said} the Keras model {when}on {proof.sequences} random sequences, {proof.steps} steps"
         f"{'' if when else ', cut at random'}"
     )
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
@@ -177,7 +176,7 @@ def _print_head(console: Console, models: dict[str, StreamingModel], reference: 
     for kind, model in models.items():
         meta = model.metadata
         size = meta.flatbuffer_bytes / 1e6
-        error = f"{meta.verification['max_abs_error']:.1e}"
+        error = f"{meta.verification.max_abs_error:.1e}"
         table.add_row(kind, f"{size:.2f} MB", error, f"{meta.state_bytes:,} B", _words(model.delay))
     console.print(table)
     console.print()

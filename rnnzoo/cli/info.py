@@ -162,7 +162,9 @@ def _print_bundle(bundle: Path) -> None:
     if test := metrics.get("test"):
         print_figures(test)
     if made := metrics.get("made"):
-        print(f"made by: {made['command']}, commit {made['commit'][:12]}")
+        # An installed package knows no commit.
+        commit = f", commit {made['commit'][:12]}" if made.get("commit") else ""
+        print(f"made by: {made['command']}{commit}")
 
 
 def _draw(source: str, plot: Path, costs: Costs | None) -> None:

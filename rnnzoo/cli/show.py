@@ -23,6 +23,8 @@ _LABELS = {
 }
 _COUNTS = ("count",)
 _TITLES = {"per_hour": "an hour", "per_hour_bound": "at most (95 %)", "delay_seconds": "delay, s"}
+# Labels that are shown one by one.
+_CLASSES = 24
 _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
@@ -45,6 +47,7 @@ def print_evaluation(found: dict[str, Any]) -> None:
     count = int(found["offline"]["count"])
     print(f"{found['name']} on {found['dataset']}, split {found['split']}, {count:,} decisions")
     print_figures(found)
+    print_classes(found.get("classes", {}))
     if "not_streamable" in found:
         print(f"not streamed: {found['not_streamable']}")
     if found["made"]["signature"]:
@@ -84,6 +87,17 @@ def _listening_cell(name: str, value: float | None) -> str:
     if name.startswith("misses"):
         return f"{value:.1%}"
     return f"{value:g}" if name in ("threshold", "false_alarms") else f"{value:.2f}"
+
+
+def print_classes(classes: dict[str, dict[str, float]]) -> None:
+    """The offline figures of each label, the rarest hits first where there are many."""
+    if not classes:
+        return
+    shown = sorted(classes.items(), key=lambda item: item[1]["f1"]) if len(classes) > _CLASSES else classes.items()
+    rows = [{"label": label, **figures, "count": int(figures["count"])} for label, figures in shown]
+    print_rows(rows[:_CLASSES])
+    if len(rows) > _CLASSES:
+        print(f"and {len(rows) - _CLASSES} labels with a higher f1: --json and --csv have all")
 
 
 def print_figures(found: dict[str, Any]) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Sequences are padded to one of these lengths, so that a compiled step meets few shapes.
 _LENGTHS = (4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
 
 # Arrays by name; those with axes begin with time.
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, NDArray[Any]]
 
 
 def batch_indices(
-    lengths: np.ndarray, size: int, rng: np.random.Generator | None, exact: bool = False
-) -> list[np.ndarray]:
+    lengths: NDArray[Any], size: int, rng: np.random.Generator | None, exact: bool = False
+) -> list[NDArray[Any]]:
     """Numbers of examples of like length, a batch at a time.
 
     Args:

@@ -32,12 +32,13 @@ def use_beam(builder: Any, config: Any) -> None:
         logging.disable(logging.WARNING)
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners.runner import create_runner
     except ImportError as error:
         raise DataError(f"{VARIABLE}={runner} needs Apache Beam: install rnnzoo[beam], or unset it") from error
     finally:
         logging.disable(logging.NOTSET)
     try:
-        config.beam_runner = beam.runners.create_runner(runner)
+        config.beam_runner = create_runner(runner)
     except (ValueError, ImportError, AttributeError) as error:
         raise DataError(f"{VARIABLE}={runner} is no runner of Apache Beam ({error}); DirectRunner is one") from error
     # Without any, Beam would take the arguments of this program for its own.

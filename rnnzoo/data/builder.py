@@ -35,7 +35,7 @@ class _LateBuilder:
 
 
 class FileBuilder:
-    """What a builder of TFDS has to say of a data set; `builder` is that builder, so that TFDS is imported late.
+    """Description of a data set for a builder of TFDS; `builder` is that builder, so that TFDS is imported late.
 
     A subclass has VERSION, `_info`, `_split_generators` and `_generate_examples`, as TFDS takes them, and:
         FILES: the files that it reads, by name.
@@ -57,7 +57,7 @@ class DownloadedFiles(FileBuilder):
     """
 
     def paths(self, manager: Any) -> dict[str, Path]:
-        """Where each file of FILES is, after its SHA-256 was checked."""
+        """Paths of the files of FILES, after their SHA-256 was checked."""
         return {name: Path(path) for name, path in manager.download(dict(self.FILES)).items()}
 
 
@@ -70,7 +70,7 @@ class PackedFiles(FileBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "This data set was packed by hand; RNNZOO_DATA_MIRROR names a folder that holds it."
 
     def paths(self, manager: Any) -> dict[str, Path]:
-        """Where each file of FILES is, after its SHA-256 was checked.
+        """Paths of the files of FILES, after their SHA-256 was checked.
 
         Raises:
             DataError: a file is missing or has other bytes.

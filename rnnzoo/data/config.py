@@ -13,7 +13,8 @@ from streaming.errors import InputError
 from streaming.runtime.tables import parse_step
 
 TextLevel = Literal["characters", "words", "subwords"]
-_FILE_OPTIONS = ("time", "label", "group", "header", "encoding", "missing", "mask", "resample", "ratio", "split")
+_ROW_FILES = ("time", "label", "group", "header", "encoding", "missing", "mask", "resample", "ratio", "split")
+_WORD_FILES = ("text", "label", "labels", "label_separator", "max_words", "word_column", "tag_column", "encoding")
 Missing = Literal["refuse", "drop", "hold", "interpolate"]
 WordInput = Literal["words", "chars", "affixes"]
 BadFiles = Literal["refuse", "skip"]
@@ -50,9 +51,16 @@ class WordsConfig(DataConfig):
         max_word_length: characters of a word that the model sees; the middle of a longer one is left out.
         multi_label: for a classifier: a text may have any number of labels.
         threshold: the probability from which on one of several labels holds.
+        text, label: of files: what the columns (or fields) of texts and of labels are called.
+        labels: of files: columns of which each is a label, and says by 1 or 0 whether it holds; for several labels.
+        label_separator: of files: what separates several labels in one cell.
+        max_words: of files: words of a text that are trained on; figures and the device are of the whole text.
+        word_column, tag_column: of CoNLL files: numbers of the columns, from 1; None: 2 and 4 where words have numbers,
+            as in CoNLL-U, else the first and the last.
+        encoding: of files: such as `cp1252`; None: UTF-8, or UTF-16 where the file says so.
 
     Raises:
-        ConfigError: the threshold is no probability.
+        ConfigError: the threshold is no probability, or there are columns of labels for one label.
     """
 
     input: Literal["words"] = "words"
@@ -62,9 +70,21 @@ class WordsConfig(DataConfig):
     max_word_length: Size = 20
     multi_label: bool = False
     threshold: float = 0.5
+    text: str = "text"
+    label: str = "label"
+    labels: tuple[str, ...] = ()
+    label_separator: str = "|"
+    max_words: Size | None = None
+    word_column: Size | None = None
+    tag_column: Size | None = None
+    encoding: str | None = None
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
+        if self.labels and not self.multi_label:
+            raise ConfigError(f"data.labels={list(self.labels)} are several: say data.multi_label=true")
+        if not self.label_separator:
+            raise ConfigError("data.label_separator is what separates labels, such as '|'; received ''")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,8 +348,7 @@ def check_step(resample: str, time: str | None) -> None:
 
 
 def file_option(config: DataConfig) -> str | None:
-    """The first option of a user's own tables that is set, None where there is none."""
-    if not isinstance(config, RowsConfig):
-        return None
-    defaults = {field.name: field.default for field in dataclasses.fields(RowsConfig)}
-    return next((name for name in _FILE_OPTIONS if getattr(config, name) != defaults[name]), None)
+    """The first option of a user's own files that is set, None where there is none."""
+    names = _ROW_FILES if isinstance(config, RowsConfig) else _WORD_FILES if isinstance(config, WordsConfig) else ()
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    return next((name for name in names if getattr(config, name) != defaults[name]), None)

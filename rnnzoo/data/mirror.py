@@ -31,7 +31,7 @@ _DEFAULT_MIRROR = Path("shared") / "data"
 
 
 def data_dir() -> Path:
-    """Where prepared data sets live: RNNZOO_DATA_DIR, else the cache."""
+    """Folder of prepared data sets: RNNZOO_DATA_DIR, else the cache."""
     chosen = os.environ.get("RNNZOO_DATA_DIR")
     return Path(chosen) if chosen else cache_root() / "tfds"
 

@@ -36,10 +36,11 @@ class Findings:
 
 
 class Reading(NamedTuple):
-    """The splits of a user's files, and what was understood of them."""
+    """The splits of a user's files, what was understood of them, and their kind where it depends on the options."""
 
     splits: Splits
     findings: Findings
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ def read_source(config: DataConfig) -> Source:
         raise DataError(f"data.limit is at least 1 example; received {config.limit}")
     found = entry.read(config)
     if not isinstance(found, Reading) and (option := file_option(config)):
-        raise ConfigError(f"data.{option} is for tables of your own, {name!r} is none: leave it out")
+        raise ConfigError(f"data.{option} is for files of your own, {name!r} is none: leave it out")
     reading = found if isinstance(found, Reading) else Reading(found, Findings())
     splits = {split: list(itertools.islice(rows, config.limit)) for split, rows in reading.splits.items()}
     for split in SPLITS:
         if not splits.get(split):
             remedy = "give more, or a folder with a file for each split" if ":" in name else "check its files"
             raise DataError(f"split {split!r} of {name!r} holds no example: {remedy}")
-    return Source(entry.kind, splits, reading.findings)
+    return Source(reading.kind or entry.kind, splits, reading.findings)

@@ -10,6 +10,7 @@ from rnnzoo.data.source import SPLITS, Example, Findings
 
 # Labels that are named; of more the rest is counted.
 _SHOWN = 12
+_NONE = "no label"
 
 
 def summarize(splits: Mapping[str, Sequence[Example]], findings: Findings) -> tuple[dict[str, str], list[str]]:
@@ -27,7 +28,7 @@ def summarize(splits: Mapping[str, Sequence[Example]], findings: Findings) -> tu
     if held["train"]:
         lines["labels in train"] = _counts(dict(held["train"].most_common()))
         for split in ("dev", "test"):
-            if unseen := sorted(set(held[split]) - set(held["train"])):
+            if unseen := sorted(set(held[split]) - {_NONE, *held["train"]}):
                 warnings.append(
                     f"{split} has labels that train has not, which count as mistakes: {', '.join(unseen[:_SHOWN])}"
                 )
@@ -37,9 +38,11 @@ def summarize(splits: Mapping[str, Sequence[Example]], findings: Findings) -> tu
 def _labels(targets: Iterable[Any]) -> Iterable[str]:
     for target in targets:
         if isinstance(target, str):
-            yield target
+            yield target or _NONE
         elif isinstance(target, list | tuple):
-            yield from (one for one in target if isinstance(one, str))
+            # Events are pairs of a place and a label.
+            names = [one[1] if isinstance(one, tuple) and len(one) == 2 else one for one in target]
+            yield from (name or _NONE for name in names if isinstance(name, str))
 
 
 def _counts(counts: Mapping[str, int]) -> str:

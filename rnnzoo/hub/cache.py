@@ -45,11 +45,11 @@ class Cache:
         return self.root / "manifest.yaml"
 
     def folder(self, bundle: BundleInfo) -> Path:
-        """Where a bundle is or would be."""
+        """Folder of a bundle, whether it is there or not."""
         return self._place(bundle.name) / bundle.revision
 
     def problem(self, bundle: BundleInfo) -> str | None:
-        """What is wrong with a cached bundle, by the hash of every file; None where nothing is."""
+        """Checks a cached bundle by the hash of every file; returns what is wrong, None where nothing is."""
         return wrong_with(self.folder(bundle), bundle)
 
     def entries(self) -> list[BundleInfo]:

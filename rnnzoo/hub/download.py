@@ -105,7 +105,7 @@ def _check_held(wanted: list[BundleInfo], settings: Settings) -> None:
 
 
 def read_manifest(settings: Settings | None = None) -> Manifest:
-    """What the configured source offers; without a network, what it offered last."""
+    """Manifest of the configured source; without a network, its last one."""
     return read_catalogue(read_settings() if settings is None else settings).manifest
 
 

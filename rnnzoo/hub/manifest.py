@@ -50,7 +50,7 @@ class BundleInfo:
 
     @property
     def revision(self) -> str:
-        """What names this content and no other: 16 hex digits of a SHA-256 over all names, sizes and hashes."""
+        """Revision of this content: 16 hex digits of a SHA-256 over all names, sizes and hashes."""
         lines = [f"{self.name} {self.format}", *(f"{f.name} {f.size} {f.sha256}" for f in sorted(self.files))]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 

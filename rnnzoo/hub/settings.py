@@ -1,4 +1,4 @@
-"""Where models come from and where they are kept: arguments, environment variables and defaults, read in one place."""
+"""Addresses of models and the cache: arguments, environment variables and defaults, read in one place."""
 
 from __future__ import annotations
 

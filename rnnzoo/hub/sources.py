@@ -1,4 +1,4 @@
-"""Where bundles come from: a folder or a server, opened so that neither can lead anywhere else."""
+"""Sources of bundles: a folder or a server, opened so that neither can lead anywhere else."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Missing(Useless):
 
 @dataclass(frozen=True)
 class Reply:
-    """What a source has begun to send: `body` from byte `start` of a file of `size` bytes (None: not said)."""
+    """A response of a source: `body` from byte `start` of a file of `size` bytes (None: not said)."""
 
     body: Any
     start: int
@@ -137,7 +137,7 @@ def _answered(request: urllib.request.Request, timeout: float, start: int) -> It
 
 
 def _reply(response: Any, asked: int, deadline: Deadline) -> Reply:
-    """What the headers promise; raises Unavailable where they contradict what was asked."""
+    """Reads the headers of a response; raises Unavailable where they contradict the request."""
     coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise Useless(f"sent a {coding[:20]} encoding that was not asked for")

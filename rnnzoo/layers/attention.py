@@ -14,7 +14,7 @@ HIDDEN = -1e9
 
 
 class SourceAttention(OverSequences, keras.layers.Layer):
-    """What both kinds of attention share: keys once a source, then weights and a context for each query.
+    """Base of both kinds of attention: keys once a source, then weights and a context for each query.
 
     Input: query (B, T, Dq), memory (B, S, Dm), and a mask of the source (B, S). Output: the context (B, T, Dm), the
     mean of the memory under the weights, and with `return_attention_scores` also the weights (B, T, S), which are 0
@@ -45,7 +45,7 @@ class SourceAttention(OverSequences, keras.layers.Layer):
         self.built = True
 
     def keys(self, memory: Any) -> Any:
-        """What the queries are compared with, (B, S, U): the part of the scores that no query changes."""
+        """Keys that the queries are compared with, (B, S, U): the part of the scores that no query changes."""
         return memory if self.key_projection is None else self.key_projection(memory)
 
     def compute_mask(self, query: Any, previous_mask: Any) -> Any:
@@ -69,8 +69,9 @@ class SourceAttention(OverSequences, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class BahdanauAttention(SourceAttention):
-    """Additive attention (Bahdanau, Cho & Bengio 2015, Neural Machine Translation by Jointly Learning to Align and
-    Translate).
+    """Additive attention.
+
+    Bahdanau, Cho & Bengio 2015, Neural Machine Translation by Jointly Learning to Align and Translate:
 
         e[t, s] = v . tanh(W query[t] + U memory[s]);   a[t] = softmax(e[t]);   context[t] = sum_s a[t, s] memory[s]
 
@@ -92,8 +93,9 @@ class BahdanauAttention(SourceAttention):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class LuongAttention(SourceAttention):
-    """Multiplicative attention, global and local (Luong, Pham & Manning 2015, Effective Approaches to Attention-based
-    Neural Machine Translation).
+    """Multiplicative attention, global and local.
+
+    Luong, Pham & Manning 2015, Effective Approaches to Attention-based Neural Machine Translation:
 
         e[t, s] = query[t] . memory[s]                       score="dot"
                   query[t] . W memory[s]                     score="general"
@@ -205,7 +207,7 @@ class Attend(keras.layers.Layer):
         return ops.squeeze(ops.matmul(ops.tanh(hidden), self.score_kernel), -1)
 
     def _distance(self, query: Any, keys: Any, mask: Any, steps: Any) -> Any:
-        """How far each position of the source is from the centre of the window, (B, T, S) or (1, T, S)."""
+        """Distance of each position of the source from the centre of the window, (B, T, S) or (1, T, S)."""
         dtype = widened(query).dtype
         positions = ops.cast(ops.arange(ops.shape(keys)[1]), dtype)
         if not self.predictive:

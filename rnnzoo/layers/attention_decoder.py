@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src import backend
 
 from rnnzoo.layers.attention import SourceAttention
 from rnnzoo.layers.refusals import OverSequences, finite, fit_states, positive, refused
+from streaming._compat import layers_of, loop_over_time
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -253,7 +253,7 @@ class AttentionLoop(keras.layers.Layer):
         if training:
             # Cells keep their dropout masks from the first call on: it must not happen inside of the loop.
             step(inputs[:, 0], states)
-        _, outputs, last = backend.rnn(step, inputs, states)
+        _, outputs, last = loop_over_time(step, inputs, states)
         self._forget_dropout()
         found = [outputs[..., :width]]
         if self.return_attention_scores:
@@ -273,7 +273,7 @@ class AttentionLoop(keras.layers.Layer):
         return y, weights, [ops.where(keep, n, o) for n, o in zip(new, states, strict=True)]
 
     def _forget_dropout(self) -> None:
-        for layer in self.cell._flatten_layers():
+        for layer in layers_of(self.cell):
             for name in ("reset_dropout_mask", "reset_recurrent_dropout_mask"):
                 if hasattr(layer, name):
                     getattr(layer, name)()

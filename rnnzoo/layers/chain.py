@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from keras import ops
-from keras.src import backend
+
+from streaming._compat import loop_over_time
 
 
 def log_likelihood(scores: Any, labels: Any, transitions: Any, start: Any, end: Any, mask: Any = None) -> Any:
@@ -103,5 +104,5 @@ def scan(
         held = [ops.where(here, n, o) for n, o in zip(new, states, strict=True)]
         return held[0], held
 
-    _, outputs, last = backend.rnn(inner, ops.concatenate([x, keep], axis=-1), states, go_backwards=backwards)
+    _, outputs, last = loop_over_time(inner, ops.concatenate([x, keep], axis=-1), states, go_backwards=backwards)
     return (ops.flip(outputs, axis=1) if backwards else outputs), list(last)

@@ -13,8 +13,9 @@ from rnnzoo.layers.refusals import positive, refused
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class CharRNN(Memoryless, keras.layers.Layer):
-    """A word as the last states of a GRU over its characters, forward and backward (Ling et al. 2015, Finding
-    Function in Form, with GRUs).
+    """A word as the last states of a GRU over its characters, forward and backward.
+
+    Ling et al. 2015, Finding Function in Form, with GRUs:
 
         y = [h_C of GRU(c_1 ... c_C);  h_1 of GRU(c_C ... c_1)]
 

@@ -8,10 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src import backend
+from numpy.typing import NDArray
 
 from rnnzoo.layers import chain
 from rnnzoo.layers.refusals import OverSequences, fit_mask, refused, shape_of
+from streaming._compat import get_keras_mask
 
 # Far below every score, and finite: a difference of two such scores is no NaN.
 FORBIDDEN = -1e4
@@ -81,9 +82,9 @@ class CRF(OverSequences, keras.layers.Layer):
         return mask
 
     def chain_scores(self) -> dict[str, Any]:
-        """What `transitions.json` of a bundle holds: lists of numbers, None for what is forbidden."""
+        """Content of `transitions.json` of a bundle: lists of numbers, None for what is forbidden."""
 
-        def numbers(value: Any, allowed: np.ndarray) -> Any:
+        def numbers(value: Any, allowed: NDArray[Any]) -> Any:
             rows = np.where(allowed > 0, ops.convert_to_numpy(value).astype("float64"), np.nan)
             return [[None if np.isnan(v) else v for v in row] for row in np.atleast_2d(rows).tolist()]
 
@@ -130,7 +131,7 @@ class CRFLoss(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if self.crf is None:
             raise refused("CRFLoss: expected a CRF layer; compile the model with CRFLoss(layer). Received: None")
-        mask, weight = backend.get_keras_mask(y_pred), None
+        mask, weight = get_keras_mask(y_pred), None
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)
             if len(sample_weight.shape) == 1:

@@ -6,15 +6,16 @@ from typing import Any
 
 import keras
 from keras import ops
-from keras.src import backend
 
 from rnnzoo.layers.refusals import refused
+from streaming._compat import get_keras_mask
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class CTCLoss(keras.losses.Loss):
-    """Negative log probability of a label sequence, summed over its alignments (Graves et al. 2006), by
-    `keras.ops.ctc_loss`; mean over the batch.
+    """Negative log probability of a label sequence, summed over its alignments (Graves et al. 2006).
+
+    By `keras.ops.ctc_loss`; mean over the batch.
 
     Args:
         blank: the id of the blank, which also pads the labels.
@@ -34,7 +35,7 @@ class CTCLoss(keras.losses.Loss):
         self.blank = blank
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        mask, weight = backend.get_keras_mask(y_pred), None
+        mask, weight = get_keras_mask(y_pred), None
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)
             if len(sample_weight.shape) == 1:
@@ -65,7 +66,7 @@ def ctc_greedy_decode(logits: Any, mask: Any = None, blank: int = 0) -> tuple[An
 
 
 def steps_of(logits: Any, mask: Any) -> Any:
-    """How many steps each sequence has, int32 (B,)."""
+    """Number of steps of each sequence, int32 (B,)."""
     if mask is None:
         return ops.full((ops.shape(logits)[0],), ops.shape(logits)[1], dtype="int32")
     return ops.sum(ops.cast(mask, "int32"), axis=-1)

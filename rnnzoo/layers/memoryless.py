@@ -1,4 +1,4 @@
-"""How a layer streams that treats each step by itself."""
+"""Streaming of layers that treat each step by itself."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ class Memoryless(OverSequences):
 
     def stream_step(self, x: Any, valid: Any, states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         """The layer itself on a chunk."""
-        return self(x), valid, states  # type: ignore[operator]
+        return self(x), valid, states

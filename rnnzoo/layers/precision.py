@@ -1,4 +1,4 @@
-"""Where half precision is too narrow."""
+"""Computations for which half precision is too narrow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What layers refuse, each in one line: sizes, sequences, states and masks that do not fit, weights that are NaN."""
+"""Errors of layers, one line each: sizes, sequences, states and masks that do not fit, weights that are NaN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 from keras import ops
-from keras.src import backend
+
+from streaming._compat import get_keras_mask
 
 
 def refused(message: str) -> ValueError:
@@ -109,7 +110,7 @@ class OverSequences:
             raise refused(
                 f"{type(self).__name__}: expected {name} {wanted} of one step or more. Received: shape {shape}"
             )
-        mask = backend.get_keras_mask(x) if mask is None else mask
+        mask = get_keras_mask(x) if mask is None else mask
         if mask is not None:
             fit_mask(self, mask, name, shape)
 
@@ -131,7 +132,7 @@ class Recurrent(OverSequences):
 
 
 def finite(layer: Any, found: Any) -> Any:
-    """What the layer found, unless it is NaN because a weight is, which is refused."""
+    """Outputs of a layer as they are; refuses those that are NaN because a weight is."""
     try:
         total = np.sum(ops.convert_to_numpy(keras.tree.flatten(found)[0]), dtype="float64")
     except (NotImplementedError, TypeError, ValueError):

@@ -15,7 +15,7 @@ from rnnzoo.layers.refusals import positive, refused
 
 
 class LargeSoftmax(Memoryless, keras.layers.Layer):
-    """What both kinds share: layer(x) gives log probabilities (B, T, V), layer(x, targets) what training minimizes.
+    """Base of both kinds: layer(x) gives log probabilities (B, T, V), layer(x, targets) what training minimizes.
 
     To train, give the targets as an input of the model and let it minimize its output: `MeanOutput` is that loss. For
     inference and streaming, build a model of the same layers without targets.

@@ -13,8 +13,9 @@ from rnnzoo.layers.refusals import refused
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class TiedEmbedding(PaddedEmbedding):
-    """An embedding that also scores its ids (Press & Wolf 2017, Using the Output Embedding to Improve Language
-    Models).
+    """An embedding that also scores its ids.
+
+    Press & Wolf 2017, Using the Output Embedding to Improve Language Models:
 
         embedding(ids)[t] = E[ids[t]];   embedding(h, reverse=True)[t] = E h[t] + b
 

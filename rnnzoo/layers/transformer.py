@@ -17,9 +17,10 @@ from streaming.errors import NotStreamableError
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class TransformerBlock(OverSequences, keras.layers.Layer):
-    """Attention to the last steps, then two dense layers (Vaswani et al. 2017, Attention Is All You Need; normalized
-    before each part, Xiong et al. 2020; a sliding window, Beltagy et al. 2020; a bias for each distance, Raffel et
-    al. 2020).
+    """Attention to the last steps, then two dense layers.
+
+    Vaswani et al. 2017, Attention Is All You Need; normalized before each part, Xiong et al. 2020; a sliding window,
+    Beltagy et al. 2020; a bias for each distance, Raffel et al. 2020:
 
         z[t] = P x[t];   q, k, v = (Q, K, V) norm(z);   a[t, s] = softmax over s of q[t] k[s] / sqrt(d) + r[t - s]
         u[t] = z[t] + O sum_s a[t, s] v[s],   0 <= t - s < window;   y[t] = u[t] + B relu(A norm(u[t]) + a) + b
@@ -145,7 +146,7 @@ class TransformerBlock(OverSequences, keras.layers.Layer):
         return y, [] if past is None else [key[:, :, start:], value[:, :, start:], exists[:, start:]]
 
     def _attended(self, query: Any, key: Any, value: Any, bias: Any, shown: Any) -> Any:
-        """Of each query the mean of the values under its weights, all by head; (B, T, U)."""
+        """Mean of the values under the weights of each query, all by head; (B, T, U)."""
         if value.shape[2] == 1:
             # Of a single key Keras warns, and the weight is 1.
             found = ops.broadcast_to(value, ops.shape(query))
@@ -212,8 +213,9 @@ class TransformerBlock(OverSequences, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class TransformerDecoderBlock(TransformerBlock):
-    """A causal block that also attends to a source, after its own past and before the dense layers (Vaswani et al.
-    2017).
+    """A causal block that also attends to a source, after its own past and before the dense layers.
+
+    Vaswani et al. 2017:
 
         u, y as of `TransformerBlock`, with u[t] + P sum_s c[t, s] n[s] in place of u[t]
         c[t, s] = softmax over s of (R norm(u[t])) m[s] / sqrt(d),   [m; n] the source

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from rnnzoo.layers.cells.base import DropoutRNNCell
 from rnnzoo.layers.refusals import fit_states, refused
+from streaming._compat import DropoutRNNCell
 
 
 class CellWrapper(DropoutRNNCell, keras.layers.Layer):
@@ -32,17 +32,17 @@ class CellWrapper(DropoutRNNCell, keras.layers.Layer):
 
     @property
     def state_size(self) -> Any:
-        """That of the cell."""
+        """State size of the cell."""
         return self.cell.state_size
 
     @property
     def output_size(self) -> int:
-        """That of the cell."""
+        """Output size of the cell."""
         size = getattr(self.cell, "output_size", None)
         return size if size is not None else keras.tree.flatten(self.cell.state_size)[0]
 
     def get_initial_state(self, batch_size: Any = None) -> Any:
-        """That of the cell, or zeros."""
+        """Initial state of the cell, or zeros."""
         if hasattr(self.cell, "get_initial_state"):
             return self.cell.get_initial_state(batch_size=batch_size)
         return [ops.zeros((batch_size, size), self.compute_dtype) for size in keras.tree.flatten(self.state_size)]

@@ -65,12 +65,12 @@ class ZoneoutCell(_Noise):
 
     @property
     def state_size(self) -> Any:
-        """That of the cell; on JAX and the step number, 1."""
+        """State size of the cell; on JAX and the step number, 1."""
         size = self.cell.state_size
         return [*keras.tree.flatten(size), 1] if _counts_steps() else size
 
     def get_initial_state(self, batch_size: Any = None) -> Any:
-        """That of the cell; on JAX and the step number, 0."""
+        """Initial state of the cell; on JAX and the step number, 0."""
         states = super().get_initial_state(batch_size)
         if not _counts_steps():
             return states

@@ -1,4 +1,4 @@
-"""Where the files of the zoo are: configurations in `zoo_configs/`, bundles in `pretrained/`."""
+"""Paths of the zoo's files: configurations in `zoo_configs/`, bundles in `pretrained/`."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streaming._compat import nodes_of
 from streaming.conversion.drawing import Node, draw_graph
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def draw_architecture(model: keras.Model, path: Path, title: str, text: str) -> 
     nodes: dict[str, Node] = {}
     makers: dict[int, str] = {}
     seen: set[int] = set()
-    for call in _calls(model):
+    for call in nodes_of(model):
         layer = call.operation
         key = _free(layer.name, nodes)
         output = call.outputs[0]
@@ -44,12 +45,6 @@ def draw_architecture(model: keras.Model, path: Path, title: str, text: str) -> 
         lines = (name, f"output  {_shape(tensor.shape)}", tensor.dtype)
         _join(nodes, _free(name, nodes), Node("output", lines), [makers[id(tensor)]])
     draw_graph(nodes, path, title, text, _LEGEND)
-
-
-def _calls(model: keras.Model) -> Iterator[Any]:
-    """Each call of a layer, after those that it hangs on."""
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        yield from model._nodes_by_depth[depth]
 
 
 def _join(nodes: dict[str, Node], key: str, node: Node, before: Sequence[str]) -> None:

@@ -138,7 +138,7 @@ class _Reader:
         self.where, self.origin = where, origin
 
     def place(self, key: str) -> str:
-        """Where a value came from: the override, or the file and key."""
+        """Origin of a value: the override, or the file and key."""
         whole = key.partition("[")[0]
         override = next((text for name, text in self.origin.items() if f"{name}.".startswith(f"{whole}.")), None)
         return f"override {override!r}" if override else f"{self.where}: {key}"

@@ -140,7 +140,7 @@ def write_record(costs: Mapping[str, Costs]) -> Path:
 
 
 def record_path() -> Path:
-    """Where the record is."""
+    """Path of the record."""
     return layout.root() / RECORD
 
 
@@ -157,7 +157,7 @@ def _recorded(name: str) -> Costs | None:
 
 
 def _digest(config: Path) -> str:
-    """Of what a file says, not of what it may leave to defaults: a new option does not change a model."""
+    """Hash of what a file says, not of what it leaves to defaults: a new option does not change a model."""
     tree = yaml.safe_load(config.read_text(encoding="utf-8"))
     said = json.dumps({key: tree.get(key) for key in _SECTIONS}, sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:12]

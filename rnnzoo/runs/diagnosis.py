@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rnnzoo.errors import ConfigError
+from rnnzoo.registry.layout import CONFIG_FILE
 from rnnzoo.registry.names import config_path
 from rnnzoo.runs.building import build_model
 from rnnzoo.runs.config import ExperimentConfig, load_config
-from rnnzoo.runs.store import CONFIG_FILE, load_run
+from rnnzoo.runs.store import load_run
 
 _BATCH = 16
 

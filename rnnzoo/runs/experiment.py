@@ -160,6 +160,7 @@ def evaluate_run(
         "split": split,
         "parameters": run.model.count_params(),
         "offline": task.evaluate(run.model, split),
+        "classes": task.classes(run.model, split),
         "made": {
             "seed": run.config.seed,
             "command": f"rnnzoo evaluate {run.config.name} --split {split}",
@@ -187,7 +188,10 @@ def figures_csv(found: Mapping[str, Any]) -> str:
     common = {name: found[name] for name in ("name", "dataset", "split")} | found["made"]
     writer.writerow(["way", "figure", "value", *common])
     for way, row in found.items():
-        if isinstance(row, dict) and way != "made":
+        if way == "classes":
+            rows = [(label, name, value) for label, figures in row.items() for name, value in figures.items()]
+            writer.writerows([f"{label} offline", name, value, *common.values()] for label, name, value in rows)
+        elif isinstance(row, dict) and way != "made":
             # The mean over nothing is no number.
             known = {name: "" if value is None or math.isnan(value) else value for name, value in row.items()}
             writer.writerows([way, name, value, *common.values()] for name, value in known.items())
@@ -220,7 +224,7 @@ def _evaluate_streamed(task: Task, split: str, path: Path, name: str) -> dict[st
         **task.evaluate_stream(model, split),
         "size_bytes": path.stat().st_size,
         "delay": model.delay,
-        "max_abs_error": model.metadata.verification.get("max_abs_error"),
+        "max_abs_error": model.metadata.verification.max_abs_error,
     }
     never = {f"{name}{NEVER_RESET}": task.evaluate_stream(model, split, reset=False)} if task.endless else {}
     return {name: figures, **never}

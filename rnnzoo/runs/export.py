@@ -15,8 +15,8 @@ from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.discovery import task_class
 from rnnzoo.util.quiet import held_stderr
 from rnnzoo.util.version import VERSION
-from streaming.errors import ArtifactError
-from streaming.runtime.tasks.schema import KeywordSpotterSpec, read_spec
+from streaming.errors import InputError
+from streaming.runtime.tasks.schema import TaskSpec
 
 if TYPE_CHECKING:
     from rnnzoo.runs.store import Run
@@ -72,8 +72,8 @@ def export_run(
         )
 
 
-def _task(run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says of its task."""
+def _task(run: Run, settings: Mapping[str, Any]) -> TaskSpec:
+    """The task of the file, with settings in place of those of the configuration."""
     if not settings:
         return run.task
     if run.config.topology != "keyword_spotter":
@@ -83,12 +83,10 @@ def _task(run: Run, settings: Mapping[str, Any]) -> dict[str, Any]:
     labels = run.encoder.labels
     if strange := [label for label in settings.get("background", ()) if label not in labels]:
         raise ConfigError(f"--background names {strange[0]!r}, no label of the model; known: {', '.join(labels)}")
-    task = {**run.task, **settings}
     try:
-        read_spec(KeywordSpotterSpec, task)
-    except ArtifactError as error:
+        return dataclasses.replace(run.task, **settings)
+    except InputError as error:
         raise ConfigError(str(error)) from error
-    return task
 
 
 def _chain(run: Run) -> dict[str, bytes]:

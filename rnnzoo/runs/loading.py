@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.source import SPLITS
 from rnnzoo.errors import DataError
@@ -60,7 +61,7 @@ class Pretrained(Run):
                 f"({error})"
             ) from error
 
-    def encode(self, raw: Any) -> dict[str, np.ndarray]:
+    def encode(self, raw: Any) -> dict[str, NDArray[Any]]:
         """One raw input as a batch of one for `model.predict`: a list of words, rows (T, D), samples, ..."""
         return {name: np.asarray(array)[None] for name, array in self.encoder.encode(raw).items()}
 

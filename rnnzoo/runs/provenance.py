@@ -1,4 +1,4 @@
-"""Where a run comes from: the command and the commit that made it."""
+"""Provenance of a run: the command and the commit that made it."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def _chosen(
     chosen = None if rate is None else threshold_for(every, rate)
     for line in left_out:
         print(line)
-    name = str(spotter.model.metadata.source.get("name", "the model"))
+    name = str(spotter.model.metadata.source.more.get("name", "the model"))
     return Listening(name, where, spotter.spec.threshold, spoken, quiet, chosen, rate)
 
 

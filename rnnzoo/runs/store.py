@@ -23,6 +23,8 @@ from streaming.errors import StreamingError
 if TYPE_CHECKING:
     import keras
 
+    from streaming.runtime.tasks.schema import TaskSpec
+
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.json"
 _DTYPES = ("float32", "float16")
@@ -58,8 +60,8 @@ class Run:
     metrics: dict[str, Any]
 
     @property
-    def task(self) -> dict[str, Any]:
-        """The `task` entry of the metadata of a streaming file made from this run."""
+    def task(self) -> TaskSpec:
+        """Specification of the task for a streaming file made from this run."""
         return task_class(self.config.topology).spec(self.config.data, self.encoder)
 
 

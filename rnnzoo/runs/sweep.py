@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from rnnzoo.errors import ConfigError, Diverged
+from rnnzoo.registry.layout import CONFIG_FILE
 from rnnzoo.runs.config import dump_config, load_config
 from rnnzoo.runs.experiment import run_experiment
-from rnnzoo.runs.store import CONFIG_FILE, check_run, read_metrics
+from rnnzoo.runs.store import check_run, read_metrics
 from rnnzoo.util.files import write_text
 
 RESULTS_FILE = "results.csv"
@@ -97,7 +98,7 @@ def _higher_is_better(topology: str) -> bool:
 
 
 def _ranked(rows: list[dict[str, Any]], keys: int, higher: bool) -> list[dict[str, Any]]:
-    """By the first figure after the settings; those that diverged last."""
+    """Sorts runs by the first figure after the settings; those that diverged come last."""
 
     def place(row: dict[str, Any]) -> tuple[bool, float]:
         first = list(row.values())[keys]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.runs.store import TABLES, WEIGHTS_FILE, check_run, read_files
@@ -59,7 +60,7 @@ def start_from(model: keras.Model, encoder: Any, source: Path) -> int:
     return copied
 
 
-def _copy_rows(variable: Any, found: np.ndarray, own: list[str], theirs: list[str]) -> int:
+def _copy_rows(variable: Any, found: NDArray[Any], own: list[str], theirs: list[str]) -> int:
     if found.shape[1:] != tuple(variable.shape[1:]):
         return 0
     rows = {entry: i for i, entry in enumerate(theirs)}

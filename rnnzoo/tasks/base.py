@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from rnnzoo.data.config import DataConfig
+    from streaming.runtime.tasks.schema import TaskSpec
 
 
 class Task(Evaluation, Objective):
@@ -64,9 +65,9 @@ class Task(Evaluation, Objective):
         """The encoder from the files that its `to_files()` gave; raises StreamingError where they are damaged."""
 
     @classmethod
-    def spec(cls, config: DataConfig, encoder: Any) -> dict[str, Any]:
-        """The `task` entry of the metadata of a streaming file."""
-        return {"kind": cls.topology, "labels": len(encoder.labels), "dataset": config.dataset}
+    @abc.abstractmethod
+    def spec(cls, config: Any, encoder: Any) -> TaskSpec:
+        """Specification of the task for a streaming file."""
 
     @classmethod
     def conversion(cls, config: DataConfig) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Baseline(NamedTuple):
@@ -59,7 +60,7 @@ class NaiveBayes:
 
     name = "bag of words, naive Bayes"
 
-    def __init__(self, texts: Sequence[Sequence[str]], held: np.ndarray):
+    def __init__(self, texts: Sequence[Sequence[str]], held: NDArray[Any]):
         self._words = {word: i for i, word in enumerate(dict.fromkeys(word for words in texts for word in words))}
         counts = np.ones((2, held.shape[1], len(self._words)))
         for words, row in zip(texts, held, strict=True):
@@ -71,7 +72,7 @@ class NaiveBayes:
         self._bias = np.log(share / (1 - share))
         self.numbers = self._weights.size + self._bias.size
 
-    def logits(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+    def logits(self, texts: Sequence[Sequence[str]]) -> NDArray[Any]:
         """The logarithm of the odds of each label, (N, L)."""
         known = [[self._words[word] for word in words if word in self._words] for words in texts]
         return np.stack([self._bias + self._weights[rows].sum(axis=0) for rows in known])
@@ -87,7 +88,7 @@ class NearestMean:
 
     name = "nearest mean"
 
-    def __init__(self, rows: Sequence[np.ndarray], labels: Sequence[str]):
+    def __init__(self, rows: Sequence[NDArray[Any]], labels: Sequence[str]):
         features = self._features(rows)
         self._mean, self._scale = features.mean(axis=0), features.std(axis=0) + 1e-6
         features = (features - self._mean) / self._scale
@@ -96,14 +97,14 @@ class NearestMean:
         self._means = np.stack([features[of == label].mean(axis=0) for label in self._labels])
         self.numbers = self._means.size + 2 * self._mean.size
 
-    def labels(self, rows: Sequence[np.ndarray]) -> list[str]:
+    def labels(self, rows: Sequence[NDArray[Any]]) -> list[str]:
         """A label for each sequence."""
         features = (self._features(rows) - self._mean) / self._scale
         distance = ((features[:, None] - self._means) ** 2).sum(axis=-1)
         return [self._labels[k] for k in distance.argmin(axis=1)]
 
     @staticmethod
-    def _features(rows: Sequence[np.ndarray]) -> np.ndarray:
+    def _features(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return np.stack([np.concatenate([row.mean(axis=0), row.std(axis=0)]) for row in rows])
 
 
@@ -118,7 +119,7 @@ class NGram:
         order: tokens of an n-gram.
     """
 
-    def __init__(self, tokens: np.ndarray, entries: int, order: int = 6):
+    def __init__(self, tokens: NDArray[Any], entries: int, order: int = 6):
         self.name = f"{order}-gram"
         self._order, self._entries = order, entries
         self._after: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
@@ -129,7 +130,7 @@ class NGram:
         self._totals = {past: after.total() for past, after in self._after.items()}
         self.numbers = sum(map(len, self._after.values()))
 
-    def probabilities(self, tokens: np.ndarray) -> np.ndarray:
+    def probabilities(self, tokens: NDArray[Any]) -> NDArray[Any]:
         """P of each token but the first, given those before it, (N - 1,)."""
         line = tokens.tolist()
         found = np.empty(len(line) - 1)
@@ -146,8 +147,9 @@ class NGram:
 
 
 class NearestText:
-    """The text of the training split that shares most with another one: cosine of the frequencies of its words, each
-    by how rare it is (Salton and Buckley 1988).
+    """The text of the training split that shares most with another one.
+
+    By the cosine of the frequencies of their words, each weighted by how rare it is (Salton and Buckley 1988).
 
     Args:
         texts: of the training split.
@@ -187,19 +189,19 @@ class NoteChain:
 
     name = "Markov chain of each note"
 
-    def __init__(self, rolls: Sequence[np.ndarray]):
+    def __init__(self, rolls: Sequence[NDArray[Any]]):
         before = np.concatenate([roll[:-1] for roll in rolls]) > 0
         after = np.concatenate([roll[1:] for roll in rolls]) > 0
         same = np.stack([~before, before])
         self._shares = (same & after).sum(axis=1) / np.maximum(same.sum(axis=1), 1)
         self.numbers = self._shares.size
 
-    def probabilities(self, roll: np.ndarray) -> np.ndarray:
-        """Of the step after each, (T, N)."""
+    def probabilities(self, roll: NDArray[Any]) -> NDArray[Any]:
+        """Probabilities of the notes of the step after each, (T, N)."""
         return np.where(roll > 0, self._shares[1], self._shares[0])
 
 
-def peaks(signal: np.ndarray, rate: float) -> np.ndarray:
+def peaks(signal: NDArray[Any], rate: float) -> NDArray[Any]:
     """Samples where the slope of a signal (T,) is steepest, one in 0.2 seconds: the idea of Pan and Tompkins (1985).
 
     The slope is squared and averaged over 0.15 seconds; a peak is above a third of the highest within 2 seconds.
@@ -211,7 +213,7 @@ def peaks(signal: np.ndarray, rate: float) -> np.ndarray:
     return found[np.diff(found, prepend=-len(signal)) > int(0.2 * rate)]
 
 
-def _highest(signal: np.ndarray, reach: int) -> np.ndarray:
+def _highest(signal: NDArray[Any], reach: int) -> NDArray[Any]:
     """The highest value within `reach` samples of each."""
     padded = np.pad(signal, reach, constant_values=-np.inf)
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=-1)

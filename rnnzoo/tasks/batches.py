@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.batching import Arrays, batch_indices, collate
 from rnnzoo.data.source import Example
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 # Inputs by name (B, T, ...), targets (B, T) or (B,), weights of the same shape.
-Batch = tuple[Arrays, np.ndarray, np.ndarray]
+Batch = tuple[Arrays, NDArray[Any], NDArray[Any]]
 _TARGETS, _WEIGHTS = "targets", "weights"
 
 
@@ -138,7 +139,7 @@ class Batches(abc.ABC):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
         """The batches as arrays, each with the numbers of its examples; shuffled and augmented by `rng`.
 
         Batch number i of a pass is the same wherever the pass begins (`skip`).
@@ -165,7 +166,7 @@ class Batches(abc.ABC):
             targets = np.maximum(targets, 0)
         return {name: batch[name] for name in self.input_names}, targets, weights
 
-    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[NDArray[Any]]:
         first = self.input_names[0]
         lengths = np.array([len(row[first]) for row in self.arrays(split)])
         return batch_indices(lengths, size, rng, self.exact_lengths)
@@ -176,7 +177,7 @@ class Batches(abc.ABC):
         inputs, targets, weights = self.collate(self.arrays(split)[:1])
         row = self.arrays(split)[0]
 
-        def spec(array: np.ndarray, axes: int) -> Any:
+        def spec(array: NDArray[Any], axes: int) -> Any:
             return tf.TensorSpec((None,) * axes + array.shape[axes:], array.dtype)
 
         return (

@@ -22,5 +22,5 @@ def bleu(written: Sequence[str], references: Sequence[Sequence[str]], lowercase:
     metric = BLEU(lowercase=lowercase)
     # Examples with fewer references than others leave gaps.
     rows = [list(row) for row in itertools.zip_longest(*references)]
-    score = metric.corpus_score(list(written), rows)  # type: ignore[arg-type]
+    score = metric.corpus_score(list(written), rows)
     return float(score.score), str(metric.get_signature())

@@ -62,7 +62,7 @@ def model_builder(name: str) -> Callable[..., Any]:
 
 
 def task_class(name: str) -> type[Task]:
-    """How a task is trained, measured and exported."""
+    """Class that trains, evaluates and exports a task."""
     camel = "".join(part.capitalize() for part in name.split("_"))
     found: type[Task] = getattr(_part(name, "task"), f"{camel}Task")
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.util.plots import COLOURS, curves, figure
 
@@ -57,7 +58,7 @@ def draw_confusion(path: Path, true: Sequence[str], found: Sequence[str]) -> Pat
     return path
 
 
-def draw_alignments(path: Path, alignments: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]]) -> Path:
+def draw_alignments(path: Path, alignments: Sequence[tuple[Sequence[str], Sequence[str], NDArray[Any]]]) -> Path:
     """Weights of attention (T, S), each with what was written (T) and read (S)."""
     with figure(path, len(alignments)) as axes:
         for axis, (written, read, weights) in zip(axes, alignments, strict=True):
@@ -69,7 +70,7 @@ def draw_alignments(path: Path, alignments: Sequence[tuple[Sequence[str], Sequen
     return path
 
 
-def draw_forecasts(path: Path, columns: Mapping[str, Mapping[str, np.ndarray]], origin: int) -> Path:
+def draw_forecasts(path: Path, columns: Mapping[str, Mapping[str, NDArray[Any]]], origin: int) -> Path:
     """For each column what was (`true`, from before the forecast on) and what was forecast from row `origin` on.
 
     A forecast of several quantiles (H, Q) is a band with a line for the one in the middle.
@@ -89,7 +90,7 @@ def draw_forecasts(path: Path, columns: Mapping[str, Mapping[str, np.ndarray]], 
     return path
 
 
-def draw_events(path: Path, signal: np.ndarray, rate: float, marks: Mapping[str, Sequence[Any]]) -> Path:
+def draw_events(path: Path, signal: NDArray[Any], rate: float, marks: Mapping[str, Sequence[Any]]) -> Path:
     """A signal (T,) with events, pairs of a sample and a label, on a line for each name."""
     with figure(path, size=(12.8, 4.4)) as (axis,):
         axis.plot(np.arange(len(signal)) / rate, signal, color=COLOURS[6], lw=0.9)
@@ -106,7 +107,7 @@ def draw_events(path: Path, signal: np.ndarray, rate: float, marks: Mapping[str,
     return path
 
 
-def draw_captions(path: Path, pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Path:
+def draw_captions(path: Path, pictures: Sequence[NDArray[Any]], captions: Sequence[str]) -> Path:
     """Pictures (H, W, 3) of 0 .. 255, each with its caption below."""
     with figure(path, len(pictures), size=(3.2, 3.8)) as axes:
         for axis, picture, caption in zip(axes, pictures, captions, strict=True):

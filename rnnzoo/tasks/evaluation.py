@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Batches):
-    """How good a model is on a split."""
+    """Evaluation of a model on a split."""
 
     # Whether `evaluate_stream` can go over a whole split without a reset.
     endless: ClassVar[bool] = False
@@ -49,6 +49,10 @@ class Evaluation(Batches):
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         """Pictures of what a Keras model does on a split, written to a folder; the files."""
         return []
+
+    def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and count of each label by its name, where there are labels."""
+        return {}
 
     def signature(self, split: str) -> str:
         """The metric's signature string as the library that measures reports it, such as sacreBLEU's; else empty."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.tasks.base import Task
 
@@ -47,7 +48,7 @@ class LabelTask(Task):
 
         return [LabelAccuracy()]
 
-    def endless_outputs(self, model: StreamingModel, split: str) -> list[np.ndarray]:
+    def endless_outputs(self, model: StreamingModel, split: str) -> list[NDArray[Any]]:
         """Outputs (T, L) for each example of one stream that is never reset: its input is all examples in a row."""
         rows = self.arrays(split)
         joined = {name: np.concatenate([row[name] for row in rows]) for name in self.input_names}
@@ -56,6 +57,6 @@ class LabelTask(Task):
         ends = np.cumsum([len(row[self.input_names[0]]) for row in rows])
         return np.split(np.concatenate([np.asarray(part) for part in parts]), ends[:-1])
 
-    def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
+    def best(self, model: keras.Model, split: str, batch_size: int) -> list[NDArray[Any]]:
         """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""
         return [np.argmax(row, axis=-1) for row in self.predict(model, split, batch_size)]

@@ -1,4 +1,4 @@
-"""What happens around an epoch: snapshots, an early end, and a stop when the loss is no number."""
+"""Callbacks of every training: snapshots, early stopping, and a stop when the loss is no number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.errors import DataError, Diverged
 from rnnzoo.tasks.carried import states
@@ -49,7 +50,7 @@ class StopOnNaN(keras.callbacks.Callback):
             raise Diverged(f"the loss became {loss} in epoch {epoch + 1}, batch {self.position[1] + 1}")
 
 
-class Keeper(keras.callbacks.Callback):
+class Snapshots(keras.callbacks.Callback):
     """Keeps the history and the best weights, and writes snapshots from which the training can go on.
 
     A snapshot is written at the beginning of an epoch and whenever the last one is older than `seconds`.
@@ -74,8 +75,8 @@ class Keeper(keras.callbacks.Callback):
         # has its own time.
         self.writes, self.workers = True, 1
         self._record: float | None = None
-        self._best: dict[str, np.ndarray] = {}
-        self._restored: dict[str, np.ndarray] = {}
+        self._best: dict[str, NDArray[Any]] = {}
+        self._restored: dict[str, NDArray[Any]] = {}
         self._spent, self._written = 0.0, time.perf_counter()
 
     def restore(self, model: keras.Model) -> bool:
@@ -185,16 +186,16 @@ class Patience(keras.callbacks.Callback):
 
     Args:
         config: how to train.
-        keeper: has the history; called before.
+        snapshots: has the history; called before.
     """
 
-    def __init__(self, config: TrainingConfig, keeper: Keeper):
+    def __init__(self, config: TrainingConfig, snapshots: Snapshots):
         super().__init__()
-        self._config, self._keeper = config, keeper
+        self._config, self._snapshots = config, snapshots
         self.stopped: int | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        figures = self._keeper.figures
+        figures = self._snapshots.figures
         if self._config.schedule == "plateau":
             self.model.optimizer.learning_rate = plateau_rate(self._config, figures)
         if self._config.patience is not None and epochs_in_vain(figures) >= self._config.patience:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -57,7 +59,7 @@ def read_weights(model: keras.Model, path: Path) -> None:
         raise DataError(f"{path} belongs to another architecture: it also holds {surplus}")
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Stored weights by the paths of their variables; raises DataError where the file is missing or damaged."""
     try:
         return load(path.read_bytes())

@@ -1,4 +1,4 @@
-"""What is looked at before the first step: data that the model cannot take."""
+"""Checks before the first step: data that the model cannot take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training section of an experiment may say."""
+"""Section `training` of an experiment's configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a model is trained.
+    """Options of a training.
 
     Args:
         epochs: passes over the training split.

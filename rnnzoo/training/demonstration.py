@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rnnzoo.layers import LSTM, SimpleRNN
 from rnnzoo.training.diagnostics import diagnose
@@ -28,7 +29,7 @@ _SOLVED = 0.1
 
 
 class Demonstration(NamedTuple):
-    """What was found.
+    """Findings of the demonstration.
 
     Args:
         findings: sentences.
@@ -49,7 +50,7 @@ class Trained(NamedTuple):
 
     loss: list[float]
     norm: list[float]
-    by_time: np.ndarray
+    by_time: NDArray[Any]
 
 
 def demonstrate(out: Path, updates: int = UPDATES, steps: int = STEPS) -> Demonstration:
@@ -107,7 +108,7 @@ def network(kind: str, steps: int, radius: float = 1.0) -> keras.Model:
     return keras.Model({"rows": inputs}, keras.layers.Dense(2, name="logits")(answer), name=kind)
 
 
-def sequences(count: int, steps: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def sequences(count: int, steps: int, seed: int) -> tuple[dict[str, NDArray[Any]], NDArray[Any], NDArray[Any]]:
     """Sequences (B, T, 1), what the first step showed as 0 or 1 (B,), and weights of one."""
     rng = np.random.default_rng(seed)
     targets = rng.integers(0, 2, count).astype(np.int32)
@@ -120,7 +121,7 @@ def _loss() -> keras.losses.Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def _by_time(model: keras.Model, steps: int) -> np.ndarray:
+def _by_time(model: keras.Model, steps: int) -> NDArray[Any]:
     return diagnose(model, sequences(BATCH, steps, 0), _loss()).by_time["recurrent"]
 
 
@@ -186,7 +187,7 @@ def _train(recipe: _Recipe, updates: int, steps: int) -> Trained:
     return Trained(watch.loss, watch.norm, _by_time(model, steps))
 
 
-def _findings(fresh: dict[str, np.ndarray], trained: dict[str, Trained], steps: int) -> list[str]:
+def _findings(fresh: dict[str, NDArray[Any]], trained: dict[str, Trained], steps: int) -> list[str]:
     lines = [
         f"fresh, {name}: {steps - 1} steps back the gradient is {curve[-1] / curve[0]:.1e} of the last step's"
         for name, curve in fresh.items()

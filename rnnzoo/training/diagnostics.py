@@ -1,4 +1,4 @@
-"""How gradients flow through a model: by layer, by time step; spectral radii; saturated gates."""
+"""Diagnosis of a model: gradients by layer and by time step, spectral radii, saturated gates."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.training.probing import Probe, Probed, probe
+from streaming._compat import layers_of
 
 # Where a gate counts as shut or open, and tanh as flat (Karpathy, Johnson & Fei-Fei 2015).
 SHUT, OPEN, FLAT = 0.1, 0.9, 0.9
@@ -20,7 +22,7 @@ VANISHED, EXPLODED = 1e-3, 1e3
 
 @dataclass
 class Diagnosis:
-    """What was measured on one batch.
+    """Measurements on one batch.
 
     Args:
         by_layer: layer -> norm of the gradient of the batch's loss over its weights.
@@ -33,7 +35,7 @@ class Diagnosis:
     """
 
     by_layer: dict[str, float] = field(default_factory=dict)
-    by_time: dict[str, np.ndarray] = field(default_factory=dict)
+    by_time: dict[str, NDArray[Any]] = field(default_factory=dict)
     radii: dict[str, dict[str, float]] = field(default_factory=dict)
     saturation: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
@@ -43,7 +45,7 @@ class Diagnosis:
 
 
 def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, sample_weight: Any = None) -> Diagnosis:
-    """What `rnnzoo.diagnose` does."""
+    """Implements `rnnzoo.diagnose`."""
     if not model.built:
         raise ConfigError("the model is not built: call it on a batch, or give it an Input, before it is diagnosed")
     if loss is None and not model.compiled:
@@ -64,10 +66,10 @@ def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, samp
 
 
 def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
-    """What needs no look into the model while it runs."""
+    """Measurements that need no look into the model while it runs."""
     inputs, targets, weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
     found = Diagnosis(by_layer=_by_layer(model, inputs, targets, weights, loss))
-    for layer in model._flatten_layers(include_self=False):
+    for layer in layers_of(model, include_self=False):
         if isinstance(layer, keras.layers.RNN):
             found.unseen.append(layer.name)
             if radii := spectral_radii(layer.cell):
@@ -75,7 +77,7 @@ def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
     return found
 
 
-def _weights_like(outputs: Any, y: Any) -> np.ndarray:
+def _weights_like(outputs: Any, y: Any) -> NDArray[Any]:
     """Ones for each decision: (B, T) where each step has one, else (B,)."""
     first = keras.tree.flatten(outputs)[0]
     each_step = len(first.shape) > 2 and np.ndim(keras.tree.flatten(y)[0]) > 1
@@ -136,7 +138,7 @@ def _by_layer(model: Any, inputs: Any, targets: Any, weights: Any, loss: Any) ->
     return {name: square**0.5 for name, square in squares.items()}
 
 
-def _last(weights: np.ndarray) -> np.ndarray:
+def _last(weights: NDArray[Any]) -> NDArray[Any]:
     """The same weights, (B, T) or (B,), with all but the last decision of each sequence at zero."""
     if weights.ndim < 2:
         return weights
@@ -145,7 +147,7 @@ def _last(weights: np.ndarray) -> np.ndarray:
     return weights * (steps == ends[:, None])
 
 
-def _through_time(probed: Probed, inputs: Any, targets: Any, weights: np.ndarray, loss: Any) -> tuple[Any, Any]:
+def _through_time(probed: Probed, inputs: Any, targets: Any, weights: NDArray[Any], loss: Any) -> tuple[Any, Any]:
     steps = next(iter(inputs.values())).shape
     pushes = probed.zeros(steps[0], steps[1])
     with tf.GradientTape() as tape:
@@ -155,7 +157,7 @@ def _through_time(probed: Probed, inputs: Any, targets: Any, weights: np.ndarray
     return tape.gradient(value, pushes, unconnected_gradients="zero"), seen
 
 
-def backwards(back: np.ndarray, weights: np.ndarray, reverse: bool = False) -> np.ndarray:
+def backwards(back: NDArray[Any], weights: NDArray[Any], reverse: bool = False) -> NDArray[Any]:
     """|dL/dh| (K,) of K steps back from the decision, mean over the sequences that are so long.
 
     Args:
@@ -191,7 +193,7 @@ def spectral_radii(cell: Any) -> dict[str, float]:
 _PARTS = {1: ("state",), 3: ("update", "reset", "candidate"), 4: ("input", "forget", "candidate", "output")}
 
 
-def _saturation(one: Probe, seen: Any, weights: np.ndarray) -> dict[str, tuple[float, float]]:
+def _saturation(one: Probe, seen: Any, weights: NDArray[Any]) -> dict[str, tuple[float, float]]:
     cell = one.cell
     x, states = (np.asarray(seen[name], np.float32) for name in ("x", "states"))
     h = states[..., : cell.units] if hasattr(cell, "units") else states
@@ -213,7 +215,7 @@ def _saturation(one: Probe, seen: Any, weights: np.ndarray) -> dict[str, tuple[f
 
 
 def findings(found: Diagnosis) -> list[str]:
-    """What the measurements say, in words; the numbers are in them."""
+    """Sentences that say what the measurements mean, with their numbers."""
     lines = []
     for name, curve in found.by_time.items():
         lines.append(f"{name}: {_reach(curve)}")
@@ -238,8 +240,8 @@ def findings(found: Diagnosis) -> list[str]:
     return lines
 
 
-def _reach(curve: np.ndarray) -> str:
-    """How far back the gradient of a decision goes, counted from where it is largest within the first steps."""
+def _reach(curve: NDArray[Any]) -> str:
+    """Steps that the gradient of a decision goes back, counted from where it is largest within the first steps."""
     steps = len(curve) - 1
     if not np.isfinite(curve).all():
         return "the gradient through time is no number"

@@ -1,4 +1,4 @@
-"""Where a loss that is no number came from."""
+"""Finds the origin of a loss that is no number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Origin:
         self._model = model
 
     def find(self, batches: Any) -> str | None:
-        """What is no number first, such as "the gradient of layer 'recurrent_0'", with the number of the batch.
+        """First thing that is no number, such as "the gradient of layer 'recurrent_0'" and the number of the batch.
 
         Args:
             batches: (inputs, targets, weights), as they were trained on.

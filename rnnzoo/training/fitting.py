@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from rnnzoo.errors import ConfigError, DataError, Diverged
-from rnnzoo.training.callbacks import Keeper, Patience, StopOnNaN
+from rnnzoo.training.callbacks import Patience, Snapshots, StopOnNaN
 from rnnzoo.training.checks import check_data
 from rnnzoo.training.config import TrainingConfig
 from rnnzoo.training.optimization import make_optimizer
@@ -67,38 +67,38 @@ def fit(
         trained = _trained(model, task, config, parallel)
         compile_model(trained, task, config, steps)
         trained.optimizer.build(trained.trainable_variables)
-    keeper = Keeper(run_dir, experiment, task.monitor, task.higher_is_better, config.snapshot_seconds, steps)
+    snapshots = Snapshots(run_dir, experiment, task.monitor, task.higher_is_better, config.snapshot_seconds, steps)
     if parallel:
-        keeper.writes, keeper.workers = parallel.is_chief, parallel.workers
-    resumed = keeper.restore(trained)
+        snapshots.writes, snapshots.workers = parallel.is_chief, parallel.workers
+    resumed = snapshots.restore(trained)
     if resumed or parallel:
         _make_metrics(trained, task, config, parallel)
     quiet = parallel is not None and not parallel.is_chief
     validation = task.steps("dev", config.batch_size) if parallel else None
     progress = ProgressBar(config.epochs, steps) if ProgressBar.useful() else ProgressLines(config.epochs)
     if resumed and not quiet:
-        epoch, batch = keeper.start
+        epoch, batch = snapshots.start
         print(f"going on in epoch {epoch + 1} of {config.epochs}, step {batch + 1} of {steps}, from {run_dir}")
     # The averages have to be in place before the best weights are taken.
     average = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema is not None else []
     guessing = isinstance(trained, GuessFed)
     sampling = [ScheduledSampling(trained.rate, config, steps * config.epochs)] if guessing else []
-    stop, patience = StopOnNaN(keeper.start), Patience(config, keeper)
-    shown = [] if quiet else [progress, *([LogFiles(run_dir, lambda: keeper.history)] if logs else [])]
+    stop, patience = StopOnNaN(snapshots.start), Patience(config, snapshots)
+    shown = [] if quiet else [progress, *([LogFiles(run_dir, lambda: snapshots.history)] if logs else [])]
     try:
         trained.fit(
-            _batches(task, config, parallel, "train", seed, keeper.start),
+            _batches(task, config, parallel, "train", seed, snapshots.start),
             steps_per_epoch=steps,
             validation_data=_batches(task, config, parallel, "dev"),
             validation_steps=validation,
             epochs=config.epochs,
-            initial_epoch=keeper.start[0],
+            initial_epoch=snapshots.start[0],
             shuffle=False,
             verbose=0,
-            callbacks=[stop, *sampling, *average, *task.callbacks(), keeper, patience, *shown, *callbacks],
+            callbacks=[stop, *sampling, *average, *task.callbacks(), snapshots, patience, *shown, *callbacks],
         )
     except Diverged as error:
-        raise Diverged(_explain(error, trained, task, config, keeper, stop, seed, parallel)) from None
+        raise Diverged(_explain(error, trained, task, config, snapshots, stop, seed, parallel)) from None
     except Exception as error:
         if task.failure is not None:
             raise task.failure from None
@@ -111,8 +111,8 @@ def fit(
         progress.close()
     if patience.stopped is not None and not quiet:
         print(f"stopped after epoch {patience.stopped}: {task.monitor} was no better for {config.patience} epochs")
-    keeper.take_best(model)
-    return keeper.history
+    snapshots.take_best(model)
+    return snapshots.history
 
 
 def compile_model(model: keras.Model, task: Task, config: TrainingConfig, steps: int) -> None:
@@ -138,7 +138,7 @@ def _on_tensorflow() -> bool:
 
 
 def _trained(model: keras.Model, task: Task, config: TrainingConfig, parallel: Parallel | None) -> keras.Model:
-    """What runs in the model's place."""
+    """Model that is trained in the model's place."""
     made = task.training_model(model, config.batch_size)
     alone = [f"training.{key}" for key in ("jacobian_penalty", "scheduled_sampling") if getattr(config, key)]
     if alone and not _on_tensorflow():
@@ -212,21 +212,22 @@ def _explain(
     model: keras.Model,
     task: Task,
     config: TrainingConfig,
-    keeper: Keeper,
+    snapshots: Snapshots,
     stop: StopOnNaN,
     seed: int,
     parallel: Parallel | None,
 ) -> str:
     """The error with what was no number first, found by repeating the steps since the last snapshot."""
     place = None
-    if _on_tensorflow() and parallel is None and keeper.restore(model):
+    if _on_tensorflow() and parallel is None and snapshots.restore(model):
         from rnnzoo.training.divergence import Origin
 
-        epoch, batch = keeper.start
+        epoch, batch = snapshots.start
         count = stop.position[1] - batch + 1 if stop.position[0] == epoch else 0
         data = task.dataset("train", config.batch_size, training=True, seed=seed, start=(epoch, batch))
         place = Origin(model).find(itertools.islice(data, max(0, count)))
     first = f"; first to be no number: {place}" if place else ""
     return (
-        f"{error}{first}. Lower training.learning_rate or training.clip_norm; the last good state is in {keeper.folder}"
+        f"{error}{first}. Lower training.learning_rate or training.clip_norm; the last good state is in "
+        f"{snapshots.folder}"
     )

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rnnzoo.errors import ConfigError
 
@@ -51,7 +52,7 @@ class Parallel:
         return isinstance(error, lost)
 
     def model(self, model: keras.Model) -> keras.Model:
-        """What is trained in the model's place; it shares the weights."""
+        """Model that is trained in the model's place, with the same weights."""
         return ParallelModel({t.name: t for t in model.inputs}, model.output, name=model.name)
 
     def dataset(self, make: Callable[[Any], tf.data.Dataset]) -> Any:
@@ -84,7 +85,7 @@ def split_batch(batch: Any, count: int) -> list[Any]:
     shares = (np.arange(size * count) < rows) * (size * count / rows)
     weights = weights[chosen] * shares.reshape(-1, *[1] * (weights.ndim - 1)).astype(weights.dtype)
 
-    def part(array: np.ndarray, i: int) -> np.ndarray:
+    def part(array: NDArray[Any], i: int) -> NDArray[Any]:
         return array[chosen][i * size : (i + 1) * size]
 
     return [

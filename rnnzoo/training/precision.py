@@ -1,4 +1,4 @@
-"""What a model computes in while it is trained, and whether to the same bits each time."""
+"""Precision and determinism of a training."""
 
 from __future__ import annotations
 

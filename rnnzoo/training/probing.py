@@ -13,7 +13,7 @@ from keras import ops
 
 
 class Probe(NamedTuple):
-    """What a probed model has for one recurrent layer.
+    """Probe of one recurrent layer of a model.
 
     Args:
         name: of the layer, with `/forward` or `/backward` in a bidirectional one.
@@ -43,7 +43,7 @@ class Probed(NamedTuple):
     unseen: list[str]
 
     def zeros(self, batch: int, steps: int) -> dict[str, Any]:
-        """What the extra inputs are given."""
+        """Values of the extra inputs."""
         return {p.input_name: ops.zeros((batch, steps, state_width(p.cell))) for p in self.probes}
 
 

@@ -1,4 +1,4 @@
-"""What a training shows while it runs, and what it logs: lines or a bar, CSV and TensorBoard."""
+"""Progress of a training as lines or a bar, and its logs in CSV and TensorBoard."""
 
 from __future__ import annotations
 

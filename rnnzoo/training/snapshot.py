@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -19,14 +19,14 @@ _PATTERN = "snapshot-*.safetensors"
 
 
 class Snapshot(NamedTuple):
-    """What a training needs to go on.
+    """State from which a training goes on.
 
     Args:
         arrays: variables of model, optimizer and metrics, and the best weights so far, by name.
         progress: what JSON can hold: position, history, record, the experiment.
     """
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, NDArray[Any]]
     progress: dict[str, Any]
 
 

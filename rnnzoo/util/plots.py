@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.errors import DataError
 from rnnzoo.util.files import replacing
@@ -45,7 +46,7 @@ def figure(path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4))
 
 def curves(
     axis: Any,
-    lines: Mapping[str, Sequence[float] | np.ndarray],
+    lines: Mapping[str, Sequence[float] | NDArray[Any]],
     *,
     title: str,
     x: str,

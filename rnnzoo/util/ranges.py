@@ -1,4 +1,4 @@
-"""What numbers of a configuration may be, said beside their types."""
+"""Ranges of the numbers of a configuration, annotated beside their types."""
 
 from __future__ import annotations
 

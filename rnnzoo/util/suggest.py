@@ -1,4 +1,4 @@
-"""What a user may have meant."""
+"""Suggestions for a name that is not known."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.metadata import InputInfo
 from streaming.runtime.model import StreamingModel, load
@@ -56,7 +57,7 @@ def random_chunk(model: StreamingModel, generator: np.random.Generator) -> Any:
 
 
 def _random(infos: Sequence[InputInfo], steps: int, generator: np.random.Generator) -> Any:
-    def one(info: InputInfo) -> np.ndarray:
+    def one(info: InputInfo) -> NDArray[Any]:
         tensor = info.graph
         shape = (steps, *tensor.shape) if info.time else tuple(tensor.shape)
         if np.dtype(tensor.dtype).kind == "f":
@@ -106,7 +107,7 @@ def _bare(model: StreamingModel, batch: int) -> Callable[[], Any]:
     return lambda: invoke(graph)
 
 
-def _times(call: Callable[[], Any], count: int) -> np.ndarray:
+def _times(call: Callable[[], Any], count: int) -> NDArray[Any]:
     """Microseconds of each call, after some that do not count."""
     for _ in range(_WARM_UP):
         call()
@@ -118,7 +119,7 @@ def _times(call: Callable[[], Any], count: int) -> np.ndarray:
     return found / 1e3
 
 
-def _quantiles(times: np.ndarray) -> dict[str, float]:
+def _quantiles(times: NDArray[Any]) -> dict[str, float]:
     values = np.percentile(times, (50, 99, 99.9))
     return {**dict(zip(("p50", "p99", "p99.9"), map(float, values), strict=True)), "mean": float(times.mean())}
 

@@ -1,4 +1,4 @@
-"""What `streaming run` prints: JSON lines on a pipe, text that grows on a terminal."""
+"""Output of `streaming run`: JSON lines on a pipe, text that grows on a terminal."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Live:
 
 
 def plain(value: Any) -> Any:
-    """What JSON takes: numbers rounded to 6 digits after the point, null for what JSON has no number for."""
+    """A value as JSON takes it: numbers rounded to 6 digits after the point, null for what JSON has no number for."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

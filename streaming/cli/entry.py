@@ -1,4 +1,4 @@
-"""How a command line of this project ends: an exit code, and one line for what a user can mend."""
+"""Entry of the command lines: exit codes, and one line for errors that a user can mend."""
 
 from __future__ import annotations
 

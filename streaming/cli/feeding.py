@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.cli.display import JsonLines, Live
 from streaming.cli.lines import StepReader
@@ -28,7 +29,7 @@ _BLOCKS = 20
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says besides the model and the input.
+    """Options of the command line beside the model and the input.
 
     Args:
         mono: mix channels down.
@@ -82,7 +83,7 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
         if takes == "audio":
             task = adjusted(task, options.settings)
             reader = stack.enter_context(_reader(source, "the input" if name == "-" else name, options))
-            rate = int(task.spec.sample_rate)  # type: ignore[union-attr]
+            rate = int(task.spec.sample_rate)
             size = max(1, reader.sample_rate // _BLOCKS)
             run_audio(task, at_rate(reader, rate, options.resample, size), display)
         elif takes == "array":
@@ -111,7 +112,7 @@ def adjusted(task: Any, settings: dict[str, Any]) -> Any:
         raise InputError(str(error)) from error
 
 
-def run_audio(task: Any, blocks: Iterable[np.ndarray], display: Any) -> None:
+def run_audio(task: Any, blocks: Iterable[NDArray[Any]], display: Any) -> None:
     """Stream blocks of samples through a task that takes audio; raises InputError where there are none."""
     session, fed = task.session(), False
     for block in blocks:
@@ -233,7 +234,7 @@ def _arrays(task: Any, source: IO[bytes], name: str, display: Any, options: Opti
         display.show(text, {})
 
 
-def _array(data: bytes, name: str) -> np.ndarray:
+def _array(data: bytes, name: str) -> NDArray[Any]:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.metadata import InputInfo
@@ -29,7 +30,7 @@ class TableRow:
     """
 
     line: int
-    values: np.ndarray
+    values: NDArray[Any]
     time: str | None = None
     seconds: float | None = None
 
@@ -230,7 +231,7 @@ class StepReader:
             raise self._wrong(text, number)
         return self._array(found, self._inputs[0], text, number)
 
-    def _array(self, value: Any, info: InputInfo, text: str, number: int) -> np.ndarray:
+    def _array(self, value: Any, info: InputInfo, text: str, number: int) -> NDArray[Any]:
         try:
             array = np.array(value)
         except ValueError:
@@ -255,6 +256,6 @@ def shown(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _whole(array: np.ndarray) -> np.ndarray:
+def _whole(array: NDArray[Any]) -> NDArray[Any]:
     """Integers where all values are whole; else as they are, for the stream to refuse."""
     return array.astype("int64") if np.array_equal(array, np.round(array)) and np.isfinite(array).all() else array

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import StreamingError
 
 
-def blocks(sample_rate: int, size: int) -> Iterator[np.ndarray]:
+def blocks(sample_rate: int, size: int) -> Iterator[NDArray[Any]]:
     """Blocks of `size` samples of the default input, (size,) of float32, without end.
 
     Raises:

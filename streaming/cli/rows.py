@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.cli.lines import ColumnReader, TableRow
 from streaming.errors import InputError
@@ -116,7 +117,7 @@ class _Rows:
         self.sequences += 1
         self._begin()
 
-    def _fill(self, rows: np.ndarray, places: list[tuple[int, str | float | None]]) -> None:
+    def _fill(self, rows: NDArray[Any], places: list[tuple[int, str | float | None]]) -> None:
         found = self._filler.feed(rows)
         self._waiting.extend(places)
         self._feed(found)

@@ -1,4 +1,4 @@
-"""What commands print: small tables, in plain text."""
+"""Output of the commands: small tables, in plain text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def size(count: int) -> str:
 
 
 def show_description(found: dict[str, Any]) -> str:
-    """What `describe` found."""
+    """Text of `streaming inspect`, from what `describe` returns."""
     reuse = ("reuse",) if found["window"] is not None else ()
     parts = [
         _head(found),
@@ -148,7 +148,7 @@ def _outputs(found: dict[str, Any]) -> list[list[Any]]:
 
 
 def _scale(info: dict[str, Any]) -> str:
-    """What the integers of a quantized tensor stand for."""
+    """Formula of the numbers that the integers of a quantized tensor stand for."""
     return "" if info["scale"] is None else f"{info['scale']:.6g} x (value - {info['zero_point'] or 0})"
 
 
@@ -168,7 +168,7 @@ def _operations(found: dict[str, Any]) -> list[list[Any]]:
 
 
 def show_report(report: Any) -> str:
-    """What a conversion made."""
+    """Text of `streaming convert`, from the report of a conversion."""
     sizes = (f"{name} ({batch} x {steps})" for name, (batch, steps) in report.signatures.items())
     lines = [str(report), f"signatures (streams x steps): {', '.join(sizes)}"]
     if report.drift:
@@ -194,7 +194,7 @@ def show_report(report: Any) -> str:
 
 
 def show_bench(found: dict[str, Any]) -> str:
-    """What `measure` found."""
+    """Text of `streaming bench`, from what `measure` returns."""
     step, bare = found["step_us"], found["bare_invoke_us"]
     rows = [["Stream.step", *(f"{step[key]:.1f}" for key in ("p50", "p99", "p99.9"))]]
     rows.append(["bare invoke", *(f"{bare[key]:.1f}" for key in ("p50", "p99", "p99.9"))])
@@ -217,7 +217,7 @@ def show_bench(found: dict[str, Any]) -> str:
 
 
 def show_adoption(found: Any) -> str:
-    """What adopting made."""
+    """Text of `streaming adopt`, from the report of an adoption."""
     inputs = [[i.name, i.shape, i.dtype, "a row a step" if i.time else "whole", _scale(vars(i))] for i in found.inputs]
     outputs = [[o.name, o.shape, o.dtype, "/".join(map(str, o.rate)), _scale(vars(o))] for o in found.outputs]
     parts = [

@@ -1,4 +1,4 @@
-"""What TensorFlow has no builtin TFLite operation for, said in those that TFLite has.
+"""Functions without a builtin TFLite operation, written in those that TFLite has.
 
 Inside `builtin_forms`, Keras's backend computes these functions with builtin operations, wherever they are called from:
 as operations of a graph, in layers, in functions of the user's own. Results are equal to a few units in the last
@@ -17,10 +17,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.tensorflow import math as kmath
-from keras.src.backend.tensorflow import nn as knn
-from keras.src.backend.tensorflow import numpy as knp
-from keras.src.ops import nn as kops
+from numpy.typing import NDArray
+
+from streaming._compat import nn_operations
+from streaming._compat.tensorflow import math_backend, nn_backend, numpy_backend
 
 _FORMS: list[tuple[Any, str, Callable[..., Any]]] = []
 
@@ -57,16 +57,16 @@ def _pair(x1: Any, x2: Any) -> tuple[tf.Tensor, tf.Tensor]:
     return first, second
 
 
-@_form(knp)
+@_form(numpy_backend)
 def add(x1: Any, x2: Any) -> tf.Tensor:
     """A plain sum: Keras takes an operand with one axis larger than 1 for a bias, whichever axis that is."""
     return tf.add(*_pair(x1, x2))
 
 
-_keras_normalize = kops._normalize
+_keras_normalize = nn_operations._normalize
 
 
-@_form(kops, "_normalize")
+@_form(nn_operations, "_normalize")
 def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = None) -> tf.Tensor:
     """x / max(|x|, epsilon), also where |x| is 0: some kernels make NaN of 1 / sqrt(0)."""
     x = keras.ops.convert_to_tensor(x)
@@ -80,21 +80,21 @@ def normalize(x: Any, axis: Any = -1, order: int = 2, epsilon: float | None = No
 # Angles and hyperbolic functions.
 
 
-@_form(knp)
+@_form(numpy_backend)
 def tan(x: Any) -> tf.Tensor:
     """sin x / cos x."""
     x = _float(x)
     return tf.sin(x) / tf.cos(x)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def sinh(x: Any) -> tf.Tensor:
     """(e^x - e^-x) / 2."""
     x = _float(x)
     return (tf.exp(x) - tf.exp(-x)) / 2
 
 
-@_form(knp)
+@_form(numpy_backend)
 def cosh(x: Any) -> tf.Tensor:
     """(e^x + e^-x) / 2."""
     x = _float(x)
@@ -105,7 +105,7 @@ def cosh(x: Any) -> tf.Tensor:
 _ARCTAN = (8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def arctan(x: Any) -> tf.Tensor:
     """A polynomial after two reductions: x > tan(3 pi / 8) by -1 / x, x > tan(pi / 8) by (x - 1) / (x + 1)."""
     x = _float(x)
@@ -121,7 +121,7 @@ def arctan(x: Any) -> tf.Tensor:
     return tf.where(x < 0, -found, found)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def arctan2(x1: Any, x2: Any) -> tf.Tensor:
     """The angle of (x2, x1) from `arctan` of the ratio of the smaller to the larger side."""
     y, x = (_float(value) for value in _pair(x1, x2))
@@ -134,21 +134,21 @@ def arctan2(x1: Any, x2: Any) -> tf.Tensor:
     return tf.where(_negative(y), -angle, angle)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def arcsin(x: Any) -> tf.Tensor:
     """arctan2(x, sqrt(1 - x^2)); NaN beyond 1."""
     x = _float(x)
     return arctan2(x, tf.sqrt((1 - x) * (1 + x)))
 
 
-@_form(knp)
+@_form(numpy_backend)
 def arccos(x: Any) -> tf.Tensor:
     """arctan2(sqrt(1 - x^2), x); NaN beyond 1."""
     x = _float(x)
     return arctan2(tf.sqrt((1 - x) * (1 + x)), x)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def arcsinh(x: Any) -> tf.Tensor:
     """log(|x| + sqrt(x^2 + 1)), with the sign of x."""
     x = _float(x)
@@ -157,14 +157,14 @@ def arcsinh(x: Any) -> tf.Tensor:
     return tf.where(x < 0, -found, found)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def arccosh(x: Any) -> tf.Tensor:
     """log(x + sqrt(x^2 - 1))."""
     x = _float(x)
     return tf.math.log(x + tf.sqrt((x - 1) * (x + 1)))
 
 
-@_form(knp)
+@_form(numpy_backend)
 def arctanh(x: Any) -> tf.Tensor:
     """log((1 + x) / (1 - x)) / 2."""
     x = _float(x)
@@ -190,7 +190,7 @@ _ERF_BELOW = (
 )
 
 
-@_form(kmath)
+@_form(math_backend)
 def erf(x: Any) -> tf.Tensor:
     """A ratio of polynomials in x^2, times x."""
     x = _float(x)
@@ -203,7 +203,7 @@ def erf(x: Any) -> tf.Tensor:
     return x * above / below
 
 
-@_form(kmath)
+@_form(math_backend)
 def erfc(x: Any) -> tf.Tensor:
     """1 - erf x."""
     return 1 - erf(x)
@@ -215,7 +215,7 @@ def _negative(x: tf.Tensor) -> tf.Tensor:
     return tf.where(zero, 1 / tf.where(zero, x, tf.ones_like(x)), x) < 0
 
 
-@_form(knp)
+@_form(numpy_backend)
 def signbit(x: Any) -> tf.Tensor:
     """x < 0, or -0."""
     x = keras.ops.convert_to_tensor(x)
@@ -225,14 +225,14 @@ def signbit(x: Any) -> tf.Tensor:
 # Integers.
 
 
-@_form(knp, "bitwise_left_shift", "left_shift")
+@_form(numpy_backend, "bitwise_left_shift", "left_shift")
 def left_shift(x: Any, y: Any) -> tf.Tensor:
     """x 2^y."""
     x, y = _pair(x, y)
     return x * tf.cast(tf.pow(tf.constant(2), tf.cast(y, tf.int32)), x.dtype)
 
 
-@_form(knp, "bitwise_right_shift", "right_shift")
+@_form(numpy_backend, "bitwise_right_shift", "right_shift")
 def right_shift(x: Any, y: Any) -> tf.Tensor:
     """floor(x / 2^y), from all quotients by powers of two: a whole divisor has to be known to be above 0."""
     x, y = _pair(x, y)
@@ -241,7 +241,7 @@ def right_shift(x: Any, y: Any) -> tf.Tensor:
     return tf.cast(tf.where(y > 30, -tf.cast(x < 0, tf.int32), chosen), x.dtype)
 
 
-@_form(knp, "bitwise_invert", "bitwise_not")
+@_form(numpy_backend, "bitwise_invert", "bitwise_not")
 def bitwise_not(x: Any) -> tf.Tensor:
     """-x - 1, in two's complement."""
     x = keras.ops.convert_to_tensor(x)
@@ -262,19 +262,19 @@ def _bitwise(x: Any, y: Any, of_bits: Callable[[Any, Any], Any]) -> tf.Tensor:
     return tf.cast(tf.reduce_sum(bits * weights, axis=-1), x.dtype)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def bitwise_and(x: Any, y: Any) -> tf.Tensor:
     """Bit by bit, for up to 32 bits."""
     return _bitwise(x, y, lambda a, b: a * b)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def bitwise_or(x: Any, y: Any) -> tf.Tensor:
     """Bit by bit, for up to 32 bits."""
     return _bitwise(x, y, lambda a, b: tf.maximum(a, b))
 
 
-@_form(knp)
+@_form(numpy_backend)
 def bitwise_xor(x: Any, y: Any) -> tf.Tensor:
     """Bit by bit, for up to 32 bits."""
     return _bitwise(x, y, lambda a, b: tf.math.squared_difference(a, b))
@@ -292,19 +292,19 @@ def _arg(function: Callable[..., Any], x: Any, axis: int | None, keepdims: bool)
     return tf.reshape(found, [1] * rank) if axis is None else tf.expand_dims(found, axis)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> tf.Tensor:
     """Without Keras's care for subnormal numbers, which takes a bitcast."""
     return _arg(tf.argmax, x, axis, keepdims)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> tf.Tensor:
     """Without Keras's care for subnormal numbers, which takes a bitcast."""
     return _arg(tf.argmin, x, axis, keepdims)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> tf.Tensor:
     """Products over 1, 2, 4, ... neighbours (Hillis and Steele 1986)."""
     x = keras.ops.convert_to_tensor(x, dtype)
@@ -321,7 +321,7 @@ def cumprod(x: Any, axis: int | None = None, dtype: Any = None) -> tf.Tensor:
     return x
 
 
-@_form(knp)
+@_form(numpy_backend)
 def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tf.Tensor:
     """By index."""
     x = keras.ops.convert_to_tensor(x)
@@ -334,14 +334,14 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tf.Tens
     return tf.gather(tf.reshape(x, (*x.shape[:-2], rows * columns)), flat, axis=-1)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tf.Tensor:
     """The sum of a diagonal."""
     found = diagonal(x, offset, axis1, axis2)
     return tf.reduce_sum(tf.cast(found, tf.int32) if found.dtype == tf.bool else found, axis=-1)
 
 
-@_form(knp)
+@_form(numpy_backend)
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> tf.Tensor:
     """Compared with every element."""
     first, second = _pair(x1, x2)
@@ -349,7 +349,7 @@ def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) ->
     return tf.logical_not(found) if invert else found
 
 
-@_form(knp)
+@_form(numpy_backend)
 def cross(x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> tf.Tensor:
     """By components; a vector of two has zero for its third."""
     if axis is not None:
@@ -364,10 +364,10 @@ def cross(x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, a
     return tf.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], last], axis=axisc)
 
 
-_pad = knp.pad
+_pad = numpy_backend.pad
 
 
-@_form(knp)
+@_form(numpy_backend)
 def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> tf.Tensor:
     """Reflections by index."""
     x = keras.ops.convert_to_tensor(x)
@@ -381,7 +381,7 @@ def pad(x: Any, pad_width: Any, mode: Any = "constant", constant_values: Any = N
     return x
 
 
-@_form(knp)
+@_form(numpy_backend)
 def kron(x1: Any, x2: Any) -> tf.Tensor:
     """Every element of the first times the second, block by block."""
     first, second = _pair(x1, x2)
@@ -395,7 +395,7 @@ def kron(x1: Any, x2: Any) -> tf.Tensor:
 # Fourier transforms of known lengths are products with their matrices.
 
 
-def _waves(length: int, frequencies: int) -> tuple[np.ndarray, np.ndarray]:
+def _waves(length: int, frequencies: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """cos and -sin of 2 pi k n / length, (length, frequencies)."""
     # Reduced before the division, so that large products of integers keep their fraction.
     turns = np.outer(np.arange(length), np.arange(frequencies)) % length / length
@@ -410,7 +410,7 @@ def _fitted(x: tf.Tensor, length: int) -> tf.Tensor:
     return tf.pad(x, [(0, 0)] * (len(x.shape) - 1) + [(0, length - size)])
 
 
-@_form(kmath)
+@_form(math_backend)
 def rfft(x: Any, fft_length: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
     """Frequencies 0 to n / 2 of the last axis."""
     x = _float(x)
@@ -420,7 +420,7 @@ def rfft(x: Any, fft_length: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.matmul(x, tf.constant(real)), tf.matmul(x, tf.constant(imaginary))
 
 
-@_form(kmath)
+@_form(math_backend)
 def irfft(x: Any, fft_length: int | None = None) -> tf.Tensor:
     """The last axis from its frequencies 0 to n / 2."""
     real, imaginary = (_float(part) for part in x)
@@ -444,7 +444,7 @@ def _fourier(real: tf.Tensor, imaginary: tf.Tensor, sign: int) -> tuple[tf.Tenso
     return tf.matmul(real, a) - tf.matmul(imaginary, b), tf.matmul(real, b) + tf.matmul(imaginary, a)
 
 
-@_form(kmath)
+@_form(math_backend)
 def fft(x: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """All frequencies of the last axis."""
     return _fourier(_float(x[0]), _float(x[1]), 1)
@@ -459,19 +459,19 @@ def _over_two_axes(x: Any, sign: int, scale: bool) -> tuple[tf.Tensor, tf.Tensor
     return real / size, imaginary / size
 
 
-@_form(kmath)
+@_form(math_backend)
 def fft2(x: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """All frequencies of the last two axes."""
     return _over_two_axes(x, 1, False)
 
 
-@_form(kmath)
+@_form(math_backend)
 def ifft2(x: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """The last two axes from their frequencies."""
     return _over_two_axes(x, -1, True)
 
 
-def _window(window: Any, sequence_length: int, fft_length: int) -> np.ndarray:
+def _window(window: Any, sequence_length: int, fft_length: int) -> NDArray[Any]:
     """The window function within a frame of `fft_length`, as Keras lays it."""
     if window is None:
         return np.ones(fft_length, "float32")
@@ -485,7 +485,7 @@ def _window(window: Any, sequence_length: int, fft_length: int) -> np.ndarray:
     return np.pad(values, (before, fft_length - sequence_length - before)).astype("float32")
 
 
-@_form(kmath)
+@_form(math_backend)
 def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> tf.Tensor:
     """Frames of the last axis, by index."""
     x = keras.ops.convert_to_tensor(x)
@@ -494,7 +494,7 @@ def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> tf.
     return tf.gather(x, places, axis=-1)
 
 
-@_form(kmath)
+@_form(math_backend)
 def stft(
     x: Any, sequence_length: int, sequence_stride: int, fft_length: int, window: Any = "hann", center: bool = True
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -507,7 +507,7 @@ def stft(
     return rfft(frames * _window(window, sequence_length, fft_length), fft_length)
 
 
-@_form(kmath)
+@_form(math_backend)
 def istft(
     x: Any,
     sequence_length: int,
@@ -582,6 +582,6 @@ def _planar(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _name in ("conv", "depthwise_conv", "separable_conv", "conv_transpose"):
-    _form(knn, _name)(_channels_last(getattr(knn, _name)))
+    _form(nn_backend, _name)(_channels_last(getattr(nn_backend, _name)))
 for _name in ("max_pool", "average_pool"):
-    _form(knn, _name)(_channels_last(_planar(getattr(knn, _name))))
+    _form(nn_backend, _name)(_channels_last(_planar(getattr(nn_backend, _name))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,25 +18,26 @@ from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
 from streaming.conversion.dequantize import dequantized
 from streaming.conversion.extra import check_extra, check_origin, check_path
-from streaming.conversion.job import Job
+from streaming.conversion.job import Conversion
 from streaming.conversion.locate import describe
-from streaming.conversion.options import MOST, is_whole, options_of, read_steps
+from streaming.conversion.options import MAX_STEPS, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
-from streaming.conversion.precision import PolicyDifference, in_float32
-from streaming.conversion.rollout import Drift, measure_drift, read_sequences, sampler
+from streaming.conversion.precision import in_float32
+from streaming.conversion.rollout import measure_drift, read_sequences, sampler
 from streaming.conversion.strings import without_strings
-from streaming.conversion.verify import DEFAULT_TOLERANCE, Approximation, Verification, approximation, random_inputs
+from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError, NotStreamableError
 from streaming.runtime import artifact
 from streaming.runtime.costs import Cost, measure
+from streaming.runtime.facts import Approximation, Drift, PolicyDifference, Proof
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a conversion made.
+    """Report of a conversion.
 
     delay: input steps between an input and its output; max_abs_error: largest difference from the offline
     model in the verification, None where it was switched off; size_bytes of the file; state_bytes of one stream;
@@ -165,7 +167,7 @@ def convert(
         if state == "internal" and planned.encoded:
             raise InputError("internal state does not go with encode; convert with state='external'")
         data = read_sequences(planned, calibration) if calibration is not None else None
-        job = Job(
+        conversion = Conversion(
             planned,
             chunk or planned.unit,
             sorted({1, *map(int, batch_sizes)}),
@@ -175,48 +177,45 @@ def convert(
             compact=compact,
             tables=texts.tables,
         )
-        exact = job.exact() if quantize else None
+        exact = conversion.exact() if quantize else None
         exact_proof = measured = drift = proof = None
         if exact is not None and verify:
             exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe, exact))
         if quantize == "int8":
             assert exact is not None
             assert data is not None
-            job.samples = sampler(planned, exact.model(), job.metadata(), data)
+            conversion.samples = sampler(planned, exact.model(), conversion.metadata(), data)
         if verify:
             limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
-            candidate = job.model()
+            candidate = conversion.model()
             if quantize is None:
-                proof = check(planned, candidate, limit, data, where=partial(describe, job))
+                proof = check(planned, candidate, limit, data, where=partial(describe, conversion))
             else:
                 proof = check(planned, candidate, limit, data, only_data=quantize == "int8", kinds=("plain",))
             if planned.approximate:
                 measured = approximation(planned, candidate, data)
             if exact is not None:
                 drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
-        facts = {**(proof.to_json() if proof else {}), "notes": planned.notes}
-        facts |= {
-            name: item.to_json()
-            for name, item in (("approximation", measured), ("drift", drift), ("policy", policy))
-            if item
-        }
-        content = job.pack(facts)
+        compared = dataclasses.asdict(proof) if proof else {}
+        content = conversion.pack(
+            Proof(**compared, notes=tuple(planned.notes), approximation=measured, drift=drift, policy=policy)
+        )
         artifact.write(path, content)
         return Report(
             path=str(path),
             delay=planned.delay,
-            chunk=job.chunk,
+            chunk=conversion.chunk,
             max_abs_error=proof.max_abs_error if proof else None,
             size_bytes=len(content),
-            state_bytes=job.state_bytes,
-            signatures={name: (info.batch, info.chunk) for name, info in job.signatures.items()},
-            ops=tflite.operations(job.flatbuffer),
+            state_bytes=conversion.state_bytes,
+            signatures={name: (info.batch, info.chunk) for name, info in conversion.signatures.items()},
+            ops=tflite.operations(conversion.flatbuffer),
             quantize=quantize,
             verification=proof,
             float_verification=exact_proof,
             approximation=measured,
             drift=drift,
-            costs=measure(job.flatbuffer).signatures,
+            costs=measure(conversion.flatbuffer).signatures,
             window=planned.window,
             hop=planned.hop,
             policy=policy,
@@ -261,7 +260,7 @@ def _check(
         )
     sizes = list(batch_sizes) if isinstance(batch_sizes, Iterable) else []
     if not sizes or not all(is_whole(size, 1) for size in sizes):
-        raise InputError(f"batch_sizes is {batch_sizes!r}, expected whole numbers of streams, 1 to {MOST}")
+        raise InputError(f"batch_sizes is {batch_sizes!r}, expected whole numbers of streams, 1 to {MAX_STEPS}")
     if state not in ("external", "internal"):
         raise InputError(f"state is {state!r}, expected 'external' or 'internal'")
     if state == "internal" and max(sizes) > 1:

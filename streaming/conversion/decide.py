@@ -1,4 +1,4 @@
-"""What a stream of a model means, and its plan: carried state, or a sliding window.
+"""Meaning of a model's stream, carried state or a sliding window, and its plan.
 
 A model of unknown length is carried. One of a fixed number of steps W is carried where it holds state between calls, or
 where all its outputs have the time axis and it can be carried exactly; else a stream of it is a window of W steps.
@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional
 
+from streaming._compat import Functional, inputs_of, layers_of
 from streaming.conversion import sliding
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild, steps_of
 from streaming.conversion.plan import Plan, Planner, Step, plan
@@ -51,7 +51,7 @@ def _decide(model: Any, function: Functional, options: Options) -> Plan:
     if sliding_wanted:
         return plan_window(model, replace(options, window=_one_length(function, lengths)))
     granted = options.lookahead is not None or options.attention_window is not None or options.encode
-    held = any(getattr(layer, "stateful", False) for layer in function._flatten_layers())
+    held = any(getattr(layer, "stateful", False) for layer in layers_of(function))
     if options.window == "carry" or granted or held:
         with _offering(" or ".join(str(steps) for steps in sorted({*lengths.values()}))):  # type: ignore[type-var]
             return _carry(model, function, lengths, options)
@@ -123,10 +123,10 @@ def _compare(function: Functional, carried: Functional) -> None:
     values = drawn_inputs(function)
     results = []
     for graph in (function, carried):
-        for layer in graph._flatten_layers():
+        for layer in layers_of(graph):
             if getattr(layer, "stateful", False):
                 layer.reset_state()
-        outputs = keras.tree.flatten(graph(keras.tree.pack_sequence_as(graph._inputs_struct, values), training=False))
+        outputs = keras.tree.flatten(graph(keras.tree.pack_sequence_as(inputs_of(graph), values), training=False))
         results.append([keras.ops.convert_to_numpy(output) for output in outputs])
     for wanted, got in zip(*results, strict=True):
         if wanted.shape != got.shape or not np.allclose(wanted, got, 1e-4, 1e-4, equal_nan=True):

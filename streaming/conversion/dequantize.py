@@ -13,10 +13,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from streaming._compat import layers_of
 from streaming.conversion.graph import drawn_inputs, functional, is_graph
-from streaming.conversion.precision import PolicyDifference, outputs_on
+from streaming.conversion.precision import outputs_on
 from streaming.errors import NotStreamableError
+from streaming.runtime.facts import PolicyDifference
 
 # Largest difference from the quantized model, relative to its largest output, that rounding of inputs explains.
 TOLERANCE = 0.2
@@ -32,7 +35,7 @@ def dequantized(model: Any) -> tuple[Any, PolicyDifference | None]:
     """
     if not isinstance(model, keras.Model):
         return model, None
-    layers = [layer for layer in model._flatten_layers() if _mode(layer) is not None]
+    layers = [layer for layer in layers_of(model) if _mode(layer) is not None]
     if not layers:
         return model, None
     if not is_graph(model):
@@ -40,7 +43,7 @@ def dequantized(model: Any) -> tuple[Any, PolicyDifference | None]:
             f"layer {layers[0].name!r} of a subclassed model is quantized by Keras ({_mode(layers[0])}); {_REMEDY}"
         )
     plain = keras.models.clone_model(model, clone_function=_plain_clone)
-    pairs = list(zip(model._flatten_layers(include_self=False), plain._flatten_layers(include_self=False), strict=True))
+    pairs = list(zip(layers_of(model, include_self=False), layers_of(plain, include_self=False), strict=True))
     for old, new in pairs:
         _copy(old, new)
     return plain, _difference(model, plain, layers)
@@ -95,8 +98,8 @@ def _own(layer: Any) -> list[Any]:
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
-def _probed(layer: Any, rows: np.ndarray) -> np.ndarray:
-    """What a layer makes of rows, without its bias and activation. Rows of one 1 are rounded by no quantizer."""
+def _probed(layer: Any, rows: NDArray[Any]) -> NDArray[Any]:
+    """Output of a layer for rows, without its bias and activation. Rows of one 1 are rounded by no quantizer."""
     rows = rows.astype("float32")
     with _linear(layer):
         return keras.ops.convert_to_numpy(layer(rows)) - keras.ops.convert_to_numpy(layer(np.zeros_like(rows)))
@@ -112,7 +115,7 @@ def _linear(layer: Any) -> Iterator[None]:
         layer.activation = activation
 
 
-def _einsum_kernel(layer: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _einsum_kernel(layer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """The kernel of an equation such as `abc,cde->abde`: one output for each place of the axes that are summed."""
     taken, given = layer.equation.replace("...", "Z").split("->")
     taken, kernel = taken.split(",")

@@ -228,7 +228,7 @@ def _place(nodes: dict[str, Node], ranks: list[list[str]]) -> None:
 
 
 def _pull(nodes: dict[str, Node], key: str) -> tuple[float, float]:
-    """Where a node wants to stand, the mean of its neighbours, and how strongly: lanes are to be straight."""
+    """Desired place of a node, the mean of its neighbours, and its weight: lanes are to be straight."""
     node = nodes[key]
     near = [(nodes[n].x, 1.0 if node.kind or nodes[n].kind else _STRAIGHT) for n in node.before + node.after]
     total = sum(weight for _, weight in near)

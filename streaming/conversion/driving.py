@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_together(plan: Plan, model: StreamingModel, rows: Sequence[Inputs], size: int) -> list[Inputs]:
-    """As many streams as rows, side by side in invokes of all of them, `size` steps at a time."""
+    """Runs a stream for each row, all in one invoke of `size` steps at a time; returns their outputs by name."""
     streams = [model.create_stream() for _ in rows]
     for stream, inputs in zip(streams, rows, strict=True):
         give_source(stream, inputs)
@@ -33,7 +33,7 @@ def run_together(plan: Plan, model: StreamingModel, rows: Sequence[Inputs], size
 
 
 def _in_step(model: StreamingModel, streams: Sequence[Stream], works: Sequence[Any]) -> list[Any]:
-    """What the same call of each stream returns, their invokes made together."""
+    """Results of the same call of each stream, their invokes made together."""
     replies: list[Any] = [None] * len(works)
     while True:
         asked, done = [], []

@@ -18,7 +18,7 @@ from streaming.runtime.metadata import EncodeInfo, InputInfo
 
 
 def encode_info(plan: Plan) -> EncodeInfo | None:
-    """What the metadata say of the signature, None where there is none."""
+    """Metadata of the signature, None where there is none."""
     if not plan.encoded:
         return None
     inputs = []

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streaming.errors import InputError
+from streaming.runtime.tasks.schema import TaskSpec
 
 # Packages whose models are those of Keras 2.
 _KERAS2 = ("tf_keras", "keras.engine", "keras.src.engine", "tensorflow.python.keras")
@@ -30,7 +31,7 @@ def check_extra(metadata: Any) -> None:
     """Raises InputError unless metadata are a dict of a task, files and a source, or None."""
     if not isinstance(metadata, Mapping | None):
         raise InputError(f"metadata is {metadata!r}, expected a dict with task, files and source")
-    if not isinstance((metadata or {}).get("task"), Mapping | None):
+    if not isinstance((metadata or {}).get("task"), Mapping | TaskSpec | None):
         raise InputError(
             f"metadata has the task {(metadata or {})['task']!r}, expected a dict with its kind and options"
         )

@@ -26,7 +26,7 @@ _ALIGNMENT = 16
 class _Builder(flatbuffers.Builder):
     """Aligns vectors of bytes as TFLite's constants."""
 
-    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803 - flatbuffers' names
         return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)
 
 

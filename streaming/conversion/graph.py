@@ -1,4 +1,4 @@
-"""What is planned: the user's model as a functional graph, and the same graph for sequences of another length.
+"""The graph that is planned: the user's model as a functional one, and the same for sequences of another length.
 
 Keras records a graph for the shapes of its inputs. `rebuild` runs it again on inputs of other shapes, layer by layer,
 with the same layers and weights: with an unknown number of steps for a stream that carries its state, with W steps for
@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.models.functional import Functional
 
+from streaming._compat import Functional, inputs_of, layers_of, nodes_of, outputs_of
 from streaming.conversion.unfold import unfold_model
 from streaming.errors import InputError, NotStreamableError
 
@@ -60,7 +60,7 @@ def rebuild(function: Functional, shapes: Mapping[int, Shape], *, flat: bool = F
         for place, tensor in enumerate(function.inputs)
     ]
     outputs = _run(function, inputs, flat)
-    return keras.Model(keras.tree.pack_sequence_as(function._inputs_struct, inputs), outputs, name=function.name)
+    return keras.Model(keras.tree.pack_sequence_as(inputs_of(function), inputs), outputs, name=function.name)
 
 
 def _run(function: Functional, inputs: list[Any], flat: bool) -> Any:
@@ -72,7 +72,7 @@ def _run(function: Functional, inputs: list[Any], flat: bool) -> Any:
         args, kwargs = node.arguments.fill_in(found)
         outputs = _call(node.operation, args, kwargs, flat)
         found |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
-    return keras.tree.map_structure(lambda tensor: found[id(tensor)], function._outputs_struct)
+    return keras.tree.map_structure(lambda tensor: found[id(tensor)], outputs_of(function))
 
 
 def input_dtype(tensor: Any) -> str:
@@ -94,8 +94,7 @@ def drawn_inputs(function: Functional, steps: int = 16) -> list[Any]:
 
 def nodes(function: Functional) -> list[Any]:
     """The calls of a graph in the order in which they run, inputs left out."""
-    order = sorted(function._nodes_by_depth, reverse=True)
-    return [node for depth in order for node in function._nodes_by_depth[depth] if not node.is_input]
+    return [node for node in nodes_of(function) if not node.is_input]
 
 
 def _call(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], flat: bool) -> Any:
@@ -145,7 +144,7 @@ def _is_unrolled(function: Functional, tensor: Any) -> bool:
 def _begins_with_table(op: Any, rank: int) -> bool:
     """Whether an operation reads rows of a table by ids: an embedding, or one's own layer on (B, T) that has one."""
     own = rank == 2 and isinstance(op, keras.Layer) and not type(op).__module__.startswith("keras.")
-    inner = op._flatten_layers() if own else [op]
+    inner = layers_of(op) if own else [op]
     return any(isinstance(getattr(layer, "input_dim", None), int) for layer in inner)
 
 

@@ -17,16 +17,18 @@ from streaming.conversion.plan import Plan, free_name
 from streaming.conversion.rollout import Samples
 from streaming.errors import ArtifactError, NotStreamableError
 from streaming.runtime import artifact
+from streaming.runtime.facts import Origin, Proof
 from streaming.runtime.lookup import Table, TextTable
 from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo, TensorInfo
 from streaming.runtime.model import StreamingModel
+from streaming.runtime.typed_json import to_plain
 
 # Runtimes pack the weights of every product of a chunk anew, ten times for ten steps, and the copies fall out of the
 # cache; a loop has one, and costs some microseconds a step. Calibration does not look inside of loops.
 LOOP_BYTES = {None: 8e6, "float16": 8e6, "dynamic": 8e6, "int8": math.inf}
 
 
-class Job:
+class Conversion:
     """Makes the content of a file.
 
     Args:
@@ -78,9 +80,9 @@ class Job:
             self.signatures["reset"] = SignatureInfo(1, 0)
         self._flatbuffer: bytes | None = None
 
-    def exact(self) -> Job:
+    def exact(self) -> Conversion:
         """The same conversion in float32 with external state: what the others are held against."""
-        return Job(self.plan, self.chunk, self.batches, self.extra)
+        return Conversion(self.plan, self.chunk, self.batches, self.extra)
 
     @property
     def flatbuffer(self) -> bytes:
@@ -116,16 +118,16 @@ class Job:
     def model(self) -> StreamingModel:
         """The conversion, loaded by the runtime from memory."""
         try:
-            return StreamingModel(artifact.parse(self.pack({}), "the converted model"))
+            return StreamingModel(artifact.parse(self.pack(Proof()), "the converted model"))
         except ArtifactError as error:
             raise NotStreamableError(
                 f"the step model holds what no runtime is let run: {str(error).partition(';')[0]}; "
                 "replace the operation by another, or compute it before the stream"
             ) from error
 
-    def pack(self, verification: Mapping[str, Any]) -> bytes:
+    def pack(self, verification: Proof) -> bytes:
         """The bytes of the file."""
-        metadata = dataclasses.replace(self.metadata(), verification=dict(verification))
+        metadata = dataclasses.replace(self.metadata(), verification=verification)
         return artifact.pack(self.flatbuffer, metadata, self._files())
 
     def _files(self) -> dict[str, bytes]:
@@ -137,8 +139,9 @@ class Job:
         return files
 
     def metadata(self) -> Metadata:
-        """What `streaming.json` says, but for the fingerprint."""
+        """Metadata of the file, without the fingerprint."""
         source = {"keras": keras.__version__, "model": self.plan.offline.name, "quantize": self.quantize or "none"}
+        source |= self.extra.get("source", {})
         return Metadata(
             fingerprint="",
             flatbuffer_bytes=0,
@@ -159,8 +162,8 @@ class Job:
             hop=self.plan.hop,
             pad=self.plan.pad,
             lead=self.plan.lead,
-            task=self.extra.get("task"),
-            source={**source, **self.extra.get("source", {})},
+            task=to_plain(self.extra.get("task")),
+            source=Origin.from_json(source),
             plan=self.plan.table(),
         )
 

@@ -1,4 +1,4 @@
-"""How many steps the sequences of a proof have: found from the plan, whatever its rates and receptive fields are."""
+"""Lengths of the sequences of a proof, from the rates and receptive fields of the plan."""
 
 from __future__ import annotations
 

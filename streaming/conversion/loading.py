@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.saved import SavedConfig, read_config
 from streaming.errors import InputError, NotStreamableError
@@ -131,7 +132,7 @@ def load_sequences(path: Path, inputs: Sequence[Any]) -> list[Any]:
     return [item for name, array in arrays.items() for item in _split(array, rank, f"{path}: {name}".rstrip(": "))]
 
 
-def _split(array: np.ndarray, rank: int, where: str) -> list[np.ndarray]:
+def _split(array: NDArray[Any], rank: int, where: str) -> list[NDArray[Any]]:
     if array.ndim not in (rank - 1, rank):
         raise InputError(f"{where} has shape {array.shape}, expected {rank - 1} axes (T, features), or {rank} with N")
     return [array] if array.ndim == rank - 1 else list(array)

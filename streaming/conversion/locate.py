@@ -9,13 +9,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend import set_keras_mask
-from keras.src.models.functional import operation_fn
 
+from streaming._compat import inputs_of, operation_fn, set_keras_mask
 from streaming.conversion.decide import plan_model, plan_window
 from streaming.conversion.driving import length_of, run_together
 from streaming.conversion.graph import nodes
-from streaming.conversion.job import Job
+from streaming.conversion.job import Conversion
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.masks import masks_of_call
 from streaming.conversion.offline import Inputs, fresh_states, run_offline
@@ -34,7 +33,7 @@ PROBES = 200
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a stream first differs from the offline model.
+    """The first layer whose stream differs from the offline model.
 
     layer: the name of the call in the model, its inner layers after a slash; kind: its class; max_abs_error: on `steps`
     steps, where the offline values are up to `scale`.
@@ -67,48 +66,48 @@ def locate(model: Any, **options: Any) -> Difference | None:
     chunk, batches = options.pop("chunk", None), options.pop("batch_sizes", (1,))
     with in_float32(model) as (changed, _):
         plan = plan_model(changed, options_of(**options))
-        job = Job(plan, chunk or plan.unit, sorted({1, *batches}), {})
-        trials, lengths, probe = Trials(plan), Lengths(plan), _probe(job)
-        for length in lengths.chosen(job.chunk, lambda length: length < 2**12):
+        conversion = Conversion(plan, chunk or plan.unit, sorted({1, *batches}), {})
+        trials, lengths, probe = Trials(plan), Lengths(plan), _probe(conversion)
+        for length in lengths.chosen(conversion.chunk, lambda length: length < 2**12):
             for kind in KINDS:
                 if (found := probe.first(trials.draw(length, kind))) is not None:
                     return found
     return None
 
 
-def describe(job: Job, inputs: Inputs) -> str:
+def describe(conversion: Conversion, inputs: Inputs) -> str:
     """Words for an error: the first layer that differs on an input, nothing where none can be named."""
     with contextlib.suppress(Exception):  # whatever stands in the way, the difference itself is what is to be reported
-        found = _probe(job).first(inputs)
+        found = _probe(conversion).first(inputs)
         return "" if found is None else f", first in layer {found.layer!r} ({found.kind})"
     return ""
 
 
-def _probe(job: Job) -> _Probe:
-    return _Probe(job) if job.plan.window is None else _WindowProbe(job)
+def _probe(conversion: Conversion) -> _Probe:
+    return _Probe(conversion) if conversion.plan.window is None else _WindowProbe(conversion)
 
 
 class _Probe:
     """A conversion whose outputs are what every layer gives.
 
-    job: the conversion that differs.
+    conversion: the conversion that differs.
     """
 
-    def __init__(self, job: Job) -> None:
-        self._steps = [(step, signal) for step, signal in _signals(job.plan) if _can_be_output(signal)][:PROBES]
+    def __init__(self, conversion: Conversion) -> None:
+        self._steps = [(step, signal) for step, signal in _signals(conversion.plan) if _can_be_output(signal)][:PROBES]
         self.plan = replace(
-            job.plan,
+            conversion.plan,
             outputs={f"probe_{index}": signal for index, (_, signal) in enumerate(self._steps)},
             clocks={},
             marks={},
-            contexts=dict(job.plan.contexts),
+            contexts=dict(conversion.plan.contexts),
         )
         settle(self.plan)
-        self._model = Job(self.plan, job.chunk, job.batches, {}).model()
+        self._model = Conversion(self.plan, conversion.chunk, conversion.batches, {}).model()
         self._calls = [(signal, step.rule.call.name, step.rule.call.kind) for step, signal in self._steps]
 
     def _offline(self, inputs: Inputs) -> Iterator[np.ndarray | None]:
-        """What each layer gives offline, in the order of the outputs."""
+        """Values that each layer gives offline, in the order of the outputs."""
         values = _offline_values(self.plan, inputs)
         return (values.get(id(signal)) for signal in self.plan.outputs.values())
 
@@ -141,14 +140,14 @@ class _Probe:
 class _WindowProbe(_Probe):
     """The same for a stream of windows: its outputs are what every layer gives on each whole window."""
 
-    def __init__(self, job: Job) -> None:
-        whole = job.plan.model
+    def __init__(self, conversion: Conversion) -> None:
+        whole = conversion.plan.model
         calls = [(node.operation, tensor) for node in nodes(whole) for tensor in node.outputs]
         calls = [(op, tensor) for op, tensor in calls if _is_output_of_windows(tensor)][:PROBES]
-        model = keras.Model(whole._inputs_struct, [tensor for _, tensor in calls], name=whole.name)
-        options = options_of(window=job.plan.window, hop=job.plan.hop, pad=job.plan.pad)
+        model = keras.Model(inputs_of(whole), [tensor for _, tensor in calls], name=whole.name)
+        options = options_of(window=conversion.plan.window, hop=conversion.plan.hop, pad=conversion.plan.pad)
         self.plan = plan_window(model, options)
-        self._model = Job(self.plan, job.chunk, job.batches, {}).model()
+        self._model = Conversion(self.plan, conversion.chunk, conversion.batches, {}).model()
         signals = self.plan.outputs.values()
         self._calls = [(s, op.name, type(op).__name__) for s, (op, _) in zip(signals, calls, strict=True)]
 
@@ -171,7 +170,7 @@ def _can_be_output(signal: Signal) -> bool:
 
 
 def _offline_values(plan: Plan, inputs: Inputs) -> dict[int, np.ndarray]:
-    """What the offline model gives at every signal, without the batch axis, by signal (id)."""
+    """Values of the offline model at every signal, without the batch axis, by signal (id)."""
     values: dict[int, Any] = {}
     for name, signal in (plan.inputs | plan.encoded).items():
         values[id(signal)] = keras.ops.convert_to_tensor(np.repeat(inputs[name][None], 2, axis=0))

@@ -20,7 +20,7 @@ from streaming.runtime.metadata import FLAGS, StatePack, StateSlot
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each state lies in the packed tensors."""
+    """Layout of the states in the packed tensors."""
 
     packs: tuple[StatePack, ...]
     slots: tuple[StateSlot, ...]
@@ -196,7 +196,7 @@ def _check_captures(rule: Rule, own: set[int]) -> None:
 
 
 def context_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
-    """What signature `encode` gives, by slot: each context, and which positions of it are real."""
+    """Outputs of signature `encode` by slot: each context, and which positions of it are real."""
     found: dict[str, tuple[int, ...]] = {}
     for name, signal in plan.contexts.items():
         found[name] = signal.shape  # type: ignore[assignment]

@@ -15,10 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import layers
-from keras.src.backend import get_keras_mask, set_keras_mask
-from keras.src.layers.layer import CallSpec
-from keras.src.layers.merging.base_merge import Merge
 
+from streaming._compat import CallSpec, Merge, get_keras_mask, set_keras_mask
 from streaming.conversion.positions import AlongTime
 from streaming.conversion.signals import Signal
 from streaming.errors import NotStreamableError
@@ -156,7 +154,7 @@ class Masks:
         return keras.tree.map_structure(tensor, structure)
 
     def _call(self, frame: Frame) -> list[Any] | None:
-        """What `call` makes of the placeholders, where it may touch masks; None where it does not, or cannot run."""
+        """Outputs of `call` for placeholders, where it may touch masks; None where it does not, or cannot run."""
         op, (args, kwargs) = frame.op, frame.live
         if not isinstance(op, layers.ReversibleEmbedding) and not frame.attached and not _given_any(frame):
             return None
@@ -171,7 +169,7 @@ class Masks:
             return None
 
     def _finish(self, frame: Frame, outputs: list[Any], by_call: Any) -> None:
-        """What `Layer.__call__` does with masks once `call` has returned."""
+        """Applies what `Layer.__call__` does with masks after `call` has returned."""
         if isinstance(frame.op, keras.Layer) and frame.op.supports_masking:
             with self._graph.as_default():
                 frame.op._set_mask_metadata(frame.first, outputs, frame.previous)
@@ -212,7 +210,7 @@ class Masks:
 
 
 def masks_of_call(layer: keras.Layer, args: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
-    """What step 6 of `Layer.__call__` does with masks.
+    """Applies step 6 of `Layer.__call__`, which sets masks.
 
     Returns the masks that Keras puts into the call beside the arguments it has, and what `compute_mask` will be given:
     the first argument and its masks.

@@ -10,11 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from streaming._compat import inputs_of, layers_of
 from streaming.conversion.plan import Plan
 from streaming.errors import InputError
 
-Inputs = dict[str, np.ndarray]
+Inputs = dict[str, NDArray[Any]]
 
 # Windows of a batch, two at least: Keras 3.15 takes some operands of one sequence for a bias.
 WINDOWS = 16
@@ -46,7 +48,7 @@ def run_offline_rows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
 @contextlib.contextmanager
 def fresh_states(plan: Plan) -> Iterator[None]:
     """Stateful layers begin anew, and get back afterwards what they held."""
-    stateful = [layer for layer in plan.model._flatten_layers() if getattr(layer, "stateful", False)]
+    stateful = [layer for layer in layers_of(plan.model) if getattr(layer, "stateful", False)]
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
     for layer in stateful:
         layer.reset_state()
@@ -76,7 +78,7 @@ def running(plan: Plan) -> Iterator[None]:
 def _run_batch(plan: Plan, arrays: Inputs) -> list[Inputs]:
     batched = [keras.ops.convert_to_tensor(arrays[name]) for name in plan.names]
     with fresh_states(plan), running(plan):
-        outputs = plan.offline(keras.tree.pack_sequence_as(plan.model._inputs_struct, batched), training=False)
+        outputs = plan.offline(keras.tree.pack_sequence_as(inputs_of(plan.model), batched), training=False)
     found = dict(zip(plan.outputs, map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs)), strict=True))
     for name, signal in plan.outputs.items():
         if signal.weights:
@@ -104,13 +106,13 @@ def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     spans = [(row, span) for row in rows for span in windows(plan, _length(plan, row))]
     fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
     size = 1 if fixed else WINDOWS
-    found: list[list[np.ndarray]] = [[] for _ in plan.outputs]
+    found: list[list[NDArray[Any]]] = [[] for _ in plan.outputs]
     call = _called(plan)
     for begin in range(0, len(spans), size):
         part = spans[begin : begin + size]
         batch = [part[min(index, len(part) - 1)] for index in range(fixed or size)]
         with fresh_states(plan), running(plan):
-            outputs = call(keras.tree.pack_sequence_as(plan.model._inputs_struct, _batched(plan, batch)))
+            outputs = call(keras.tree.pack_sequence_as(inputs_of(plan.model), _batched(plan, batch)))
         for column, output in zip(found, keras.tree.flatten(outputs), strict=True):
             column.append(keras.ops.convert_to_numpy(output)[: len(part)])
     empty = [np.zeros((0, *signal.shape), signal.dtype) for signal in plan.outputs.values()]  # type: ignore[arg-type]
@@ -149,7 +151,7 @@ def _called(plan: Plan) -> Any:
     return plan.compiled
 
 
-def _padded(rows: np.ndarray, window: int, pad: str | None) -> np.ndarray:
+def _padded(rows: NDArray[Any], window: int, pad: str | None) -> NDArray[Any]:
     missing = window - len(rows)
     before, after = (missing, 0) if pad == "pre" else (0, missing)
     return np.pad(rows, [(before, after), *[(0, 0)] * (rows.ndim - 1)])

@@ -10,7 +10,7 @@ from streaming.conversion.rules.base import Options
 from streaming.errors import InputError
 
 # Steps of a chunk or bound, and streams of a batch: TFLite counts elements in 32 bits.
-MOST = 2**16
+MAX_STEPS = 2**16
 
 
 def options_of(
@@ -49,8 +49,8 @@ def _pairs(states: Any) -> tuple[tuple[str, str], ...]:
 
 
 def is_whole(value: Any, least: int) -> bool:
-    """Whether a value is a whole number from `least` to MOST."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= MOST  # type: ignore[operator]
+    """Whether a value is a whole number from `least` to MAX_STEPS."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= value <= MAX_STEPS  # type: ignore[operator]
 
 
 def read_steps(name: str, value: Any, least: int) -> int | None:
@@ -58,7 +58,7 @@ def read_steps(name: str, value: Any, least: int) -> int | None:
     if value is None:
         return None
     if not is_whole(value, least):
-        raise InputError(f"{name} is {value!r}, expected a whole number of steps, {least} to {MOST}, or None")
+        raise InputError(f"{name} is {value!r}, expected a whole number of steps, {least} to {MAX_STEPS}, or None")
     return int(value)
 
 
@@ -66,7 +66,7 @@ def _window(value: Any) -> int | str | None:
     if value is None or (isinstance(value, str) and value == "carry"):
         return value
     if not is_whole(value, 1):
-        raise InputError(f"window is {value!r}, expected a whole number of steps, 1 to {MOST}, 'carry' or None")
+        raise InputError(f"window is {value!r}, expected a whole number of steps, 1 to {MAX_STEPS}, 'carry' or None")
     return int(value)
 
 

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
+from streaming._compat import Functional, layers_of, nodes_of, outputs_of
 from streaming.conversion.graph import functional, is_graph, rebuild
 from streaming.conversion.masks import Frame, Masks
 from streaming.conversion.positions import AlongTime
@@ -33,6 +33,7 @@ from streaming.conversion.rules.within_step import WithinStep, within_step
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.unfold import can_unfold, unfold
 from streaming.errors import InputError, NotStreamableError
+from streaming.runtime.facts import PlanRow
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,11 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What a user must know about lengths, and of windows what is kept from step to step."""
+        """Notes for the user about lengths, and about windows what is kept from step to step."""
         notes = [note for step in self.steps for note in step.rule.notes]
         if self.window is not None:
             rows = self.table()
-            kept, anew = ([row["name"] for row in rows if row["anew"] == flag] for flag in (False, True))
+            kept, anew = ([row.name for row in rows if row.anew == flag] for flag in (False, True))
             every = "step" if self.hop == 1 else f"{self.hop} steps"
             notes.append(
                 f"kept from step to step: {', '.join(kept) or 'the inputs alone'}; computed anew on {self.window} "
@@ -184,31 +185,29 @@ class Plan:
             and all(a.length(steps) == b.length(steps) for a, b in self.joined)
         )
 
-    def table(self) -> list[dict[str, Any]]:
-        """One row a call, for `streaming inspect`: name, kind, inputs, shape, delay, and the sizes of its states.
-
-        `inputs` are the names of the calls and of the inputs of the model that it takes, `outputs` those of the
-        outputs of the model that it makes; `anew`: it is computed for each window, from its beginning.
-        """
+    def table(self) -> tuple[PlanRow, ...]:
+        """One row a call, for the file and `streaming inspect`."""
         made = {id(signal): name for name, signal in [*self.inputs.items(), *self.encoded.items()]}
         for step in (*self.whole, *self.steps):
             made |= {id(signal): step.rule.call.name for signal in keras.tree.flatten(step.outputs)}
-        rows: list[dict[str, Any]] = []
+        rows: list[PlanRow] = []
         for step in self.steps:
             taken = [made.get(id(item)) for item in keras.tree.flatten((step.args, step.kwargs))]
-            inputs = list(dict.fromkeys(name for name in taken if name))
-            inner = step.rule.inside(made)
             for signal in keras.tree.flatten(step.outputs)[:1]:
-                delay = signal.timeline.first if signal.timeline else 0
-                states = {name: list(spec.shape) for name, spec in step.rule.states.items()}
-                ends = [name for name, end in self.outputs.items() if end in keras.tree.flatten(step.outputs)]
-                row = {"name": step.rule.call.name, "kind": step.rule.call.kind, "inputs": inputs}
-                rate = str(signal.timeline.rate) if signal.timeline else "static"
-                found = inner or [{**row, "shape": list(signal.shape), "states": states}]
-                timing = {"rate": rate, "delay": delay, "running": signal.running, "anew": bool(inner)}
-                rows.extend({**row, "outputs": [], **timing} for row in found)
-                rows[-1]["outputs"] = ends
-        return rows
+                row = PlanRow(
+                    step.rule.call.name,
+                    step.rule.call.kind,
+                    signal.shape,
+                    rate=str(signal.timeline.rate) if signal.timeline else "static",
+                    delay=signal.timeline.first if signal.timeline else 0,
+                    running=signal.running,
+                    states={name: tuple(spec.shape) for name, spec in step.rule.states.items()},
+                    inputs=tuple(dict.fromkeys(name for name in taken if name)),
+                )
+                rows += step.rule.inside(row, made) or [row]
+                ends = tuple(n for n, end in self.outputs.items() if end in keras.tree.flatten(step.outputs))
+                rows[-1] = replace(rows[-1], outputs=ends)
+        return tuple(rows)
 
 
 def plan(model: Any, options: Options | None = None, function: Functional | None = None) -> Plan:
@@ -225,7 +224,7 @@ def plan(model: Any, options: Options | None = None, function: Functional | None
 
 
 def _check_dtypes(model: keras.Model) -> None:
-    for layer in model._flatten_layers():
+    for layer in layers_of(model):
         if isinstance(layer, keras.Model | keras.layers.InputLayer):
             continue  # these compute nothing: a layer that does is the one to name
         policy = layer.dtype_policy
@@ -297,14 +296,13 @@ class Planner:
     def walk(self, function: Functional, inputs: list[Signal], prefix: str) -> list[Signal]:
         """Plan all nodes of a (nested) graph; returns the signals of its outputs, flat."""
         known = {id(tensor): signal for tensor, signal in zip(function.inputs, inputs, strict=True)}
-        for depth in sorted(function._nodes_by_depth, reverse=True):
-            for node in function._nodes_by_depth[depth]:
-                if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
-                    continue
-                args, kwargs = node.arguments.convert(lambda x: known.get(id(x), x))
-                outputs = self._node(node, args, kwargs, prefix)
-                for tensor, signal in zip(node.outputs, outputs, strict=True):
-                    known[id(tensor)] = signal
+        for node in nodes_of(function):
+            if node.is_input or any(id(tensor) not in known for tensor in node.input_tensors):
+                continue
+            args, kwargs = node.arguments.convert(lambda x: known.get(id(x), x))
+            outputs = self._node(node, args, kwargs, prefix)
+            for tensor, signal in zip(node.outputs, outputs, strict=True):
+                known[id(tensor)] = signal
         return [known[id(tensor)] for tensor in function.outputs]
 
     def _node(self, node: Any, args: Any, kwargs: Any, prefix: str) -> list[Signal]:
@@ -405,7 +403,7 @@ class Planner:
                 PositionsRule(Call(None, self._name(f"{name}/positions"), (like,), {}, []), table), (like,)
             )
 
-        return keras.tree.map_structure(placed, (args, kwargs))  # type: ignore[no-any-return]
+        return keras.tree.map_structure(placed, (args, kwargs))
 
     def _add(self, rule: Rule, args: tuple[Any, ...]) -> Signal:
         """One step more, for a part of a call."""
@@ -479,7 +477,7 @@ class Planner:
         return unique
 
     def finish(self, outputs: list[Signal]) -> None:
-        structure = self.plan.model._outputs_struct
+        structure = outputs_of(self.plan.model)
         # Keras flattens a dict in the order of its sorted keys.
         names = sorted(structure) if isinstance(structure, dict) else self.plan.model.output_names
         for name, signal in zip(identifiers(names), outputs, strict=True):

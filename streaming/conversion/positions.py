@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 # Rows of a table that has no end, as of sines of the position.
 MAX_ROWS = 2048
@@ -21,7 +22,7 @@ MAX_ROWS = 2048
 class AlongTime:
     """A constant with a row for each step; axis: that of time; rows (L, ...): all rows that there are."""
 
-    def __init__(self, value: np.ndarray, axis: int) -> None:
+    def __init__(self, value: NDArray[Any], axis: int) -> None:
         self.axis = axis
         self.rows = np.moveaxis(value, axis, 0)
 
@@ -29,7 +30,7 @@ class AlongTime:
         """Take the rows of a longer recording."""
         self.rows = np.moveaxis(np.asarray(value), self.axis, 0)
 
-    def beside(self, rank: int) -> np.ndarray | None:
+    def beside(self, rank: int) -> NDArray[Any] | None:
         """The rows for tensors (B, T, ...) of that rank; None where they lie along another axis of these."""
         value = np.moveaxis(self.rows, 0, self.axis)
         if value.ndim == rank and self.axis == 1 and np.array_equal(value, np.broadcast_to(value[:1], value.shape)):
@@ -41,8 +42,8 @@ class Causal:
     """A mask (T, T), or with axes of size 1 before it, that lets each step see itself and those before."""
 
 
-def recognized(mine: np.ndarray, theirs: np.ndarray, steps: Sequence[int]) -> AlongTime | Causal | None:
-    """What two recordings of a constant with axes of so many steps are; None: neither a table nor a causal mask."""
+def recognized(mine: NDArray[Any], theirs: NDArray[Any], steps: Sequence[int]) -> AlongTime | Causal | None:
+    """Kind of a constant that was recorded for two lengths; None: neither a table of positions nor a causal mask."""
     axes = [axis for axis, sizes in enumerate(zip(mine.shape, theirs.shape, strict=True)) if sizes == tuple(steps)]
     if len(axes) == 1 and np.allclose(mine, theirs.take(range(steps[0]), axes[0]), 1e-5, 1e-6):
         return AlongTime(mine, axes[0])

@@ -9,36 +9,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from streaming._compat import inputs_of, layers_of
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild
+from streaming.runtime.facts import PolicyDifference
 
 OTHER_FLOATS = ("float16", "bfloat16", "float64")
-
-
-@dataclass(frozen=True)
-class PolicyDifference:
-    """Largest difference between a model under its own dtype policies and in float32, on random inputs."""
-
-    policies: tuple[str, ...]
-    max_abs_error: float
-    scale: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers, for `streaming.json`."""
-        return asdict(self)
 
 
 def other_policies(model: Any) -> tuple[str, ...]:
     """Names of the dtype policies of a model that do not compute and store in float32."""
     if not isinstance(model, keras.Model):
         return ()
-    names = {layer.dtype_policy.name for layer in model._flatten_layers() if _differs(layer)}
+    names = {layer.dtype_policy.name for layer in layers_of(model) if _differs(layer)}
     return tuple(sorted(names))
 
 
@@ -68,12 +57,12 @@ def in_float32(model: Any) -> Iterator[tuple[Any, PolicyDifference | None]]:
         yield changed, PolicyDifference(policies, error, max(float(np.max(np.abs(a), initial=0)) for a, _ in pairs))
 
 
-def outputs_on(model: Any, inputs: list[Any]) -> list[np.ndarray]:
-    """What a model gives for inputs, from its initial states on, in float64."""
-    for layer in model._flatten_layers():
+def outputs_on(model: Any, inputs: list[Any]) -> list[NDArray[Any]]:
+    """Outputs of a model for inputs, from its initial states on, in float64."""
+    for layer in layers_of(model):
         if getattr(layer, "stateful", False):
             layer.reset_state()
-    structure = functional(model)._inputs_struct if is_graph(model) else inputs[0]
+    structure = inputs_of(functional(model)) if is_graph(model) else inputs[0]
     given = keras.tree.pack_sequence_as(structure, inputs)
     outputs = keras.tree.flatten(model(given, training=False))
     return [keras.ops.convert_to_numpy(keras.ops.cast(output, "float32")).astype("float64") for output in outputs]
@@ -94,7 +83,7 @@ def _float32_globals() -> Iterator[None]:
 @contextlib.contextmanager
 def _float32_layers(model: Any) -> Iterator[None]:
     """Policies and variables of all layers in float32."""
-    layers = [layer for layer in model._flatten_layers() if _differs(layer)]
+    layers = [layer for layer in layers_of(model) if _differs(layer)]
     policies = [layer._dtype_policy for layer in layers]
     variables = [v for v in model.variables if keras.backend.standardize_dtype(v.dtype) in OTHER_FLOATS]
     values = [(v._value, v._dtype) for v in variables]

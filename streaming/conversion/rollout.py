@@ -6,7 +6,6 @@ States matter: calibrated on zero states instead of those that a stream comes to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from streaming.errors import InputError
 from streaming.runtime.agreement import OTHER
 from streaming.runtime.driving import run_whole
+from streaming.runtime.facts import Drift
 
 if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
@@ -26,25 +26,6 @@ Samples = Callable[[], Iterator[tuple[str, dict[str, np.ndarray]]]]
 
 DRIFT_STEPS = 10_000
 SAMPLES = 200
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Difference from the float32 stream over one long stream that is never reset.
-
-    begin and end: root mean square over the first and last tenth; scale: the largest float32 value.
-    """
-
-    steps: int
-    max_abs_error: float
-    rms_error: float
-    begin: float
-    end: float
-    scale: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers, for `streaming.json`."""
-        return asdict(self)
 
 
 def read_sequences(plan: Plan, data: Any) -> list[dict[str, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""What kind of file a saved model is in, and the configuration that it holds; nothing is built here."""
+"""Kind of a saved model's file, and the configuration that it holds; nothing is built here."""
 
 from __future__ import annotations
 

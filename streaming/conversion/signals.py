@@ -1,4 +1,4 @@
-"""What the planner knows of a tensor: its shape and its place in time."""
+"""Signals: a tensor's shape and timing, as the planner knows them."""
 
 from __future__ import annotations
 

@@ -6,14 +6,15 @@ differs between the two graphs is a number of sequences or of steps, or comes fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
+from numpy.typing import NDArray
 
+from streaming._compat import Functional, nodes_of
 from streaming.conversion.positions import recognized, settle
 
 _PRIMES = (53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163)
@@ -31,7 +32,7 @@ class Sized:
     axes: "B" or "T" by axis.
     """
 
-    def __init__(self, value: np.ndarray, axes: dict[int, str]) -> None:
+    def __init__(self, value: NDArray[Any], axes: dict[int, str]) -> None:
         self.value, self.axes = value, axes
 
     def of(self, batch: int, steps: int) -> tf.Tensor:
@@ -67,7 +68,7 @@ def forget_sizes(
     record: records the `call` of the layer for so many sequences and steps.
     """
     first, second = (record(pair) for pair in sizes)
-    pairs = list(zip(_nodes(first), _nodes(second), strict=True))
+    pairs = list(zip(nodes_of(first), nodes_of(second), strict=True))
     for one, other in pairs:
         if type(one.operation) is not type(other.operation):
             raise Unlike("other operations")
@@ -78,16 +79,11 @@ def forget_sizes(
             mine, theirs = (vars(node.operation).get(name) for node in (one, other))
             if isinstance(mine, list | tuple) and not isinstance(one.operation, keras.Layer):
                 setattr(one.operation, name, _merged_shape(mine, theirs))
-    settle([one for one, _ in pairs], op, lambda steps: list(_nodes(record((sizes[0][0], steps)))))
+    settle([one for one, _ in pairs], op, lambda steps: list(nodes_of(record((sizes[0][0], steps)))))
     for one, other in pairs:
         for mine, theirs in zip(one.outputs, other.outputs, strict=True):
             mine._shape = _merged_shape(mine.shape, theirs.shape)
     return first
-
-
-def _nodes(graph: Functional) -> Iterator[Any]:
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        yield from graph._nodes_by_depth[depth]
 
 
 def _merged_shape(mine: Any, theirs: Any) -> tuple[Any, ...]:
@@ -96,7 +92,7 @@ def _merged_shape(mine: Any, theirs: Any) -> tuple[Any, ...]:
     return tuple(a if a == b else None for a, b in zip(mine, theirs, strict=True))
 
 
-def _first(value: np.ndarray, other: np.ndarray, sizes: list[tuple[int, int]]) -> np.ndarray:
+def _first(value: NDArray[Any], other: NDArray[Any], sizes: list[tuple[int, int]]) -> NDArray[Any]:
     """A constant with size 1 along the sequences, of which all have the same."""
     batches = {batch for batch, _ in sizes}
     for axis, (size, beside) in enumerate(zip(value.shape, other.shape, strict=True)):
@@ -131,7 +127,7 @@ class _Merge:
                 return mine - of_mine or None
         raise Unlike("other bounds")
 
-    def _constant(self, mine: np.ndarray, theirs: np.ndarray) -> Any:
+    def _constant(self, mine: NDArray[Any], theirs: NDArray[Any]) -> Any:
         if mine.ndim != theirs.ndim:
             raise Unlike("other ranks")
         found = recognized(

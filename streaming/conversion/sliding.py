@@ -11,15 +11,16 @@ that no window sees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
-from keras.src.models.functional import Functional, operation_fn
+from numpy.typing import NDArray
 
+from streaming._compat import Functional, inputs_of, operation_fn
 from streaming.conversion.graph import drawn_inputs, nodes
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import find_rule, rule_for
@@ -28,6 +29,7 @@ from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
 from streaming.errors import NotStreamableError, StreamingError
+from streaming.runtime.facts import PlanRow
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Split:
     kept: Functional
     cuts: list[Any]
     anew: list[Any]
-    resting: list[np.ndarray] = field(default_factory=list)
+    resting: list[NDArray[Any]] = field(default_factory=list)
 
 
 class Window:
@@ -66,7 +68,7 @@ def split(whole: Functional, timed: set[int], options: Options) -> Split:
     anew = [node for node in nodes(whole) if not splitter.keep(node)]
     used = [tensor for node in anew for tensor in node.input_tensors] + whole.outputs
     cuts = list({id(tensor): tensor for tensor in used if id(tensor) in splitter.signals}.values())
-    inputs = keras.tree.pack_sequence_as(whole._inputs_struct, splitter.inputs)
+    inputs = keras.tree.pack_sequence_as(inputs_of(whole), splitter.inputs)
     outputs = [*(splitter.twins[id(tensor)] for tensor in cuts), *splitter.slid]
     return Split(whole, keras.Model(inputs, outputs), cuts, anew)
 
@@ -279,10 +281,9 @@ class SlidingRule(Rule):
                 limits[origin] = min(size, limits.get(origin, size))
         return limits
 
-    def inside(self, made: dict[int, str]) -> list[dict[str, Any]]:
+    def inside(self, row: PlanRow, made: dict[int, str]) -> list[PlanRow]:
         names = {id(tensor): made.get(id(s), "") for tensor, s in zip(self.split.cuts, self._cuts, strict=True)}
-        rings = {name: list(spec.shape) for name, spec in self.states.items()}
-        rows: list[dict[str, Any]] = []
+        rows: list[PlanRow] = []
         taken = set(names.values())
         for node in self.split.anew:
             op, unique, count = node.operation, node.operation.name, 1
@@ -290,15 +291,23 @@ class SlidingRule(Rule):
                 unique, count = f"{op.name}_{count}", count + 1
             taken.add(unique)
             inputs = dict.fromkeys(names.get(id(tensor), "") for tensor in node.input_tensors)
-            shape = [size or 0 for size in node.outputs[0].shape[1:]]
-            row = {"name": unique, "kind": type(op).__name__, "inputs": [name for name in inputs if name]}
-            rows.append({**row, "shape": shape, "states": rings if not rows else {}})
+            inner = replace(
+                row,
+                name=unique,
+                kind=type(op).__name__,
+                shape=tuple(size or 0 for size in node.outputs[0].shape[1:]),
+                # The ring buffers feed the first of them.
+                states={} if rows else row.states,
+                inputs=tuple(name for name in inputs if name),
+                anew=True,
+            )
+            rows.append(inner)
             names |= {id(tensor): unique for tensor in node.outputs}
         return rows
 
 
 def _computed(op: Any, args: Any, kwargs: Any) -> Any:
-    """What an operation gives at inference; raises NotStreamableError where its own code fails."""
+    """Outputs of an operation at inference; raises NotStreamableError where its own code fails."""
     try:
         return operation_fn(op, training=False)(*args, **kwargs)
     except StreamingError:
@@ -317,9 +326,9 @@ def _output_shapes(whole: Functional) -> list[tuple[int, ...]]:
     shapes = [tuple(tensor.shape[1:]) for tensor in whole.outputs]
     if any(size is None for shape in shapes for size in shape):
         # Some layers leave sizes open that only a value shows.
-        inputs = keras.tree.pack_sequence_as(whole._inputs_struct, drawn_inputs(whole))
+        inputs = keras.tree.pack_sequence_as(inputs_of(whole), drawn_inputs(whole))
         shapes = [tuple(value.shape[1:]) for value in keras.tree.flatten(whole(inputs, training=False))]
-    return shapes  # type: ignore[return-value]
+    return shapes
 
 
 def _stored(dtype: str) -> str:
@@ -342,8 +351,8 @@ def _gathered(line: tf.Tensor, places: tf.Tensor, shape: tuple[int, ...]) -> tf.
     return tf.reshape(flat, (batch, *shape, *features))
 
 
-def resting_values(kept: Functional) -> list[np.ndarray]:
-    """What each output of a graph without padding gives, row by row, for a stream of zeros."""
+def resting_values(kept: Functional) -> list[NDArray[Any]]:
+    """Rows of each output of a graph without padding for a stream of zeros."""
     steps = 2
     while True:
         inputs = [
@@ -354,9 +363,7 @@ def resting_values(kept: Functional) -> list[np.ndarray]:
             keras.ops.convert_to_tensor(value, tensor.dtype) for value, tensor in zip(inputs, kept.inputs, strict=True)
         ]
         try:
-            outputs = keras.tree.flatten(
-                kept(keras.tree.pack_sequence_as(kept._inputs_struct, tensors), training=False)
-            )
+            outputs = keras.tree.flatten(kept(keras.tree.pack_sequence_as(inputs_of(kept), tensors), training=False))
         except Exception:
             outputs = []
         if outputs and all(output.shape[1] > 0 for output in outputs):

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from keras.src.models.functional import Functional
-
+from streaming._compat import Functional
 from streaming.conversion.plan import Plan, identifiers, plan
 from streaming.conversion.rules.base import Options
 from streaming.errors import NotStreamableError, StreamingError

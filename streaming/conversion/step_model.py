@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
+from streaming._compat import Functional, inputs_of, outputs_of
 from streaming.conversion.graph import functional
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.rules import register_rule
@@ -68,7 +68,7 @@ class StepByStep(keras.layers.Layer):
         """Rows of the outputs (B, ...) and new states, of one step."""
         values = {**row, **states}
         tensors = [tf.reshape(values[name], (-1, *port.shape)) for name, port in self.inputs.items()]
-        structure = keras.tree.pack_sequence_as(self.model._inputs_struct, tensors)
+        structure = keras.tree.pack_sequence_as(inputs_of(self.model), tensors)
         found = dict(zip(self.outputs, keras.tree.flatten(self.model(structure, training=False)), strict=True))
         new = {name: found[output] for name, output in self.states.items()}
         rows = {
@@ -133,7 +133,7 @@ def likely_states(graph: Functional) -> dict[str, str]:
 
 
 def _outputs(graph: Functional) -> list[str]:
-    structure = graph._outputs_struct
+    structure = outputs_of(graph)
     return sorted(structure) if isinstance(structure, dict) else list(graph.output_names)
 
 

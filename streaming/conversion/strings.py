@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from streaming._compat import inputs_of, layers_of, outputs_of
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, nodes
 from streaming.conversion.rules.base import Options
 from streaming.errors import InputError, NotStreamableError
@@ -48,7 +49,7 @@ def without_strings(model: Any, options: Options) -> tuple[Any, TextInputs, Opti
     """
     if not isinstance(model, keras.Model) or not model.built:
         return model, TextInputs({}), options
-    if not is_graph(model) and not any(isinstance(layer, _LAYERS) for layer in model._flatten_layers()):
+    if not is_graph(model) and not any(isinstance(layer, _LAYERS) for layer in layers_of(model)):
         return model, TextInputs({}), options
     function = functional(model)
     calls = _calls(function)
@@ -111,8 +112,8 @@ def _body(function: Any, calls: dict[str, Any], tables: dict[str, Table]) -> Any
             args, kwargs = node.arguments.fill_in(values)
             outputs = keras.tree.flatten(node.operation(*args, **kwargs))
             values |= dict(zip(map(id, node.outputs), outputs, strict=True))
-    outputs = keras.tree.map_structure(lambda tensor: values[id(tensor)], function._outputs_struct)
-    return keras.Model(keras.tree.pack_sequence_as(function._inputs_struct, inputs), outputs, name=function.name)
+    outputs = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs_of(function))
+    return keras.Model(keras.tree.pack_sequence_as(inputs_of(function), inputs), outputs, name=function.name)
 
 
 def _compare(tokens: Any, padded: Any, tables: dict[str, Table]) -> None:
@@ -132,7 +133,7 @@ def _compare(tokens: Any, padded: Any, tables: dict[str, Table]) -> None:
             else:
                 alone[place] = given[place]
         results = [
-            keras.tree.flatten(graph(keras.tree.pack_sequence_as(graph._inputs_struct, values), training=False))
+            keras.tree.flatten(graph(keras.tree.pack_sequence_as(inputs_of(graph), values), training=False))
             for graph, values in ((tokens, alone), (padded, given))
         ]
         for wanted, got in zip(*map(_arrays, results), strict=True):

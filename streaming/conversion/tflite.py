@@ -17,10 +17,8 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.python.convert import mlir_quantize
-from tensorflow.lite.python.optimize.calibrator import Calibrator
 
+from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
 from streaming.conversion.finishing import finish
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
@@ -218,7 +216,7 @@ def _check_scales(flatbuffer: bytes) -> None:
 
 
 def operations(flatbuffer: bytes) -> dict[str, int]:
-    """How often each operation occurs in the graph of signature `step`, the first subgraph counted alone."""
+    """Number of times that each operation occurs in the first subgraph, that of signature `step`."""
     model = schema.Model.GetRootAs(flatbuffer, 0)
     names = [_name(model.OperatorCodes(i)) for i in range(model.OperatorCodesLength())]
     counts: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What a proof feeds: numbers that the model is made for, and sequences that could tell a difference.
+"""Inputs of a proof: numbers that the model is made for, and sequences that could tell a difference.
 
 A kind says how a sequence departs from plain numbers: rows and ids that are masked, here and there, throughout, in the
 first or the last half; values ten times as large. Numbers come from the first domain in which the model is finite.
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from streaming._compat import layers_of
 from streaming.conversion.graph import holds_ids
 
 if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
     from streaming.conversion.signals import Signal
 
-Sample = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+Sample = Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
 
 DOMAINS: dict[str, Sample] = {
     "normal": lambda generator, shape: generator.standard_normal(shape),
@@ -38,7 +40,7 @@ class Trials:
     def __init__(self, plan: Plan, seed: int = 0) -> None:
         self._plan, self._generator = plan, np.random.default_rng(seed)
         self.domain = next(iter(DOMAINS))
-        every = plan.model._flatten_layers()
+        every = layers_of(plan.model)
         masks = {float(layer.mask_value) for layer in every if isinstance(layer, keras.layers.Masking)}
         self._hidden = sorted({0.0, *masks})
         # Ids that reach a table through other layers must not lie outside it either.
@@ -47,7 +49,7 @@ class Trials:
         pairs = zip(plan.names, plan.model.inputs, strict=True)
         self._ids = {name for name, tensor in pairs if holds_ids(plan.model, tensor)}
 
-    def draw(self, steps: int, kind: str = "plain", source: int | None = None) -> dict[str, np.ndarray]:
+    def draw(self, steps: int, kind: str = "plain", source: int | None = None) -> dict[str, NDArray[Any]]:
         """One sequence; source: positions of inputs that are given whole, None for any number of them."""
         found = {}
         for name, signal in (self._plan.inputs | self._plan.encoded).items():
@@ -61,11 +63,11 @@ class Trials:
             found[name] = self._values(name, signal, shape, kind if along else "plain")
         return found
 
-    def _values(self, name: str, signal: Signal, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    def _values(self, name: str, signal: Signal, shape: tuple[int, ...], kind: str) -> NDArray[Any]:
         high = 2 if signal.dtype == "bool" else self._plan.id_limits.get(name, self._table)
         numbers = signal.dtype == "float32" and name not in self._plan.id_limits and name not in self._ids
         if numbers:
-            values: np.ndarray = DOMAINS[self.domain](self._generator, shape) * (LARGE if kind == "large" else 1.0)
+            values: NDArray[Any] = DOMAINS[self.domain](self._generator, shape) * (LARGE if kind == "large" else 1.0)
         else:
             values = self._generator.integers(0, high, shape)
             if kind == "large":
@@ -77,7 +79,7 @@ class Trials:
                 values = np.where(self._generator.random(shape) < 0.1, marks, values)
         return np.asarray(values).astype(signal.dtype)
 
-    def _rows(self, steps: int, kind: str) -> np.ndarray | None:
+    def _rows(self, steps: int, kind: str) -> NDArray[Any] | None:
         """Which rows are hidden, None for none."""
         places = np.arange(steps)
         return {
@@ -88,7 +90,7 @@ class Trials:
         }.get(kind)
 
 
-def nudged(inputs: dict[str, np.ndarray], generator: np.random.Generator) -> dict[str, np.ndarray]:
+def nudged(inputs: dict[str, NDArray[Any]], generator: np.random.Generator) -> dict[str, NDArray[Any]]:
     """The same numbers but for their last bits: where the model answers otherwise, no two computations agree."""
     found: dict[str, Any] = {}
     for name, value in inputs.items():

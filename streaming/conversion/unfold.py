@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras.src.models.functional import Functional
 
+from streaming._compat import Functional, nodes_of, outputs_of
 from streaming.conversion.rules import inherited_calls
 from streaming.conversion.rules.opaque import Opaque
 from streaming.conversion.rules.per_step import described
@@ -72,7 +72,7 @@ def unfold_model(model: keras.Model) -> Functional:
     inputs = keras.tree.pack_sequence_as(
         next(iter(tensors.values())) if single else list(tensors.values()), graph.inputs
     )
-    graph = keras.Model(inputs, graph._outputs_struct, name=graph.name)
+    graph = keras.Model(inputs, outputs_of(graph), name=graph.name)
     graph.offline = SubclassedModel(model, None if single else list(tensors))
     return graph
 
@@ -130,20 +130,18 @@ def unfold(op: keras.Layer, name: str, args: tuple[Any, ...], kwargs: dict[str, 
 
 
 def _arguments(graph: Functional) -> Iterator[Any]:
-    for nodes in graph._nodes_by_depth.values():
-        for node in nodes:
-            yield from keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+    for node in nodes_of(graph):
+        yield from keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
 
 
 def _fixes_length(graph: Functional) -> bool:
     """Whether a constant has as many steps as it happens to have, as of `table[:, : ops.shape(x)[1]]`."""
-    for nodes in graph._nodes_by_depth.values():
-        for node in nodes:
-            shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
-            for output in node.outputs:
-                alike = [shape for shape in shapes if len(shape) == len(output.shape) > 1]
-                if any(shape[1] is None for shape in alike) and isinstance(output.shape[1], int):
-                    return True
+    for node in nodes_of(graph):
+        shapes = [tuple(tensor.shape) for tensor in node.input_tensors]
+        for output in node.outputs:
+            alike = [shape for shape in shapes if len(shape) == len(output.shape) > 1]
+            if any(shape[1] is None for shape in alike) and isinstance(output.shape[1], int):
+                return True
     return False
 
 

@@ -72,7 +72,7 @@ class Chunk:
 
     def like(self, **form: tf.Tensor | Sequence[tf.Tensor]) -> Chunk:
         """A chunk of the same streams and steps with another value."""
-        return Chunk(self.batch, self.steps, **form)  # type: ignore[arg-type]
+        return Chunk(self.batch, self.steps, **form)
 
     def under(self, mask: tf.Tensor) -> Chunk:
         """The same value with a mask on it."""

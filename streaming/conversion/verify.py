@@ -6,8 +6,8 @@ docs/streaming-guide.md says what is fed and compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from streaming.conversion.trials import DOMAINS, KINDS, Trials, nudged
 from streaming.errors import InputError, ParityError
 from streaming.runtime.costs import measure
 from streaming.runtime.driving import run_whole
+from streaming.runtime.facts import Approximation
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
@@ -33,12 +34,12 @@ DEFAULT_TOLERANCE = {None: 1e-5, "float16": 2e-2, "dynamic": 0.3, "int8": 0.5}
 WORK = 1e10
 SINGLE_STEPS = 300
 ROWS = 6
-MOST_SOURCE = 256
+MAX_SOURCE = 256
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared. Errors are largest differences; `relative` is to the largest offline value, at least 1.
+    """Result of a comparison. Errors are largest differences; `relative` is to the largest offline value, at least 1.
 
     domain: the numbers that were fed; see `trials.DOMAINS`, or "calibration data".
     """
@@ -50,24 +51,6 @@ class Verification:
     tolerance: float
     runtime: str
     domain: str = "normal"
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers, for `streaming.json`."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Approximation:
-    """How far a stream that sees less than the offline model is from it: largest and root mean square difference."""
-
-    steps: int
-    max_abs_error: float
-    rms_error: float
-    scale: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain numbers, for `streaming.json`."""
-        return asdict(self)
 
 
 def approximation(plan: Plan, model: StreamingModel, data: list[Inputs] | None = None, seed: int = 0) -> Approximation:
@@ -127,7 +110,7 @@ class _Proof:
         self.lengths = Lengths(plan)
         self.sequences, self.steps, self.worst, self.relative = 0, 0, 0.0, 0.0
         self.cost = measure(model.recipe.flatbuffer).signatures["step"].multiply_adds
-        quantized = model.metadata.source.get("quantize", "none")
+        quantized = model.metadata.source.quantize or "none"
         self.remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
 
     def run(self, data: Sequence[Inputs], only_data: bool, kinds: Sequence[str]) -> Verification:
@@ -143,7 +126,7 @@ class _Proof:
             domain = found or domain
         if domain in DOMAINS:
             for length in (lengths := self._lengths()):
-                self._compare_kinds(length, kinds, MOST_SOURCE if length == lengths[-1] else None)
+                self._compare_kinds(length, kinds, MAX_SOURCE if length == lengths[-1] else None)
             self._compare_batches()
         self._compare_data(data)
         return Verification(
@@ -154,7 +137,7 @@ class _Proof:
         return self.lengths.chosen(self.model.chunk, lambda length: self._affordable(length) > 1)
 
     def _affordable(self, length: int) -> int:
-        """How many streams of that length fit into the bound of the work."""
+        """Number of streams of a length that fit into the bound of the work."""
         return int(WORK / max(1.0, length / self.plan.unit * self.cost))
 
     def _compare_kinds(self, length: int, kinds: Sequence[str], source: int | None) -> None:

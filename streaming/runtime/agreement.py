@@ -70,7 +70,7 @@ def step_kinds(meta: Metadata, batch: int, chunk: int) -> tuple[dict[str, _Kind]
 
 
 def recipe(meta: Metadata, factory: Any, flatbuffer: bytes, num_threads: int, make: Any = None) -> Recipe:
-    """What it takes to run a model, in the order in which the runtime gives and takes its tensors."""
+    """Tensors of a model in the order in which the runtime sets and reads them."""
     return Recipe(
         factory=factory,
         flatbuffer=flatbuffer,

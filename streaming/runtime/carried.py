@@ -1,4 +1,4 @@
-"""What an object carries from one call to the next, as data: each class names it, and nothing else is read or written.
+"""State of a session as data: each class names the attributes, and nothing else is read or written.
 
 The sessions of tasks and their parts are such objects. No class is ever built from data: what is restored goes into a
 fresh object, whose parts are there.
@@ -120,7 +120,7 @@ def _value(value: Any, blobs: list[bytes]) -> Any:
 
 
 def _read(carrier: Carrier, state: dict[str, Any], blobs: list[bytes]) -> Iterator[tuple[Any, str, Any]]:
-    """What is to be set: (owner, name, value), all checked before the first is; for a stream its snapshot."""
+    """Attributes to set, (owner, name, value), all checked before the first is set; for a stream its snapshot."""
     if set(state) != set(carrier.carried()):
         raise ValueError(f"it carries {', '.join(sorted(state))}, not {', '.join(sorted(carrier.carried()))}")
     for name, item in state.items():
@@ -139,7 +139,7 @@ def _read(carrier: Carrier, state: dict[str, Any], blobs: list[bytes]) -> Iterat
 
 
 def _kind(value: Any) -> Any:
-    """What a value may be exchanged for; None for anything."""
+    """Types that a value may be exchanged for; None for any."""
     return None if value is None else (value.dtype.kind, value.ndim) if isinstance(value, np.ndarray) else type(value)
 
 

@@ -10,8 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 
@@ -88,11 +90,11 @@ class TextCodec:
         return cls((*SPECIAL, *kept[: None if size is None else size - len(SPECIAL)]), kind, tuple(merges), lower)
 
     def pieces(self, text: str) -> list[str]:
-        """What the text is cut into; also pieces that have no number."""
+        """Pieces of a text; also those that have no number."""
         parts = _split(text.lower() if self.lower else text, self.kind)
         return parts if self.kind != "subwords" else [piece for part in parts for piece in self._merged(part)]
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str) -> NDArray[Any]:
         """The numbers of the pieces, (n,) of int32; 1 for those that are unknown."""
         return np.array([self._index.get(piece, UNKNOWN) for piece in self.pieces(text)], np.int32)
 
@@ -105,7 +107,7 @@ class TextCodec:
         return self.text(ids).strip() if self.kind != "characters" else self.text(ids)
 
     def text(self, ids: Iterable[int]) -> str:
-        """As `decode`, with the space before a first word: parts of a text join to the text."""
+        """`decode` with the space before a first word: parts of a text join to the text."""
         found = []
         for number in map(int, ids):
             if not 0 <= number < len(self.entries):

@@ -1,4 +1,4 @@
-"""What lower parts of the runtime ask of higher ones, so that imports go one way.
+"""Protocols by which lower parts of the runtime use higher ones, so that imports go one way.
 
 slab <- stream <- batch <- turns <- batcher <- model: a stream knows its model, and a slab its streams, by these alone.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.inputs import Inputs, SourceReader
 from streaming.runtime.interpreter import EnginePool, Recipe
@@ -37,14 +37,14 @@ class ModelParts(Protocol):
 
     @property
     def recipe(self) -> Recipe:
-        """How an engine is made."""
+        """Makes an engine."""
 
     @property
     def engines(self) -> EnginePool:
         """The engine of each thread."""
 
     @property
-    def initial_state(self) -> tuple[np.ndarray, ...]:
+    def initial_state(self) -> tuple[NDArray[Any], ...]:
         """The packs of states of a fresh stream, (1, size) each."""
 
     @property
@@ -84,7 +84,7 @@ class ModelParts(Protocol):
 class SlabMember(Protocol):
     """A stream whose states may lie in a slab: `slab` and `row` say where; without one, `own` holds them."""
 
-    own: Sequence[np.ndarray]
+    own: Sequence[NDArray[Any]]
     slab: Any
     row: int
 

@@ -1,4 +1,4 @@
-"""What a step costs: multiply-adds, bytes of weights, and operations, counted in the flatbuffer."""
+"""Costs of a step: multiply-adds, bytes of weights, and operations, counted in the flatbuffer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PRODUCTS = frozenset("FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D CONV_3D TRANSPO
 
 @dataclass(frozen=True)
 class Cost:
-    """What one invoke of a signature takes.
+    """Cost of one invoke of a signature.
 
     multiply_adds: of its matrix products and convolutions; weight_bytes: constants that it reads, each once;
     operations: name -> how often it runs.
@@ -29,7 +29,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Costs:
-    """By signature, and the bytes of all constants in the file: signatures share theirs."""
+    """Costs of each signature, and the bytes of all constants in the file: signatures share theirs."""
 
     signatures: dict[str, Cost]
     weight_bytes: int
@@ -55,7 +55,7 @@ def _unrolled(graphs: Sequence[Graph], index: int) -> list[tuple[Graph, int]]:
 
 
 def _rounds(condition: Graph) -> int:
-    """How often a loop runs that counts from zero to a constant; 1 for any other."""
+    """Number of iterations of a loop that counts from zero to a constant; 1 for any other."""
     for operation in condition.operations:
         limit = condition.tensors[operation.inputs[-1]].word if operation.inputs else None
         if operation.name == "LESS" and limit is not None:

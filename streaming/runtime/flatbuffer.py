@@ -219,10 +219,11 @@ def _quantization(table: Table) -> Quantization:
 
 
 class DamagedError(Exception):
-    pass
+    """The bytes are no sound flatbuffer."""
 
 
 def check(holds: bool, problem: str) -> None:
+    """Raises DamagedError unless something holds."""
     if not holds:
         raise DamagedError(problem)
 
@@ -248,7 +249,7 @@ class Source:
         return unpack(self.content, position)[0]
 
     def follow(self, position: int) -> int:
-        """Where the offset at a position leads."""
+        """Position that the offset at a position refers to."""
         return position + self.number(position, "<I")
 
     def layout(self, position: int) -> tuple[int, tuple[int, ...]]:
@@ -287,7 +288,7 @@ class Table:
         return default if position is None else self.source.number(position, kind)
 
     def vector(self, number: int, item: int) -> tuple[int, int]:
-        """Where the items of so many bytes begin, and their count."""
+        """Position of the first item of a vector, and the number of items."""
         position = self.place(number)
         if position is None:
             return 0, 0

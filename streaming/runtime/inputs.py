@@ -38,7 +38,7 @@ class InputReader:
             self._table = read_table((files or {}).get(info.table, b""), info.table)
 
     def read_chunk(self, value: Any, finite: bool) -> np.ndarray:
-        """As `read`, for exactly one chunk, and fast where nothing needs to be changed."""
+        """`read` for exactly one chunk, fast where nothing needs to be changed."""
         if type(value) is np.ndarray and value.dtype is self.dtype and value.shape == self.chunk_shape:
             self._check_values(value, finite)
             return value[None]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError, StreamingError
 
@@ -23,7 +23,7 @@ RUNTIMES = {
     "tf": ("tensorflow", "tensorflow"),
 }
 
-Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+Run = Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]]
 
 
 def resolve(runtime: str) -> tuple[str, Any]:
@@ -95,7 +95,7 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping
             f"the runtime cannot prepare signature {name!r}: {_first_line(error)}; use a newer runtime"
         ) from error
 
-    def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         try:
             for index, value in zip(into, values):  # noqa: B905 - strict costs time on every step
                 set_tensor(index, value, graph)
@@ -114,7 +114,7 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping
 
 
 def _checked(run: Run, shapes: Sequence[tuple[int, ...]]) -> Run:
-    def checked(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def checked(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         results = run(values)
         found = [result.shape for result in results]
         if found != shapes:
@@ -130,7 +130,7 @@ def _carrying(run: Run) -> Run:
 
 
 def _public(runner: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
-    def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         try:
             found = runner(**dict(zip(inputs, values, strict=True)))
         except (ValueError, RuntimeError) as error:
@@ -170,7 +170,7 @@ class Recipe:
     chunk: int
     encode: Sequence[str] | None = None
     fill: Sequence[str] | None = None
-    rows: Sequence[np.ndarray] = ()
+    rows: Sequence[NDArray[Any]] = ()
     resets: bool = True
     make: Callable[[Recipe], Engine] | None = None
 
@@ -224,7 +224,7 @@ class Engine:
         states = 1 if "done" in recipe.outputs["fill"] else 0
         return lambda values: [*recipe.rows, *run(values)[states:]]
 
-    def encode(self, values: Sequence[np.ndarray]) -> np.ndarray:
+    def encode(self, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """The context (1, size) that every step of a stream reads."""
         recipe = self._recipe
         assert recipe.encode is not None

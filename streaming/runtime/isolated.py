@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, StreamingError
 from streaming.runtime import agreement
@@ -72,19 +73,19 @@ class IsolatedEngine(Engine):
         meta, header = self._meta, _HEADER.pack(_STEP, batch, chunk)
         shapes = agreement.step_kinds(meta, batch, chunk or meta.unit)[1]
         names = agreement.output_names(meta)
-        rows: Sequence[np.ndarray] = ()
+        rows: Sequence[NDArray[Any]] = ()
         if chunk == FILL:
             names, rows = [pack.output for pack in meta.packs], self._recipe.rows
         kinds = _kinds(shapes, names)
         carries = self._recipe.encode is not None and chunk != FILL
 
-        def run(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        def run(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
             results = self._call(header, values, kinds)
             return [*rows, *results, *(values[-1:] if carries else ())]
 
         return run
 
-    def encode(self, values: Sequence[np.ndarray]) -> np.ndarray:
+    def encode(self, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """The context (1, size) that every step of a stream reads."""
         context = self._meta.packs[-1]
         kinds: _Kinds = [((1, context.size), np.dtype(context.dtype))]
@@ -95,7 +96,7 @@ class IsolatedEngine(Engine):
         self._lost = False
         self._call(_HEADER.pack(_RESET, 1, 1), [], [])
 
-    def _call(self, header: bytes, values: Sequence[np.ndarray], kinds: _Kinds) -> list[np.ndarray]:
+    def _call(self, header: bytes, values: Sequence[NDArray[Any]], kinds: _Kinds) -> list[NDArray[Any]]:
         with self._lock:
             if self._lost:
                 raise StreamingError("the interpreter's process ended, and the state in it with it; reset the stream")
@@ -164,7 +165,7 @@ class _Child:
             raise self._ended() from None
 
     def receive(self, size: int, seconds: float) -> bytes:
-        """What the answer holds; raises StreamingError with the error that it names, or _Ended."""
+        """Content of an answer; raises StreamingError with the error that it names, or _Ended."""
         until = time.monotonic() + seconds
         failed, length = _ANSWER.unpack(self._read(_ANSWER.size, until))
         if failed:
@@ -237,7 +238,7 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
         what, batch, chunk = _HEADER.unpack(header)
         values = [_array(source, kind) for kind in _given(meta, what, batch, chunk)]
         try:
-            results: Sequence[np.ndarray] = ()
+            results: Sequence[NDArray[Any]] = ()
             if what == _STEP:
                 results = engine.run(batch, chunk)(values)
                 given = len(agreement.output_names(meta))
@@ -253,7 +254,7 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def _given(meta: Metadata, what: int, batch: int, chunk: int) -> _Kinds:
-    """What the other side sends with a request, in order."""
+    """Arrays that the other side sends with a request, in order."""
     if what == _RESET:
         return []
     if what == _ENCODE:
@@ -263,13 +264,13 @@ def _given(meta: Metadata, what: int, batch: int, chunk: int) -> _Kinds:
     return _kinds(agreement.step_kinds(meta, batch, chunk or meta.unit)[0], names)
 
 
-def _answer(sink: BinaryIO, error: BaseException | None = None, *results: np.ndarray) -> None:
+def _answer(sink: BinaryIO, error: BaseException | None = None, *results: NDArray[Any]) -> None:
     line = b"" if error is None else (str(error) or type(error).__name__).encode()[:_ERROR_BYTES]
     sink.write(b"".join([_ANSWER.pack(error is not None, len(line)), line, *(r.tobytes() for r in results)]))
     sink.flush()
 
 
-def _array(source: BinaryIO, kind: tuple[tuple[int, ...], np.dtype[Any]]) -> np.ndarray:
+def _array(source: BinaryIO, kind: tuple[tuple[int, ...], np.dtype[Any]]) -> NDArray[Any]:
     return np.frombuffer(_exactly(source, _size(kind)), kind[1]).reshape(kind[0])
 
 

@@ -1,4 +1,4 @@
-"""What `streaming.json` says about a streaming model: its signatures, tensors, state and timing.
+"""Metadata of a streaming model, `streaming.json`: its signatures, tensors, state and timing.
 
 Shapes never count the batch axis B; tensors with `time=True` are (B, T, *shape) in the graph, T being the
 chunk of the signature. All counts of time are in steps of the model's input.
@@ -6,16 +6,15 @@ chunk of the signature. All counts of time are in steps of the model's input.
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from streaming.errors import ArtifactError
-from streaming.runtime import ranges
+from streaming.runtime.facts import Origin, PlanRow, Proof
+from streaming.runtime.typed_json import build, fields_of
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
 # 3: no bool at the boundary of a signature; the same text is in the flatbuffer too; strings that are texts or hashed.
@@ -184,9 +183,9 @@ class Metadata:
     pad: str | None = None
     lead: int = 0
     task: dict[str, Any] | None = None
-    source: dict[str, Any] = field(default_factory=dict)
-    verification: dict[str, Any] = field(default_factory=dict)
-    plan: list[dict[str, Any]] = field(default_factory=list)
+    source: Origin = field(default_factory=Origin)
+    verification: Proof = field(default_factory=Proof)
+    plan: tuple[PlanRow, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 
@@ -201,7 +200,7 @@ class Metadata:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings, ready for `json.dumps`."""
-        return dataclasses.asdict(self)
+        return fields_of(self)
 
     @classmethod
     def from_json(cls, data: Any) -> Metadata:
@@ -216,54 +215,21 @@ class Metadata:
                 f"streaming.json has schema {schema!r}, this version reads 1 to {SCHEMA}; "
                 "update the package or convert the model again"
             )
-        return build(cls, data, "streaming.json")
+        for version in range(schema, SCHEMA):
+            data = MIGRATIONS[version](data)
+        # A file keeps the number of the schema that it was written in.
+        return build(cls, {**data, "schema": schema}, "streaming.json")
 
 
-def build(kind: type, data: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from parsed JSON, checked by its annotations; keys that it does not know are left out.
-
-    Raises:
-        ArtifactError: a field is missing, of another type or out of its range; `where` says which object it is of.
-    """
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for item in dataclasses.fields(kind):
-        if item.name in data:
-            values[item.name] = _value(hints[item.name], data[item.name], f"{where}: {item.name}")
-            ranges.check(kind, item.name, values[item.name], f"{where}: {item.name}")
-        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            raise ArtifactError(f"{where}: field {item.name!r} is missing; convert the model again")
-    return kind(**values)
+def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 1 knew no windows: every state is carried on."""
+    return {"window": None, "hop": 1, "pad": None, "lead": 0, **data}
 
 
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if type(None) in args:
-        return None if value is None else _value(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise _wrong(where, "a list", value)
-        return tuple(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise _wrong(where, "an object", value)
-        return {str(k): _value(args[1], v, f"{where}.{k}") for k, v in value.items()}
-    if origin is list:
-        if not isinstance(value, list):
-            raise _wrong(where, "a list", value)
-        return [_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if hint is Any:
-        return value
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise _wrong(where, "an object", value)
-        return build(typing.cast(type, hint), value, where)
-    if hint is float and type(value) is int:
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise _wrong(where, hint.__name__, value)
-    return value
+def _from_2(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 2 had bool at the boundary of its signatures."""
+    return {"flags": OLD_FLAGS, **data}
 
 
-def _wrong(where: str, expected: str, value: Any) -> ArtifactError:
-    return ArtifactError(f"{where}: expected {expected}, got {type(value).__name__}; convert the model again")
+# From the JSON of each schema that was ever written to that of the next.
+MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _from_1, 2: _from_2}

@@ -128,7 +128,7 @@ class StreamingModel:
 
     @property
     def batcher(self) -> StreamBatcher:
-        """What runs the asynchronous calls of this model's streams, made when it is first asked for."""
+        """Batcher that runs the asynchronous calls of this model's streams; made when it is first asked for."""
         with self._making:
             if self._batcher is None or not self._batcher.is_here:
                 self._batcher = StreamBatcher(self, max_wait=0, max_pending=2**31)

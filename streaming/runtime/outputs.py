@@ -55,7 +55,7 @@ class Outputs:
         return found
 
     def joined(self, pieces: list[list[np.ndarray]]) -> Arrays:
-        """What several invokes gave, one after the other; empty arrays where there was none."""
+        """Outputs of several invokes, concatenated; empty arrays where there was none."""
         if len(pieces) == 1:
             return self.named(pieces[0])
         columns = [[piece[i] for piece in pieces] for i in range(len(self._infos))]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError, StreamingError
 
@@ -18,7 +19,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _WHITE = 255.0
 
 
-def on_white(array: np.ndarray) -> np.ndarray:
+def on_white(array: NDArray[Any]) -> NDArray[Any]:
     """Pixels (H, W, 4) of red, green, blue and opacity, all 0 to 255, as they look on white: (H, W, 3) of float32."""
     colours, opacity = array[..., :3].astype(np.float32), array[..., 3:].astype(np.float32) / _WHITE
     return colours * opacity + _WHITE * (1 - opacity)
@@ -31,7 +32,7 @@ def is_picture(data: bytes) -> bool:
 
 def read_picture(
     source: str | os.PathLike[str] | bytes, shape: tuple[int, ...] | None, resize: bool = False
-) -> np.ndarray:
+) -> NDArray[Any]:
     """The pixels of a PNG or JPEG file, 0 to 255, on white where it is transparent.
 
     Args:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import StateMismatchError
 
@@ -23,7 +24,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class Header:
-    """What a saved stream says besides its arrays; `waiting` steps and, if `held`, static inputs are saved too."""
+    """Header of a saved stream; `waiting` steps and, if `held`, static inputs are saved too."""
 
     fingerprint: str
     position: int
@@ -33,7 +34,7 @@ class Header:
     nan: str
 
 
-def pack(header: Header, arrays: Sequence[np.ndarray]) -> bytes:
+def pack(header: Header, arrays: Sequence[NDArray[Any]]) -> bytes:
     """The blob of a header and arrays, whose shapes the model knows."""
     text = json.dumps(asdict(header), sort_keys=True).encode()
     return seal(_MAGIC, _VERSION, text, [a.astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays])
@@ -84,7 +85,7 @@ def _header(text: bytes) -> Header:
     return header
 
 
-def split(data: bytes, templates: Sequence[np.ndarray]) -> list[np.ndarray]:
+def split(data: bytes, templates: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """Raw bytes as arrays like the templates; raises StateMismatchError where the sizes differ."""
     total = sum(template.nbytes for template in templates)
     if len(data) != total:

@@ -6,8 +6,9 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.contract import SlabMember
 
@@ -22,7 +23,7 @@ class Slab:
     any more, gives every stream its own copy of its row: an idle stream never keeps the states of others in memory.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], streams: Sequence[SlabMember]) -> None:
+    def __init__(self, arrays: Sequence[NDArray[Any]], streams: Sequence[SlabMember]) -> None:
         self.arrays = arrays
         self.steps = self.past = 0
         with _lock:
@@ -42,7 +43,7 @@ class Slab:
         slab = streams[0].slab
         return slab if slab is not None and slab._ids == list(map(id, streams)) else None
 
-    def rows(self, row: int) -> list[np.ndarray]:
+    def rows(self, row: int) -> list[NDArray[Any]]:
         """One stream's states, (1, size) each, as views."""
         return [array[row : row + 1] for array in self.arrays]
 

@@ -133,7 +133,7 @@ class Stream(AsyncCalls):
         return self._drive(self.feeding(self.read(x)))
 
     def finish(self) -> Arrays:
-        """What the delay still holds back; afterwards the stream is closed until `reset`."""
+        """Returns the outputs that the delay still holds back; afterwards the stream is closed until `reset`."""
         return self._drive(self.finishing())
 
     def run(self, source: Iterable[Any]) -> Iterator[Arrays]:

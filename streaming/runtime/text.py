@@ -7,8 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 
@@ -141,7 +143,7 @@ class WordEncoder:
             max_word_length=max_word_length,
         )
 
-    def encode(self, words: Sequence[str]) -> dict[str, np.ndarray]:
+    def encode(self, words: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Arrays (n, ...) of int32, by input name.
 
         Args:
@@ -160,13 +162,13 @@ class WordEncoder:
         return {name: make[name](words) for name in self.inputs}
 
     def count_unknown(self, words: Iterable[str]) -> int:
-        """How many of the words the vocabulary lacks."""
+        """Number of the words that are not in the vocabulary."""
         return sum(word.lower() not in self.words for word in words)
 
-    def _word_ids(self, words: Sequence[str]) -> np.ndarray:
+    def _word_ids(self, words: Sequence[str]) -> NDArray[Any]:
         return np.array([self.words.id(word.lower()) for word in words], np.int32)
 
-    def _char_ids(self, words: Sequence[str]) -> np.ndarray:
+    def _char_ids(self, words: Sequence[str]) -> NDArray[Any]:
         size = self.max_word_length
         ids = np.zeros((len(words), size), np.int32)
         for row, word in zip(ids, words, strict=True):
@@ -174,7 +176,7 @@ class WordEncoder:
             row[: len(seen)] = [self.chars.id(c) for c in seen]
         return ids
 
-    def _affix_ids(self, words: Sequence[str]) -> np.ndarray:
+    def _affix_ids(self, words: Sequence[str]) -> NDArray[Any]:
         ids = [[self.affixes.id(part) for part in affixes(word)] for word in words]
         return np.array(ids, np.int32).reshape(len(words), AFFIXES)
 

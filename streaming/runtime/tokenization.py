@@ -49,7 +49,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def iter_words(text: str) -> Iterator[str]:
-    """As `tokenize`, one after the other: whoever has enough may leave the rest."""
+    """Tokens of `tokenize` as an iterator, for callers that need only the first."""
     for match in _TOKEN.finditer(text):
         yield from _split(match)
 

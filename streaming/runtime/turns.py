@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import BacklogError, StreamingError
 from streaming.runtime import batch
@@ -49,7 +49,7 @@ class BatcherMetrics:
 
 
 class CallFuture(Future[Any]):
-    """What a call will return. Attributes: `abandoned` says that nobody waits for it any more."""
+    """Future of a call. Attributes: `abandoned` says that nobody waits for it any more."""
 
     abandoned = False
 
@@ -70,7 +70,7 @@ class Call:
         self.work: Work | None = None
         self.before: tuple[Any, ...] = ()
         self.size = 0
-        self.values: Sequence[np.ndarray] = ()
+        self.values: Sequence[NDArray[Any]] = ()
 
 
 class Turns:
@@ -177,7 +177,7 @@ class Turns:
         call.before = call.stream.snapshot()
         return self._advance(call, None)
 
-    def _advance(self, call: Call, results: Sequence[np.ndarray] | None) -> bool:
+    def _advance(self, call: Call, results: Sequence[NDArray[Any]] | None) -> bool:
         """Take a call to its next invoke, or to its first; False where it has ended."""
         if call.future.abandoned and call.stream.model.metadata.state == "external":
             self._fail(call, CancelledError(), "cancelled")

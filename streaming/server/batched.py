@@ -14,7 +14,7 @@ from streaming.runtime.stream import Stream
 
 
 class Work(threading.local):
-    """What the calling thread does for a client. Attributes: `abandoned` is set where that client has left."""
+    """The client that the calling thread works for. Attributes: `abandoned` is set where that client has left."""
 
     abandoned: threading.Event | None = None
 
@@ -35,22 +35,22 @@ class BatchedStream(Stream):
         self._batcher = batcher
 
     def step(self, x: Any) -> Arrays:
-        """As `Stream.step`, shared."""
+        """`Stream.step`, its invoke shared with other streams."""
         work.check()
         return self._batcher.step(self, x).result()
 
     def feed(self, x: Any) -> Arrays:
-        """As `Stream.feed`, shared."""
+        """`Stream.feed`, its invokes shared with other streams."""
         work.check()
         return self._batcher.submit(self, x).result()
 
     def finish(self) -> Arrays:
-        """As `Stream.finish`, shared."""
+        """`Stream.finish`, its invokes shared with other streams."""
         work.check()
         return self._batcher.finish(self).result()
 
     def encode(self, x: Any) -> None:
-        """As `Stream.encode`, by the batcher's interpreter: threads of clients have none of their own."""
+        """`Stream.encode` by the batcher's interpreter: threads of clients have none of their own."""
         work.check()
         self._batcher.call(self, super().encode, x).result()
 
@@ -59,7 +59,7 @@ class BatchedStream(Stream):
         return BatchedStream(self._batcher, nan=self._nan)
 
     def step_all(self, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
-        """As `Stream.step_all`, shared with other clients' streams."""
+        """`Stream.step_all`, its invokes shared with other clients' streams."""
         work.check()
         steps = [self._batcher.step(stream, x) for stream, x in zip(streams, inputs, strict=True)]
         return [step.result() for step in steps]

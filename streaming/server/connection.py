@@ -33,7 +33,7 @@ class Socket(web.WebSocketResponse):
     """A WebSocket that says why it closes where the library would not."""
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
-        """As the library's; a message that is too large is named."""
+        """Receives a message as aiohttp does, and names one that is too large."""
         if code == WSCloseCode.MESSAGE_TOO_BIG and not message:
             message = f"a message has more than {self._max_msg_size} bytes; send smaller ones".encode()
         message = message or _REASONS.get(code, b"")

@@ -143,7 +143,7 @@ def allow_files(settings: Settings) -> None:
 
 
 class QuietErrors:
-    """What an event loop does about errors that nobody awaits: one line, and of one kind at most every ten seconds."""
+    """Exception handler of an event loop: a line for each unawaited error, of one kind at most every ten seconds."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""What the connections of a server share, and who may still come in."""
+"""State that the connections of a server share, and admission of new ones."""
 
 from __future__ import annotations
 

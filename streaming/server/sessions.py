@@ -1,4 +1,4 @@
-"""What a client's messages do to a stream: arrays for any model, what a task takes where the model has one."""
+"""Sessions: apply a client's messages to a stream, as arrays for any model or as the raw input of its task."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.batcher import StreamBatcher
@@ -129,7 +130,7 @@ class ArraySession:
             return {"y": {name: values.tolist() for name, values in rows.items()}}
         return {"y": rows.tolist()}
 
-    def _pieces(self, arrays: list[np.ndarray], total: int) -> Iterator[Any]:
+    def _pieces(self, arrays: list[NDArray[Any]], total: int) -> Iterator[Any]:
         # A message without steps is one piece as well: it gets an answer.
         for begin in range(0, max(total, 1), self._steps):
             end = begin + self._steps
@@ -141,7 +142,7 @@ class ArraySession:
 
 
 class EventSession:
-    """What a task takes in, its events out. The task's code runs in threads, where it waits for its invokes.
+    """Session of a task: raw input in, events out. The task's code runs in threads, where it waits for its invokes.
 
     Args:
         task: of a `BatchedModel`.

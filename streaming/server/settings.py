@@ -1,4 +1,4 @@
-"""What a server allows, checked before anything runs."""
+"""Settings and limits of a server, checked before it starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HIGHEST_PORT = 65535
 
 
 def default_key_file() -> Path:
-    """Where the key of the tokens is kept: below XDG_STATE_HOME, or ~/.local/state."""
+    """Path of the file with the key of the tokens: below XDG_STATE_HOME, or ~/.local/state."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "rnnzoo" / "serve.key"
 

@@ -57,7 +57,7 @@ class TokenSigner:
         return base64.urlsafe_b64encode(content + self._mac(content)).decode().rstrip("=")
 
     def read(self, token: Any) -> tuple[dict[str, Any], list[bytes]]:
-        """What was signed; raises StateMismatchError for a token that this key did not sign, or an old one."""
+        """Signed content; raises StateMismatchError for a token that this key did not sign, or an old one."""
         content = self._verified(token)
         _, version, issued, size = _START.unpack_from(content)
         if version != _VERSION:

@@ -39,7 +39,7 @@ class AudioEncoder:
 
     @classmethod
     def fit(cls, train: Sequence[np.ndarray], config: AudioConfig, labels: Iterable[str]) -> AudioEncoder:
-        """By the recordings of the training split.
+        """Fits the encoder to the recordings of the training split.
 
         Raises:
             DataError: the configuration describes no features.
@@ -52,11 +52,6 @@ class AudioEncoder:
         rows = np.concatenate([definition(samples) for samples in train[:: max(1, len(train) // _MEASURED)]])
         mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
         return cls(definition, tuple(mean.tolist()), tuple(scale.tolist()), tuple(labels))
-
-    @property
-    def task(self) -> dict[str, Any]:
-        """The part of a task's description that tells a device what a feature is."""
-        return {"sample_rate": self.definition.sample_rate, "features": asdict(self.definition)}
 
     def encode(self, samples: np.ndarray) -> dict[str, np.ndarray]:
         """`features` (T, M) of float32."""
@@ -93,7 +88,7 @@ def after_lead(samples: np.ndarray, config: AudioConfig) -> np.ndarray:
 
 
 class Segment(NamedTuple):
-    """Where a recording lies in a stream, in samples, and which it is."""
+    """A recording in a stream: its begin and end in samples, and its number."""
 
     begin: int
     end: int
@@ -121,7 +116,7 @@ def compose(
 def arrange(
     clips: Sequence[np.ndarray], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Segment]]:
-    """As `compose`, without noise."""
+    """`compose` without noise."""
     parts: list[np.ndarray] = []
     segments, at = [], 0
     for number in order:

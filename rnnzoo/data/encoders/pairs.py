@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.batching import Arrays
 from streaming.errors import ArtifactError
@@ -57,7 +58,7 @@ class PairEncoder:
         )
         return cls(source, target, config.max_length, config.reverse_source, config.wait_k)
 
-    def read(self, text: str) -> np.ndarray:
+    def read(self, text: str) -> NDArray[Any]:
         """The numbers of a source as the model takes them, its end the last."""
         ids = self.source.encode(text)[: self.max_length - 1]
         return np.append(ids[::-1] if self.reverse_source else ids, np.int32(END))
@@ -71,7 +72,7 @@ class PairEncoder:
             return {"source": source, "target": target, "targets": follows}
         return self._in_turns(self.wait_k, source[:-1], written)
 
-    def _in_turns(self, k: int, source: np.ndarray, written: np.ndarray) -> Arrays:
+    def _in_turns(self, k: int, source: NDArray[Any], written: NDArray[Any]) -> Arrays:
         """The steps of `WaitK`: a word is read, one is written; each step reads a piece or writes one.
 
         The step that reads the last piece of a word is followed by the first piece of the next to be written, or by the

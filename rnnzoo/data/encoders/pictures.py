@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.batching import Arrays
 from rnnzoo.errors import ConfigError, DataError
@@ -60,7 +61,7 @@ class CaptionEncoder:
         codec = TextCodec.fit(captions, config.level, size=size, min_count=least, lower=config.lower)
         return cls(codec, _seen_shape(train[0][0].shape), config.max_length)
 
-    def read(self, picture: np.ndarray) -> np.ndarray:
+    def read(self, picture: NDArray[Any]) -> NDArray[Any]:
         """A picture as the model takes it, in the numbers that it came in where they are of the right shape.
 
         Raises:
@@ -97,7 +98,7 @@ class CaptionEncoder:
         return cls(TextCodec.from_bytes(files[_CODEC]), _read_shape(files[_SHAPE]), config.max_length)
 
 
-def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def resized(picture: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     """A picture (H, W, C) brought to a height and a width, on white where it is transparent: float32, 0 to 255.
 
     Raises:
@@ -111,7 +112,7 @@ def resized(picture: np.ndarray, size: Sequence[int]) -> np.ndarray:
     return tf.image.resize(shown, tuple(size), antialias=True).numpy()
 
 
-def moved(picture: np.ndarray, down: int, right: int, mirror: bool) -> np.ndarray:
+def moved(picture: NDArray[Any], down: int, right: int, mirror: bool) -> NDArray[Any]:
     """A picture (H, W, C) moved by some pixels, its edges drawn out, and mirrored left to right."""
     height, width = picture.shape[:2]
     rows = np.clip(np.arange(height) - down, 0, height - 1)

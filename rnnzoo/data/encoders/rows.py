@@ -13,6 +13,7 @@ from rnnzoo.data.config import RowsConfig
 from rnnzoo.errors import DataError
 from streaming.errors import ArtifactError
 from streaming.runtime.tables import parse_step
+from streaming.runtime.tasks.schema import Scaler
 from streaming.runtime.text import Vocabulary
 
 _FILE, _LABELS = "rows.json", "labels.txt"
@@ -36,7 +37,7 @@ class RowEncoder:
 
     @classmethod
     def fit(cls, train: Sequence[np.ndarray], config: RowsConfig, labels: Iterable[str] = ()) -> RowEncoder:
-        """By the rows of the training split.
+        """Fits the encoder to the rows of the training split.
 
         Raises:
             DataError: the rows have another number of columns than the configuration names.
@@ -58,14 +59,13 @@ class RowEncoder:
         return len(self.mean)
 
     @property
-    def task(self) -> dict[str, Any]:
-        """The part of a task's description that tells a device how to scale."""
-        return {"columns": list(self.columns), "scaler": {"mean": list(self.mean), "scale": list(self.scale)}}
+    def scaler(self) -> Scaler:
+        """Scaler for the device."""
+        return Scaler(self.mean, self.scale)
 
     def table(self, config: RowsConfig) -> dict[str, Any]:
-        """The part of a task's description that tells a device how rows were read: by which columns, and what was
-        filled."""
-        found: dict[str, Any] = {"columns": list(self.measured(config))}
+        """Fields of a task's specification that tell a device how rows were read."""
+        found: dict[str, Any] = {"columns": self.measured(config)}
         if config.time is not None:
             found["time"] = config.time
         if config.missing != "refuse":

@@ -31,11 +31,6 @@ class SeriesEncoder(RowEncoder):
         """Places of the targets among the columns."""
         return [self.columns.index(name) for name in self.targets] if self.targets else list(range(self.width))
 
-    @property
-    def task(self) -> dict[str, Any]:
-        targets = {"targets": list(self.targets)} if self.targets else {}
-        return {**super().task, "horizon": self.horizon, "quantiles": list(self.quantiles), **targets}
-
     def to_files(self) -> dict[str, bytes]:
         settings: dict[str, Any] = {"context": self.context, "horizon": self.horizon, "quantiles": self.quantiles}
         if self.targets:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.rows import RowEncoder
 from streaming.errors import ArtifactError
@@ -20,7 +21,7 @@ _FILE = "signal.json"
 
 
 class Event(NamedTuple):
-    """Where in the signal, in samples, and what."""
+    """An event: its place in the signal, in samples, and its label."""
 
     at: float
     label: str
@@ -44,7 +45,7 @@ class SignalEncoder(RowEncoder):
             raise ArtifactError(f"{_FILE} is missing or damaged ({error}); take the files of one run") from error
 
 
-def frame_labels(events: Sequence[tuple[int, int]], frames: int, frame: int) -> np.ndarray:
+def frame_labels(events: Sequence[tuple[int, int]], frames: int, frame: int) -> NDArray[Any]:
     """The number of the label that each frame bears, 0 for the background, (frames,).
 
     Args:

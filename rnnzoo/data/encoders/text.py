@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.codec import TextCodec
@@ -47,7 +47,9 @@ def window_count(length: int, rows: int, window: int) -> int:
     return max(0, (length - window) // (rows * window))
 
 
-def windows(tokens: np.ndarray, rows: int, window: int, offset: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def windows(
+    tokens: NDArray[Any], rows: int, window: int, offset: int = 0
+) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Contiguous windows of a text that is cut into rows: row b of a window goes on where row b of the last ended.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from rnnzoo.data.config import RowsConfig
+from rnnzoo.data.files.reading import reading
 from rnnzoo.errors import DataError
 from streaming.errors import InputError
 from streaming.runtime.tables import (
@@ -180,7 +180,7 @@ def survey(path: Path, config: RowsConfig) -> Survey:
         DataError: it cannot be read, has no row, or its first line is no header and no row.
     """
     kinds: dict[str, list[str]] = {}
-    with _reading(path):
+    with reading(path):
         rows = _rows(path, config)
         header = next(rows)
         sample = [cells for _, cells in _first(rows)]
@@ -232,7 +232,7 @@ def read_table(path: Path, plan: Plan, config: RowsConfig, header: Header) -> Ta
     places, text_places = choose_columns(header.names, plan.columns), choose_columns(header.names, plan.texts)
     time_place = header.names.index(plan.time) if plan.time else -1
     clock, read = Clock(header.delimiter), NumberReader(header.delimiter)
-    with _reading(path):
+    with reading(path):
         rows = _rows(path, config)
         next(rows)
         for number, cells in rows:
@@ -295,12 +295,3 @@ def _header(text: str, number: int, config: RowsConfig) -> Header:
         return read_header(text, config.header, wanted)
     except InputError as error:
         raise InputError(f"line {number}: {error}; say data.header=true or data.header=false") from error
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Errors of a file with its name."""
-    try:
-        yield
-    except (InputError, OSError) as error:
-        raise DataError(f"{path}, {error}" if str(error).startswith("line ") else f"{path}: {error}") from error

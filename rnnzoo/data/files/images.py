@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import DataConfig
 from rnnzoo.data.files.reading import read_table, split_files
@@ -58,7 +60,7 @@ def _inside(folder: Path, name: str) -> Path:
     return place
 
 
-def read_features(path: Path, shape: tuple[int, ...] | None) -> np.ndarray:
+def read_features(path: Path, shape: tuple[int, ...] | None) -> NDArray[Any]:
     """An array (S, D) of float32.
 
     Args:

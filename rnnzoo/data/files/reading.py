@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from rnnzoo.data.files.splitting import assign_splits
 from rnnzoo.data.source import SPLITS, Example, Splits
 from rnnzoo.errors import DataError
+from rnnzoo.util.suggest import suggest
+from streaming.errors import InputError
+from streaming.runtime.tables import read_header, records, split_cells, text_lines
 
 
 def split_files(path: Path, suffixes: tuple[str, ...], read: Callable[[Path], Iterable[Example]]) -> Splits:
@@ -32,20 +35,16 @@ def split_files(path: Path, suffixes: tuple[str, ...], read: Callable[[Path], It
 
 
 def by_content(examples: Iterable[Example]) -> Splits:
-    """Of ten examples about eight for training, one for development, one for the test, by the hash of the input.
+    """Splits examples by the hash of the input: about eight of ten for training, one for development, one for the test.
 
-    Equal inputs fall into one split, and more files change no example's split.
+    Equal inputs fall into one split, and more files change no example's split, unless there are too few for all three.
     """
+    found = list(examples)
+    contents = [repr_bytes(example[0]) for example in found]
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
-    for example in examples:
-        splits[split_of(repr_bytes(example[0]))].append(example)
+    for split, example in zip(assign_splits(contents, [""] * len(found)), found, strict=True):
+        splits[split].append(example)
     return splits
-
-
-def split_of(content: bytes) -> str:
-    """The split of some content."""
-    place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % 10
-    return {0: "dev", 1: "test"}.get(place, "train")
 
 
 def repr_bytes(value: object) -> bytes:
@@ -54,46 +53,73 @@ def repr_bytes(value: object) -> bytes:
     return content() if content is not None else repr(value).encode()
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and text of the lines of a file of UTF-8.
+def read_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[int, str]]:
+    """Number and text of the lines of a file, without their ends.
+
+    Args:
+        path: of the file, compressed by gzip or not.
+        encoding: None: UTF-8, or UTF-16 where the file says so.
 
     Raises:
         DataError: it cannot be read, or holds something else.
     """
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}, line {number + 1}: expected text in UTF-8, and {error}") from error
+    with reading(path), path.open("rb") as file:
+        yield from text_lines(file, encoding)
 
 
-def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number of its last line and text by column of every row of a CSV file, whose first row names the columns.
+def read_table(
+    path: Path, columns: Sequence[str], encoding: str | None = None, filled: Sequence[str] | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number of its first line and text by column of every row of a table, whose first row names the columns.
 
     Args:
-        path: of the file, in UTF-8.
-        columns: those that must be there, with something in each row; others are left alone.
+        path: of the file, with commas, semicolons or tabs.
+        columns: those that must be there; others are left alone.
+        encoding: as `read_lines` takes it.
+        filled: those with something in each row; None: all of `columns`.
 
     Raises:
         DataError: a column is missing, a row has too few or too many, or nothing in one; file and line are named.
     """
-    table = csv.reader((line for _, line in read_lines(path)), strict=True)
-    try:
-        names = [name.strip() for name in next(table, [])]
-        if missing := [name for name in columns if name not in names]:
-            wanted = " and ".join(columns)
-            raise DataError(f"{path}, line 1: expected columns {wanted}; no {' or '.join(missing)} in {names}")
-        for row in table:
-            if not row:
+    with reading(path), path.open("rb") as file:
+        lines = text_lines(file, encoding)
+        number, first = next(lines, (1, ""))
+        header = read_header(first, True, columns)
+        if missing := [name for name in columns if name not in header.names]:
+            names = [name for name in header.names if name]
+            raise InputError(
+                f"line {number}: expected columns {' and '.join(columns)}; no {' or '.join(missing)} in {names}; "
+                f"{suggest(missing[0], names)}"
+            )
+        # Where tabs separate, quotation marks are mostly part of the text.
+        tabs = header.delimiter == "\t"
+        for number, text in lines if tabs else records(lines):
+            if not text.strip():
                 continue
-            if len(row) != len(names):
-                raise DataError(f"{path}, line {table.line_num}: expected {len(names)} columns, found {len(row)}")
-            found = dict(zip(names, row, strict=True))
-            for name in columns:
-                if not found[name].strip():
-                    raise DataError(f"{path}, line {table.line_num}: expected {name} with something in it; found ''")
-            yield table.line_num, found
-    except csv.Error as error:
-        raise DataError(f"{path}, line {table.line_num}: expected CSV, and {error}") from error
+            try:
+                cells = [_unquoted(cell) for cell in text.split("\t")] if tabs else split_cells(text, header.delimiter)
+            except InputError as error:
+                raise InputError(f"line {number}: {error}") from error
+            if len(cells) != len(header.names):
+                raise InputError(f"line {number}: expected {len(header.names)} columns, found {len(cells)}")
+            found = dict(zip(header.names, cells, strict=True))
+            for name in columns if filled is None else filled:
+                if not found[name]:
+                    raise InputError(f"line {number}: expected {name} with something in it; found ''")
+            yield number, found
+
+
+def _unquoted(cell: str) -> str:
+    cell = cell.strip()
+    if len(cell) > 1 and cell[0] == cell[-1] == '"':
+        return cell[1:-1].replace('""', '"')
+    return cell
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Errors of a file with its name."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        raise DataError(f"{path}, {error}" if str(error).startswith("line ") else f"{path}: {error}") from error

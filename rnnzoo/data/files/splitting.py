@@ -6,7 +6,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from rnnzoo.data.files.reading import split_of
 from rnnzoo.data.source import SPLITS
 
 _RATIO = (8.0, 1.0, 1.0)
@@ -57,3 +56,9 @@ def borders(count: int, ratio: Sequence[float] = ()) -> tuple[int, int]:
 
 def _split_at(place: int, begin: int, middle: int) -> str:
     return "train" if place < begin else "dev" if place < middle else "test"
+
+
+def split_of(content: bytes) -> str:
+    """The split of some content."""
+    place = int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % 10
+    return {0: "dev", 1: "test"}.get(place, "train")

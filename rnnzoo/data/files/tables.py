@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from rnnzoo.data.config import DataConfig, RowsConfig
+from rnnzoo.data.files.dividing import Recording, divide
 from rnnzoo.data.files.preparing import Rows, Tables, labelled, runs, table_files
-from rnnzoo.data.files.splitting import assign_splits, borders
 from rnnzoo.data.source import SPLITS, Example, Reading, register_dataset
-from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.errors import DataError
 
 # Sizes of the splits of a series.
 _RATIO = (3.0, 1.0, 1.0)
@@ -61,7 +61,7 @@ def read_labelled(config: DataConfig) -> Reading:
         for file, split, name in files
         for label, part in _recordings(tables.read(file), config, name, tables)
     ]
-    splits, how = _divided(recordings, config)
+    splits, how = divide(recordings, config)
     splits = {split: list(_windows(rows, config, tables)) for split, rows in splits.items()}
     more = {"split by": how} | ({"files of another kind": str(other)} if other else {})
     if short := tables.counts["shorter than a window"]:
@@ -106,60 +106,9 @@ def _recordings(rows: Rows, config: RowsConfig, label: str, tables: Tables) -> I
             yield str(rows.texts[config.label][begin]) if config.label else label, rows.part(begin, end)
 
 
-_Recording = tuple[str, Rows]
-
-
-def _divided(
-    found: Sequence[tuple[str | None, str, Rows]], config: RowsConfig
-) -> tuple[dict[str, list[_Recording]], str]:
-    """Recordings by split, and how they were divided."""
-    splits: dict[str, list[_Recording]] = {split: [] for split in SPLITS}
-    if all(split is not None for split, _, _ in found):
-        if config.split or config.group or config.ratio:
-            raise ConfigError("data.split, data.group and data.ratio divide files; these lie in train, dev and test")
-        for split, label, rows in found:
-            splits[str(split)].append((label, rows))
-        return splits, "folders"
-    recordings = [(label, rows) for _, label, rows in found]
-    several = len({rows.path for _, rows in recordings}) > 1
-    if config.group is None and (config.split == "time" or (config.split is None and not several)):
-        for label, rows in recordings:
-            begin, middle = borders(len(rows.values), config.ratio)
-            for split, part in zip(SPLITS, ((0, begin), (begin, middle), (middle, None)), strict=True):
-                if len((cut := rows.part(part[0], len(rows.values) if part[1] is None else part[1])).values):
-                    splits[split].append((label, cut))
-        return splits, "time, within each stretch of one label" if config.label else "time, within each file"
-    return _by_units(recordings, config)
-
-
-def _by_units(recordings: Sequence[_Recording], config: RowsConfig) -> tuple[dict[str, list[_Recording]], str]:
-    """Whole groups, or whole files, by split."""
-    splits: dict[str, list[_Recording]] = {split: [] for split in SPLITS}
-    if config.group is not None:
-        contents = [str(rows.texts[config.group][0]).encode() for _, rows in recordings]
-        strata = [""] * len(recordings)
-        how = f"{config.group} ({len(set(contents))})"
-    else:
-        by_file: dict[Path, list[_Recording]] = {}
-        for label, rows in recordings:
-            by_file.setdefault(rows.path, []).append((label, rows))
-        whole = {path: b"".join(_content(rows) for _, rows in found) for path, found in by_file.items()}
-        contents = [whole[rows.path] for _, rows in recordings]
-        strata = [label if len(by_file[rows.path]) == 1 else "" for label, rows in recordings]
-        how = f"file ({len(by_file)})"
-    for split, recording in zip(assign_splits(contents, strata, config.ratio), recordings, strict=True):
-        splits[split].append(recording)
-    return splits, how
-
-
-def _content(rows: Rows) -> bytes:
-    return rows.values.astype(np.float32).tobytes()
-
-
-def _windows(recordings: Iterable[_Recording], config: RowsConfig, tables: Tables) -> Iterator[Example]:
+def _windows(recordings: Iterable[Recording], config: RowsConfig, tables: Tables) -> Iterator[Example]:
     """Recordings as examples: whole, or cut into windows."""
-    window = getattr(config, "window", None)
-    hop = getattr(config, "hop", None) or max(1, (window or 0) // 2)
+    window, hop = getattr(config, "window", None), getattr(config, "step", 1)
     for label, rows in recordings:
         if window is None:
             yield rows.values, label

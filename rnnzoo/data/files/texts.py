@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from rnnzoo.data.config import DataConfig
+from rnnzoo.data.config import DataConfig, WordsConfig
 from rnnzoo.data.files.reading import read_lines, read_table, split_files
-from rnnzoo.data.source import Example, Splits, register_dataset
+from rnnzoo.data.source import Example, Findings, Reading, Splits, register_dataset
 from rnnzoo.errors import DataError
 from streaming.runtime.tokenization import tokenize
 
-_FIELDS = ("text", "label")
+# What an empty cell or 0 says of a label that has a column of its own, in lower case.
+_NO = frozenset({"", "0", "0.0", "false", "no"})
 
 
 @register_dataset("csv:", "text-label")
-def read_csv(config: DataConfig) -> Splits:
-    """`csv:FILE_OR_FOLDER`: columns `text` and `label`, named in the first row; other columns are left alone."""
-    return split_files(Path(config.dataset.removeprefix("csv:")), (".csv",), csv_examples)
+def read_csv(config: DataConfig) -> Reading:
+    """`csv:FILE_OR_FOLDER`: a first row of names, among them `text` and `label`; other columns are left alone.
+
+    `data.text` and `data.label` call them otherwise. Commas, semicolons or tabs separate.
+    """
+    return _labelled(config, "csv:", (".csv", ".tsv", ".csv.gz", ".tsv.gz"), csv_examples)
 
 
 @register_dataset("jsonl:", "text-label")
-def read_jsonl(config: DataConfig) -> Splits:
+def read_jsonl(config: DataConfig) -> Reading:
     """`jsonl:FILE_OR_FOLDER`: one object a line, with `text` and `label`; other fields are left alone."""
-    return split_files(Path(config.dataset.removeprefix("jsonl:")), (".jsonl", ".json"), jsonl_examples)
+    return _labelled(config, "jsonl:", (".jsonl", ".json", ".jsonl.gz"), jsonl_examples)
+
+
+def _labelled(
+    config: DataConfig,
+    prefix: str,
+    suffixes: tuple[str, ...],
+    read: Callable[[Path, WordsConfig], Iterator[Example]],
+) -> Reading:
+    """Texts with labels; what is read of the training split ends after `data.max_words`."""
+    words = config if isinstance(config, WordsConfig) else WordsConfig(dataset=config.dataset)
+    path = Path(config.dataset.removeprefix(prefix))
+    splits = {s: list(rows) for s, rows in split_files(path, suffixes, lambda file: read(file, words)).items()}
+    shown, most = {"texts": f"{sum(map(len, splits.values())):,}"}, words.max_words
+    if most is not None:
+        shown["texts of train that are cut"] = f"{sum(len(text) > most for text, _ in splits['train']):,}"
+        splits["train"] = [(text[:most], label) for text, label in splits["train"]]
+    longest = max((len(text) for text, _ in splits["train"]), default=0)
+    shown["words of the longest"] = f"{longest:,}"
+    return Reading(splits, Findings(shown=shown), "text-labels" if words.multi_label else None)
 
 
 @register_dataset("pairs:", "text-text")
@@ -50,26 +74,39 @@ def read_text(config: DataConfig) -> Splits:
 
 
 def _whole(path: Path) -> str:
-    return "".join(line for _, line in read_lines(path))
+    """The text of a file of UTF-8, its line breaks as they are."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: expected text in UTF-8, and {error}") from error
 
 
-def csv_examples(path: Path) -> Iterator[Example]:
-    """Words and label of every row.
+def csv_examples(path: Path, config: WordsConfig) -> Iterator[Example]:
+    """Words and label (or labels) of every row.
 
     Raises:
         DataError: a column is missing, or a row lacks its text or label; file and line are named.
     """
-    for number, row in read_table(path, _FIELDS):
-        yield _example(row, path, number)
+    columns = (config.text, *(config.labels or (config.label,)))
+    filled = (config.text,) if config.multi_label else columns
+    for number, row in read_table(path, columns, config.encoding, filled):
+        if config.labels:
+            labels: Any = [name for name in config.labels if row[name].lower() not in _NO]
+        elif config.multi_label:
+            parts = (label.strip() for label in row[config.label].split(config.label_separator))
+            labels = [label for label in parts if label]
+        else:
+            labels = row[config.label]
+        yield _words(row[config.text], path, number), labels
 
 
-def jsonl_examples(path: Path) -> Iterator[Example]:
-    """Words and label of every line.
+def jsonl_examples(path: Path, config: WordsConfig) -> Iterator[Example]:
+    """Words and label of every line; with `data.multi_label` a list of labels.
 
     Raises:
         DataError: a line is no object with a text and a label; file and line are named.
     """
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, config.encoding):
         if not line.strip():
             continue
         try:
@@ -78,14 +115,22 @@ def jsonl_examples(path: Path) -> Iterator[Example]:
             raise DataError(f"{path}, line {number}: expected a JSON object, and {error}") from error
         if not isinstance(found, dict):
             raise DataError(f"{path}, line {number}: expected a JSON object; found {type(found).__name__}")
-        yield _example(found, path, number)
+        label = found.get(config.label)
+        if config.multi_label:
+            if not isinstance(label, list) or not all(isinstance(one, str) for one in label):
+                raise DataError(
+                    f"{path}, line {number}: expected {config.label} to be a list of labels; received {label!r}"
+                )
+        elif not isinstance(label, str) or not label.strip():
+            raise DataError(f"{path}, line {number}: expected {config.label} with something in it; received {label!r}")
+        text = found.get(config.text)
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"{path}, line {number}: expected {config.text} with something in it; received {text!r}")
+        yield _words(text, path, number), label.strip() if isinstance(label, str) else label
 
 
-def _example(row: Mapping[str, object], path: Path, line: int) -> Example:
-    for name in _FIELDS:
-        if not isinstance(value := row.get(name), str) or not value.strip():
-            raise DataError(f"{path}, line {line}: expected {name} with something in it; received {value!r}")
-    words = tokenize(str(row["text"]))
+def _words(text: str, path: Path, line: int) -> list[str]:
+    words = tokenize(text)
     if not words:
-        raise DataError(f"{path}, line {line}: expected a text with a word; received {row['text']!r}")
-    return words, str(row["label"]).strip()
+        raise DataError(f"{path}, line {line}: expected a text with a word; received {text!r}")
+    return words

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.builder import DownloadedFiles
 from rnnzoo.data.config import DataConfig
@@ -79,7 +80,7 @@ class Mitdb100(DownloadedFiles):
         yield "100", {"signal": leads.astype(np.float32), "positions": positions, "symbols": symbols}
 
 
-def read_format_212(data: bytes) -> np.ndarray:
+def read_format_212(data: bytes) -> NDArray[Any]:
     """Two leads of 12-bit samples, a pair in three bytes (WFDB format 212); int16, (samples, 2)."""
     parts = np.frombuffer(data[: len(data) // 3 * 3], np.uint8).reshape(-1, 3).astype(np.int16)
     first = parts[:, 0] | (parts[:, 1] & 0x0F) << 8
@@ -88,7 +89,7 @@ def read_format_212(data: bytes) -> np.ndarray:
     return np.where(pairs > 2047, pairs - 4096, pairs).astype(np.int16)
 
 
-def read_beats(data: bytes) -> tuple[np.ndarray, list[str]]:
+def read_beats(data: bytes) -> tuple[NDArray[Any], list[str]]:
     """Sample numbers and symbols of the beats in an annotation file of MIT format."""
     words = np.frombuffer(data[: len(data) // 2 * 2], "<u2")
     time, positions, symbols, i = 0, [], [], 0

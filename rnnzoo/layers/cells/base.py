@@ -1,4 +1,4 @@
-"""What all cells share: arguments as Keras has them, weights, dropout, states."""
+"""Base of all cells: arguments as Keras has them, weights, dropout, states."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-# Private, but the only way to a mask that stays over a sequence: keras.layers.RNN draws the masks of these cells
-# before its loop, and forgets them after it.
-from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
-
 from rnnzoo.layers.refusals import fit_states, positive, probability, refused
+from streaming._compat import DropoutRNNCell
 
 _KINDS = {"initializer": keras.initializers, "regularizer": keras.regularizers, "constraint": keras.constraints}
 _OF_LAYERS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
@@ -78,7 +75,10 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
         if unknown:
             known = ", ".join(("units", *_COMMON, *self.options, *weights, *_OF_LAYERS))
             name = unknown[0]
-            raise refused(f"{type(self).__name__}: expected options among {known}. Received: {name}={kwargs[name]!r}")
+            raise refused(
+                f"{type(self).__name__}: expected options among {known}. Received: {name}={kwargs[name]!r}"
+                f"{remedy_for(name, kwargs[name], self)}"
+            )
 
     @property
     def state_size(self) -> int | list[int]:
@@ -131,6 +131,23 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
         own = {name: keras.activations.serialize(v) if callable(v) else v for name, v in own.items()}
         weights = {name: _KINDS[name.rsplit("_", 1)[1]].serialize(getattr(self, name)) for name in self._weight_options}
         return {**super().get_config(), **plain, **own, **weights}
+
+
+def remedy_for(option: str, value: Any, asked: Any) -> str:
+    """Which cells have an option that a layer or cell has not, as the end of an error; empty where none has."""
+    cells = [cell for cell in _descendants(RecurrentCell) if cell.__module__.startswith("rnnzoo.")]
+    names = [cell.__name__ for cell in cells if option in cell.options]
+    if not names:
+        return ""
+    # Of the same family, the first one is meant.
+    family = type(asked).__name__.removesuffix("Cell")
+    named = next((name for name in names if family in name), names[0])
+    have = "has" if len(names) == 1 else "have"
+    return f"; {' and '.join(names)} {have} it: keras.layers.RNN(rnnzoo.layers.{named}(units, {option}={value!r}))"
+
+
+def _descendants(kind: type[RecurrentCell]) -> list[type[RecurrentCell]]:
+    return [cell for child in kind.__subclasses__() for cell in (child, *_descendants(child))]
 
 
 _COMMON = ("activation", "use_bias", "dropout", "recurrent_dropout", "seed")

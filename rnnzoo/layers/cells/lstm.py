@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from rnnzoo.layers.cells.base import RecurrentCell, positive
+from rnnzoo.layers.cells.base import RecurrentCell
+from rnnzoo.layers.refusals import positive
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")

@@ -118,7 +118,7 @@ class LayerNormGRUCell(RecurrentCell):
         return h, [h]
 
     def _normalized(self, product: Any, gain: Any, bias: Any) -> tuple[Any, Any]:
-        """What both gates read (B, 2 U) and what the candidate reads (B, U)."""
+        """Projections that both gates read (B, 2 U) and that the candidate reads (B, U)."""
         parts = []
         for part in (slice(None, 2 * self.units), slice(2 * self.units, None)):
             value = normalize(product[:, part], gain[part], self.epsilon)

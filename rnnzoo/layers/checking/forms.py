@@ -9,12 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from rnnzoo.layers.checking.settings import Settings, Skipped
 from rnnzoo.layers.checking.subject import Subject, difference, initial_states
 from rnnzoo.layers.checking.values import within
 
-Arrays = list[np.ndarray]
+Arrays = list[NDArray[Any]]
 
 
 def loop(subject: Subject, settings: Settings) -> float:
@@ -45,7 +46,7 @@ def loop(subject: Subject, settings: Settings) -> float:
 _UNROLLED: dict[str, Any] = {"return_sequences": True, "return_state": True, "unroll": True}
 
 
-def by_hand(cell: Any, x: np.ndarray, states: Any = None) -> tuple[np.ndarray, Any]:
+def by_hand(cell: Any, x: NDArray[Any], states: Any = None) -> tuple[NDArray[Any], Any]:
     """Outputs (B, T, U) and last states of a cell called on one step after another."""
     states = initial_states(cell, len(x)) if states is None else states
     rows = []
@@ -111,7 +112,7 @@ def _chunked_state(subject: Subject) -> list[float]:
     expected, *last = subject.run(layer)
     if not last:
         raise Skipped("does not return its state")
-    pieces: list[np.ndarray] = []
+    pieces: list[NDArray[Any]] = []
     states: dict[str, Any] = {}
     for begin, end in ((0, 1), (1, 3), (3, subject.steps)):
         output = subject.call(layer, ops.convert_to_tensor(x[:, begin:end]), **states)

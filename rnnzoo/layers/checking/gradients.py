@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
-Arrays = list[np.ndarray]
+Arrays = list[NDArray[Any]]
 
 
 def gradients(layer: Any, inputs: Any, scalar: Callable[[Any], Any]) -> tuple[Arrays, Arrays]:

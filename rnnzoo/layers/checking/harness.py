@@ -16,7 +16,7 @@ from rnnzoo.layers.checking.subject import Subject
 
 @dataclass(frozen=True)
 class Check:
-    """What was proven of a layer: property -> largest error found; what was not, with the reason."""
+    """Result of checking a layer: property -> largest error; those that were skipped, with the reason."""
 
     layer: str
     proven: dict[str, float] = field(default_factory=dict)

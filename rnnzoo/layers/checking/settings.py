@@ -1,4 +1,4 @@
-"""What the properties are told, and how one says that it does not apply."""
+"""Settings of the properties, and the exception of one that does not apply."""
 
 from __future__ import annotations
 

@@ -9,9 +9,11 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from rnnzoo.layers.checking.errors import LayerCheckError
 from rnnzoo.layers.refusals import not_finite
+from streaming._compat import layers_of
 
 
 def is_cell(layer: Any) -> bool:
@@ -37,7 +39,7 @@ class Subject:
         self.layer = keras.layers.RNN(given, return_sequences=True) if is_cell(given) else given
         cell = getattr(self.layer, "cell", None)
         self.cell = cell if cell is not None and is_cell(cell) else None
-        self.classes = {type(part).__name__: type(part) for part in self.layer._flatten_layers()}
+        self.classes = {type(part).__name__: type(part) for part in layers_of(self.layer)}
         fresh = not given.built
         self.run(self.layer)
         if fresh:
@@ -71,7 +73,7 @@ class Subject:
         """T of the example."""
         return keras.tree.flatten(self.inputs)[0].shape[1]
 
-    def named(self, values: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def named(self, values: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Values of the weights by name; by the path below the layer where two weights have one name."""
         names = [weight.name for weight in self.layer.weights]
         keys = [
@@ -84,7 +86,7 @@ class Subject:
         """The error to raise."""
         return LayerCheckError(self.name, prop, found)
 
-    def run(self, layer: Any, inputs: Any = None, **kwargs: Any) -> list[np.ndarray]:
+    def run(self, layer: Any, inputs: Any = None, **kwargs: Any) -> list[NDArray[Any]]:
         """Outputs in flat order, at inference."""
         outputs = self.call(layer, self.tensors(self.inputs if inputs is None else inputs), **kwargs)
         return [ops.convert_to_numpy(output) for output in keras.tree.flatten(outputs)]
@@ -133,7 +135,7 @@ class Subject:
         return self.copy(return_sequences=True, return_state=True)
 
     def scope(self) -> Any:
-        """Where classes that are not registered are found too."""
+        """Context in which classes that are not registered are found too."""
         return keras.saving.custom_object_scope(self.classes)
 
     def model(self) -> keras.Model:
@@ -153,7 +155,7 @@ def initial_states(cell: Any, batch: int) -> list[Any]:
     return [ops.zeros((batch, size), cell.compute_dtype) for size in keras.tree.flatten(cell.state_size)]
 
 
-def widen(x: np.ndarray) -> np.ndarray:
+def widen(x: NDArray[Any]) -> NDArray[Any]:
     """Floats as float64, integers as they are."""
     return x.astype("float64") if np.issubdtype(x.dtype, np.floating) else x
 

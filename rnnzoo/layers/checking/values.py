@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from rnnzoo.layers.checking.gradients import gradients
 from rnnzoo.layers.checking.settings import Settings, Skipped
@@ -49,7 +50,7 @@ def oracle(subject: Subject, settings: Settings) -> float:
     return within(subject, settings, "oracle", errors, "the outputs differ from the equations")
 
 
-def by_equations(subject: Subject, oracle: Any, weights: list[np.ndarray], inputs: Any) -> list[np.ndarray]:
+def by_equations(subject: Subject, oracle: Any, weights: list[NDArray[Any]], inputs: Any) -> list[NDArray[Any]]:
     """Outputs of the oracle; that of a cell is run over all steps."""
     named = subject.named(weights)
     if subject.given is subject.layer:
@@ -92,7 +93,7 @@ def gradient(subject: Subject, settings: Settings) -> float:
         values = keras.tree.flatten(found)
         return sum(ops.sum(values[i] * ops.convert_to_tensor(d)) for i, d in zip(places, directions, strict=True))
 
-    def loss(weights: list[np.ndarray], point: list[np.ndarray]) -> float:
+    def loss(weights: list[NDArray[Any]], point: list[NDArray[Any]]) -> float:
         packed = keras.tree.pack_sequence_as(inputs, point)
         if precise:
             layer.set_weights(weights)
@@ -185,5 +186,5 @@ def mixed_precision(subject: Subject, settings: Settings) -> float:
     return worst
 
 
-def _differences(expected: list[np.ndarray], got: list[np.ndarray]) -> list[float]:
+def _differences(expected: list[NDArray[Any]], got: list[NDArray[Any]]) -> list[float]:
     return [difference(e, g) for e, g in zip(expected, got, strict=True)]

@@ -1,4 +1,4 @@
-"""What the linear cells share: a step, and the same over a whole sequence at once."""
+"""Base of the linear cells: a step, and the same over a whole sequence at once."""
 
 from __future__ import annotations
 

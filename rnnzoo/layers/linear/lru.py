@@ -67,7 +67,7 @@ class LRUCell(LinearCell):
         return size * ops.cos(angle), size * ops.sin(angle)
 
     def enter(self, x: Any) -> tuple[Any, Any]:
-        """What x (..., D) adds to the state, (..., N) twice."""
+        """Terms that x (..., D) adds to the state, (..., N) twice."""
         real, imaginary = ops.split(ops.matmul(x, self.kernel), 2, axis=-1)
         scale = ops.exp(self.gamma)
         return scale * real, scale * imaginary

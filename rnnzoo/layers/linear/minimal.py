@@ -34,7 +34,7 @@ class _MinimalCell(DiagonalCell):
         self.bias = self.weight("bias", "bias", (width,)) if self.use_bias else None
 
     def project(self, x: Any) -> list[Any]:
-        """What the gates read, and the candidate, (..., U) each."""
+        """Input projections of the gates and of the candidate, (..., U) each."""
         *gates, candidate = ops.split(self.biased(ops.matmul(x, self.kernel)), self.parts, axis=-1)
         return [*gates, self.activation(candidate)]
 

@@ -69,7 +69,7 @@ class MLSTMCell(LinearCell):
 
     @property
     def state_size(self) -> list[int]:
-        """Of n, C and m."""
+        """Sizes of n, C and m."""
         return [self.units, self.units * self.features, self.heads]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -178,7 +178,7 @@ def chunkwise(q: Any, k: Any, v: Any, log_i: Any, log_f: Any, memory: Any, m: An
 
 
 def _within(q: Any, k: Any, v: Any, kept: Any, log_i: Any, earlier: Any, before: Any, size: int) -> tuple[Any, Any]:
-    """What the steps of each chunk read, (B, count, H, size, e), and m of each, from the memory before their chunk."""
+    """Reads of each chunk's steps from the memory before it, (B, count, H, size, e), and m of each."""
     causal = ops.convert_to_tensor(np.tri(size, dtype="bool"))
     pairs = ops.where(causal, kept[..., :, None] + (log_i - kept)[..., None, :], NEVER)
     from_before = kept + before[..., None]

@@ -69,7 +69,7 @@ class QRNNCell(LinearCell):
         self.bias = self.weight("bias", "bias", (self.width,)) if self.use_bias else None
 
     def taps(self, x: Any) -> list[Any]:
-        """What x (..., D) adds to the gates of its own step, of the next, ...: K times (..., n U)."""
+        """Terms that x (..., D) adds to the gates of its own step, of the next, ...: K times (..., n U)."""
         newest_first = ops.transpose(ops.flip(self.kernel, axis=0), (1, 0, 2))
         kernel = ops.reshape(newest_first, (newest_first.shape[0], -1))
         return ops.split(ops.matmul(x, kernel), self.window, axis=-1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
 
 from rnnzoo.layers.cells import LayerNormLSTMCell
-from rnnzoo.layers.refusals import Recurrent, positive
+from rnnzoo.layers.cells.base import remedy_for
+from rnnzoo.layers.refusals import Recurrent, positive, refused
 
 
 class HandDerived(Recurrent, keras.layers.RNN):
@@ -50,10 +52,18 @@ def _first(mask: Any) -> Any:
 
 
 class SwapIn(HandDerived):
-    """Base of those in the place of a layer of Keras."""
+    """Base of those in the place of a layer of Keras, which take its arguments and no others."""
 
     def __init__(self, units: int, *args: Any, **kwargs: Any):
         positive(self, units=units)
+        known = inspect.signature(self.stream_as).parameters
+        for name in sorted(set(kwargs) - set(known)):
+            if remedy := remedy_for(name, kwargs[name], self):
+                kind = self.stream_as.__name__
+                raise refused(
+                    f"{type(self).__name__}: expected the arguments of keras.layers.{kind}. Received: "
+                    f"{name}={kwargs[name]!r}{remedy}"
+                )
         super().__init__(units, *args, **kwargs)
 
 

@@ -1,4 +1,4 @@
-"""What a layer does around the loop: projections of the inputs, masks, the form of the results."""
+"""Parts of a layer around its loop: projections of the inputs, masks, the form of the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JOINED = 64
 
 @dataclass(frozen=True)
 class Plan:
-    """How the loop runs a cell: the recurrence over what `read` (T B, D) -> (T B, U)s makes of all inputs at once."""
+    """Plan of a loop over a cell: the recurrence over what `read` (T B, D) -> (T B, U)s makes of all inputs at once."""
 
     recurrence: Recurrence
     weights: list[tf.Tensor]
@@ -115,7 +115,7 @@ def loop(
     mask: tf.Tensor | None,
     training: bool,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-    """What `keras.layers.RNN.inner_loop` returns: last output, outputs, states."""
+    """Runs the loop; returns last output, outputs and states as `keras.layers.RNN.inner_loop` does."""
     x, cell = tf.convert_to_tensor(sequences), layer.cell
     if training and cell.dropout:
         x *= cell.get_dropout_mask(x[:, 0, :])[:, None, :]
@@ -131,5 +131,5 @@ def loop(
 
 
 def _shown(keep: tf.Tensor, only_kept: bool) -> tf.Tensor:
-    """Where an output (T, B) is no zero: Keras gives zeros before the first step that counts."""
+    """Boolean (T, B), where an output is no zero: Keras gives zeros before the first step that counts."""
     return keep if only_kept else tf.cumsum(tf.cast(keep, tf.int32)) > 0

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import tensorflow as tf
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
-from tensorflow.python.saved_model import save_context
+
+from streaming._compat.tensorflow import GraphOrParentsInXlaContext, save_context
 
 Tensors = tuple[tf.Tensor, ...]
 # (t, what each series has at t, carry) -> carry

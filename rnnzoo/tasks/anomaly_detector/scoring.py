@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Past this position a false alarm counts in full, wherever it is.
 _FAR = 3.0
@@ -25,8 +26,8 @@ class Profile(NamedTuple):
 class ScoredSeries(NamedTuple):
     """Scores (T,) of a series, its windows (W, 2) of first and last rows, and the rows on probation at its start."""
 
-    scores: np.ndarray
-    windows: np.ndarray
+    scores: NDArray[Any]
+    windows: NDArray[Any]
     probation: int
 
 
@@ -89,7 +90,7 @@ def _raw_score(one: ScoredSeries, threshold: float, profile: Profile) -> float:
     return total
 
 
-def windowed_gaussian(values: np.ndarray) -> np.ndarray:
+def windowed_gaussian(values: NDArray[Any]) -> NDArray[Any]:
     """Scores (T,) of values (T,): 1 - P(z > |x - mean| / deviation), of the values before it.
 
     The window grows to 6,400 values, and then forgets and learns 100 at a time, as NAB's baseline does.

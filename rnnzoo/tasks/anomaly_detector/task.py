@@ -55,10 +55,9 @@ class AnomalyDetectorTask(Task):
         return SeriesEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
+    def spec(cls, config: Any, encoder: SeriesEncoder) -> AnomalyDetectorSpec:
         names = ("short_window", "long_window", "warm_up", "threshold", "probation")
-        settings = {name: getattr(config, name) for name in names}
-        return {"kind": "anomaly_detector", "horizon": 1, **settings, **encoder.table(config)}
+        return AnomalyDetectorSpec(**{name: getattr(config, name) for name in names}, **encoder.table(config))
 
     def encode(self, example: Example) -> Arrays:
         values, about = example
@@ -118,7 +117,7 @@ class AnomalyDetectorTask(Task):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         outputs = [predict_whole(model, rows=row["rows"]) for row in self.arrays(split)]
-        spec = AnomalyDetectorSpec(**{k: v for k, v in self.spec(self.config, self.encoder).items() if k != "kind"})
+        spec = self.spec(self.config, self.encoder)
         errors, scores = [], []
         for row, output in zip(self.arrays(split), outputs, strict=True):
             error = np.sqrt(np.mean((row["rows"][1:] - output[:-1, 0]) ** 2, axis=1))
@@ -140,14 +139,25 @@ class AnomalyDetectorTask(Task):
 
         Returns:
             On `test` `nab_score`, with one threshold for all series, the best one, as NAB chooses it for every
-            detector; `windowed_gaussian`, that of NAB's baseline; and the `threshold`. On the other splits the mean
-            squared error `mse` of their rows. `count` of rows that were judged.
+            detector; `windowed_gaussian`, that of NAB's baseline; and the `threshold`. Where no anomaly is marked,
+            `mse` and `alarms_per_1000_rows` at `data.threshold` instead. On the other splits the mean squared error
+            `mse` of their rows. `count` of rows that were judged.
         """
         examples = self.examples(split)
         if split != "test":
             spans = [slice(max(begin, self.config.probation), end) for begin, end in self._spans(split)]
             judged = np.concatenate([error[span] for error, span in zip(errors, spans, strict=True)])
             return {"mse": float(np.mean(judged**2)), "count": float(len(judged))}
+
+        if not any(len(about["windows"]) for _, about in examples):
+            after = [slice(about["probation"], None) for _, about in examples]
+            errors, scores = (
+                [np.concatenate([row[span] for row, span in zip(rows, after, strict=True)])]
+                for rows in (errors, scores)
+            )
+            alarms = scores[0] >= self.config.threshold
+            figures = {"mse": float(np.mean(errors[0] ** 2)), "alarms_per_1000_rows": 1000 * float(np.mean(alarms))}
+            return figures | {"count": float(len(alarms))}
 
         def scored(rows: Sequence[np.ndarray]) -> list[ScoredSeries]:
             about = [about for _, about in examples]
@@ -160,7 +170,7 @@ class AnomalyDetectorTask(Task):
 
     def baseline(self, split: str) -> Baseline:
         rows = [row["rows"] for row in self.arrays(split)]
-        if split == "test":
+        if split == "test" and any(len(about["windows"]) for _, about in self.examples(split)):
             score = self._figures(split, rows, [np.zeros(len(row)) for row in rows])["windowed_gaussian"]
             return Baseline("windowed Gaussian", {"nab_score": score}, 3)
         errors = [np.sqrt(np.mean(np.diff(row, axis=0, prepend=row[:1]) ** 2, axis=1)) for row in rows]

@@ -18,6 +18,7 @@ from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
 from streaming.runtime.tasks import Captioner
+from streaming.runtime.tasks.schema import CaptionerSpec
 from streaming.runtime.tasks.texts import BANNED
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class CaptionerTask(LabelTask):
 
     @classmethod
     def from_source(cls, source: Source, config: PicturesConfig, *, encoder: Any = None, seed: int = 0) -> Self:
-        """As of every problem, the pictures in the size that the configuration says."""
+        """A task on examples already read, the pictures in the size that the configuration says."""
         if config.size and source.kind in cls.kinds:
             splits = {
                 name: [(resized(picture, config.size), captions) for picture, captions in rows]
@@ -66,9 +67,8 @@ class CaptionerTask(LabelTask):
         return CaptionEncoder.from_files(files, config)
 
     @classmethod
-    def spec(cls, config: Any, encoder: CaptionEncoder) -> dict[str, Any]:
-        found = {"kind": cls.topology, "width": config.width, "length_penalty": config.length_penalty}
-        return {**found, "max_length": config.max_length, "dataset": config.dataset}
+    def spec(cls, config: Any, encoder: CaptionEncoder) -> CaptionerSpec:
+        return CaptionerSpec(config.width, config.length_penalty, config.max_length, dataset=config.dataset)
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:

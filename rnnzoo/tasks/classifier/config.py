@@ -5,8 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnnzoo.data.config import RowsConfig, WordsConfig
+from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.cells import Cell, check_cell
 from rnnzoo.util.ranges import Rate, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRows(RowsConfig):
+    """Rows of numbers, labelled by the sequence.
+
+    Args:
+        window: rows that recordings are cut into, and that the device looks at; None: whole recordings.
+        hop: rows from window to window; None: half a window.
+
+    Raises:
+        ConfigError: as before, or there is a hop and no window.
+    """
+
+    window: Size | None = None
+    hop: Size | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hop is not None and self.window is None:
+            raise ConfigError(f"data.hop={self.hop} is from window to window: set data.window, too")
+
+    @property
+    def step(self) -> int:
+        """Rows from window to window."""
+        return self.hop or max(1, (self.window or 0) // 2)
 
 
 @dataclass(frozen=True)
@@ -38,5 +65,5 @@ class ClassifierConfig:
         check_cell(self.cell, self.recurrent_dropout)
 
 
-DATA = {"words": WordsConfig, "rows": RowsConfig}
+DATA = {"words": WordsConfig, "rows": ClassifierRows}
 MODEL = ClassifierConfig

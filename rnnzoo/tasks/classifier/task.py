@@ -15,9 +15,11 @@ from rnnzoo.data.sets.clinc_oos import OUT_OF_SCOPE
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline, NaiveBayes, NearestMean
+from rnnzoo.tasks.class_figures import class_figures, macro_f1
 from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.tasks import Classifier, SensorClassifier
+from streaming.runtime.tasks.schema import ClassifierSpec
 from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
@@ -40,7 +42,11 @@ class ClassifierTask(LabelTask):
     topology = "classifier"
     kinds = ("text-label", "text-labels", "rows-label")
     exact_lengths = True
-    endless = True
+
+    @property
+    def endless(self) -> bool:  # type: ignore[override]
+        # A stream of windows answers when one is full, whatever recording it ends in.
+        return getattr(self.config, "window", None) is None
 
     @property
     def monitor(self) -> str:  # type: ignore[override]
@@ -75,12 +81,16 @@ class ClassifierTask(LabelTask):
         return _ENCODERS[config.input].from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: Any) -> dict[str, Any]:
-        found = super().spec(config, encoder)
-        found.pop("dataset")
-        if config.multi_label:
-            found |= {"multi_label": True, "threshold": config.threshold}
-        return found | ({"input": "rows", **encoder.task, **encoder.table(config)} if config.input == "rows" else {})
+    def spec(cls, config: Any, encoder: Any) -> ClassifierSpec:
+        rows = {"scaler": encoder.scaler, **encoder.table(config)} if config.input == "rows" else {}
+        several = {"multi_label": True, "threshold": config.threshold} if config.multi_label else {}
+        return ClassifierSpec(len(encoder.labels), config.input, **several, **rows)
+
+    @classmethod
+    def conversion(cls, config: Any) -> dict[str, Any]:
+        """A model of windows streams in windows."""
+        window = getattr(config, "window", None)
+        return {} if window is None else {"window": window, "hop": config.step}
 
     def encode(self, example: Example) -> Arrays:
         given, label = example
@@ -109,11 +119,22 @@ class ClassifierTask(LabelTask):
             return self.score(split, [self.labels[int(k)] for k in self.best(model, split, batch_size)])
         return self._score_logits(split, np.stack(self.predict(model, split, batch_size)))
 
+    def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
+        true = [_listed(label) for _, label in self.examples(split)]
+        if self.config.multi_label:
+            found = self._held(np.stack(self.predict(model, split, 64)))
+        else:
+            found = [[self.labels[int(k)]] for k in self.best(model, split, 64)]
+        return class_figures(true, found)
+
+    def _held(self, logits: np.ndarray) -> list[list[str]]:
+        """The labels of several that hold, by logits (N, L)."""
+        return [[self.labels[k] for k in np.flatnonzero(row)] for row in logits >= _logit(self.config.threshold)]
+
     def _score_logits(self, split: str, logits: np.ndarray) -> dict[str, float]:
         if not self.config.multi_label:
             return self.score(split, [self.labels[k] for k in np.argmax(logits, axis=-1)])
-        above = logits >= _logit(self.config.threshold)
-        return self.score(split, [[self.labels[k] for k in np.flatnonzero(row)] for row in above])
+        return self.score(split, self._held(logits))
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, (Classifier, SensorClassifier))
@@ -123,7 +144,7 @@ class ClassifierTask(LabelTask):
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Of labels that exclude each other."""
+        """Confusion of labels that exclude each other."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         if self.config.multi_label:
@@ -145,14 +166,16 @@ class ClassifierTask(LabelTask):
         """Figures of the label (or labels) of every example, in order.
 
         Returns:
-            `accuracy` and `count`; where the labels know out-of-scope sequences, also `in_scope_accuracy` and
-            `out_of_scope_recall`. With several labels: `macro_f1` and `micro_f1` instead of the accuracy.
+            `accuracy`, `macro_f1` over labels, and `count`; where the labels know out-of-scope sequences, also
+            `in_scope_accuracy` and `out_of_scope_recall`. With several labels: `macro_f1` and `micro_f1` instead of the
+            accuracy.
         """
         true = [label for _, label in self.examples(split)]
         if self.config.multi_label:
             return _f1(self.labels, true, predicted)
         right = np.array([a == b for a, b in zip(true, predicted, strict=True)])
-        found = {"accuracy": mean(right), "count": float(len(right))}
+        by_label = class_figures([[label] for label in true], [[label] for label in predicted])
+        found = {"accuracy": mean(right), "macro_f1": macro_f1(by_label), "count": float(len(right))}
         if OUT_OF_SCOPE in self.labels:
             outside = np.array([label == OUT_OF_SCOPE for label in true])
             found["in_scope_accuracy"] = mean(right[~outside])

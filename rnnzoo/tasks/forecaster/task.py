@@ -21,6 +21,7 @@ from rnnzoo.tasks.evaluation import predict_whole
 from rnnzoo.tasks.forecaster.figures import ForecastFigures, blocks
 from rnnzoo.util.suggest import suggest
 from streaming.runtime.tasks import Forecaster
+from streaming.runtime.tasks.schema import ForecasterSpec
 
 if TYPE_CHECKING:
     import keras
@@ -64,8 +65,14 @@ class ForecasterTask(Task):
         return SeriesEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: SeriesEncoder) -> dict[str, Any]:
-        return {"kind": "forecaster", **encoder.task, **encoder.table(config)}
+    def spec(cls, config: Any, encoder: SeriesEncoder) -> ForecasterSpec:
+        return ForecasterSpec(
+            horizon=encoder.horizon,
+            targets=encoder.targets,
+            scaler=encoder.scaler,
+            quantiles=encoder.quantiles,
+            **encoder.table(config),
+        )
 
     def encode(self, example: Example) -> Arrays:
         return self.encoder.encode(example[0])

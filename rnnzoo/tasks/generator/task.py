@@ -16,6 +16,7 @@ from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import predict_whole
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import log_softmax
+from streaming.runtime.tasks.schema import GeneratorSpec
 
 if TYPE_CHECKING:
     import keras
@@ -49,8 +50,8 @@ class GeneratorTask(Task):
         return TextEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: TextEncoder) -> dict[str, Any]:
-        return {"kind": "generator", "start": False}
+    def spec(cls, config: Any, encoder: TextEncoder) -> GeneratorSpec:
+        return GeneratorSpec(start=False)
 
     def encode(self, example: Example) -> Arrays:
         return {"tokens": self.encoder.codec.encode(example[0])}
@@ -134,7 +135,7 @@ class GeneratorTask(Task):
 
 
 def _figures(chosen: np.ndarray) -> dict[str, float]:
-    """Of the logarithms of the probabilities of the tokens that came."""
+    """Figures from the log probabilities of the tokens that came."""
     nats = float(-np.mean(chosen))
     return {
         "nats": nats,

@@ -19,6 +19,7 @@ from rnnzoo.tasks.keyword_spotter.measures import SpotterMeasures, is_background
 from rnnzoo.tasks.keyword_spotter.streams import StreamComposer
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter
+from streaming.runtime.tasks.schema import KeywordSpotterSpec
 
 if TYPE_CHECKING:
     import keras
@@ -57,17 +58,17 @@ class KeywordSpotterTask(SpotterMeasures):
         return AudioEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
-        return {
-            "kind": "keyword_spotter",
-            "labels": len(encoder.labels),
-            "background": [BACKGROUND],
-            "smoothing": config.smoothing,
-            "threshold": config.threshold,
-            "refractory": config.refractory,
-            "lead": config.lead,
-            **encoder.task,
-        }
+    def spec(cls, config: Any, encoder: AudioEncoder) -> KeywordSpotterSpec:
+        return KeywordSpotterSpec(
+            encoder.definition.sample_rate,
+            encoder.definition,
+            lead=config.lead,
+            labels=len(encoder.labels),
+            background=(BACKGROUND,),
+            smoothing=config.smoothing,
+            threshold=config.threshold,
+            refractory=config.refractory,
+        )
 
     def encode(self, example: Example) -> Arrays:
         """Features of a recording and of the silence before and after it; the target is its label's number."""
@@ -159,7 +160,7 @@ class KeywordSpotterTask(SpotterMeasures):
         return [confusion, *self.draw_trade(self.offline(model), split, folder)]
 
     def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
-        """Of each recording by itself, (T, L)."""
+        """Logits of each recording by itself, (T, L)."""
         features = [row["features"] for row in self.arrays(split)]
         logits = predict_padded(model, features, batch_size)
         return [row[: len(heard)] for row, heard in zip(logits, features, strict=True)]

@@ -13,6 +13,7 @@ from rnnzoo.data.source import Example
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NoteChain
 from streaming.runtime.tasks import Forecaster
+from streaming.runtime.tasks.schema import ForecasterSpec
 
 if TYPE_CHECKING:
     import keras
@@ -47,8 +48,8 @@ class PolyphonyTask(Task):
         return RowEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: RowEncoder) -> dict[str, Any]:
-        return {"kind": "forecaster", "horizon": 1, **encoder.task}
+    def spec(cls, config: Any, encoder: RowEncoder) -> ForecasterSpec:
+        return ForecasterSpec(encoder.columns, scaler=encoder.scaler)
 
     def encode(self, example: Example) -> Arrays:
         roll = example[0]

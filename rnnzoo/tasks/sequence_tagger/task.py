@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,55 +11,54 @@ import numpy as np
 
 from rnnzoo.data.encoders.signals import BACKGROUND, Event, SignalEncoder, frame_labels, match_events, read_events
 from rnnzoo.data.source import Example
-from rnnzoo.errors import DataError
+from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.baselines import Baseline, peaks
-from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import mean, predict_whole
-from rnnzoo.tasks.labels import LabelTask
+from rnnzoo.tasks.sequence_tagger.carried import CarriedRowsTask
+from rnnzoo.tasks.sequence_tagger.rows import RowTaggerTask
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import SequenceTagger
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import keras
 
     from rnnzoo.data.batching import Arrays
+    from rnnzoo.data.source import Source
     from rnnzoo.tasks.sequence_tagger.config import SequenceTaggerData
     from streaming.runtime.model import StreamingModel
 
-# Loudness of a row of a training batch: from 1 - _LOUDER to 1 + _LOUDER.
-_LOUDER = 0.2
+# Samples of a frame with events, where nothing else is said.
+_FRAME = 12
 # Seconds that are drawn.
 _DRAWN = 10
 
 
-class SequenceTaggerTask(LabelTask):
-    """Samples in, after each frame the logits of events and of the background out."""
+class SequenceTaggerTask(CarriedRowsTask):
+    """Samples in, after each frame the logits of events and of the background out; of rows with labels, these."""
 
-    topology = "sequence_tagger"
-    kinds = ("signal-events",)
-    monitor = "val_loss"
-    higher_is_better = False
-    windowed = True
+    kinds = ("signal-events", "rows-tags")
+
+    @classmethod
+    def from_source(cls, source: Source, config: SequenceTaggerData, *, encoder: Any = None, seed: int = 0) -> Self:
+        if source.kind == "rows-tags":
+            tagger: Any = RowTaggerTask.from_source(source, config, encoder=encoder, seed=seed)
+            return tagger
+        if source.kind in cls.kinds and config.sample_rate is None:
+            raise ConfigError("data.sample_rate is missing: events need the samples a second; give it a value")
+        return super().from_source(source, config, encoder=encoder, seed=seed)
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: SequenceTaggerData) -> SignalEncoder:
         labels = sorted({label for _, events in train for _, label in events})
         found = SignalEncoder.fit([signal for signal, _ in train], config, (BACKGROUND, *labels))
-        return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.frame)
-
-    @classmethod
-    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> SignalEncoder:
-        return SignalEncoder.from_files(files)
-
-    @classmethod
-    def spec(cls, config: Any, encoder: SignalEncoder) -> dict[str, Any]:
-        about = {"labels": len(encoder.labels), "sample_rate": config.sample_rate}
-        return {"kind": "sequence_tagger", **about, **encoder.task, **encoder.table(config)}
+        return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.frame or _FRAME)
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""
         signal, events = example
-        frame = self.config.frame
+        frame = self.frame
         frames = len(signal) // frame
         known = [(at, number) for at, label in events if (number := self.number(label)) >= 0]
         return {
@@ -67,49 +66,7 @@ class SequenceTaggerTask(LabelTask):
             "targets": frame_labels(known, frames, frame),
         }
 
-    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
-        from rnnzoo.tasks.carried import carried_twin
-
-        return carried_twin(model, batch_size)
-
-    def callbacks(self) -> list[keras.callbacks.Callback]:
-        from rnnzoo.tasks.callbacks import FreshStates
-
-        return [FreshStates()]
-
-    def steps(self, split: str, batch_size: int) -> int:
-        """Windows of one pass; the recordings of a split follow one another."""
-        frames, window = sum(len(row["targets"]) for row in self.arrays(split)), self.config.window
-        count = (frames - window) // (batch_size * window)
-        if count < 1:
-            raise DataError(
-                f"split {split!r} has {frames} frames, fewer than {batch_size} rows of a window of {window}: "
-                "lower training.batch_size or data.window"
-            )
-        return count
-
-    def batches(
-        self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Windows in order; row b goes on where row b of the last ended."""
-        count, window, frame = self.steps(split, batch_size), self.config.window, self.config.frame
-        offset = 0 if rng is None else int(rng.integers(window))
-        loud = np.ones(batch_size) if rng is None else rng.uniform(1 - _LOUDER, 1 + _LOUDER, batch_size)
-        chosen = slice(offset, offset + batch_size * count * window)
-        signal = np.concatenate([row["rows"] for row in self.arrays(split)])
-        signal = signal.reshape(-1)[
-            chosen.start * frame * self.encoder.width : chosen.stop * frame * self.encoder.width
-        ]
-        signal = signal.reshape(batch_size, count, window * frame, self.encoder.width)
-        signal = signal * loud[:, None, None, None].astype(np.float32)
-        targets = np.concatenate([row["targets"] for row in self.arrays(split)])[chosen]
-        targets = targets.reshape(batch_size, count, window)
-        weights = self._label_weights()[targets]
-        for i in range(skip, count):
-            yield np.arange(batch_size), ({"rows": signal[:, i]}, targets[:, i], weights[:, i])
-
-    def _label_weights(self) -> np.ndarray:
-        """The root of how much rarer than the most frequent a label is."""
+    def label_weights(self) -> np.ndarray:
         held = Counter(label for _, events in self.examples("train") for _, label in events)
         most = max(held.values())
         return np.array([np.sqrt(most / held.get(label, most)) for label in self.labels], np.float32)
@@ -121,7 +78,7 @@ class SequenceTaggerTask(LabelTask):
         """The first seconds of the first recording, the events that it has and those that were found."""
         from rnnzoo.tasks.drawing import draw_events
 
-        rate = self.config.sample_rate
+        rate = self.rate
         end = int(_DRAWN * rate)
         (signal, true), found = self.examples(split)[0], self._found(model, split)[0]
         both = {"true": true, "found": found}
@@ -133,7 +90,7 @@ class SequenceTaggerTask(LabelTask):
         for row in self.arrays(split):
             scores = softmax(predict_whole(model, rows=row["rows"]))
             best = scores.argmax(axis=-1)
-            found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.config.frame))
+            found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.frame))
         return found
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
@@ -141,12 +98,12 @@ class SequenceTaggerTask(LabelTask):
         found = []
         for signal, _ in self.examples(split):
             tags = task.tag(signal)
-            found.append(read_events([row.tag for row in tags], [row.score for row in tags], self.config.frame))
+            found.append(read_events([row.tag for row in tags], [row.score for row in tags], self.frame))
         return self.score(split, found)
 
     def baseline(self, split: str) -> Baseline:
         label = Counter(label for _, events in self.examples("train") for _, label in events).most_common(1)[0][0]
-        rate = self.config.sample_rate
+        rate = self.rate
         found = [[Event(int(at), label) for at in peaks(signal[:, 0], rate)] for signal, _ in self.examples(split)]
         return Baseline("steepest slopes", self.score(split, found), 1)
 
@@ -157,7 +114,7 @@ class SequenceTaggerTask(LabelTask):
             `f1`, `sensitivity` and `precision` of detection, whatever the label; `label_accuracy` of the detected;
             for each label `f1_<label>` and `count_<label>`, of detection with the right label; `count` of events.
         """
-        tolerance = self.config.tolerance * self.config.sample_rate
+        tolerance = self.config.tolerance * self.rate
         hits, right, labels = 0, [], {"true": Counter[str](), "found": Counter[str](), "both": Counter[str]()}
         for (_, known), events in zip(self.examples(split), found, strict=True):
             true = [Event(*event) for event in known]
@@ -179,12 +136,3 @@ class SequenceTaggerTask(LabelTask):
             total = labels["true"][label] + labels["found"][label]
             figures |= {f"f1_{label}": 2 * labels["both"][label] / total, f"count_{label}": labels["true"][label]}
         return figures
-
-    def _signature(self, split: str) -> Any:
-        import tensorflow as tf
-
-        return (
-            {"rows": tf.TensorSpec((None, None, self.encoder.width), tf.float32)},
-            tf.TensorSpec((None, None), tf.int32),
-            tf.TensorSpec((None, None), tf.float32),
-        )

@@ -11,10 +11,12 @@ import numpy as np
 from rnnzoo.data.encoders.words import fit_words
 from rnnzoo.data.source import Example
 from rnnzoo.tasks.baselines import Baseline, FrequentTags
+from rnnzoo.tasks.class_figures import class_figures
 from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import Chain, viterbi
 from streaming.runtime.tasks import Tagger
+from streaming.runtime.tasks.schema import TaggerSpec
 from streaming.runtime.text import WordEncoder
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from rnnzoo.layers import CRF
     from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
+
+# The label of a word that is no part of an entity.
+_OUTSIDE = "O"
 
 
 class TaggerTask(LabelTask):
@@ -45,8 +50,8 @@ class TaggerTask(LabelTask):
         return WordEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: WordEncoder) -> dict[str, Any]:
-        return {**super().spec(config, encoder), "kind": "tagger"}
+    def spec(cls, config: Any, encoder: WordEncoder) -> TaggerSpec:
+        return TaggerSpec(labels=len(encoder.labels), dataset=config.dataset)
 
     def encode(self, example: Example) -> Arrays:
         words, tags = example
@@ -99,11 +104,23 @@ class TaggerTask(LabelTask):
         best, lengths = self.best(model, split, batch_size), [len(words) for words, _ in self.examples(split)]
         return [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)]
 
+    def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
+        """Of each tag; of each type of entity where the labels are those of the BIO scheme."""
+        true, found = [tags for _, tags in self.examples(split)], self._found(model, split)
+        if self.has_entities:
+            return _entity_types(true, found)
+        flat = [[[tag] for tags in rows for tag in tags] for rows in (true, found)]
+        return class_figures(*flat)
+
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """Confusion of tags; of types of entities, of the words that are or were taken for part of one."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         true = [tag for _, tags in self.examples(split) for tag in tags]
         found = [tag for tags in self._found(model, split) for tag in tags]
+        if self.has_entities:
+            pairs = [pair for pair in zip(true, found, strict=True) if pair != (_OUTSIDE, _OUTSIDE)]
+            true, found = ([tag.partition("-")[2] or tag for tag in side] for side in zip(*pairs, strict=True))
         return [draw_confusion(folder / "confusion.png", true, found)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
@@ -149,6 +166,20 @@ def best_path(layer: CRF) -> Chain:
     """The scores of a CRF as the device's Viterbi decoder takes them."""
     scores = {name: np.array(rows, np.float64) for name, rows in layer.chain_scores().items()}
     return Chain(**{name: np.where(np.isnan(rows), -np.inf, rows) for name, rows in scores.items()})
+
+
+def _entity_types(true: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and count of each type of entity, as seqeval measures them."""
+    from seqeval.metrics import classification_report
+
+    rows = [list(tags) for tags in true], [list(tags) for tags in found]
+    report = classification_report(*rows, output_dict=True, zero_division=0)
+    names = {"precision": "precision", "recall": "recall", "f1-score": "f1", "support": "count"}
+    return {
+        kind: {name: float(figures[key]) for key, name in names.items()}
+        for kind, figures in report.items()
+        if not kind.endswith(" avg")
+    }
 
 
 def _entities(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What is said in a signal that never ends: trained on streams, with a state that is carried."""
+"""Transcription of a signal that never ends: trained on streams, with a state that is carried."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rnnzoo.tasks.evaluation import predict_padded, predict_whole
 from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.decoding import ctc_beam, ctc_greedy
 from streaming.runtime.tasks import Transcriber
+from streaming.runtime.tasks.schema import TranscriberSpec
 
 if TYPE_CHECKING:
     import keras
@@ -50,9 +51,11 @@ class TranscriberTask(LabelTask):
         return AudioEncoder.from_files(files)
 
     @classmethod
-    def spec(cls, config: Any, encoder: AudioEncoder) -> dict[str, Any]:
-        found = {"kind": "transcriber", "labels": len(encoder.labels), "blank": _BLANK}
-        return {**found, "lead": config.lead, **encoder.task}
+    def spec(cls, config: Any, encoder: AudioEncoder) -> TranscriberSpec:
+        features = encoder.definition
+        return TranscriberSpec(
+            features.sample_rate, features, lead=config.lead, labels=len(encoder.labels), blank=_BLANK
+        )
 
     def encode(self, example: Example) -> Arrays:
         """Features of a recording after its lead; the targets are the numbers of its words, those that `train` has."""

@@ -106,7 +106,7 @@ def _decoding_over_past(model: keras.Model, parts: Mapping[str, keras.layers.Lay
 
 
 def _encode(config: TranslatorConfig, x: Any) -> tuple[Any, list[Any]]:
-    """What the decoder sees at each step, None where it is nothing, and the states that it begins with."""
+    """Context of the decoder at each step, None where there is none, and its initial states."""
     if config.architecture == "transformer":
         for i in range(config.layers):
             x = TransformerBlock(config.units, config.heads, causal=False, name=f"encoder_{i}")(x)
@@ -201,7 +201,7 @@ def _decode(
 
 
 def _attend(parts: Mapping[str, keras.layers.Layer], x: Any, memory: Any, mask: Any) -> Any:
-    """What the blocks of a Transformer make of vectors x (B, T, E)."""
+    """Output of the blocks of a Transformer for vectors x (B, T, E)."""
     for layer in _steps(parts):
         x = layer(x, parts[f"{_SHOWN}{layer.name}"](memory), source_mask=mask)
         x = parts[f"{layer.name}_dropout"](x)

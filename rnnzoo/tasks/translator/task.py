@@ -18,6 +18,7 @@ from rnnzoo.tasks.labels import LabelTask
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
 from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator
+from streaming.runtime.tasks.schema import TranslatorSpec
 from streaming.runtime.tasks.texts import BANNED
 from streaming.runtime.tasks.translation import Turn, WaitK
 
@@ -52,10 +53,15 @@ class TranslatorTask(LabelTask):
         return PairEncoder.from_files(files, config)
 
     @classmethod
-    def spec(cls, config: Any, encoder: PairEncoder) -> dict[str, Any]:
-        found = {"kind": "translator", "width": config.width, "length_penalty": config.length_penalty}
-        found |= {"max_length": config.max_length, "reverse_source": config.reverse_source, "dataset": config.dataset}
-        return found if config.wait_k is None else {**found, "wait_k": config.wait_k}
+    def spec(cls, config: Any, encoder: PairEncoder) -> TranslatorSpec:
+        return TranslatorSpec(
+            config.width,
+            config.length_penalty,
+            config.max_length,
+            reverse_source=config.reverse_source,
+            wait_k=config.wait_k,
+            dataset=config.dataset,
+        )
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
@@ -89,7 +95,7 @@ class TranslatorTask(LabelTask):
         return self.score(split, [best[0].text for best in hypotheses])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """What some translations attended to, where the model attends to a source that it has whole."""
+        """Attention of some translations, where the model attends to a source that it has whole."""
         from rnnzoo.tasks.attentive import attention_model
         from rnnzoo.tasks.drawing import draw_alignments
 
@@ -178,7 +184,7 @@ def _step(decoder: keras.Model, source: np.ndarray, fixed: list[np.ndarray]) -> 
 
 
 def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[list[TranslatedWord]]:
-    """What comes of the turns of each text where Keras answers; all that came before is read again each time."""
+    """Simultaneous translations by a Keras model, which reads all that came before again at each turn."""
     import keras
 
     hidden = keras.Model(model.input, model.get_layer("readout_dropout").output)
@@ -209,7 +215,7 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
 
 
 def average_lagging(read: Sequence[int], source: int) -> float:
-    """How many words of the source a translation stays behind one that needs no time (Ma et al. 2019, equation 8).
+    """Average lagging: source words that a translation stays behind an ideal one (Ma et al. 2019, equation 8).
 
         1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
 

@@ -18,12 +18,14 @@ from streaming.conversion.adoption.proof import prove
 from streaming.conversion.extra import check_extra, check_path
 from streaming.errors import InputError
 from streaming.runtime import artifact
+from streaming.runtime.facts import Origin, Proof
 from streaming.runtime.metadata import FLAGS, InputInfo, Metadata, OutputInfo, SignatureInfo, StateSlot
+from streaming.runtime.typed_json import to_plain
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """What adopting made.
+    """Report of an adoption.
 
     states: {input: output} of the states that each step carries; kept: names of the states that the model keeps inside;
     chunk: steps an invoke takes; reset: how a stream goes back to its initial states, "states" where they are inputs,
@@ -122,13 +124,13 @@ def adopt(
         unit=layout.chunk,
         flags=FLAGS,
         state="internal" if kept else "external",
-        task=options.get("task"),
-        source={**_source(path, content), **options.get("source", {})},
+        task=to_plain(options.get("task")),
+        source=Origin.from_json({**_source(path, content), **options.get("source", {})}),
     )
     files = {**appended, **files, **options.get("files", {})}
     flatbuffer = layout.write(place, Path(path).stem, sorted(files))
     candidate = artifact.pack(flatbuffer, described, files)
-    proof = prove(foreign, content, pairs, candidate, trust=trust) if verify else {}
+    proof = prove(foreign, content, pairs, candidate, trust=trust) if verify else Proof()
     written = artifact.pack(flatbuffer, dataclasses.replace(described, verification=proof), files)
     artifact.write(out, written)
     return Adoption(
@@ -141,7 +143,7 @@ def adopt(
         outputs=described.outputs,
         size_bytes=len(written),
         state_bytes=described.state_bytes,
-        steps=proof.get("steps"),
+        steps=proof.steps,
     )
 
 

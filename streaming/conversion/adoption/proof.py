@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from streaming.conversion.adoption.foreign import ForeignModel, TensorInfo
 from streaming.errors import ArtifactError, ParityError
 from streaming.runtime import artifact
+from streaming.runtime.facts import Proof
 from streaming.runtime.interpreter import open_interpreter, resolve
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.stream import Stream
@@ -55,12 +55,12 @@ class BareModel:
 
 def prove(
     foreign: ForeignModel, content: bytes, pairs: Mapping[str, str], adopted: bytes, *, trust: bool = False
-) -> dict[str, Any]:
+) -> Proof:
     """Compare streams of the adopted file with the file that it was made from, bit for bit, on random input.
 
     The second sequence follows a reset; where the state can be saved, a restored stream goes on in the middle.
 
-    Returns what is to be said of the proof in the metadata. Raises ParityError where an output differs.
+    Returns what the file says of it. Raises ParityError where an output differs.
     """
     model = StreamingModel(artifact.parse(adopted, "the adopted model"), trust=trust)
     rows = zip(pairs, model.initial_state, strict=True)
@@ -75,14 +75,7 @@ def prove(
             _compare(bare.step(raw), _step(model, stream, raw), model, number)
         stream.reset()
     steps = SEQUENCES * INVOKES * model.chunk
-    return {
-        "max_abs_error": 0.0,
-        "max_relative_error": 0.0,
-        "sequences": SEQUENCES,
-        "steps": steps,
-        "tolerance": 0.0,
-        "against": "the bare interpreter",
-    }
+    return Proof(SEQUENCES, steps, 0.0, 0.0, 0.0, against="the bare interpreter")
 
 
 def _step(model: StreamingModel, stream: Stream, raw: Arrays) -> Arrays:

@@ -101,7 +101,7 @@ def _sequential(config: Any, name: str, path: str, depth: int) -> tuple[Any, lis
 
 
 def _input_dtype(entry: Mapping[str, Any]) -> str:
-    """What goes into the first layer of a Sequential without an InputLayer."""
+    """Input of the first layer of a Sequential without an InputLayer."""
     dtype = entry["config"].get("dtype")
     return "int32" if class_name(entry) == "Embedding" else dtype if isinstance(dtype, str) else "float32"
 

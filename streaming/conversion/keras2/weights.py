@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.keras2.graph import MODELS, Part
 from streaming.errors import InputError
@@ -102,7 +103,7 @@ def load_by_path(file: Any, model: Any, parts: Sequence[Part], path: str) -> Non
 
 
 def _roots(model: Any, parts: Sequence[Part], new: str = "", old: str = "") -> Iterator[tuple[str, str]]:
-    """Where each layer is in a file of Keras 3 and in the old one; layers are numbered by class in both."""
+    """Paths of each layer in a file of Keras 3 and in the old one; layers are numbered by class in both."""
     counts: Counter[str] = Counter()
     places: dict[int, str] = {}
     for layer in model.layers:
@@ -152,7 +153,7 @@ def _check_leaf(place: str, weight: Any, path: str) -> None:
         )
 
 
-def _values(arrays: Mapping[str, Any], place: str, shape: Sequence[int], path: str) -> np.ndarray:
+def _values(arrays: Mapping[str, Any], place: str, shape: Sequence[int], path: str) -> NDArray[Any]:
     item = arrays.get(place)
     if item is None:
         raise InputError(f"{path} names weights at {place!r} and has none there; copy or save it again")

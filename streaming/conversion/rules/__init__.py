@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-from keras.src.ops.node import Node
 
+from streaming._compat import Node
 from streaming.conversion.rules.base import Call, Rule
 from streaming.errors import InputError
 

@@ -56,7 +56,7 @@ class SourceAttentionRule(Rule):
 
 
 def _hidden_alike(source: Static, seen: Any, output: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of a source that is masked throughout Keras weighs all positions alike, and none past its end."""
+    """Weights over a source that is masked throughout: Keras weighs all positions alike, and none past its end."""
     share = tf.cast(source.exists, tf.float32)
     share /= tf.reduce_sum(share, axis=1, keepdims=True)
     some = tf.reduce_any(seen, axis=1)[:, None, None]

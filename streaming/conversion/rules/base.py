@@ -1,4 +1,4 @@
-"""What a rule is: how one call of one layer takes a chunk of steps."""
+"""Base of the rules: a rule says how one call of one layer takes a chunk of steps."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import tensorflow as tf
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
 from streaming.errors import NotStreamableError
+from streaming.runtime.facts import PlanRow
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user grants: right context for bidirectional layers, a bounded past for attention, in steps.
+    """Bounds that the user grants: right context for bidirectional layers, a bounded past for attention, in steps.
 
     encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
     window: steps of a sliding window, "carry" for carried state, None to decide by the model; hop: steps between two
@@ -70,7 +71,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Validity:
-    """How the graph knows which slots of a clock hold an element.
+    """Validity of the slots of a clock: which of them hold an element.
 
     keep: how many slots before the chunk are remembered, in the state of that name where there are any.
     """
@@ -170,7 +171,7 @@ class Env:
 
 @dataclass
 class Rule:
-    """How one call takes a chunk. `plan` says what comes out and which states it needs, `step` does it.
+    """Streaming rule of one call. `plan` gives its output signals and states, `step` computes a chunk.
 
     states: by name within the call; valid_of: timelines whose validity `step` reads;
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
@@ -201,8 +202,11 @@ class Rule:
         """Values in the structure of the outputs, from Chunk and Static arguments."""
         raise NotImplementedError
 
-    def inside(self, made: dict[int, str]) -> list[dict[str, Any]]:
-        """Rows of the plan for the calls that one rule stands for; made: names of calls by the id of their signals."""
+    def inside(self, row: PlanRow, made: dict[int, str]) -> list[PlanRow]:
+        """Rows of the plan for the calls that one rule stands for, none where it stands for one.
+
+        row: that of the rule; made: names of calls by the id of their signals.
+        """
         return []
 
     def key(self, state: str) -> str:
@@ -266,7 +270,7 @@ class Rule:
         self.states[state] = StateSpec((steps, *signal.shape), dtype)  # type: ignore[arg-type]
 
     def held_back(self, env: Env, state: str, value: tf.Tensor) -> tf.Tensor:
-        """What (B, T, ...) was as many steps ago as the state holds."""
+        """Rows (B, T, ...) of as many steps ago as the state holds."""
         stored, steps = env.read(self.key(state)), value.shape[1]
         line = tf.concat([stored, tf.cast(value, stored.dtype)], axis=1)
         env.write(self.key(state), line[:, steps:])

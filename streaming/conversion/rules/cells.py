@@ -1,4 +1,4 @@
-"""How a cell takes a step inside a TFLite graph.
+"""Steps of recurrent cells inside a TFLite graph.
 
 Keras's own cells are lowered to as few matmuls as possible; any other cell is called as it is. With one step per
 invoke, [x, h] is concatenated for a single matmul; with more, the projections of all inputs of the chunk are one

@@ -8,11 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 from keras import layers
-from keras.src.ops import numpy as knp
 
+from streaming._compat import numpy_operations
 from streaming.conversion.rules.base import Call
-from streaming.conversion.rules.separable import Algebra, Builder, Term
-from streaming.conversion.signals import Signal
+from streaming.conversion.rules.separable import Algebra, Builder
+from streaming.conversion.signals import Signal, Term
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ def equation_of(call: Call) -> Equation | None:
     if len(operands) != 2 or not all(isinstance(item, Signal) for item in operands):
         return None
     ranks = [len(item.offline_shape) for item in operands]
-    if type(op) is knp.Matmul:
+    if type(op) is numpy_operations.Matmul:
         return _matmul(*ranks)
     if type(op) is layers.Dot and not op.normalize:
         return _dot(op, *ranks)
-    if type(op) is knp.Einsum:
+    if type(op) is numpy_operations.Einsum:
         return _einsum(op.subscripts, *ranks)
     return None
 
 
 def operands_of(call: Call) -> list[Any]:
-    """What a call multiplies."""
+    """Operands of a contraction."""
     first = call.args[0] if call.args else None
     if isinstance(first, list | tuple):
         return list(first)

@@ -108,10 +108,10 @@ class ConvTransposeRule(Rule):
         return self.result(timeline=line)
 
     def _output_shape(self, signal: Signal) -> tuple[int, ...]:
-        return tuple(int(size) for size in self.call.results[0].shape[2:])  # type: ignore[arg-type]
+        return tuple(int(size) for size in self.call.results[0].shape[2:])
 
     def _crop_space(self, output: tf.Tensor, full: tf.Tensor) -> tf.Tensor:
-        """Of the axes behind time, what `same` leaves: as many places as input times stride."""
+        """Crops the axes behind time as `same` does: to as many places as input times stride."""
         layer = self.call.op
         if layer.padding != "same" or len(layer.kernel_size) == 1:
             return output

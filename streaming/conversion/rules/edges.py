@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 from keras import layers
-from keras.src.ops import numpy as knp
 
+from streaming._compat import numpy_operations
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.rules.pointwise import PerStep
@@ -47,7 +47,7 @@ class PaddingRule(Rule):
         return Chunk(env.batch, inputs.steps, full=full)
 
 
-@register(knp.Pad)
+@register(numpy_operations.Pad)
 class PadOperation(PerStep):
     """Along time as the layers do, with zeros; along features with any value."""
 

@@ -10,9 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import layers
-from keras.src.ops import math as kmath
-from keras.src.ops import numpy as knp
 
+from streaming._compat import math_operations, numpy_operations
 from streaming.conversion.rules.base import Call, Env, Rule
 from streaming.conversion.rules.separable import Builder
 from streaming.conversion.rules.window import WindowRule
@@ -28,13 +27,13 @@ def framing(call: Call, build: Builder) -> list[Signal] | None:
         return None
     signal, op = signals[0], call.op
     samples = signal.layout is None and not signal.shape and signal.dtype == "float32"
-    if isinstance(op, kmath.ExtractSequences) and samples:
+    if isinstance(op, math_operations.ExtractSequences) and samples:
         return [_frames(build, signal, op.sequence_length, op.sequence_stride)]
-    if isinstance(op, kmath.STFT) and samples:
+    if isinstance(op, math_operations.STFT) and samples:
         return _stft(build, signal, op)
     if isinstance(op, layers.MelSpectrogram) and samples:
         return [_mel(call, build, signal)]
-    if isinstance(op, layers.Reshape | knp.Reshape) and signal.layout is None:
+    if isinstance(op, layers.Reshape | numpy_operations.Reshape) and signal.layout is None:
         folded = _refolded(call, build, signal)
         return None if folded is None else [folded]
     return None

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import layers
-from keras.src.ops import numpy as knp
 
+from streaming._compat import numpy_operations
 from streaming.conversion.rules.base import Call, Env, Rule, expand_to
 from streaming.conversion.signals import Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
@@ -16,7 +16,7 @@ from streaming.conversion.values import Chunk, Static
 
 def joins_time(call: Call) -> bool:
     """Whether a call concatenates along the time axis of a sequence."""
-    if not isinstance(call.op, layers.Concatenate | knp.Concatenate):
+    if not isinstance(call.op, layers.Concatenate | numpy_operations.Concatenate):
         return False
     return any(s.sequence and call.op.axis % len(s.offline_shape) == s.time_axis for s in call.signals)
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras.src.ops import numpy as knp
-
+from streaming._compat import numpy_operations
 from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env
 from streaming.conversion.rules.edges import SlicingRule
 from streaming.conversion.rules.per_step import TriedPerStep
 
 
-@register_rule(knp.GetItem)
+@register_rule(numpy_operations.GetItem)
 class GetItemOperation(TriedPerStep):
     """x[:, :, ...] selects features; x[:, a:-b:s] crops and strides; x[:, -1] is the value after the last step."""
 

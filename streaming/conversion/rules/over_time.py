@@ -356,7 +356,7 @@ class _OverTime:
         return self.build.pending(tuple(term.mapped(moved) for term in self.first.terms), self.first, axis)
 
     def _destination(self) -> int | None:
-        """Where a layout puts time, None where it does not keep it as one axis behind the batch."""
+        """Axis of time in a layout, None where it is not one axis behind the batch."""
         places = set()
         for steps in (3, 5):
             shape: list[Any] = [*self.first.offline_shape]

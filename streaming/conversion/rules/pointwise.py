@@ -124,7 +124,7 @@ class MaskedMerge(Elementwise):
 
 @register(layers.Add)
 class Sum(Elementwise):
-    """Of several; by TensorFlow, as Keras takes for a bias what only looks like one where a chunk is a step."""
+    """Adds operands with TensorFlow: by its shape, `keras.ops.add` takes an operand of one step for a bias."""
 
     def compute(self, *args: Any, **kwargs: Any) -> Any:
         return functools.reduce(tf.add, keras.tree.flatten((args, kwargs)))

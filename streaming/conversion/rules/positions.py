@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.rules.base import Call, Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
@@ -15,7 +15,7 @@ from streaming.conversion.values import Chunk
 class PositionsRule(Rule):
     """table[t] at step t of a sequence, for as many steps as the table has rows."""
 
-    def __init__(self, call: Call, table: np.ndarray) -> None:
+    def __init__(self, call: Call, table: NDArray[Any]) -> None:
         super().__init__(call)
         self.table = table
 

@@ -14,13 +14,14 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.layouts import Layout, candidates, standard, to_canonical, to_offline
 from streaming.conversion.rules.base import Call
 from streaming.conversion.signals import Signal
 from streaming.conversion.sizes import Sized
 
-BATCH, STEPS, MOST_STEPS = 2, 5, 4096
+BATCH, STEPS, MAX_STEPS = 2, 5, 4096
 # Floats (lowest, highest) and integers (first, last): numbers of both signs, of (0, 1), above 1, where logarithms,
 # square roots and inverse functions are defined; divisors of the last are not 0.
 _DRAWS = ((-2.0, 2.0, 0, 1), (0.1, 0.9, 0, 3), (1.1, 3.0, 1, 2))
@@ -32,8 +33,11 @@ class Mixes(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """One result of the operation: canonical features, layout (None: the standard one), dtype, and whether it is a
-    sequence or, for inputs with time, the value after the last step."""
+    """One result of the operation.
+
+    Canonical features, layout (None: the standard one), dtype, and whether it is a sequence or, for inputs with time,
+    the value after the last step.
+    """
 
     features: tuple[int, ...]
     layout: Layout | None
@@ -43,7 +47,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was found.
+    """Result of probing an operation.
 
     results: of each result of the call, flat; foldable: steps may be given as a batch, (B * T, ...), alike.
     """
@@ -64,7 +68,7 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
         Exception: whatever the operation raises on every input that was tried.
     """
     found: Probe | None = None
-    long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MOST_STEPS)
+    long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MAX_STEPS)
     failure: Exception | None = None
     for index, draw in enumerate(_DRAWS):
         trial = _Trial(call, compute, np.random.default_rng(index), STEPS if index else long, draw)
@@ -106,7 +110,7 @@ class _Trial:
         self.call, self.compute, self.steps = call, compute, steps
         self.places = sorted({*range(3), *range(steps - 2, steps)})
         self.sequence = any(signal.sequence for signal in call.signals)
-        self.values: dict[int, np.ndarray] = {}
+        self.values: dict[int, NDArray[Any]] = {}
         for signal in self._signals():
             shape = (BATCH, steps, *_sizes(signal)) if signal.sequence else (BATCH, *_sizes(signal))
             low, high, first, last = draw if signal.dtype != "bool" else (*draw[:2], 0, 1)
@@ -119,9 +123,8 @@ class _Trial:
             if isinstance(item, Signal):
                 yield item
 
-    def run(self, function: Callable[..., Any], part: Callable[[Signal, Any], Any] | None = None) -> list[np.ndarray]:
+    def run(self, function: Callable[..., Any], part: Callable[[Signal, Any], Any] | None = None) -> list[NDArray[Any]]:
         """Results, flat, of a part of the inputs; None: of all."""
-
         arrays = {id(s): part(s, self.values[id(s)]) if part else self.values[id(s)] for s in self._signals()}
         batch = next(len(array) for array in arrays.values())
         steps = next((arrays[id(s)].shape[1] for s in self._signals() if s.sequence), 1)
@@ -134,7 +137,7 @@ class _Trial:
         args, kwargs = keras.tree.map_structure(value, (self.call.args, self.call.kwargs))
         return [np.asarray(keras.ops.convert_to_numpy(item)) for item in keras.tree.flatten(function(*args, **kwargs))]
 
-    def check(self, whole: list[np.ndarray]) -> Probe:
+    def check(self, whole: list[NDArray[Any]]) -> Probe:
         """Compare with the results of each stream and of each step."""
         try:
             streams = [self.run(self.compute, self._stream(b)) for b in range(BATCH)]
@@ -153,7 +156,7 @@ class _Trial:
     def _step(self, step: int) -> Callable[[Signal, Any], Any]:
         return lambda signal, value: value[:, step : step + 1] if signal.sequence else value
 
-    def _result(self, whole: np.ndarray, streams: list[np.ndarray], steps: list[np.ndarray]) -> Result:
+    def _result(self, whole: NDArray[Any], streams: list[NDArray[Any]], steps: list[NDArray[Any]]) -> Result:
         dtype = keras.backend.standardize_dtype(whole.dtype)
         ranks = {value.ndim for value in (whole, *streams, *steps)}
         if len(ranks) > 1:
@@ -175,7 +178,7 @@ class _Trial:
                 return Result(features, _unless_standard(layout, 1 + len(features)), dtype, False)
         raise Mixes("mixes the sequences of a batch")
 
-    def _foldable(self, whole: list[np.ndarray], results: list[Result]) -> bool:
+    def _foldable(self, whole: list[NDArray[Any]], results: list[Result]) -> bool:
         """Whether steps may be taken for streams: then a chunk needs no time axis."""
         layouts = [signal.layout for signal in self._signals()] + [result.layout for result in results]
         sized = any(isinstance(item, Sized) for item in keras.tree.flatten((self.call.args, self.call.kwargs)))
@@ -186,7 +189,7 @@ class _Trial:
         if not all(result.sequence for result in results):
             return False
 
-        def folded(signal: Signal, value: np.ndarray) -> np.ndarray:
+        def folded(signal: Signal, value: NDArray[Any]) -> NDArray[Any]:
             if not signal.sequence:
                 return np.repeat(value, self.steps, axis=0)
             return value.reshape(BATCH * self.steps, *value.shape[2:])
@@ -221,7 +224,7 @@ def _unless_standard(layout: Layout, rank: int) -> Layout | None:
     return None if layout == standard(rank) else layout
 
 
-def _finite(value: np.ndarray) -> bool:
+def _finite(value: NDArray[Any]) -> bool:
     return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 from keras import layers
-from keras.src.ops import numpy as knp
 
+from streaming._compat import numpy_operations
 from streaming.conversion.layouts import Layout, standard, to_canonical, to_offline
 from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env, Rule
@@ -46,7 +46,7 @@ class Reshaping(Rule):
         return self._result
 
     def targets(self) -> tuple[int, list[int | None]]:
-        """How many leading axes stay as they are, and the sizes of the others; None and -1 are unknown."""
+        """Number of leading axes that stay as they are, and the sizes of the others; None and -1 are unknown."""
         raise NotImplementedError
 
     def step(self, env: Env, inputs: Chunk | Static, *args: Any, **kwargs: Any) -> Chunk | Static:
@@ -76,7 +76,7 @@ class ReshapeRule(Reshaping):
         return 1, list(shape)
 
 
-@register_rule(knp.Reshape)
+@register_rule(numpy_operations.Reshape)
 class ReshapeOperation(Reshaping):
     """Sizes that a layer of one's own read off a tensor are unknown in a graph, and found by what is known."""
 
@@ -86,7 +86,7 @@ class ReshapeOperation(Reshaping):
 
 
 def _factors(signal: Signal) -> list[list[Factor]]:
-    """Of each axis of the offline tensor."""
+    """Size of each axis of the offline tensor."""
     names: list[Factor] = ["B", "T"] if signal.sequence else ["B"]
     canonical = [*names, *(int(size or 1) for size in signal.shape)]
     return [[canonical[axis] for axis in group] for group in signal.layout or standard(len(canonical))]
@@ -135,7 +135,7 @@ def _take(left: list[Factor], sizes: list[int | None], from_end: bool = False) -
 
 
 def _middle(left: list[Factor], targets: list[int | None]) -> list[list[Factor]] | None:
-    """What is left, for sizes from the first to the last unknown one."""
+    """Sizes that are left, from the first to the last unknown one."""
     if not targets:
         return None if left else []
     if len(targets) == 1:

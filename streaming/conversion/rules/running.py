@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Accumulator:
-    """What a running value remembers, and how a step changes it.
+    """Accumulator of a running value: its states, and how a step changes them.
 
     states: (shapes of the rows, dtype of the first) -> the states by name; update: (states, rows (B, ...)) -> (value,
     new states).

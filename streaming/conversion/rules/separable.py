@@ -200,7 +200,7 @@ class Algebra:
         return self.multiply(a, a)
 
     def exp(self, a: Terms) -> Terms:
-        """exp(s(t) + r) = exp(s(t) - peak) * exp(peak + r)."""
+        """The exponential of a sum of scores, rescaled by their peak."""
         plain = [t.local for t in a if t.local is not None and t.logits is None and t.factor is None]
         fixed = [t.factor for t in a if t.local is None and t.logits is None]
         if len(plain) + len(fixed) != len(a) or not plain or not fixed:

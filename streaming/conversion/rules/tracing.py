@@ -1,4 +1,4 @@
-"""Where an operation that only rearranges a tensor puts one of its axes, found by trial."""
+"""Finds by trial the axis to which an operation that only rearranges a tensor moves one of its axes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.rules.base import Call
 from streaming.conversion.signals import Signal
@@ -32,7 +33,7 @@ def destination(function: Callable[[tf.Tensor], Any], shape: Sequence[int], axis
     """
     size, batch = shape[axis], shape[0]
 
-    def marks(rank: int, place: int) -> np.ndarray:
+    def marks(rank: int, place: int) -> NDArray[Any]:
         steps = np.arange(size).reshape([size if i == place else 1 for i in range(rank)])
         return steps + size * np.arange(batch).reshape(batch, *[1] * (rank - 1))
 

@@ -1,4 +1,4 @@
-"""What convolutions and poolings over time have in common: a window that slides, and a buffer of what it still sees.
+"""Base of convolutions and poolings over time: a window that slides, and a buffer of the steps that it still sees.
 
 With K steps in the window, output j of a layer with stride S covers the elements j S - L ... j S - L + K - 1. L zeros
 go before the start: K - 1 for `causal`, none for `valid`, and for `same` half of what TensorFlow pads. What a `same`
@@ -52,7 +52,7 @@ class WindowRule(Rule):
         return self.result(timeline=line.strided(stride))
 
     def _line(self, signal: Signal) -> Timeline:
-        """Where windows end: the slots of the last element of every window, before striding."""
+        """Ends of windows: the slots of the last element of every window, before striding."""
         size, stride, padding = self.geometry
         line = _line_of(signal)
         if padding == "valid":

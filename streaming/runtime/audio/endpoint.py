@@ -1,10 +1,11 @@
-"""Where utterances begin and end, by their level."""
+"""Endpoint detection: begins and ends of utterances by their level."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.audio.features import as_samples
@@ -52,7 +53,7 @@ class Endpointer(Carrier):
         self._blocks = self._quiet = 0
         self.speaking = False
 
-    def feed(self, samples: np.ndarray) -> list[Boundary]:
+    def feed(self, samples: NDArray[Any]) -> list[Boundary]:
         """The beginnings and ends that a block of samples (N,) brings, in order."""
         signal = np.concatenate([self._held, as_samples(samples)])
         count = len(signal) // self._block

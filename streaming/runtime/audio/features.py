@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import Carrier
@@ -73,11 +75,11 @@ class LogMel:
         if not (self.power > 0 and self.floor > 0):
             raise InputError(f"power is {self.power} and floor {self.floor}: expected more than 0")
 
-    def window(self) -> np.ndarray:
+    def window(self) -> NDArray[Any]:
         """The periodic Hann window, (frame_length,) of float64."""
         return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(self.frame_length) / self.frame_length)
 
-    def filters(self) -> np.ndarray:
+    def filters(self) -> NDArray[Any]:
         """The weights of the mel bands, (fft_length // 2 + 1, num_mels) of float64."""
         low, high = hz_to_mel(np.array([self.low_hz, self.high_hz]), self.scale)
         edges = mel_to_hz(np.linspace(low, high, self.num_mels + 2), self.scale)
@@ -92,7 +94,7 @@ class LogMel:
         padded = samples + 2 * self._edge if samples else 0
         return max(0, (padded - self.frame_length) // self.frame_step + 1)
 
-    def __call__(self, samples: np.ndarray) -> np.ndarray:
+    def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """All frames of a signal: (N,) -> (frames(N), num_mels) of float32.
 
         Raises:
@@ -122,10 +124,10 @@ class LogMelStream(Carrier):
 
     def reset(self) -> None:
         """Forget the signal."""
-        self._held: np.ndarray | None = None
+        self._held: NDArray[Any] | None = None
         self._skip = 0
 
-    def feed(self, samples: np.ndarray) -> np.ndarray:
+    def feed(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Take any number of samples: (N,) -> (frames that are complete, num_mels) of float32.
 
         Raises:
@@ -138,14 +140,14 @@ class LogMelStream(Carrier):
             self._held = np.zeros(self.definition._edge)
         return self._advance(samples)
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> NDArray[Any]:
         """The frames that needed the end of the signal; only centred ones do."""
         rest = np.zeros(0 if self._held is None else self.definition._edge)
         rows = self._advance(rest)
         self.reset()
         return rows
 
-    def _advance(self, samples: np.ndarray) -> np.ndarray:
+    def _advance(self, samples: NDArray[Any]) -> NDArray[Any]:
         length, step = self.definition.frame_length, self.definition.frame_step
         signal = np.concatenate([samples[:0] if self._held is None else self._held, samples])
         # Where frames are further apart than they are long, some samples belong to none.
@@ -160,13 +162,13 @@ class LogMelStream(Carrier):
             return self._features(np.zeros((0, length)))
         return self._features(np.lib.stride_tricks.sliding_window_view(signal, length)[:begin:step])
 
-    def _features(self, frames: np.ndarray) -> np.ndarray:
+    def _features(self, frames: NDArray[Any]) -> NDArray[Any]:
         spectrum = np.abs(np.fft.rfft(frames * self._window, self.definition.fft_length, axis=-1))
         bands = spectrum**self.definition.power @ self._filters
         return np.log(np.maximum(bands, self.definition.floor)).astype(np.float32)
 
 
-def as_samples(samples: np.ndarray) -> np.ndarray:
+def as_samples(samples: NDArray[Any]) -> NDArray[Any]:
     """A block of a signal as float64, (N,); whole numbers are scaled by their type's range to -1 .. 1.
 
     Raises:
@@ -185,7 +187,7 @@ def as_samples(samples: np.ndarray) -> np.ndarray:
     return found
 
 
-def hz_to_mel(hz: np.ndarray, scale: str) -> np.ndarray:
+def hz_to_mel(hz: NDArray[Any], scale: str) -> NDArray[Any]:
     """Frequencies on the mel scale "htk" (O'Shaughnessy 1987) or "slaney" (Auditory Toolbox 1998)."""
     hz = np.asarray(hz, np.float64)
     if scale == "htk":
@@ -194,7 +196,7 @@ def hz_to_mel(hz: np.ndarray, scale: str) -> np.ndarray:
     return np.minimum(hz, _SLANEY_BREAK) / _SLANEY_HZ + above
 
 
-def mel_to_hz(mel: np.ndarray, scale: str) -> np.ndarray:
+def mel_to_hz(mel: NDArray[Any], scale: str) -> NDArray[Any]:
     """The inverse of `hz_to_mel`."""
     mel = np.asarray(mel, np.float64)
     if scale == "htk":

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.audio.resampling import Resampler
@@ -29,7 +30,7 @@ class Reader(Protocol):
     def sample_rate(self) -> int:
         """Samples a second."""
 
-    def blocks(self, size: int = 1600) -> Iterator[np.ndarray]:
+    def blocks(self, size: int = 1600) -> Iterator[NDArray[Any]]:
         """Blocks of up to `size` samples, (N,) of float32."""
 
     def close(self) -> None:
@@ -89,7 +90,7 @@ class SoundFileReader:
         """Samples a second."""
         return int(self._file.samplerate)
 
-    def blocks(self, size: int = 1600) -> Iterator[np.ndarray]:
+    def blocks(self, size: int = 1600) -> Iterator[NDArray[Any]]:
         """Blocks of up to `size` samples, (N,) of float32; raises InputError where the file is damaged."""
         while True:
             try:
@@ -153,7 +154,7 @@ class RawReader:
         """Samples a second."""
         return self._rate
 
-    def blocks(self, size: int = 1600) -> Iterator[np.ndarray]:
+    def blocks(self, size: int = 1600) -> Iterator[NDArray[Any]]:
         """Blocks of up to `size` samples, (N,) of float32; a last sample that is cut short is dropped."""
         width = RAW_FORMATS[self._form]
         frame, held = width * self._channels, b""
@@ -199,7 +200,7 @@ def read_audio(
     mono: bool = False,
     resample: bool = False,
     name: str | None = None,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """A whole file at a sample rate, (N,) of float32.
 
     Args:
@@ -220,14 +221,14 @@ def read_audio(
 
 def read_wav(
     source: str | os.PathLike[str] | IO[bytes], sample_rate: int, *, mono: bool = False, resample: bool = False
-) -> np.ndarray:
+) -> NDArray[Any]:
     """As `read_audio`, for WAV files alone."""
     with WavReader(source, mono=mono) as reader:
         found = list(at_rate(reader, sample_rate, resample, size=1 << 14))
     return np.concatenate(found) if found else np.zeros(0, np.float32)
 
 
-def at_rate(reader: Reader, sample_rate: int, resample: bool, size: int = 1600) -> Iterator[np.ndarray]:
+def at_rate(reader: Reader, sample_rate: int, resample: bool, size: int = 1600) -> Iterator[NDArray[Any]]:
     """The blocks of a reader at a sample rate; raises as `read_audio`."""
     check_rate(reader.name, reader.sample_rate, sample_rate, resample)
     if reader.sample_rate == sample_rate:

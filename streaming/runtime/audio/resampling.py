@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.audio.features import as_samples
@@ -12,7 +14,7 @@ from streaming.runtime.audio.features import as_samples
 _CROSSINGS = 32  # of the sinc on each side
 _ROLLOFF = 0.94  # of the smaller half rate: what lies above would fold back
 _BETA = 10.0  # of the Kaiser window: side lobes at -100 dB
-_MOST_PHASES = 100_000
+_MAX_PHASES = 100_000
 
 
 class Resampler:
@@ -33,7 +35,7 @@ class Resampler:
         self._up, self._down = target // divisor, source // divisor
         scale = min(1.0, target / source) * _ROLLOFF
         self._half = math.ceil(_CROSSINGS / scale)
-        if self._up * self._half > _MOST_PHASES * _CROSSINGS:
+        if self._up * self._half > _MAX_PHASES * _CROSSINGS:
             raise InputError(
                 f"{source} to {target} samples a second: the ratio has no small terms; choose another rate"
             )
@@ -50,7 +52,7 @@ class Resampler:
         # Position of the first held sample.
         self._origin = 1 - self._half
 
-    def feed(self, samples: np.ndarray) -> np.ndarray:
+    def feed(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Take any number of samples (N,); gives those that are ready, of float64.
 
         Raises:
@@ -60,13 +62,13 @@ class Resampler:
         self._taken += len(samples)
         return self._advance(samples, self._taken - 1 - self._half)
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> NDArray[Any]:
         """The rest, up to the end of the signal: N samples become ceil(N * target / source)."""
         rest = self._advance(np.zeros(self._half), self._taken - 1)
         self.reset()
         return rest
 
-    def _advance(self, samples: np.ndarray, last: int) -> np.ndarray:
+    def _advance(self, samples: NDArray[Any], last: int) -> NDArray[Any]:
         """Samples of the output up to input position `last`; output m lies at m * down / up."""
         signal = np.concatenate([self._held, samples])
         end = max(self._given, -(-(last + 1) * self._up // self._down))
@@ -85,7 +87,7 @@ class Resampler:
         return found
 
 
-def resample(samples: np.ndarray, source: int, target: int) -> np.ndarray:
+def resample(samples: NDArray[Any], source: int, target: int) -> NDArray[Any]:
     """A whole signal at another rate: (N,) -> (ceil(N * target / source),) of float64."""
     made = Resampler(source, target)
     return np.concatenate([made.feed(samples), made.finish()])

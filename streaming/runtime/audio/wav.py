@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 
@@ -59,7 +60,7 @@ class WavReader:
         """Samples a second."""
         return self.format.sample_rate
 
-    def blocks(self, size: int = 1600) -> Iterator[np.ndarray]:
+    def blocks(self, size: int = 1600) -> Iterator[NDArray[Any]]:
         """Blocks of up to `size` samples, (N,) of float32, as long as the file has some.
 
         Raises:
@@ -144,7 +145,7 @@ class WavReader:
         return InputError(f"{self.name} is no WAV file of PCM samples ({why}); convert it to 16-bit WAV")
 
 
-def mixed(samples: np.ndarray, name: str) -> np.ndarray:
+def mixed(samples: NDArray[Any], name: str) -> NDArray[Any]:
     """The mean of the channels of samples (N, channels), (N,) of float32.
 
     Raises:
@@ -162,7 +163,7 @@ def check_channels(name: str, channels: int, mono: bool) -> None:
         raise InputError(f"{name} has {channels} channels, expected 1; ask for mono to mix them down (--mono)")
 
 
-def pcm(data: bytes, width: int) -> np.ndarray:
+def pcm(data: bytes, width: int) -> NDArray[Any]:
     """Little-endian PCM samples of `width` bytes as float32 between -1 and 1; those of one byte are unsigned."""
     if width == 1:
         return ((np.frombuffer(data, np.uint8).astype(np.int16) - 128) / np.float32(128)).astype(np.float32)
@@ -175,6 +176,6 @@ def pcm(data: bytes, width: int) -> np.ndarray:
     return (samples / float(1 << (8 * width - 1))).astype(np.float32)
 
 
-def floats(data: bytes, width: int) -> np.ndarray:
+def floats(data: bytes, width: int) -> NDArray[Any]:
     """Little-endian floats of `width` bytes as float32."""
     return np.frombuffer(data, f"<f{width}").astype(np.float32)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import Carrier
@@ -35,7 +36,7 @@ class CTCGreedy(Carrier):
         """Forget all rows."""
         self._last, self._row = self._blank, 0
 
-    def feed(self, logits: np.ndarray) -> list[Spike]:
+    def feed(self, logits: NDArray[Any]) -> list[Spike]:
         """The tokens that rows (T, tokens) add.
 
         Raises:
@@ -75,7 +76,7 @@ class CTCBeam(Carrier):
         # Log probability of each text with an alignment so far that ends in a blank, and of one that does not.
         self._blank_end, self._token_end = np.zeros(1), np.full(1, -np.inf)
 
-    def feed(self, logits: np.ndarray) -> None:
+    def feed(self, logits: NDArray[Any]) -> None:
         """Take rows (T, tokens).
 
         Raises:
@@ -91,7 +92,7 @@ class CTCBeam(Carrier):
         places = np.argsort(-totals, kind="stable")[:n_best]
         return [Hypothesis(self._prefixes[i], float(totals[i]), True) for i in places]
 
-    def _advance(self, row: np.ndarray) -> None:
+    def _advance(self, row: NDArray[Any]) -> None:
         prefixes, blank = self._prefixes, self._blank
         count, size = len(prefixes), len(row)
         totals = np.logaddexp(self._blank_end, self._token_end)
@@ -110,7 +111,7 @@ class CTCBeam(Carrier):
                 longer[parent, prefix[-1]] = -np.inf
         self._keep(stays_blank, stays_token, longer.reshape(count * size), size)
 
-    def _keep(self, stays_blank: np.ndarray, stays_token: np.ndarray, longer: np.ndarray, size: int) -> None:
+    def _keep(self, stays_blank: NDArray[Any], stays_token: NDArray[Any], longer: NDArray[Any], size: int) -> None:
         count = len(stays_blank)
         totals = np.concatenate([np.logaddexp(stays_blank, stays_token), longer])
         kept = np.argpartition(-totals, self._width)[: self._width] if self._width < len(totals) else range(len(totals))
@@ -124,18 +125,18 @@ class CTCBeam(Carrier):
         self._blank_end, self._token_end = blanks[chosen], tokens[chosen]
 
 
-def ctc_greedy(logits: np.ndarray, blank: int) -> tuple[int, ...]:
+def ctc_greedy(logits: NDArray[Any], blank: int) -> tuple[int, ...]:
     """The tokens of the most probable alignment of rows (T, tokens); raises as `CTCGreedy.feed`."""
     return tuple(spike.token for spike in CTCGreedy(blank).feed(logits))
 
 
-def ctc_beam(logits: np.ndarray, blank: int, *, width: int = 16, n_best: int = 1) -> list[Hypothesis]:
+def ctc_beam(logits: NDArray[Any], blank: int, *, width: int = 16, n_best: int = 1) -> list[Hypothesis]:
     """The most probable texts of rows (T, tokens), best first; raises as `CTCBeam`."""
     beam = CTCBeam(blank, width)
     beam.feed(logits)
     return beam.best(n_best)
 
 
-def _check(logits: np.ndarray, blank: int) -> None:
+def _check(logits: NDArray[Any], blank: int) -> None:
     if logits.ndim != 2 or not 0 <= blank < logits.shape[1]:
         raise InputError(f"logits have shape {logits.shape}, expected (rows, tokens) with the blank {blank} among them")

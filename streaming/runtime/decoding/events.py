@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import Carrier
@@ -62,7 +64,7 @@ class EventRule(Carrier):
         self._absent = np.full(count, self.rest, np.int64)
         self._fired = np.zeros(count, bool)
 
-    def leads(self, smooth: np.ndarray) -> np.ndarray:
+    def leads(self, smooth: NDArray[Any]) -> NDArray[Any]:
         """Which keywords lead in a row of probabilities (labels,), (keywords,) of bool."""
         own = smooth[self._keywords]
         if self._several:
@@ -73,7 +75,7 @@ class EventRule(Carrier):
             found[best] = own[best] > smooth[self._background].sum()
         return found
 
-    def feed(self, smooth: np.ndarray) -> list[int]:
+    def feed(self, smooth: NDArray[Any]) -> list[int]:
         """The labels that a row of smoothed probabilities (labels,) makes events; the most probable first."""
         leads = self.leads(smooth)
         self._fired &= ~(leads & (self._absent >= self.rest))

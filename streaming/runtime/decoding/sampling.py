@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.decoding.scores import Hypothesis, log_softmax
@@ -39,7 +41,7 @@ class Sampling:
                 "0 or more, and more than 0 up to 1"
             )
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+    def probabilities(self, logits: NDArray[Any]) -> NDArray[Any]:
         """The distribution that is drawn from, (tokens,) of float64, of the logits (tokens,)."""
         scores = np.array(logits, np.float64)
         scores[list(self.banned)] = -np.inf

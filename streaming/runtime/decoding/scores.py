@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -20,19 +22,19 @@ class Hypothesis:
         return self.log_probability / ((5 + len(self.tokens) + self.ended) / 6) ** length_penalty
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
+def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """Log probabilities along the last axis."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """Probabilities along the last axis."""
     exponents = np.exp(logits - logits.max(axis=-1, keepdims=True)) if logits.size else logits
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
+def sigmoid(logits: NDArray[Any]) -> NDArray[Any]:
     """Probabilities, each by itself."""
     # exp of what is not positive never overflows.
     small = np.exp(-np.abs(logits))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.decoding.scores import Hypothesis, log_softmax
@@ -111,7 +112,7 @@ def beam_searches(
     return [beam.best() for beam in beams]
 
 
-def _allowed(rows: np.ndarray, banned: Iterable[int]) -> np.ndarray:
+def _allowed(rows: NDArray[Any], banned: Iterable[int]) -> NDArray[Any]:
     columns = list(banned)
     if columns:
         rows = rows.copy()
@@ -129,7 +130,7 @@ class _Beam:
         self._growing, self._done = [Hypothesis((), 0.0, False)], list[Hypothesis]()
         self.live = True
 
-    def advance(self, scores: np.ndarray, states: Sequence[Any]) -> None:
+    def advance(self, scores: NDArray[Any], states: Sequence[Any]) -> None:
         """Take the log probabilities (N, tokens) of what follows each of the N hypotheses."""
         totals = np.array([[hypothesis.log_probability] for hypothesis in self._growing]) + scores
         growing: list[tuple[Hypothesis, Any, int]] = []
@@ -156,7 +157,7 @@ class _Beam:
         return len(scores) >= self._n_best and scores[self._n_best - 1] >= limit
 
 
-def _largest(totals: np.ndarray, count: int) -> list[int]:
+def _largest(totals: NDArray[Any], count: int) -> list[int]:
     """Places of the largest finite totals, the largest first, ties in order."""
     flat, width = totals.ravel(), 64
     places = np.arange(len(flat))

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.stream import Stream
 
 # step(states, tokens (N,)) -> (logits (N, tokens), states). A state that comes twice goes on twice; what is given is
 # spent, so that a step may write into it.
-StepFunction = Callable[[Sequence[Any], np.ndarray], tuple[np.ndarray, Sequence[Any]]]
+StepFunction = Callable[[Sequence[Any], NDArray[Any]], tuple[NDArray[Any], Sequence[Any]]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def check_tokens(source: Stream | Decoder, start: int, end: int, max_steps: int)
 def _stream_step(stream: Stream) -> StepFunction:
     dtype = np.dtype(stream.model.metadata.inputs[0].dtype)
 
-    def step(states: Sequence[Any], tokens: np.ndarray) -> tuple[np.ndarray, Sequence[Any]]:
+    def step(states: Sequence[Any], tokens: NDArray[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
         inputs = list(tokens.astype(dtype)[:, None])
         if len(states) == 1:
             return states[0].step(inputs[0]), states

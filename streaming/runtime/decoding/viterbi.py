@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import Carrier
@@ -23,9 +25,9 @@ class Chain:
         InputError: the shapes do not agree, or a score is NaN or +inf.
     """
 
-    transitions: np.ndarray
-    start: np.ndarray | None = None
-    end: np.ndarray | None = None
+    transitions: NDArray[Any]
+    start: NDArray[Any] | None = None
+    end: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         size = len(self.transitions) if np.ndim(self.transitions) else 0
@@ -65,11 +67,11 @@ class ViterbiStream(Carrier):
 
     def reset(self) -> None:
         """Forget all rows."""
-        self._scores: np.ndarray | None = None
+        self._scores: NDArray[Any] | None = None
         # The labels of each path that survives, by the label that it ends in, since the last one that was given.
         self._paths = np.zeros((len(self._chain.transitions), 0), np.intp)
 
-    def feed(self, rows: np.ndarray) -> list[int]:
+    def feed(self, rows: NDArray[Any]) -> list[int]:
         """Labels that rows of scores (T, K) settle.
 
         Raises:
@@ -96,7 +98,7 @@ class ViterbiStream(Carrier):
         self.reset()
         return found
 
-    def _advance(self, row: np.ndarray) -> list[int]:
+    def _advance(self, row: NDArray[Any]) -> list[int]:
         labels = np.arange(len(row))
         if self._scores is None:
             self._scores = self._chain.start + row
@@ -113,7 +115,7 @@ class ViterbiStream(Carrier):
         self._scores = self._scores - top
         return self._settled(self._scores)
 
-    def _settled(self, scores: np.ndarray) -> list[int]:
+    def _settled(self, scores: NDArray[Any]) -> list[int]:
         known = self._paths[scores > -np.inf]
         agreed = np.cumprod((known == known[0]).all(axis=0)).sum()
         found = known[0, :agreed].tolist()
@@ -126,7 +128,7 @@ class ViterbiStream(Carrier):
         return found
 
 
-def viterbi(rows: np.ndarray, chain: Chain) -> tuple[np.ndarray, float]:
+def viterbi(rows: NDArray[Any], chain: Chain) -> tuple[NDArray[Any], float]:
     """The best labels (T,) of rows of scores (T, K), and their score: that of the rows, the chain, start and end.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What each builtin operation may take, how it may be set, and what it then gives: one line an operation.
+"""Table of the builtin operations: operands, options and result of each, one line an operation.
 
 A rule reads the operation through a `Call` and names its outputs by `Call.give`; whatever it does not allow is refused.
 To let a further operation in, write its rule beside its like and add its line here: the number of its options in the

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.operations.call import INT32, INT64, Bounds, Call
 
@@ -67,12 +68,12 @@ def _moved(call: Call) -> Bounds | None:
     return low, high
 
 
-def _cut(call: Call, arrays: list[np.ndarray]) -> np.ndarray:
+def _cut(call: Call, arrays: list[NDArray[Any]]) -> NDArray[Any]:
     begin, size = (array.reshape(-1).tolist() for array in arrays[1:])
     return arrays[0][tuple(slice(b, None if s == -1 else b + s) for b, s in zip(begin, size, strict=True))]
 
 
-def _strided(call: Call, arrays: list[np.ndarray]) -> np.ndarray:
+def _strided(call: Call, arrays: list[NDArray[Any]]) -> NDArray[Any]:
     masks = [call.option(field) for field in range(5)]
     places: list[Any] = []
     for place, (begin, end, step) in enumerate(zip(*(array.reshape(-1).tolist() for array in arrays[1:]), strict=True)):
@@ -82,13 +83,13 @@ def _strided(call: Call, arrays: list[np.ndarray]) -> np.ndarray:
     return arrays[0][tuple(places)]
 
 
-def _gathered(call: Call, arrays: list[np.ndarray]) -> np.ndarray:
+def _gathered(call: Call, arrays: list[NDArray[Any]]) -> NDArray[Any]:
     if call.option(1):
         return np.zeros(0)
     return np.take(arrays[0], arrays[1].astype(np.int64), call.option(0), mode="clip")
 
 
-_MOVES: dict[str, Callable[[Call, list[np.ndarray]], np.ndarray]] = {
+_MOVES: dict[str, Callable[[Call, list[NDArray[Any]]], NDArray[Any]]] = {
     "PACK": lambda call, arrays: np.stack(arrays, call.option(1)),
     "CONCATENATION": lambda call, arrays: np.concatenate(arrays, call.option(0)),
     "STRIDED_SLICE": _strided,
@@ -97,7 +98,7 @@ _MOVES: dict[str, Callable[[Call, list[np.ndarray]], np.ndarray]] = {
 }
 
 
-def _monotone(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Call], Bounds | None]:
+def _monotone(function: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> Callable[[Call], Bounds | None]:
     """A function of two operands that is greatest and least where they are."""
 
     def rule(call: Call) -> Bounds | None:
@@ -113,7 +114,7 @@ def _monotone(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Calla
     return rule
 
 
-def _divided(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Call], Bounds | None]:
+def _divided(function: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]) -> Callable[[Call], Bounds | None]:
     both = _monotone(function)
 
     def rule(call: Call) -> Bounds | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.flatbuffer import DamagedError, Graph, Operation, Tensor
 
@@ -23,11 +24,11 @@ _MAX_KNOWN = 64
 
 Shape = tuple[int, ...]
 # Least and largest value of each element.
-Bounds = tuple[np.ndarray, np.ndarray]
+Bounds = tuple[NDArray[Any], NDArray[Any]]
 
 
 class Runner(Protocol):
-    """What a call needs of the model that it is part of.
+    """Parts of a model that the check of one call needs.
 
     graphs: all subgraphs; variables: shape and type of each variable, by its name; assigned: those with a value so far.
     """
@@ -100,7 +101,7 @@ class Call:
         """Whether an input's data lie in the file."""
         return self.tensor(place).constant_bytes > 0
 
-    def constant(self, place: int) -> np.ndarray:
+    def constant(self, place: int) -> NDArray[Any]:
         """The data of a constant input, flat."""
         tensor = self.tensor(place)
         self.check(tensor.constant_bytes > 0 and tensor.kind in DTYPES, f"operand {place} is no constant")
@@ -202,7 +203,7 @@ class Call:
             raise DamagedError(f"{self.name} gives shape {shape}, not {self.shapes[index]}")
 
     def same_scale(self, *places: int) -> None:
-        """Where numbers are moved as they are, a quantized output has a scale as what is moved."""
+        """Checks that a quantized output that only moves numbers has the scale of its operand."""
         for place in places:
             self.same_scale_as(place, 0)
 

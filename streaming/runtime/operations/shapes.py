@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from streaming.runtime.operations.arithmetic import MOVED, WHOLE, broadcast
-from streaming.runtime.operations.call import FLOAT32, INT8, INT16, INT32, INT64, QUANTIZED, UINT8, Call, Shape
+from streaming.runtime.operations.call import FLOAT32, INT8, INT16, INT32, INT64, QUANTIZED, UINT8, Bounds, Call, Shape
 
 _MAX_RANK = 8
 _SLICE_RANK = 5
@@ -171,7 +171,7 @@ def strided(call: Call) -> None:
     call.give(_strided(call, shape, steps, limits, ends), kind)
 
 
-def _strided(call: Call, shape: Shape, steps: list[int], begins: tuple, ends: tuple | None) -> Shape:
+def _strided(call: Call, shape: Shape, steps: list[int], begins: Bounds, ends: Bounds | None) -> Shape:
     begin_mask, end_mask, ellipsis, new, shrink = (call.option(field) for field in range(5))
     count = len(steps)
     call.check(ellipsis & (ellipsis - 1) == 0, "it has several ellipses")

@@ -42,10 +42,14 @@ def split_cells(text: str, delimiter: str) -> list[str]:
     """The cells of a line, without spaces around them; raises InputError where quotation marks do not match."""
     if '"' not in text:
         return [cell.strip() for cell in text.split(delimiter)]
+    # Long documents are longer than what the module takes by itself.
+    limit = csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     try:
         rows = list(csv.reader([text], delimiter=delimiter, strict=True, skipinitialspace=True))
     except csv.Error as error:
         raise InputError(f"quotation marks do not match ({error}); close them, or leave them out") from error
+    finally:
+        csv.field_size_limit(limit)
     return [cell.strip() for cell in rows[0]]
 
 

@@ -13,7 +13,7 @@ from streaming.errors import InputError
 
 _GZIP = b"\x1f\x8b"
 # Lines of one cell.
-_MAX_LINES = 1000
+_MAX_LINES = 10_000
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -77,10 +77,11 @@ def records(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """
     numbered = iter(lines)
     for number, text in numbered:
-        parts = [text]
-        while sum(part.count('"') for part in parts) % 2:
+        parts, odd = [text], text.count('"') % 2
+        while odd:
             _, more = next(numbered, (0, None))
             if more is None or len(parts) > _MAX_LINES:
                 raise InputError(f"line {number}: a quotation mark is never closed; close it or leave it out")
             parts.append(more)
+            odd = (odd + more.count('"')) % 2
         yield number, "\n".join(parts)

@@ -51,18 +51,19 @@ __all__ = [
     "task_for",
 ]
 
-_TASKS: Mapping[str, type[Task]] = {
-    "tagger": Tagger,
-    "classifier": Classifier,
-    "sequence_tagger": SequenceTagger,
-    "keyword_spotter": KeywordSpotter,
-    "transcriber": Transcriber,
-    "translator": Translator,
-    "captioner": Captioner,
-    "generator": Generator,
-    "forecaster": Forecaster,
-    "anomaly_detector": AnomalyDetector,
-}
+_CLASSES: tuple[type[Task], ...] = (
+    Tagger,
+    Classifier,
+    SequenceTagger,
+    KeywordSpotter,
+    Transcriber,
+    Translator,
+    Captioner,
+    Generator,
+    Forecaster,
+    AnomalyDetector,
+)
+_TASKS: Mapping[str, type[Task]] = {task.spec_type.kind: task for task in _CLASSES}
 
 
 def pipeline(

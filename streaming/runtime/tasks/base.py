@@ -1,4 +1,4 @@
-"""What all tasks share: a model with a typed description, and sessions that take pieces and give events."""
+"""Base of all tasks: a model with a typed specification, and sessions that take pieces and give events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streaming.runtime.carried import Carrier
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import Chain, ViterbiStream, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.schema import read_spec
+from streaming.runtime.tasks.schema import TaskSpec, read_spec
 from streaming.runtime.text import Vocabulary
 
 
@@ -24,7 +24,7 @@ class Session(Protocol):
         """Take a piece, of the kind that the task's `takes` names; gives named tuples."""
 
     def finish(self) -> Iterable[Any]:
-        """What the end of the sequence decides; the next piece begins a new one."""
+        """Ends the sequence and returns its last events; the next piece begins a new one."""
 
     def save(self) -> bytes:
         """The session between two calls, as bytes that `restore` reads."""
@@ -45,7 +45,7 @@ class Task:
 
     # What a session takes: "words" (a list of strings), "text", "rows" (n, columns), "audio" (n,) or "array".
     takes: ClassVar[str]
-    spec_type: ClassVar[type]
+    spec_type: ClassVar[type[TaskSpec]]
 
     def __init__(self, model: StreamingModel):
         self.model = model

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from streaming.errors import ArtifactError
+from streaming.errors import ArtifactError, InputError
 from streaming.runtime.decoding import EventRule, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.schema import KeywordSpotterSpec, read_spec
+from streaming.runtime.tasks.schema import KeywordSpotterSpec
 from streaming.runtime.tasks.sound import AudioSession, AudioTask
 
 # Seconds that are streamed at once.
@@ -63,8 +63,10 @@ class KeywordSpotter(AudioTask):
         super().__init__(model)
         if unknown := set(changes) - set(self.settings):
             raise ArtifactError(f"a spotter has no setting {sorted(unknown)[0]!r}; known: {', '.join(self.settings)}")
-        if changes:
-            self.spec = read_spec(KeywordSpotterSpec, {**(model.metadata.task or {}), **changes})
+        try:
+            self.spec = dataclasses.replace(self.spec, **changes)
+        except InputError as error:
+            raise ArtifactError(str(error)) from error
         background = set(self.spec.background)
         if strange := background - set(self.labels):
             said = "give labels of the model" if "background" in changes else "export it anew"
@@ -78,8 +80,7 @@ class KeywordSpotter(AudioTask):
 
     def adjusted(self, **changes: Any) -> KeywordSpotter:
         """The same with other settings: `threshold`, `smoothing` and `refractory` (seconds), `background` (labels)."""
-        own = {name: getattr(self.spec, name) for name in self.settings}
-        return KeywordSpotter(self.model, **{**own, "background": list(self.spec.background), **changes})
+        return KeywordSpotter(self.model, **{name: getattr(self.spec, name) for name in self.settings} | changes)
 
     def rule(self) -> EventRule:
         """What makes events of the smoothed probabilities of this spotter."""

@@ -1,18 +1,18 @@
-"""What `metadata.task` says, a typed object for each kind of task; docs/tasks.md explains the fields."""
+"""Specifications of tasks, a dataclass for each kind: `metadata.task` of a file. docs/tasks.md explains the fields."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.decoding import Sampling
-from streaming.runtime.metadata import build
 from streaming.runtime.tables import POLICIES
+from streaming.runtime.typed_json import build, fields_of
 
 _Spec = TypeVar("_Spec")
 
@@ -45,9 +45,8 @@ class Scaler:
 
     def __post_init__(self) -> None:
         right = len(self.mean) == len(self.scale) and bool(np.all(np.array(self.scale) != 0))
-        expect(
-            right, f"scaler has {len(self.mean)} means and {len(self.scale)} scales, expected as many, none of them 0"
-        )
+        sizes = f"{len(self.mean)} means and {len(self.scale)} scales"
+        expect(right, f"scaler has {sizes}, expected one of each a column, and no scale of 0")
 
     def apply(self, rows: np.ndarray) -> np.ndarray:
         """Rows (n, columns) as the model takes them, float32."""
@@ -55,7 +54,23 @@ class Scaler:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowsSpec:
+class TaskSpec:
+    """Specification of the task of a file; `kind` names it.
+
+    dataset: the data set that the model was trained on, for people.
+    """
+
+    kind: ClassVar[str]
+
+    dataset: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The `metadata.task` of a file: its kind, and every field that is set."""
+        return {"kind": self.kind, **fields_of(self, unset=False)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsSpec(TaskSpec):
     """Rows of a table.
 
     Args:
@@ -74,17 +89,19 @@ class RowsSpec:
         expect(self.missing in POLICIES, f"missing is {self.missing!r}, expected one of {', '.join(POLICIES)}")
         expect(
             not self.mask or self.missing in ("hold", "interpolate"),
-            f"mask needs missing to be hold or interpolate, it is {self.missing!r}",
+            f"mask goes with missing=hold or interpolate; missing is {self.missing!r}",
         )
         expect(
             self.resample is None or (self.resample > 0 and self.time is not None),
-            f"resample is {self.resample} s and time {self.time!r}, expected more than 0, and a column of times",
+            f"resample must be more than 0 s and time name a column; they are {self.resample} and {self.time!r}",
         )
 
 
 @dataclass(frozen=True)
-class TaggerSpec:
+class TaggerSpec(TaskSpec):
     """Words to tags."""
+
+    kind = "tagger"
 
     labels: int | None = None
     viterbi_delay: int | None = None
@@ -93,6 +110,8 @@ class TaggerSpec:
 @dataclass(frozen=True)
 class ClassifierSpec(RowsSpec):
     """Words or rows of numbers to the labels of a whole sequence."""
+
+    kind = "classifier"
 
     labels: int | None = None
     input: str = "words"
@@ -110,6 +129,8 @@ class ClassifierSpec(RowsSpec):
 @dataclass(frozen=True)
 class SequenceTaggerSpec(RowsSpec):
     """Rows of numbers to tags."""
+
+    kind = "sequence_tagger"
 
     labels: int | None = None
     columns: tuple[str, ...] = ()
@@ -133,12 +154,13 @@ class EndpointSpec:
 
     def __post_init__(self) -> None:
         expect(
-            self.silence > 0 > self.level, f"endpoint is {self.silence} s below {self.level} dB, expected > 0 and < 0"
+            self.silence > 0 > self.level,
+            f"endpoint is {self.silence} s below {self.level} dB; silence must be more than 0 s, level less than 0 dB",
         )
 
 
 @dataclass(frozen=True)
-class AudioSpec:
+class AudioSpec(TaskSpec):
     """Audio to rows of a model: `features` where they are made outside of the graph.
 
     lead: seconds of silence that a fresh state hears before the first sample.
@@ -155,13 +177,15 @@ class AudioSpec:
         made = self.features
         expect(
             made is None or made.sample_rate == self.sample_rate,
-            f"features are of {made and made.sample_rate} samples a second, the task of {self.sample_rate}",
+            f"sample_rate is {self.sample_rate}, that of the features {made and made.sample_rate}; they must be equal",
         )
 
 
 @dataclass(frozen=True)
 class KeywordSpotterSpec(AudioSpec):
     """Audio to events."""
+
+    kind = "keyword_spotter"
 
     labels: int | None = None
     background: tuple[str, ...] = ()
@@ -180,6 +204,8 @@ class KeywordSpotterSpec(AudioSpec):
 class TranscriberSpec(AudioSpec):
     """Audio to text by CTC."""
 
+    kind = "transcriber"
+
     labels: int | None = None
     blank: int = 0
     width: int = 1
@@ -189,13 +215,13 @@ class TranscriberSpec(AudioSpec):
         super().__post_init__()
         expect(
             self.blank >= 0 and self.width >= 1,
-            f"blank is {self.blank}, width {self.width}; expected 0 or more, 1 or more",
+            f"blank is {self.blank} and width {self.width}; blank must be 0 or more, width 1 or more",
         )
 
 
 @dataclass(frozen=True)
-class SearchSpec:
-    """How a text is searched for."""
+class SearchSpec(TaskSpec):
+    """Settings of a beam search."""
 
     width: int = 5
     length_penalty: float = 1.0
@@ -212,6 +238,8 @@ class SearchSpec:
 class TranslatorSpec(SearchSpec):
     """Text to text."""
 
+    kind = "translator"
+
     source_end: bool = True
     reverse_source: bool = False
     wait_k: int | None = None
@@ -221,7 +249,7 @@ class TranslatorSpec(SearchSpec):
         expect(self.wait_k is None or self.wait_k >= 1, f"wait_k is {self.wait_k}, expected 1 or more")
         expect(
             self.wait_k is None or not self.reverse_source,
-            f"wait_k is {self.wait_k}, expected none with reverse_source",
+            f"wait_k is {self.wait_k}, which does not go with reverse_source",
         )
 
 
@@ -229,13 +257,17 @@ class TranslatorSpec(SearchSpec):
 class CaptionerSpec(SearchSpec):
     """An array to text."""
 
+    kind = "captioner"
+
     scale: float = 1.0
     offset: float = 0.0
 
 
 @dataclass(frozen=True)
-class GeneratorSpec:
+class GeneratorSpec(TaskSpec):
     """Text to more text."""
+
+    kind = "generator"
 
     start: bool = True
     max_length: int = 500
@@ -252,6 +284,8 @@ class GeneratorSpec:
 class ForecasterSpec(RowsSpec):
     """Rows of numbers to those that follow."""
 
+    kind = "forecaster"
+
     columns: tuple[str, ...]
     horizon: int = 1
     targets: tuple[str, ...] = ()
@@ -263,7 +297,7 @@ class ForecasterSpec(RowsSpec):
         strange = [name for name in self.targets if name not in self.columns]
         expect(
             not strange and self.horizon >= 1,
-            f"targets {strange} are no columns, or horizon {self.horizon} is no 1 or more",
+            f"targets must be columns and horizon 1 or more; {strange} are none, horizon is {self.horizon}",
         )
         right = all(0 < q < 1 for q in self.quantiles) and list(self.quantiles) == sorted(set(self.quantiles))
         expect(right, f"quantiles are {list(self.quantiles)}, expected different numbers between 0 and 1 in order")
@@ -272,6 +306,8 @@ class ForecasterSpec(RowsSpec):
 @dataclass(frozen=True)
 class AnomalyDetectorSpec(ForecasterSpec):
     """Rows of numbers to how unexpected they are."""
+
+    kind = "anomaly_detector"
 
     short_window: int = 10
     long_window: int = 1000

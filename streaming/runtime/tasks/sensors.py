@@ -104,7 +104,7 @@ class SensorClassifierSession(_RowSession):
         return [self._task.decide(row) for row in self._rows(piece)]
 
     def finish(self) -> list[Prediction]:
-        """Those that were held back."""
+        """Events that were held back."""
         rows = self._rest()
         return [] if rows is None else [self._task.decide(row) for row in rows]
 

@@ -12,7 +12,7 @@ from streaming.runtime.carried import Carrier, SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Task
 from streaming.runtime.tasks.rows import RowReader, filled
-from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec
+from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec, TaskSpec
 
 
 class Forecast(NamedTuple):
@@ -45,7 +45,7 @@ class Forecaster(Task):
     """
 
     takes: ClassVar[str] = "rows"
-    spec_type: ClassVar[type] = ForecasterSpec
+    spec_type: ClassVar[type[TaskSpec]] = ForecasterSpec
 
     def __init__(self, model: StreamingModel):
         super().__init__(model)
@@ -73,7 +73,7 @@ class Forecaster(Task):
         return filled(self, ForecasterSession(self))
 
     def forecast(self, rows: Any) -> Forecast:
-        """What follows all rows (n, columns).
+        """Forecast of the rows that follow all given rows (n, columns).
 
         Raises:
             InputError: there are too few rows, or they are of another kind.
@@ -107,7 +107,7 @@ class ForecasterSession(SavedSession):
         return self._read(self._stream.feed(self._task.reader.scaled(self._task.reader.read(piece))))
 
     def finish(self) -> list[Forecast]:
-        """Those that were held back."""
+        """Events that were held back."""
         found = self._read(self._stream.finish())
         self._stream.reset()
         self._row = 0
@@ -159,7 +159,7 @@ class AnomalyDetector(Forecaster):
 
 
 class Likelihood(Carrier):
-    """How unlikely the latest errors are, from the errors before.
+    """Likelihood of the latest forecast errors, given the errors before.
 
     Args:
         spec: its windows.
@@ -200,7 +200,7 @@ class AnomalyDetectorSession(SavedSession):
         self._anew()
 
     def feed(self, piece: Any) -> list[Anomaly]:
-        """How unexpected each row is; the first of a series has no forecast, and 0 for an error."""
+        """Anomaly score of each row; the first of a series has no forecast, and 0 for an error."""
         task, found = self._task, []
         rows = task.reader.read(piece)
         if missing := task.spec.probation - len(self._first):

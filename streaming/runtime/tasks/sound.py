@@ -96,7 +96,7 @@ class AudioSession(SavedSession):
         return found
 
     def finish(self) -> list[Any]:
-        """What the end of the signal brings; the next block begins a new signal at time 0."""
+        """Ends the signal and returns its last events; the next block begins a new signal at time 0."""
         found = self._end(self._taken) if self._taken > self._begin else []
         if self._endpointer:
             self._endpointer.reset()

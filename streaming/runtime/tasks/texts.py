@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import SavedSession
@@ -140,7 +141,7 @@ class Searcher(Task):
 
     def search(
         self,
-        sources: Sequence[np.ndarray],
+        sources: Sequence[NDArray[Any]],
         *,
         width: int | None = None,
         length_penalty: float | None = None,
@@ -168,7 +169,7 @@ class Searcher(Task):
             found += beam_searches(streams, START, END, most, width=beam, **options)  # type: ignore[arg-type]
         return [[Text(self.codec.decode(h.tokens), h.score(penalty)) for h in best] for best in found]
 
-    def _encoded(self, source: np.ndarray) -> Stream:
+    def _encoded(self, source: NDArray[Any]) -> Stream:
         stream = self.model.create_stream()
         stream.encode(source)
         return stream
@@ -213,10 +214,10 @@ class Captioner(Searcher):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the arrays that the model takes."""
+        """Shape of the arrays that the model takes."""
         return tuple(self.model.metadata.encode.inputs[0].shape)  # type: ignore[union-attr]
 
-    def _read(self, array: Any, resize: bool) -> np.ndarray:
+    def _read(self, array: Any, resize: bool) -> NDArray[Any]:
         shape = self.shape
         if isinstance(array, str | bytes | os.PathLike):
             found = read_picture(array, shape, resize)

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import Carrier, SavedSession
@@ -20,7 +21,7 @@ _SOURCE, _TARGET = "source", "target"
 
 # Steps: pieces of the source and of the target, one of the two padding; they are answered by the logits after the last.
 Steps = list[tuple[int, int]]
-Turn = Generator[Steps, np.ndarray, "list[TranslatedWord]"]
+Turn = Generator[Steps, NDArray[Any], "list[TranslatedWord]"]
 
 
 class TranslatedWord(NamedTuple):
@@ -79,7 +80,7 @@ class Translator(Searcher):
             raise InputError("the model reads a source from its end, which is not known yet; use translate")
         return SimultaneousSession(self, _Rereading(self), wait_k)
 
-    def numbers(self, text: str) -> np.ndarray:
+    def numbers(self, text: str) -> NDArray[Any]:
         """The source as the model takes it; raises InputError where it is empty."""
         ids = self.source.encode(text)
         if not len(ids):
@@ -174,7 +175,7 @@ class WaitK(Carrier):
         found = yield from self._write(row, ended=True)
         return [*found, self._word()] if self._open else found
 
-    def _write(self, row: np.ndarray, ended: bool) -> Turn:
+    def _write(self, row: NDArray[Any], ended: bool) -> Turn:
         found, first = [], True
         while self._written < self._most:
             scores = np.array(row)
@@ -247,7 +248,7 @@ class _Rereading(Carrier):
         self._source: list[int] = []
         self._target: list[int] = [START]
 
-    def advance(self, steps: Steps) -> np.ndarray:
+    def advance(self, steps: Steps) -> NDArray[Any]:
         sources, targets = ([number for number in side if number != PAD] for side in zip(*steps, strict=True))
         self._source += sources
         self._target += targets
@@ -270,7 +271,9 @@ class _InTurns(Carrier):
     def reset(self) -> None:
         self._stream.reset()
 
-    def advance(self, steps: Steps) -> np.ndarray:
+    def advance(self, steps: Steps) -> NDArray[Any]:
         sides = dict(zip((_SOURCE, _TARGET), zip(*steps, strict=True), strict=True))
-        rows: np.ndarray = self._stream.feed({name: np.array(side, self._types[name]) for name, side in sides.items()})
+        rows: NDArray[Any] = self._stream.feed(
+            {name: np.array(side, self._types[name]) for name, side in sides.items()}
+        )
         return rows[-1]

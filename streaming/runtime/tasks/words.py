@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import SavedSession
@@ -47,7 +48,7 @@ class _WordSession(SavedSession):
         self._fed = False
         self.words = self.unknown = 0
 
-    def _rows(self, words: Sequence[str]) -> np.ndarray:
+    def _rows(self, words: Sequence[str]) -> NDArray[Any]:
         arrays = self._task.encoder.encode(words)
         rows = self._stream.feed(arrays if len(arrays) > 1 else next(iter(arrays.values())))
         self._fed = self._fed or bool(words)
@@ -55,7 +56,7 @@ class _WordSession(SavedSession):
         self.unknown += self._task.encoder.count_unknown(words)
         return np.asarray(rows)
 
-    def _rest(self) -> np.ndarray | None:
+    def _rest(self) -> NDArray[Any] | None:
         """The rows of the end, None where no word came."""
         if not self._fed:
             return None
@@ -168,6 +169,6 @@ class ClassifierSession(_WordSession):
         return [self._task.decide(row) for row in self._rows(piece)]
 
     def finish(self) -> list[Prediction]:
-        """Those that were held back."""
+        """Events that were held back."""
         rows = self._rest()
         return [] if rows is None else [self._task.decide(row) for row in rows]
