@@ -10,7 +10,7 @@ DOCS_READY := $(VENV)/.ready-docs
 # -qq: pip says nothing but errors.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
 
-.PHONY: setup demo test test-slow lint bench docs clean
+.PHONY: setup demo test test-slow lint bench clients test-arm docs clean
 
 setup: $(READY)
 
@@ -27,6 +27,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The clients whose tools are here; tests of the others skip and say so.
+clients: $(READY)
+	@if command -v cmake >/dev/null; then \
+	    cmake -S clients/c -B clients/c/build >/dev/null && cmake --build clients/c/build >/dev/null; \
+	else \
+	    echo "make: cmake is not installed; clients/c/build/stream is not built" >&2; \
+	fi
+	$(BIN)/python -m pytest tests/test_vectors.py tests/test_client_c.py tests/test_client_java.py -rs $(ARGS)
+
+# The C client under emulation; Debian: qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross.
+test-arm: $(READY)
+	$(BIN)/python tools/run_on_arm.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("step", "windows", "convert", "batch", "edge", "train", "length", "training")
+NAMES = ("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients")
 
 
 def main(names: list[str]) -> None:

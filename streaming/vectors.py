@@ -27,6 +27,8 @@ TOLERANCE = 1e-5
 _VALUES = 600
 _MAX_STEPS, _TEXT = 400, 12
 _WORDS = ("The", "3rd", "McDonald's-2020", "Zürich", "pseudo-intellectualizations", "of", "U.S.", "qzxv", "(", "x", ".")
+# Fields that repeat others: times in samples, and the probabilities behind a label.
+_DERIVED = ("scores", "sample", "begin_sample", "end_sample")
 
 
 def numbers(seed: int, count: int) -> np.ndarray:
@@ -116,7 +118,9 @@ def _task(task: Task) -> dict[str, Any]:
     found += session.finish()
     events = []
     for event in found:
-        fields = {name: value for name, value in event._asdict().items() if name != "scores"}
+        fields = {name: value for name, value in event._asdict().items() if name not in _DERIVED}
+        if not fields.get("labels", True):
+            del fields["labels"]  # only where several may hold
         events.append({"event": type(event).__name__.lower(), **plain(fields)})
     return {"kind": kind, "input": given, **_arrays(task, given), "events": events}
 
@@ -138,7 +142,7 @@ def _given(task: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
         return {"words": list(_WORDS)}, [list(_WORDS)], {}
     if task.takes == "rows":
         rows = _rows(task)
-        return {"rows": rows.tolist()}, [rows], {}
+        return {"rows": plain(rows)}, [rows], {}
     if task.takes == "audio":
         samples = _samples(task)
         data = base64.b64encode(samples.tobytes()).decode()
@@ -166,12 +170,16 @@ def _rows(task: Any) -> np.ndarray:
     """Rows around what the scaler says, rounded."""
     window, warm_up = task.model.window or 0, getattr(task.spec, "warm_up", 0) + getattr(task.spec, "probation", 0)
     # A longer beginning of an anomaly detector would be a long file, and show no more.
-    count = window + max(12 * task.model.metadata.unit, min(warm_up + 20, _MAX_STEPS))
+    events = max(3, min(12, _VALUES // math.prod(getattr(task, "shape", ()))))
+    count = window + max(events * task.model.metadata.unit, min(warm_up + 20, _MAX_STEPS) if warm_up else 0)
     drawn = numbers(5, count * task.reader.width).reshape(count, -1) / 2.0**31 - 1
     scaler = getattr(task.spec, "scaler", None)
     if scaler is not None:
-        drawn = drawn * np.array(scaler.scale) + np.array(scaler.mean)
-    return np.round(drawn, 3)
+        drawn = drawn * np.array(scaler.scale)[: task.reader.width] + np.array(scaler.mean)[: task.reader.width]
+    rows = np.round(drawn, 3)
+    if task.reader.policy != "refuse":
+        rows[numbers(9, rows.size).reshape(rows.shape) % 11 == 0] = np.nan
+    return rows
 
 
 def _samples(task: Any) -> np.ndarray:

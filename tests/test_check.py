@@ -39,7 +39,7 @@ def test_a_users_own_cell_is_proven_with_one_call():
     assert tuple(result.proven) == ALL
     assert not result.skipped
     assert max(value for name, value in result.proven.items() if name != "mixed_precision") < 1e-5
-    assert "10 properties proven" in str(result)
+    assert "10 properties checked" in str(result)
 
 
 def test_the_layers_of_keras_are_proven_too():

@@ -83,7 +83,8 @@ def test_the_site_is_whole_and_reads_from_its_own_folder(tool: Any, tmp_path: Pa
     pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
     pytest.importorskip("mkdocstrings", reason="the extra `docs` is not installed")
     tool.build(tmp_path / "site")
-    made = list((tmp_path / "site").rglob("*.html"))
+    # A server shows its page of errors at any address, so that page alone counts from the root.
+    made = [page for page in (tmp_path / "site").rglob("*.html") if page.name != "404.html"]
     assert len(made) > len(tool.sources())
     for page in made:
         parser = Fetched()

@@ -18,7 +18,7 @@ THIRD_PARTIES = {
     "streaming.runtime.pictures": {"numpy", "PIL"},
     "streaming.runtime.audio.files": {"numpy", "soundfile"},
     "streaming": {"numpy"},
-    "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime"},
+    "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime", "tflite_micro"},
     "streaming.server": {"numpy", "aiohttp", "prometheus_client"},
     "streaming.beam": {"numpy", "apache_beam"},
     "streaming._compat": {"keras"},

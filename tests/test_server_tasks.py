@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,12 @@ from serving import SENTENCES, connected, convert_tagger, running
 import streaming
 from rnnzoo.tasks.classifier.config import ClassifierConfig
 from rnnzoo.tasks.classifier.model import build_classifier
-from streaming.errors import StateMismatchError
+from streaming.errors import InputError, StateMismatchError
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.interpreter import Recipe
 from streaming.runtime.tasks import task_for
 from streaming.runtime.text import WordEncoder
+from streaming.server.sessions import EventSession
 
 AUDIO = {"sample_rate": RATE, "features": FEATURES}
 ROWS = {"columns": list(COLUMNS), "scaler": SCALER}
@@ -340,3 +342,16 @@ def test_streams_of_a_batched_model_are_those_of_the_model(folder: Path) -> None
         rows = np.concatenate([shared.feed(x[:2]), shared.step(x[2:3]), shared.feed(x[3:]), shared.finish()])
         assert batcher.metrics().invokes > 0
     np.testing.assert_allclose(rows, np.asarray(model("mels")(x[None]))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("policy", "taken"), [("hold", True), ("refuse", False)])
+def test_null_is_a_missing_value_where_the_task_fills_them(policy, taken):
+    task = types.SimpleNamespace(takes="rows", reader=types.SimpleNamespace(policy=policy), session=lambda: None)
+    session = EventSession(task, None)
+    if taken:
+        np.testing.assert_array_equal(next(session.read({"x": [[1, None], [2, 3]]})), [[1, np.nan], [2, 3]])
+    else:
+        with pytest.raises(InputError, match="something else than finite numbers"):
+            session.read({"x": [[1, None], [2, 3]]})
+    with pytest.raises(InputError, match="finite numbers"):
+        session.read({"x": [[1, float("inf")]]})

@@ -206,7 +206,7 @@ def test_the_first_rows_of_a_series_are_its_units_and_not_judged(pairs, folder):
     [
         ({"columns": None}, "columns"),
         ({"columns": ["heat"]}, "names 1 and scales 2"),
-        ({"scaler": {"mean": [0, 0], "scale": [1, 0]}}, "none of them 0"),
+        ({"scaler": {"mean": [0, 0], "scale": [1, 0]}}, "no scale of 0"),
         ({"scaler": {"mean": [0], "scale": [1, 1]}}, "1 means and 2 scales"),
         ({"targets": ["cold"]}, "'cold'"),
         ({"horizon": 4}, "4 rows of 2 targets"),

@@ -156,6 +156,8 @@ def test_classifier_score_tells_scope_apart():
     tiny = ClassifierTask.from_source(Source("text-label", {"train": rows, "dev": rows}), CONFIG)
     assert tiny.score("dev", ["x", "x", OUT_OF_SCOPE, "x"]) == {
         "accuracy": 0.5,
+        # Of "x" 2 / (2 + 2), of "y" 0, of what is out of scope 2 / (2 + 1).
+        "macro_f1": pytest.approx((1 / 2 + 0 + 2 / 3) / 3),
         "count": 4.0,
         "in_scope_accuracy": 0.5,
         "out_of_scope_recall": 0.5,

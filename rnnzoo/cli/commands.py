@@ -154,7 +154,8 @@ def export(arguments: argparse.Namespace) -> None:
     settings: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     if arguments.background is not None:
         settings["background"] = tuple(label.strip() for label in arguments.background.split(",") if label.strip())
-    print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize, settings=settings))
+    run = load_run(run_path(arguments.source))
+    print(export_run(run, arguments.out, quantize, target=arguments.target, settings=settings))
 
 
 def bundle(arguments: argparse.Namespace) -> None:

@@ -162,7 +162,7 @@ def _tagger(model: StreamingModel) -> Tagger:
 def _print_head(console: Console, models: dict[str, StreamingModel], reference: Path | None) -> None:
     meta = next(iter(models.values())).metadata
     name, proof, when = meta.source.more.get("name", BUNDLE), meta.verification, ""
-    said = "proven equal to" if "float32" in models else "int8 weights, compared with"
+    said = "equal to" if "float32" in models else "int8 weights, compared with"
     if reference is not None and reference.is_file():
         proof, when = prove(models["float32"], reference), "just now "
     console.print(f"[bold]{name}[/]  a recurrent network, one TFLite step a word", style="cyan")

@@ -36,6 +36,7 @@ def export_run(
     quantize: str | None = None,
     *,
     compact: bool = False,
+    target: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Convert a run, with its task and its encoder's files inside, so that the file alone is enough.
@@ -44,7 +45,7 @@ def export_run(
         run: what `load_run` returned.
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
-        compact: as `streaming.convert` takes it.
+        compact, target: as `streaming.convert` takes them.
         settings: of a keyword spotter, in place of those of its configuration; see `KeywordSpotter.settings`.
 
     Raises:
@@ -68,6 +69,7 @@ def export_run(
             calibration=calibration,
             metadata=metadata,
             compact=compact,
+            target=target,
             **options,
         )
 

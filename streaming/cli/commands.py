@@ -46,6 +46,7 @@ def _converted(arguments: argparse.Namespace) -> Any:
         metadata={"source": {"file": arguments.model.name}},
         tolerance=arguments.tolerance,
         compact=arguments.compact,
+        target=arguments.target,
     )
 
 
@@ -185,6 +186,17 @@ def vectors(arguments: argparse.Namespace) -> None:
     text = json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
     artifact.write(arguments.out, text.encode())
     print(f"{arguments.out}: {len(text.encode())} bytes, {len(found.get('task', {}).get('events', []))} events")
+
+
+def micro(arguments: argparse.Namespace) -> None:
+    """`streaming micro`."""
+    from streaming.firmware import write
+
+    with quiet(not _debug(arguments)):
+        found = write(arguments.model, arguments.folder)
+    for path in found.files:
+        print(path)
+    print(f"arena {found.arena_bytes} bytes, state {found.state_bytes} bytes, operations {', '.join(found.operations)}")
 
 
 def _debug(arguments: argparse.Namespace) -> bool:

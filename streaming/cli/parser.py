@@ -60,6 +60,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _run(command("run", commands.run, "Stream text, rows, audio or steps through a model."))
     _bench(command("bench", commands.bench, "Measure the time of a step, throughput and memory."))
     _vectors(command("vectors", commands.vectors, "Write test vectors for clients in other languages, as JSON."))
+    _micro(command("micro", commands.micro, "Write what a microcontroller's firmware needs: data, arena, step loop."))
     _serve(command("serve", serve.run, "Serve a model over WebSocket, with a page, health and metrics."))
     return parser, list(found.choices)
 
@@ -81,6 +82,7 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     add("--max-length", type=int, metavar="N", help="most positions of an input that is given whole")
     add("--calibration", type=Path, metavar="FILE", help=".npy (N, T, features), or .npz of sequences (T, features)")
     add("--tolerance", type=float, metavar="X", help="largest difference from the offline model that is accepted")
+    add("--target", metavar="NAME", help="micro: for TensorFlow Lite for Microcontrollers")
     add("--compact", action="store_true", help="store weights that are float16 numbers in half the bytes")
     add("--import", dest="modules", action="append", default=[], metavar="MODULE", help="import it first: it registers")
 
@@ -163,6 +165,11 @@ def _vectors(parser: argparse.ArgumentParser) -> None:
     _runtime(parser)
 
 
+def _micro(parser: argparse.ArgumentParser) -> None:
+    _model(parser)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+
+
 def _serve(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     serve.add_arguments(parser)
@@ -175,7 +182,9 @@ def _model(parser: argparse.ArgumentParser) -> None:
 
 
 def _runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runtime", default="auto", metavar="NAME", help="litert, tflite_runtime, tf or auto (auto)")
+    parser.add_argument(
+        "--runtime", default="auto", metavar="NAME", help="litert, tflite_runtime, tf, tflite_micro or auto"
+    )
     parser.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of the interpreter (1)")
 
 

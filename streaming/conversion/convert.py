@@ -20,6 +20,7 @@ from streaming.conversion.dequantize import dequantized
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Conversion
 from streaming.conversion.locate import describe
+from streaming.conversion.micro import check_options
 from streaming.conversion.options import MAX_STEPS, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import in_float32
@@ -95,12 +96,13 @@ def convert(
     encode: Sequence[str] = (),
     max_length: int | None = None,
     states: Mapping[str, str] | None = None,
+    target: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     verify: bool = True,
     tolerance: float | None = None,
     compact: bool = False,
 ) -> Report:
-    """Convert a functional or Sequential Keras model into a streaming TFLite file, and prove it equal.
+    """Convert a functional or Sequential Keras model into a streaming TFLite file, and verify it.
 
     Args:
         model: built keras.Model whose inputs are (B, T, *features); inputs without T are given whole at every step.
@@ -128,6 +130,8 @@ def convert(
         max_length: most positions of a source of variable length.
         states: of a model of one step, which takes its states as inputs and gives new ones as outputs: input -> output.
             They are carried from step to step, from zeros; an axis of size 1 in front of other inputs is their time.
+        target: "micro" for TensorFlow Lite for Microcontrollers: one signature of one step of one stream, external
+            state, its operations, float32 or int8. The proof runs on it where `tflite-micro` is installed.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare the stream with the offline model on random sequences and refuse to write a file that
             differs. A quantized file is verified twice: unquantized to 1e-5, and as it is to `tolerance`.
@@ -147,6 +151,7 @@ def convert(
         ArtifactError: the path cannot be written.
     """
     check_origin(model)
+    check_options(target, state, quantize, batch_sizes, chunk, compact)
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     chunk = read_steps("chunk", chunk, 1)
     options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
@@ -164,6 +169,8 @@ def convert(
             raise InputError(
                 f"chunk is {chunk}, but {why} {planned.unit} steps; give chunk={planned.unit}, or leave it out"
             )
+        if target == "micro" and (planned.encoded or (chunk or planned.unit) != planned.unit):
+            raise InputError("target='micro' has one signature: leave encode and chunk out")
         if state == "internal" and planned.encoded:
             raise InputError("internal state does not go with encode; convert with state='external'")
         data = read_sequences(planned, calibration) if calibration is not None else None
@@ -175,6 +182,7 @@ def convert(
             state=state,
             quantize=quantize,
             compact=compact,
+            micro=target == "micro",
             tables=texts.tables,
         )
         exact = conversion.exact() if quantize else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -40,6 +41,7 @@ class Conversion:
         quantize: None, "float16", "dynamic" or "int8".
         samples: what to calibrate "int8" on.
         tables: of the ids of strings, by input.
+        micro: whether it is for microcontrollers: one signature, and each state a tensor of its own.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class Conversion:
         samples: Samples | None = None,
         compact: bool = False,
         tables: Mapping[str, Table] | None = None,
+        micro: bool = False,
     ) -> None:
+        self.micro = micro
         self.tables = dict(tables or {})
         self._tables = {name: f"text/{place}.json" for place, name in enumerate(self.tables)}
         self.compact = compact
@@ -62,7 +66,7 @@ class Conversion:
         self.state, self.quantize, self.samples = state, quantize, samples
         taken = {*plan.inputs, *plan.outputs, *plan.marks.values()}
         # One scale for the whole of a packed state would spoil int8: there every state is a tensor of its own.
-        self.layout: Layout = layout(plan, taken, separate=quantize == "int8")
+        self.layout: Layout = layout(plan, taken, separate=micro or quantize == "int8")
         self.valid = free_name("valid", taken) if plan.clocks else None
         self.signatures: dict[str, SignatureInfo] = {}
         for steps in sorted({plan.unit, chunk}):
@@ -71,7 +75,7 @@ class Conversion:
                 self.signatures[name if batch == 1 else f"{name}_b{batch}"] = SignatureInfo(batch, steps)
         self._steps = dict(self.signatures)
         self._fills = plan.window is not None and not plan.pad and plan.delay >= plan.hop and quantize != "int8"
-        self._fills = self._fills and bool(plan.states)
+        self._fills = self._fills and bool(plan.states) and not micro
         if self._fills:
             self.signatures["fill"] = SignatureInfo(1, plan.unit)
         if plan.encoded:
@@ -106,7 +110,7 @@ class Conversion:
                 traced["reset"] = trace_reset(self.layout, variables)
             named = self.extra.get("source", {}).get("name") or self.plan.offline.name
             self._flatbuffer = tflite.convert(
-                traced, self.quantize, module, self.samples, self.compact, str(named), sorted(self._files())
+                traced, self.quantize, module, self.samples, self.compact, str(named), sorted(self._files()), self.micro
             )
         return self._flatbuffer
 
@@ -118,7 +122,8 @@ class Conversion:
     def model(self) -> StreamingModel:
         """The conversion, loaded by the runtime from memory."""
         try:
-            return StreamingModel(artifact.parse(self.pack(Proof()), "the converted model"))
+            runtime = "tflite_micro" if self.micro and importlib.util.find_spec("tflite_micro") else "auto"
+            return StreamingModel(artifact.parse(self.pack(Proof()), "the converted model"), runtime)
         except ArtifactError as error:
             raise NotStreamableError(
                 f"the step model holds what no runtime is let run: {str(error).partition(';')[0]}; "

@@ -20,6 +20,8 @@ import tensorflow as tf
 
 from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
 from streaming.conversion.finishing import finish
+from streaming.conversion.micro import ALLOWED as MICRO
+from streaming.conversion.micro import rewrite
 from streaming.conversion.rollout import Samples
 from streaming.errors import InputError, NotStreamableError, StreamingError
 
@@ -37,6 +39,8 @@ ALLOWED = frozenset(
 )
 _BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 
+
+EVERY = "every TFLite runtime"
 
 # What "int8" leaves in float32.
 ARITHMETIC = (
@@ -61,12 +65,13 @@ def convert(
     compact: bool = False,
     name: str = "step",
     files: Iterable[str] = (),
+    micro: bool = False,
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
     module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
-    that are float16 numbers are stored so; name, files: of the model and of
-    what comes with it.
+    that are float16 numbers are stored so; name, files: of the model and of what comes with it; micro: in the forms of
+    TensorFlow Lite for Microcontrollers.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
@@ -96,14 +101,20 @@ def convert(
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
     if quantize == "int8":
         _check_scales(flatbuffer)
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
     allowed = ALLOWED | VARIABLES if module.variables else ALLOWED
+    if micro:
+        rewrite(model, schema)
+        flatbuffer, allowed = _packed(model), MICRO
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
-        raise _no_builtin_form(foreign, foreign, signatures)
-    return finish(schema.ModelT.InitFromPackedBuf(flatbuffer, 0), schema, name, files)
+        raise _no_builtin_form(foreign, foreign, signatures, "TensorFlow Lite for Microcontrollers" if micro else EVERY)
+    return finish(model, schema, name, files)
 
 
-def _no_builtin_form(named: list[str], kinds: Iterable[str], signatures: Mapping[str, Any]) -> NotStreamableError:
+def _no_builtin_form(
+    named: list[str], kinds: Iterable[str], signatures: Mapping[str, Any], runtime: str = EVERY
+) -> NotStreamableError:
     """The error that names the operations which TFLite lacks, and the layer that makes them."""
     wanted = {kind.replace("_", "").lower() for kind in kinds}
     graph = next(iter(signatures.values())).graph
@@ -117,7 +128,7 @@ def _no_builtin_form(named: list[str], kinds: Iterable[str], signatures: Mapping
             break
     who = "the step model" if layer is None else f"layer {layer!r}"
     return NotStreamableError(
-        f"{who} needs {', '.join(named)}, outside the operations that every TFLite runtime has; "
+        f"{who} needs {', '.join(named)}, outside the operations that {runtime} has; "
         "compute it before the stream, or replace it by other operations"
     )
 

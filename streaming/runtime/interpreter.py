@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError, StreamingError
 
-# name -> (module, what to install), in the order that "auto" tries
+# name -> (module, what to install)
 RUNTIMES = {
     "litert": ("ai_edge_litert.interpreter", "ai-edge-litert"),
     "tflite_runtime": ("tflite_runtime.interpreter", "tflite-runtime"),
     "tf": ("tensorflow", "tensorflow"),
+    "tflite_micro": ("tflite_micro", "tflite-micro"),
 }
+
+# Microcontrollers' own runs what was made for it alone.
+_AUTO = ("litert", "tflite_runtime", "tf")
 
 Run = Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]]
 
@@ -36,12 +40,14 @@ def resolve(runtime: str) -> tuple[str, Any]:
         names = ", ".join(map(repr, ["auto", *RUNTIMES]))
         raise InputError(f"runtime is {runtime!r}, expected one of {names}")
     reason = ""
-    for name in RUNTIMES if runtime == "auto" else [runtime]:
+    for name in _AUTO if runtime == "auto" else [runtime]:
         try:
             if name == "tflite_runtime" and "tensorflow" in sys.modules and RUNTIMES[name][0] not in sys.modules:
                 # Its symbols are then taken from TensorFlow's libraries, and it fails with "vector::reserve".
                 raise ImportError("TensorFlow was imported before it; import it first or use another process")
             module = importlib.import_module(RUNTIMES[name][0])
+            if name == "tflite_micro":
+                module = importlib.import_module("streaming.runtime.micro")
             return name, module.lite.Interpreter if name == "tf" else module.Interpreter
         except (ImportError, AttributeError) as error:
             reason = reason or _first_line(error)

@@ -162,11 +162,13 @@ class EventSession:
     def read(self, body: dict[str, Any]) -> Iterator[Any]:
         if self._task.takes in ("words", "text"):
             return self._texts(body)
+        # Where the task fills missing values, null is one.
+        filled = getattr(getattr(self._task, "reader", None), "policy", "refuse") != "refuse"
         try:
-            array = np.atleast_1d(np.asarray(body["x"]))
-        except ValueError:
-            raise InputError("'x' is no array: its rows have different lengths; give them equal ones") from None
-        if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            array = np.atleast_1d(np.asarray(body["x"], np.float64 if filled else None))
+        except (ValueError, TypeError):
+            raise InputError("'x' is no array of numbers whose rows have one length; give one") from None
+        if array.dtype.kind not in "fiu" or (np.isinf(array) if filled else ~np.isfinite(array)).any():
             raise InputError("'x' holds something else than finite numbers; give an array of these")
         return iter([array]) if self._task.takes == "array" else _cut(array)
 

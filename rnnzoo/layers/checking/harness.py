@@ -1,4 +1,4 @@
-"""`rnnzoo.layers.check`: one call proves a cell or a layer."""
+"""`rnnzoo.layers.check`: one call checks a cell or a layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Check:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{self.layer}: {len(self.proven)} properties proven"]
+        lines = [f"{self.layer}: {len(self.proven)} properties checked"]
         lines += [f"  {name}: largest error {error:.2g}" for name, error in self.proven.items()]
         lines += [f"  {name}: not examined, {reason}" for name, reason in self.skipped.items()]
         return "\n".join(lines)

@@ -108,7 +108,7 @@ class TaggerTask(LabelTask):
         """Of each tag; of each type of entity where the labels are those of the BIO scheme."""
         true, found = [tags for _, tags in self.examples(split)], self._found(model, split)
         if self.has_entities:
-            return _entity_types(true, found)
+            return entity_types(true, found)
         flat = [[[tag] for tags in rows for tag in tags] for rows in (true, found)]
         return class_figures(*flat)
 
@@ -168,7 +168,7 @@ def best_path(layer: CRF) -> Chain:
     return Chain(**{name: np.where(np.isnan(rows), -np.inf, rows) for name, rows in scores.items()})
 
 
-def _entity_types(true: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
+def entity_types(true: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and count of each type of entity, as seqeval measures them."""
     from seqeval.metrics import classification_report
 

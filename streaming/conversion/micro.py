@@ -1,0 +1,125 @@
+"""`target="micro"`: a step in the operations of TensorFlow Lite for Microcontrollers (TFLM), in one signature.
+
+TFLM (github.com/tensorflow/tflite-micro) runs the first subgraph, with state as inputs and outputs. It has SELECT_V2
+and no SELECT, and joins ten tensors at most.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from streaming.conversion.options import is_whole
+from streaming.errors import InputError, NotStreamableError
+
+# What its resolver of all operations has, of those that the converter makes.
+ALLOWED = frozenset(
+    "ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST "
+    "CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FILL FLOOR "
+    "FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU "
+    "LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL "
+    "NEG NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE REDUCE_MAX RELU RELU6 RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 "
+    "ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE "
+    "SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
+)
+WIDEST = 10
+
+
+def check_options(target: Any, state: str, quantize: str | None, batch_sizes: Any, chunk: Any, compact: bool) -> None:
+    """Raises InputError where an option of `convert` does not go with a target, or there is no such target."""
+    if target not in (None, "micro"):
+        raise InputError(f"target is {target!r}, expected None or 'micro'")
+    if target is None:
+        return
+    wrong = {
+        f"state={state!r}": state != "external",
+        f"quantize={quantize!r}": quantize not in (None, "int8"),
+        f"batch_sizes={batch_sizes!r}": list(batch_sizes) != [1],
+        f"chunk={chunk!r}": is_whole(chunk, 2),
+        "compact=True": compact,
+    }
+    if given := [name for name, is_wrong in wrong.items() if is_wrong]:
+        raise InputError(
+            f"{given[0]} does not go with target='micro', whose files have one signature of one step of one stream "
+            "with external state, in float32 or int8; leave it out"
+        )
+
+
+def rewrite(model: Any, schema: Any) -> None:
+    """Put a model (`ModelT`) into TFLM's forms: SELECT_V2, narrow CONCATENATIONs, REDUCE_MAX for REDUCE_ANY."""
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    for graph in model.subgraphs:
+        for operator in list(graph.operators):
+            if codes[operator.opcodeIndex] == schema.BuiltinOperator.SELECT:
+                _select(model, graph, operator, schema)
+            elif codes[operator.opcodeIndex] == schema.BuiltinOperator.CONCATENATION:
+                _narrow(graph, operator, schema)
+            elif codes[operator.opcodeIndex] == schema.BuiltinOperator.REDUCE_ANY:
+                _any(model, graph, operator, schema)
+
+
+def _code(model: Any, schema: Any, number: int, version: int = 1) -> int:
+    """The index of an operation in the model's list, to which it is added where it is new."""
+    known = [code.builtinCode for code in model.operatorCodes]
+    if number not in known:
+        deprecated = min(number, schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES)
+        code = schema.OperatorCodeT(deprecatedBuiltinCode=deprecated, builtinCode=number, version=version)
+        model.operatorCodes.append(code)
+        known.append(number)
+    return known.index(number)
+
+
+def _any(model: Any, graph: Any, operator: Any, schema: Any) -> None:
+    """Whether any of some flags is set: whether the largest of them, as numbers, is not zero."""
+    kinds, options = schema.BuiltinOperator, schema.BuiltinOptions
+    flags, axes = (int(index) for index in operator.inputs)
+    first = len(graph.tensors)
+    for source in (flags, int(operator.outputs[0])):
+        tensor = copy.deepcopy(graph.tensors[source])
+        tensor.type, tensor.buffer, tensor.name = schema.TensorType.FLOAT32, 0, (tensor.name or b"") + b"/number"
+        graph.tensors.append(tensor)
+    zero = schema.BufferT(data=np.zeros(4, np.uint8))
+    model.buffers.append(zero)
+    kind, buffer = schema.TensorType.FLOAT32, len(model.buffers) - 1
+    graph.tensors.append(schema.TensorT(shape=[1], type=kind, buffer=buffer, name=b"zero"))
+    cast = schema.CastOptionsT(inDataType=schema.TensorType.BOOL, outDataType=kind)
+    made = [
+        (kinds.CAST, [flags], [first], options.CastOptions, cast),
+        (kinds.REDUCE_MAX, [first, axes], [first + 1], options.ReducerOptions, operator.builtinOptions),
+        (kinds.NOT_EQUAL, [first + 1, first + 2], operator.outputs, options.NotEqualOptions, schema.NotEqualOptionsT()),
+    ]
+    place = next(i for i, item in enumerate(graph.operators) if item is operator)
+    graph.operators[place : place + 1] = [
+        schema.OperatorT(_code(model, schema, number), inputs, outputs, option_kind, option)
+        for number, inputs, outputs, option_kind, option in made
+    ]
+
+
+def _select(model: Any, graph: Any, operator: Any, schema: Any) -> None:
+    """SELECT of operands of one rank is SELECT_V2."""
+    ranks = {len(graph.tensors[index].shape) for index in operator.inputs}
+    if len(ranks) > 1:
+        raise NotStreamableError("the step selects whole rows by SELECT, which TFLM lacks; convert for another target")
+    operator.opcodeIndex = _code(model, schema, schema.BuiltinOperator.SELECT_V2)
+    operator.builtinOptionsType = schema.BuiltinOptions.SelectV2Options
+    operator.builtinOptions = schema.SelectV2OptionsT()
+
+
+def _narrow(graph: Any, operator: Any, schema: Any) -> None:
+    """Join many tensors some at a time."""
+    while len(operator.inputs) > WIDEST:
+        parts = [int(index) for index in operator.inputs[:WIDEST]]
+        joined = copy.deepcopy(graph.tensors[operator.outputs[0]])
+        axis = operator.builtinOptions.axis
+        shape = [int(size) for size in joined.shape]
+        shape[axis] = sum(int(graph.tensors[index].shape[axis]) for index in parts)
+        joined.shape, joined.shapeSignature, joined.name = shape, None, (joined.name or b"") + b"/part"
+        graph.tensors.append(joined)
+        first = copy.deepcopy(operator)
+        first.inputs, first.outputs = parts, [len(graph.tensors) - 1]
+        first.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.NONE
+        place = next(i for i, item in enumerate(graph.operators) if item is operator)
+        graph.operators.insert(place, first)
+        operator.inputs = [len(graph.tensors) - 1, *(int(index) for index in operator.inputs[WIDEST:])]

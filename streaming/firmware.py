@@ -1,0 +1,284 @@
+"""What a firmware needs of a model for microcontrollers: data, operations, arena, and the loop of a step in C++.
+
+For TensorFlow Lite for Microcontrollers (github.com/tensorflow/tflite-micro). The files are C++11 and allocate nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime import artifact
+from streaming.runtime.flatbuffer import read
+from streaming.runtime.metadata import Metadata
+from streaming.runtime.micro import least_arena
+from streaming.runtime.model import StreamingModel
+
+# Names in TFLM's resolver that do not follow from the operation's.
+_NAMES = {
+    "AVERAGE_POOL_2D": "AveragePool2D",
+    "BATCH_MATMUL": "BatchMatMul",
+    "CONV_2D": "Conv2D",
+    "CUMSUM": "CumSum",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
+    "MAX_POOL_2D": "MaxPool2D",
+    "PADV2": "PadV2",
+}
+_TYPES = {"float32": "float", "int32": "int32_t", "int8": "int8_t", "uint8": "uint8_t", "int64": "int64_t"}
+_FLAG = "int32_t"
+_HEADER = """// {name}: one step of a stream. Made by `streaming micro`; the format is docs/micro.md of rnnzoo.
+#ifndef STREAM_H_
+#define STREAM_H_
+
+#include <stdint.h>
+
+// Bytes of the tensor arena that this model takes, measured on a 64-bit machine.
+constexpr int kStreamArenaBytes = {arena};
+
+// Sets the model up and begins a stream. False: the arena or the resolver is too small.
+bool StreamSetup();
+
+// Begins a stream anew.
+void StreamReset();
+
+// One step: {steps} row{plural} of each input. Outputs come {delay} steps after their inputs.{flush}
+// False: the interpreter failed, and the state is as it was.
+bool StreamStep({parameters});
+
+#endif  // STREAM_H_
+"""
+_SOURCE = """// Made by `streaming micro`.
+#include "stream.h"
+
+#include <string.h>
+
+#include "model_data.h"
+#include "tensorflow/lite/micro/micro_interpreter.h"
+#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+#include "tensorflow/lite/schema/schema_generated.h"
+
+namespace {{
+
+alignas(16) uint8_t arena[kStreamArenaBytes];
+tflite::MicroMutableOpResolver<{count}> resolver;
+tflite::MicroInterpreter* interpreter = nullptr;
+
+// The states of the stream, in the order in which the model takes them.
+{states}
+
+}}  // namespace
+
+bool StreamSetup() {{
+  static bool added = false;
+  if (!added) {{
+{operations}
+    added = true;
+  }}
+  static tflite::MicroInterpreter instance(tflite::GetModel(g_stream_model), resolver, arena, sizeof(arena));
+  interpreter = &instance;
+  StreamReset();
+  return interpreter->AllocateTensors() == kTfLiteOk;
+}}
+
+void StreamReset() {{
+{resets}
+}}
+
+bool StreamStep({parameters}) {{
+{into}
+  if (interpreter->Invoke() != kTfLiteOk) return false;
+{out_of}
+  return true;
+}}
+"""
+_README = """# {name} on a microcontroller
+
+`model_data.h` and `model_data.cc` hold the model ({size} bytes), `stream.h` and `stream.cc` run it step by step on
+TensorFlow Lite for Microcontrollers (TFLM). Add the four files to a project that has TFLM, and call:
+
+```cpp
+#include "stream.h"
+
+if (!StreamSetup()) {{ /* the arena is too small */ }}
+for (;;) {{
+  // fill the inputs of a step
+  StreamStep({arguments});
+}}
+```
+
+| | |
+| --- | --- |
+| arena | {arena} bytes, the fewest that TFLM takes on a 64-bit machine; pointers of a 32-bit one are half as wide |
+| state | {state} bytes |
+| operations | {operations} |
+| inputs | {inputs} |
+| outputs | {outputs} |
+| delay | {delay} steps |
+| window | {window} |
+{valid}"""
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """What was written.
+
+    files: their paths; arena_bytes: the fewest with which TFLM runs it; operations: of the resolver; state_bytes of a
+    stream.
+    """
+
+    files: tuple[Path, ...]
+    arena_bytes: int
+    operations: tuple[str, ...]
+    state_bytes: int
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A tensor of the step: its place among the inputs or outputs, its C type and number of elements."""
+
+    name: str
+    place: int
+    kind: str
+    count: int
+
+
+def write(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Firmware:
+    """Write what a firmware needs of a model that was converted with `target="micro"`.
+
+    Raises:
+        InputError: the model was not made for microcontrollers, or `tflite-micro` is not installed.
+        ArtifactError: the file is damaged, TFLM does not run it, or the folder cannot be written.
+    """
+    content = artifact.read(path)
+    meta = content.metadata
+    if list(meta.signatures) != ["step"] or meta.state != "external":
+        raise InputError(
+            f"{Path(path).name} has {meta.state} state and the signatures {', '.join(meta.signatures)}, a firmware "
+            "takes external state and one step; convert it with target='micro'"
+        )
+    model = StreamingModel(content, "tflite_micro")
+    interpreter: Any = model.engines.get().interpreter
+    graph = read(content.flatbuffer).graphs[0]
+    arena = least_arena(content.flatbuffer)
+    operations = tuple(sorted({operation.name for operation in graph.operations}))
+    parts = _parts(model, interpreter, meta, arena, operations, len(content.flatbuffer))
+    files = {
+        "model_data.h": _data_header(len(content.flatbuffer)),
+        "model_data.cc": _data(content.flatbuffer),
+        "stream.h": _HEADER.format(**parts),
+        "stream.cc": _SOURCE.format(**parts),
+        "README.md": _README.format(**{**parts, "operations": ", ".join(operations)}),
+    }
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"cannot make {folder} ({error.strerror}); give another folder") from error
+    for name, text in files.items():
+        artifact.write(folder / name, text.encode())
+    return Firmware(tuple(folder / name for name in files), arena, operations, meta.state_bytes)
+
+
+def _parts(
+    model: StreamingModel, interpreter: Any, meta: Metadata, arena: int, operations: tuple[str, ...], size: int
+) -> dict[str, Any]:
+    runner = interpreter.get_signature_runner("step")
+    inputs = {tensor.name: tensor for tensor in _tensors(runner.get_input_details(), interpreter.places()[0])}
+    outputs = {tensor.name: tensor for tensor in _tensors(runner.get_output_details(), interpreter.places()[1])}
+    taken = [inputs[info.name] for info in meta.inputs]
+    marks = [outputs[info.valid] for info in meta.outputs if info.valid]
+    given = [*(outputs[info.name] for info in meta.outputs), *dict.fromkeys(marks)]
+    arguments = [f"const {tensor.kind}* {tensor.name}" for tensor in taken]
+    arguments += [f"{_FLAG} {meta.valid}"] if meta.valid else []
+    arguments += [f"{tensor.kind}* {tensor.name}" for tensor in given]
+    states = list(_states(model, meta, inputs, outputs))
+    into = [_copy(f"interpreter->input({tensor.place})->data.raw", tensor.name, tensor) for tensor in taken]
+    if meta.valid:
+        tensor = inputs[meta.valid]
+        flags = f"interpreter->input({tensor.place})->data.i32[i] = {meta.valid};"
+        into.append(f"  for (int i = 0; i < {tensor.count}; ++i) {flags}")
+    return {
+        "name": meta.source.more.get("name") or meta.source.model or "a model",
+        "arena": arena,
+        "size": size,
+        "count": len(operations),
+        "steps": meta.unit,
+        "plural": "" if meta.unit == 1 else "s",
+        "delay": meta.delay,
+        "window": "none: state is carried on" if meta.window is None else f"{meta.window} steps, hop {meta.hop}",
+        "flush": _flush(meta),
+        "parameters": ", ".join(arguments),
+        "arguments": ", ".join(argument.split()[-1].lstrip("*") for argument in arguments),
+        "operations": "\n".join(
+            f"    if (resolver.Add{_method(name)}() != kTfLiteOk) return false;" for name in operations
+        ),
+        "states": "\n".join(line for state in states for line in state[0]),
+        "resets": "\n".join(state[1] for state in states),
+        "into": "\n".join([*into, *(state[2] for state in states)]),
+        "out_of": "\n".join(
+            [_copy(t.name, f"interpreter->output({t.place})->data.raw", t) for t in given] + [s[3] for s in states]
+        ),
+        "state": meta.state_bytes,
+        "inputs": ", ".join(f"`{t.name}` {t.kind} x {t.count}" for t in taken),
+        "outputs": ", ".join(f"`{t.name}` {t.kind} x {t.count}" for t in given),
+        "valid": f"| `{meta.valid}` | 1 for rows of the sequence, 0 for those of zeros after its end |\n"
+        if meta.valid
+        else "",
+    }
+
+
+def _flush(meta: Metadata) -> str:
+    if not meta.flush:
+        return ""
+    return f"\n// At the end of a sequence {meta.flush} steps of zeros bring out what is still inside."
+
+
+def _tensors(details: dict[str, Any], places: dict[str, int]) -> Iterator[_Tensor]:
+    for name, item in details.items():
+        yield _Tensor(name, places[name], _TYPES[np.dtype(item["dtype"]).name], math.prod(item["shape"]))
+
+
+def _states(
+    model: StreamingModel, meta: Metadata, inputs: dict[str, _Tensor], outputs: dict[str, _Tensor]
+) -> Iterator[tuple[list[str], str, str, str]]:
+    """Of each state its declarations, its reset, and how it goes into a step and comes out."""
+    for pack, row in zip(meta.packs, model.initial_state, strict=True):
+        tensor, name = inputs[pack.input], f"state_{inputs[pack.input].place}"
+        lines = [f"{tensor.kind} {name}[{tensor.count}];"]
+        reset = f"  memset({name}, 0, sizeof({name}));"
+        if np.any(row):
+            values = ", ".join(f"{value!r}" for value in np.asarray(row).ravel().tolist())
+            lines.append(f"const {tensor.kind} {name}_initial[{tensor.count}] = {{{values}}};")
+            reset = f"  memcpy({name}, {name}_initial, sizeof({name}));"
+        into = f"  memcpy(interpreter->input({tensor.place})->data.raw, {name}, sizeof({name}));"
+        out = f"  memcpy({name}, interpreter->output({outputs[pack.output].place})->data.raw, sizeof({name}));"
+        yield lines, reset, into, out
+
+
+def _copy(to: str, source: str, tensor: _Tensor) -> str:
+    return f"  memcpy({to}, {source}, {tensor.count} * sizeof({tensor.kind}));"
+
+
+def _method(operation: str) -> str:
+    return _NAMES.get(operation) or "".join(part.capitalize() for part in operation.split("_"))
+
+
+def _data_header(size: int) -> str:
+    return (
+        "#ifndef MODEL_DATA_H_\n#define MODEL_DATA_H_\n\n"
+        f"constexpr unsigned int g_stream_model_size = {size};\nextern const unsigned char g_stream_model[];\n\n"
+        "#endif  // MODEL_DATA_H_\n"
+    )
+
+
+def _data(content: bytes) -> str:
+    rows = [", ".join(map(str, content[at : at + 24])) for at in range(0, len(content), 24)]
+    lines = ",\n  ".join(rows)
+    return f'#include "model_data.h"\n\nalignas(16) const unsigned char g_stream_model[] = {{\n  {lines}}};\n'

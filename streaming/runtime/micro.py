@@ -1,0 +1,123 @@
+"""TensorFlow Lite for Microcontrollers, through PyPI's `tflite-micro`, as an interpreter with signatures by name.
+
+It runs the first subgraph alone: signature `step` of a file that `convert(..., target="micro")` made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from streaming.runtime.flatbuffer import Graph, read
+
+# Bytes of arena at least: the library's own guess, ten times the model, is too small for small models with wide states.
+_LEAST_ARENA = 1 << 20
+_ALIGNMENT = 16
+# Numbers of the schema's TensorType.
+_DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
+
+
+class Interpreter:
+    """The part of LiteRT's `Interpreter` that a stream needs.
+
+    model_content: the flatbuffer; arena_size: bytes for tensors, None for more than enough.
+
+    Raises RuntimeError where the library refuses the model: an operation that it lacks, or an arena that is too small.
+    """
+
+    def __init__(self, model_content: bytes, num_threads: int = 1, arena_size: int | None = None) -> None:
+        from tflite_micro.python.tflite_micro import runtime
+
+        content = read(model_content)
+        self._names = _signature_tensors(content.model)
+        self._graph: Graph = content.graphs[0]
+        with _silent():
+            self._inner = runtime.Interpreter.from_bytes(
+                model_content, arena_size=arena_size or max(_LEAST_ARENA, 10 * len(model_content))
+            )
+
+    def places(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Places of the inputs and of the outputs in the order of the subgraph, by name."""
+        inputs, outputs = self._names
+        return (
+            {name: self._graph.inputs.index(number) for name, number in inputs.items()},
+            {name: self._graph.outputs.index(number) for name, number in outputs.items()},
+        )
+
+    def get_signature_list(self) -> dict[str, Any]:
+        """The names of the inputs and outputs of `step`."""
+        return {"step": {"inputs": list(self._names[0]), "outputs": list(self._names[1])}}
+
+    def get_signature_runner(self, name: str) -> Runner:
+        """What runs `step`."""
+        return Runner(self._inner, self._graph, self.places())
+
+
+def least_arena(model_content: bytes) -> int:
+    """Bytes of the smallest arena, a multiple of 16, in which the library sets a model up and runs it.
+
+    Raises RuntimeError where no arena is large enough.
+    """
+    Interpreter(model_content)
+    low, high = 0, max(_LEAST_ARENA, 10 * len(model_content)) // _ALIGNMENT
+    while low + 1 < high:
+        middle = (low + high) // 2
+        try:
+            Interpreter(model_content, arena_size=middle * _ALIGNMENT)
+            high = middle
+        except RuntimeError:
+            low = middle
+    return high * _ALIGNMENT
+
+
+class Runner:
+    """Runs the first subgraph: `runner(name=array, ...)` gives a dict of arrays."""
+
+    def __init__(self, inner: Any, graph: Graph, places: tuple[dict[str, int], dict[str, int]]) -> None:
+        self._inner, self._graph = inner, graph
+        self._into, self._out_of = places
+
+    def get_input_details(self) -> dict[str, dict[str, Any]]:
+        """Shape and dtype of each input, by name."""
+        return {name: self._details(self._graph.inputs[place]) for name, place in self._into.items()}
+
+    def get_output_details(self) -> dict[str, dict[str, Any]]:
+        """Shape and dtype of each output, by name."""
+        return {name: self._details(self._graph.outputs[place]) for name, place in self._out_of.items()}
+
+    def _details(self, number: int) -> dict[str, Any]:
+        tensor = self._graph.tensors[number]
+        return {"index": number, "shape": np.array(tensor.shape), "dtype": np.dtype(_DTYPES[tensor.kind])}
+
+    def __call__(self, **values: np.ndarray) -> dict[str, np.ndarray]:
+        for name, place in self._into.items():
+            self._inner.set_input(values[name], place)
+        with _silent():
+            self._inner.invoke()
+        return {name: self._inner.get_output(place) for name, place in self._out_of.items()}
+
+
+def _signature_tensors(model: Any) -> tuple[dict[str, int], dict[str, int]]:
+    """Numbers of the tensors of signature `step`, by name: inputs, outputs."""
+    signature = next(table for table in model.tables(7) if table.text(2) == "step")
+    inputs, outputs = ({item.text(0): item.integer(1, "<I") for item in signature.tables(field)} for field in (0, 1))
+    return inputs, outputs
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """The library says on standard error what its exception leaves out, and more."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,131 @@
+"""The Java client, over JNI on the C client: events of vectors, raw steps, what it refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from client_vectors import ROOT, bundle_path, bundle_vectors, bundles, check_command, command_input, form
+
+import streaming
+
+SOURCE = ROOT / "clients" / "java"
+_WHEEL = importlib.util.find_spec("ai_edge_litert")
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("javac") is None, reason="no JDK is installed"),
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler is installed"),
+    pytest.mark.skipif(_WHEEL is None, reason="libLiteRt.so is not installed"),
+]
+
+TEST = """
+import streaming.*;
+
+public class Check {
+  static void refused(int code, Runnable call) {
+    try {
+      call.run();
+    } catch (StreamingException error) {
+      if (error.code == code && !error.getMessage().isEmpty() && !error.getMessage().contains("\\n")) return;
+      throw new AssertionError("code " + error.code + ": " + error.getMessage());
+    }
+    throw new AssertionError("nothing was refused, expected code " + code);
+  }
+
+  public static void main(String[] arguments) {
+    refused(2, () -> new Model("/nowhere.tflite"));
+    Model model = new Model(arguments[0]);
+    Stream stream = new Stream(model);
+    float[] steps = new float[5 * model.inputElements(0)];
+    java.util.Arrays.fill(steps, 0.5f);
+    refused(6, () -> stream.feed(4, steps));
+    refused(6, () -> stream.feed(5, new int[steps.length]));
+    refused(6, () -> stream.feed(5, steps, steps));
+    refused(6, () -> stream.feed(5, (Object) null));
+    float[] wrong = steps.clone();
+    wrong[3] = Float.NaN;
+    refused(6, () -> stream.feed(5, wrong));
+    refused(9, () -> new Session(model));
+    float[][] first = stream.feed(5, steps);
+    byte[] blob = stream.save();
+    float[] whole = stream.finish()[0];
+    refused(7, () -> stream.feed(5, steps));
+    refused(7, stream::finish);
+    Stream other = new Stream(model);
+    refused(8, () -> other.restore(new byte[50]));
+    refused(1, () -> other.restore(null));
+    other.restore(blob);
+    if (other.position() != 5) throw new AssertionError("position");
+    if (!java.util.Arrays.equals(whole, other.finish()[0])) throw new AssertionError("restored");
+    other.reset();
+    if (!java.util.Arrays.equals(first[0], other.feed(5, steps)[0])) throw new AssertionError("reset");
+    other.close();
+    other.close();
+    refused(7, other::reset);
+    stream.close();
+    model.close();
+    model.close();
+    refused(7, model::chunk);
+    refused(7, stream::position);
+    System.out.println("ok");
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("java")
+    subprocess.run(["sh", SOURCE / "build.sh", folder], check=True, timeout=300)
+    return folder
+
+
+def run(build: Path, command: list[Any], given: bytes = b"") -> bytes:
+    assert _WHEEL is not None
+    library = Path(next(iter(_WHEEL.submodule_search_locations or []))) / "libLiteRt.so"
+    environment = {**os.environ, "STREAMING_LITERT": str(library), "STREAMING_JAVA": str(build)}
+    found = subprocess.run(list(map(str, command)), input=given, capture_output=True, timeout=300, env=environment)
+    assert found.returncode == 0, found.stderr.decode(errors="replace")[-2000:]
+    return found.stdout
+
+
+QUICK = {
+    "tagger-en-ewt-stream",
+    "digits-kws-stream",
+    "forecast-etth1",
+    "caption-nlvr",
+    "translate-en-de-waitk",
+    "charlm-lstm",
+}
+
+
+@pytest.mark.parametrize("bundle", bundles(QUICK))
+def test_events_of_vectors(bundle: str, build: Path) -> None:
+    found = json.loads(bundle_vectors(bundle).read_text(encoding="utf-8"))
+    given, options = command_input(found)
+    check_command(run(build, [SOURCE / "stream", bundle_path(bundle), *options], given), found)
+
+
+def test_raw_steps(build: Path) -> None:
+    path, _ = form("delay")
+    x = np.random.default_rng(1).standard_normal((11, 4)).astype(np.float32)
+    stream = streaming.load(path).create_stream()
+    expected = np.concatenate([stream.feed(x), stream.finish()])
+    rows = np.frombuffer(run(build, [SOURCE / "stream", path, "--raw"], x.tobytes()), np.float32).reshape(-1, 5)
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def test_blobs_and_what_is_refused(build: Path, tmp_path: Path) -> None:
+    (tmp_path / "Check.java").write_text(TEST)
+    classes = build / "classes"
+    subprocess.run(["javac", "-cp", classes, "-d", classes, tmp_path / "Check.java"], check=True)
+    library = f"-Dstreaming.library={build / 'libstreaming_jni.so'}"
+    output = run(build, ["java", "-Xcheck:jni", library, "-cp", classes, "Check", form("delay")[0]])
+    assert output.decode().splitlines()[-1] == "ok"
