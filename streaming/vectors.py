@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.cli.display import plain
 from streaming.errors import InputError
@@ -31,7 +32,7 @@ _WORDS = ("The", "3rd", "McDonald's-2020", "Zürich", "pseudo-intellectualizatio
 _DERIVED = ("scores", "sample", "begin_sample", "end_sample")
 
 
-def numbers(seed: int, count: int) -> np.ndarray:
+def numbers(seed: int, count: int) -> NDArray[Any]:
     """x' = 1664525 x + 1013904223 modulo 2^32 from a seed on (Numerical Recipes), (count,) of uint32, the seed not."""
     found, x = np.empty(count, np.uint32), seed
     for place in range(count):
@@ -39,7 +40,7 @@ def numbers(seed: int, count: int) -> np.ndarray:
     return found
 
 
-def array_of(item: dict[str, Any]) -> np.ndarray:
+def array_of(item: dict[str, Any]) -> NDArray[Any]:
     """The array that a description in a file of vectors stands for."""
     dtype, shape = np.dtype(item["dtype"]), tuple(item["shape"])
     if "base64" in item:
@@ -81,7 +82,7 @@ def _steps(model: StreamingModel) -> dict[str, Any]:
     return found
 
 
-def _streamed(stream: Stream, arrays: dict[str, np.ndarray], cuts: Iterable[int]) -> dict[str, np.ndarray]:
+def _streamed(stream: Stream, arrays: dict[str, NDArray[Any]], cuts: Iterable[int]) -> dict[str, NDArray[Any]]:
     infos, outputs = stream.model.metadata.inputs, stream.model.metadata.outputs
     pieces = []
     for begin, end in itertools.pairwise([0, *cuts]):
@@ -102,7 +103,7 @@ def _drawn(info: InputInfo, steps: tuple[int, ...], seed: int) -> dict[str, Any]
     return {**item, "low": int(low), "high": int(high)}
 
 
-def _sampled(rows: np.ndarray) -> dict[str, Any]:
+def _sampled(rows: NDArray[Any]) -> dict[str, Any]:
     stride = -(-rows.size // _VALUES) or 1
     kept = np.ascontiguousarray(rows.ravel()[::stride])
     data = base64.b64encode(kept.astype(kept.dtype.newbyteorder("<")).tobytes()).decode()
@@ -166,7 +167,7 @@ def _text(codec: TextCodec, count: int) -> str:
     return "".join(chosen).replace("\u2581", " ").strip()
 
 
-def _rows(task: Any) -> np.ndarray:
+def _rows(task: Any) -> NDArray[Any]:
     """Rows around what the scaler says, rounded."""
     window, warm_up = task.model.window or 0, getattr(task.spec, "warm_up", 0) + getattr(task.spec, "probation", 0)
     # A longer beginning of an anomaly detector would be a long file, and show no more.
@@ -182,9 +183,9 @@ def _rows(task: Any) -> np.ndarray:
     return rows
 
 
-def _samples(task: Any) -> np.ndarray:
+def _samples(task: Any) -> NDArray[Any]:
     """A voice made of pulses and three resonances: of some, the one of which the task says most; int8."""
-    best: tuple[int, np.ndarray] | None = None
+    best: tuple[int, NDArray[Any]] | None = None
     for seed in range(12):
         samples = _voice(task.sample_rate, seed)
         count = sum(1 for _ in task.run([samples]))
@@ -194,7 +195,7 @@ def _samples(task: Any) -> np.ndarray:
     return best[1]
 
 
-def _voice(rate: int, seed: int) -> np.ndarray:
+def _voice(rate: int, seed: int) -> NDArray[Any]:
     time = np.arange(round(0.9 * rate)) / rate
     drawn = numbers(seed, 8) / 2.0**32
     pitch = np.cumsum(90 + 120 * drawn[0] + 30 * np.sin(2 * np.pi * 2 * time)) / rate

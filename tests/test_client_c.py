@@ -96,14 +96,9 @@ def test_vectors_of_every_bundle(bundle: str, built: Any) -> None:
     assert run(built("vectors"), bundle_path(bundle), bundle_vectors(bundle)) == b"ok\n"
 
 
-@pytest.mark.parametrize("name", [name for name in (*FORMS, *TASKS) if name != "interpolate"])
+@pytest.mark.parametrize("name", [*FORMS, *TASKS])
 def test_vectors_of_every_form_of_file(name: str, built: Any) -> None:
     assert run(built("vectors"), *form(name)) == b"ok\n"
-
-
-def test_what_is_not_there_is_refused(built: Any) -> None:
-    line = run(built("vectors"), *form("interpolate"), code=1)
-    assert b"does not interpolate" in line
 
 
 def test_vectors_that_are_wrong_fail(built: Any, tmp_path: Path) -> None:

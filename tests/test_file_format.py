@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import foreign_models as foreign
 import keras
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ import streaming
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime import artifact
 from streaming.runtime.facts import Origin
+from streaming.runtime.flatbuffer import Source, Table
 from streaming.runtime.metadata import Metadata
 
 
@@ -131,12 +133,60 @@ def test_metadata_lie_in_the_flatbuffer_too(convert: Any) -> None:
     size = json.loads(text)["flatbuffer_bytes"]
     assert content[size:].startswith(struct.pack("<I", len(text)) + text)
     assert size % 16 == 12  # constants begin at multiples of 16
-    table = entry_of(path, "TFLITE_METADATA")
-    assert table[4:8] == b"M001"
-    for word in (b"net", b"x", b"valid", b"state", b"gru", b"labels.txt", b"words.txt"):
-        assert word + b"\0" in table
     model = unpacked(path)
     assert b"min_runtime_version" in [item.name for item in model.metadata]
+
+
+def test_the_table_of_tools_names_tensors_in_the_order_of_the_graph(convert: Any) -> None:
+    """Field numbers are those of metadata_schema.fbs; labels belong to the first output."""
+    files = {"labels.txt": b"a\nb\n", "words.txt": b"c\n"}
+    _, path = convert(recurrent(), chunk=2, metadata={"files": files, "source": {"name": "net"}})
+    content = entry_of(path, "TFLITE_METADATA")
+    assert content[4:8] == b"M001"
+    source = Source(content)
+    root = Table(source, source.follow(0))
+    assert root.text(0) == "net"
+    assert [(item.text(0), item.integer(2, "<b")) for item in root.tables(6)] == [("words.txt", 5)]
+    model = unpacked(path)
+    names = {item.subgraphIndex: item for item in model.signatureDefs}
+    for place, (table, graph) in enumerate(zip(root.tables(3), model.subgraphs, strict=True)):
+        signature = names[place]
+        assert table.text(0) == signature.signatureKey.decode()
+        for field, entries, indexes in ((2, signature.inputs, graph.inputs), (3, signature.outputs, graph.outputs)):
+            known = {entry.tensorIndex: entry.name.decode() for entry in entries}
+            assert [item.text(0) for item in table.tables(field)] == [known[index] for index in indexes]
+    (labels,) = root.tables(3)[0].tables(3)[0].tables(6)
+    assert (labels.text(0), labels.integer(2, "<b")) == ("labels.txt", 2)
+
+
+def test_bools_of_other_tools_cross_no_boundary_either(tmp_path: Path, runtime: str) -> None:
+    """seen_t = seen_(t-1) or flag_t; y_t = x_t where it is seen. Adopting compares with the bare file bit for bit."""
+    import tensorflow as tf
+
+    def step(x: Any, flag: Any, seen: Any) -> Any:
+        now = tf.logical_or(seen, flag)
+        return {"y": tf.where(now, x, 0.0), "now": tf.identity(now), "next": tf.logical_or(seen, flag)}
+
+    specs = {"x": ((1, 3), "float32"), "flag": ((1, 3), "bool"), "seen": ((1, 3), "bool")}
+    (tmp_path / "foreign.tflite").write_bytes(foreign.signed(step=(step, specs)))
+    report = streaming.adopt(
+        tmp_path / "foreign.tflite",
+        tmp_path / "ours.tflite",
+        states={"seen": "next"},
+        initial={"seen": np.array([[False, True, False]])},
+    )
+    assert report.steps
+    model = unpacked(tmp_path / "ours.tflite")
+    tensors = model.subgraphs[0].tensors
+    entries = [*model.signatureDefs[0].inputs, *model.signatureDefs[0].outputs]
+    assert schema.TensorType.BOOL not in {tensors[entry.tensorIndex].type for entry in entries}
+    loaded = streaming.load(tmp_path / "ours.tflite", runtime)
+    x, flag = models.noise(6, 3), models.noise(6, 3, seed=4) > 0.8
+    found = loaded.create_stream().feed({"x": x, "flag": flag})
+    seen = np.logical_or.accumulate(np.concatenate([[[False, True, False]], flag]))[1:]
+    assert found["now"].dtype == bool
+    np.testing.assert_array_equal(found["now"], seen)
+    np.testing.assert_array_equal(found["y"], np.where(seen, x, 0))
 
 
 def test_an_entry_that_says_something_else_is_refused(convert: Any) -> None:

@@ -149,7 +149,7 @@ void streaming_session_free(streaming_session *session);
 /* A word of a sentence: tagger, classifier. */
 streaming_code streaming_session_word(streaming_session *session, const char *word);
 /* A row of numbers, as many as the input has elements, or half as many where the task masks missing values, which are NaN where the
-   task drops or holds them: classifier, sequence_tagger, forecaster, anomaly_detector. */
+   task drops, holds or interpolates them: classifier, sequence_tagger, forecaster, anomaly_detector. */
 streaming_code streaming_session_row(streaming_session *session, const double *row, size_t count);
 /* Samples between -1 and 1: keyword_spotter, transcriber. */
 streaming_code streaming_session_samples(streaming_session *session, const float *samples, size_t count);

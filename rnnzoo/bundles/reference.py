@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.errors import DataError
 from streaming.errors import StreamingError
@@ -36,7 +37,7 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
     from safetensors.numpy import save
 
     rng, encode = np.random.default_rng(seed), stream.metadata.encode
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     names = list(stream.output_spec)
     for number, units in enumerate(_LENGTHS if encode is None else _ENCODED_LENGTHS):
         length = units * stream.metadata.unit
@@ -91,7 +92,7 @@ def prove(model: StreamingModel, path: Path, seed: int = 0) -> Proof:
     return Proof(count, steps, worst, relative)
 
 
-def _random(info: Any, length: int, rng: np.random.Generator) -> np.ndarray:
+def _random(info: Any, length: int, rng: np.random.Generator) -> NDArray[Any]:
     shape = (length, *info.shape) if info.time else tuple(info.shape)
     if np.issubdtype(np.dtype(info.dtype), np.floating):
         # Numbers that float16 has, so that they can be stored in it.
@@ -99,7 +100,7 @@ def _random(info: Any, length: int, rng: np.random.Generator) -> np.ndarray:
     return rng.integers(info.low or 0, 2 if info.high is None else info.high, shape).astype(info.dtype)
 
 
-def _short(array: np.ndarray) -> np.ndarray:
+def _short(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float16) if array.dtype.kind == "f" else array
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.batching import collate
 from rnnzoo.errors import DataError
@@ -62,7 +63,7 @@ class Evaluation(Batches):
         """The figures of a classical method fitted on the training split; None where there is none."""
         return None
 
-    def predict(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
+    def predict(self, model: keras.Model, split: str, batch_size: int) -> list[NDArray[Any]]:
         """Outputs of a Keras model for each example of a split, as long as its batch was padded."""
         outputs: list[Any] = [None] * len(self.examples(split))
         for chosen, (inputs, _, _) in self.batches(split, batch_size):
@@ -99,12 +100,12 @@ def _named(kind: type) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def predict_whole(model: keras.Model, **inputs: np.ndarray) -> np.ndarray:
+def predict_whole(model: keras.Model, **inputs: NDArray[Any]) -> NDArray[Any]:
     """The output of a Keras model with one output for one whole example: inputs (T, ...) by name, without a batch."""
     return np.asarray(model.predict_on_batch({name: array[None] for name, array in inputs.items()}))[0]
 
 
-def predict_padded(model: keras.Model, features: Sequence[np.ndarray], batch_size: int) -> list[np.ndarray]:
+def predict_padded(model: keras.Model, features: Sequence[NDArray[Any]], batch_size: int) -> list[NDArray[Any]]:
     """Outputs of a causal model for each of several inputs `features` (T, D), as long as its batch was padded.
 
     Those of like length are padded together, after all that the model has to hear.
@@ -119,6 +120,6 @@ def predict_padded(model: keras.Model, features: Sequence[np.ndarray], batch_siz
     return outputs
 
 
-def mean(values: Sequence[bool] | np.ndarray) -> float:
+def mean(values: Sequence[bool] | NDArray[Any]) -> float:
     """The mean; NaN over nothing."""
     return float(np.mean(values)) if len(values) else float("nan")

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
@@ -247,7 +248,7 @@ def _refuse_nan(planned: Plan) -> None:
             raise InputError(f"weight {weight.path!r} holds {count} NaN, expected finite numbers; train it again")
 
 
-def _random(planned: Plan) -> list[dict[str, np.ndarray]]:
+def _random(planned: Plan) -> list[dict[str, NDArray[Any]]]:
     generator = np.random.default_rng(0)
     return [random_inputs(planned, 500, generator)]
 

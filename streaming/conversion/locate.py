@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming._compat import inputs_of, operation_fn, set_keras_mask
 from streaming.conversion.decide import plan_model, plan_window
@@ -106,7 +107,7 @@ class _Probe:
         self._model = Conversion(self.plan, conversion.chunk, conversion.batches, {}).model()
         self._calls = [(signal, step.rule.call.name, step.rule.call.kind) for step, signal in self._steps]
 
-    def _offline(self, inputs: Inputs) -> Iterator[np.ndarray | None]:
+    def _offline(self, inputs: Inputs) -> Iterator[NDArray[Any] | None]:
         """Values that each layer gives offline, in the order of the outputs."""
         values = _offline_values(self.plan, inputs)
         return (values.get(id(signal)) for signal in self.plan.outputs.values())
@@ -151,7 +152,7 @@ class _WindowProbe(_Probe):
         signals = self.plan.outputs.values()
         self._calls = [(s, op.name, type(op).__name__) for s, (op, _) in zip(signals, calls, strict=True)]
 
-    def _offline(self, inputs: Inputs) -> Iterator[np.ndarray | None]:
+    def _offline(self, inputs: Inputs) -> Iterator[NDArray[Any] | None]:
         return iter(run_offline(self.plan, inputs).values())
 
 
@@ -169,7 +170,7 @@ def _can_be_output(signal: Signal) -> bool:
     return signal.timeline is not None and signal.timeline.first >= 0 and signal.dtype in ("float32", "int32")
 
 
-def _offline_values(plan: Plan, inputs: Inputs) -> dict[int, np.ndarray]:
+def _offline_values(plan: Plan, inputs: Inputs) -> dict[int, NDArray[Any]]:
     """Values of the offline model at every signal, without the batch axis, by signal (id)."""
     values: dict[int, Any] = {}
     for name, signal in (plan.inputs | plan.encoded).items():

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.plan import Plan, Step
@@ -24,14 +25,14 @@ class Layout:
 
     packs: tuple[StatePack, ...]
     slots: tuple[StateSlot, ...]
-    initial: tuple[np.ndarray, ...]
+    initial: tuple[NDArray[Any], ...]
 
 
 def layout(plan: Plan, taken: set[str], separate: bool = False) -> Layout:
     """Pack the states of a plan under names that no input or output has: one tensor a dtype, or one a state."""
     packs: list[StatePack] = []
     slots: list[StateSlot] = []
-    initial: list[np.ndarray] = []
+    initial: list[NDArray[Any]] = []
     groups: dict[str, dict[str, StateSpec]] = {}
     for state, spec in sorted(plan.states.items(), key=lambda item: outside(item[1].dtype)):
         dtype = outside(spec.dtype)

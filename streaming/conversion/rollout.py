@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.agreement import OTHER
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 # (signature, its inputs by name) for each sample
-Samples = Callable[[], Iterator[tuple[str, dict[str, np.ndarray]]]]
+Samples = Callable[[], Iterator[tuple[str, dict[str, NDArray[Any]]]]]
 
 DRIFT_STEPS = 10_000
 SAMPLES = 200
 
 
-def read_sequences(plan: Plan, data: Any) -> list[dict[str, np.ndarray]]:
+def read_sequences(plan: Plan, data: Any) -> list[dict[str, NDArray[Any]]]:
     """The user's sequences, each an array (T, *features) or a dict by input name.
 
     Raises:
@@ -53,7 +54,7 @@ def read_sequences(plan: Plan, data: Any) -> list[dict[str, np.ndarray]]:
     return found
 
 
-def _read(where: str, value: Any, signal: Signal, limit: int | None) -> np.ndarray:
+def _read(where: str, value: Any, signal: Signal, limit: int | None) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -78,7 +79,7 @@ def _read(where: str, value: Any, signal: Signal, limit: int | None) -> np.ndarr
     return found
 
 
-def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[dict[str, np.ndarray]]) -> Samples:
+def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[dict[str, NDArray[Any]]]) -> Samples:
     """Samples of every signature: inputs as they come, with the states that the float32 stream has then.
 
     model: the float32 stream; meta: of the model to be calibrated, whose states are tensors of their own.
@@ -93,9 +94,9 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
             f"the longest calibration sequence has {longest} steps, a chunk {meta.chunk}; give a longer one"
         )
 
-    def states(stream: Any, batch: int) -> dict[str, np.ndarray]:
+    def states(stream: Any, batch: int) -> dict[str, NDArray[Any]]:
         packed = stream.states()
-        rows: dict[str, list[np.ndarray]] = {}
+        rows: dict[str, list[NDArray[Any]]] = {}
         for slot in meta.slots:
             source = slots[slot.name]
             size = int(np.prod(source.shape, dtype=int))
@@ -103,7 +104,7 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
             rows.setdefault(meta.packs[slot.pack].input, []).append(part)
         return {name: np.repeat(np.concatenate(parts, axis=1), batch, axis=0) for name, parts in rows.items()}
 
-    def inside(name: str, chunk: int) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    def inside(name: str, chunk: int) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
         """The calibrated model keeps its own states from sample to sample."""
         left = SAMPLES
         for sequence in sequences:
@@ -112,13 +113,13 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
                 yield name, sample(sequence, begin, chunk, 1)
                 left -= 1
 
-    def sample(sequence: dict[str, np.ndarray], begin: int, chunk: int, batch: int) -> dict[str, np.ndarray]:
+    def sample(sequence: dict[str, NDArray[Any]], begin: int, chunk: int, batch: int) -> dict[str, NDArray[Any]]:
         part = _cut(plan, sequence, begin, begin + chunk)
         found = {n: np.repeat(x[None], batch, axis=0) for n, x in part.items()}
         found = {n: x.astype(meta.in_graph(str(x.dtype))) for n, x in found.items()}
         return {**found, meta.valid: np.ones((batch, chunk), meta.flags)} if meta.valid else found
 
-    def samples() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    def samples() -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
         if (source := model.source) is not None:
             names = [*plan.encoded, *source.info.valid.values()]
             for sequence in sequences:
@@ -146,7 +147,7 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
 
 
 def measure_drift(
-    plan: Plan, exact: StreamingModel, quantized: StreamingModel, sequences: list[dict[str, np.ndarray]]
+    plan: Plan, exact: StreamingModel, quantized: StreamingModel, sequences: list[dict[str, NDArray[Any]]]
 ) -> Drift:
     """Feed both streams the same sequences over and over, for 10,000 steps, and compare."""
     names = list(plan.inputs)
@@ -168,22 +169,22 @@ def measure_drift(
     )
 
 
-def _length(plan: Plan, sequence: dict[str, np.ndarray]) -> int:
+def _length(plan: Plan, sequence: dict[str, NDArray[Any]]) -> int:
     return len(next(sequence[name] for name, signal in plan.inputs.items() if signal.timeline))
 
 
-def _cut(plan: Plan, sequence: dict[str, np.ndarray], begin: int, end: int) -> dict[str, np.ndarray]:
+def _cut(plan: Plan, sequence: dict[str, NDArray[Any]], begin: int, end: int) -> dict[str, NDArray[Any]]:
     return {n: sequence[n][begin:end] if s.timeline else sequence[n] for n, s in plan.inputs.items()}
 
 
-def _repeated(arrays: list[np.ndarray]) -> np.ndarray:
+def _repeated(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     joined = np.concatenate(arrays)
     return np.concatenate([joined] * (-(-DRIFT_STEPS // len(joined))))[:DRIFT_STEPS]
 
 
-def _outputs(outputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+def _outputs(outputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
     return [column.astype("float64") for column in outputs.values() if column.size]
 
 
-def _rms(errors: list[np.ndarray]) -> float:
+def _rms(errors: list[NDArray[Any]]) -> float:
     return float(np.sqrt(np.mean(np.concatenate([error.ravel() for error in errors]) ** 2)))

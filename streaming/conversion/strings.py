@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from streaming._compat import inputs_of, layers_of, outputs_of
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, nodes
@@ -144,7 +145,7 @@ def _compare(tokens: Any, padded: Any, tables: dict[str, Table]) -> None:
                 )
 
 
-def _arrays(tensors: list[Any]) -> list[np.ndarray]:
+def _arrays(tensors: list[Any]) -> list[NDArray[Any]]:
     return [keras.ops.convert_to_numpy(tensor) for tensor in tensors]
 
 
@@ -161,10 +162,10 @@ def _table(layer: Any, options: Options) -> Table:
     return table
 
 
-_Proof = tuple[Table, list[str], Callable[[str], np.ndarray]]
+_Proof = tuple[Table, list[str], Callable[[str], NDArray[Any]]]
 
 
-def _ids_of(layer: Any) -> Callable[[str], np.ndarray]:
+def _ids_of(layer: Any) -> Callable[[str], NDArray[Any]]:
     return lambda text: keras.ops.convert_to_numpy(layer(np.array([[text]], object))).ravel()
 
 
@@ -230,7 +231,7 @@ def _vectorization(layer: Any, options: Options) -> _Proof:
     words = [word for word in lookup.words if word]
     texts = [*_OTHERS, " ".join(words[:20]), " , ".join(words[-9:]).upper(), *words]
 
-    def expected(text: str) -> np.ndarray:
+    def expected(text: str) -> NDArray[Any]:
         row = ids(text)
         if length is None:  # the layer pads, and cuts, a text of a length
             count = len(table.ids(np.array([text], object), layer.name, "int64"))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.driving import length_of, run_together
 from streaming.conversion.lengths import Lengths
@@ -257,7 +258,7 @@ def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> In
     return _finite(plan, trials, length)
 
 
-def difference(name: str, expected: np.ndarray, streamed: np.ndarray, running: bool) -> tuple[float, float]:
+def difference(name: str, expected: NDArray[Any], streamed: NDArray[Any], running: bool) -> tuple[float, float]:
     """Largest absolute difference, and the scale it is held against. Raises ParityError where shapes differ."""
     if running:
         streamed = streamed[-1] if len(streamed) else streamed
@@ -271,7 +272,7 @@ def difference(name: str, expected: np.ndarray, streamed: np.ndarray, running: b
     return float(np.max(np.abs(expected.astype("float64") - streamed.astype("float64")))), _scale(expected)
 
 
-def _scale(expected: np.ndarray) -> float:
+def _scale(expected: NDArray[Any]) -> float:
     return max(1.0, float(np.abs(expected.astype("float64")).max(initial=0)))
 
 

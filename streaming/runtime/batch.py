@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError, StreamingError
 from streaming.runtime.contract import ModelParts
@@ -38,8 +39,8 @@ def step_streams(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[
 
 
 def advance(
-    model: ModelParts, streams: Sequence[Stream], values: Sequence[Sequence[np.ndarray]], size: int
-) -> tuple[Sequence[Sequence[np.ndarray]], list[int]]:
+    model: ModelParts, streams: Sequence[Stream], values: Sequence[Sequence[NDArray[Any]]], size: int
+) -> tuple[Sequence[Sequence[NDArray[Any]]], list[int]]:
     """Take different streams `size` steps on, each by its inputs and mask (1, ...); where it fails none has moved.
 
     Returns what the invokes gave to each stream, arrays (1, ...), and the batch of each invoke.
@@ -67,7 +68,7 @@ class _Run:
         self.slab = Slab.of(self.streams)
         if self.slab is not None and any(len(array) != batch for array in self.slab.arrays):
             self.slab = None
-        self.results: list[np.ndarray] = []
+        self.results: list[NDArray[Any]] = []
 
 
 def _plan(model: ModelParts, streams: Sequence[Stream], size: int) -> list[_Run]:
@@ -98,7 +99,7 @@ def _check_streams(model: ModelParts, streams: Sequence[Stream]) -> None:
         raise _named(error, index) from None
 
 
-def _columns(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[np.ndarray]:
+def _columns(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[NDArray[Any]]:
     """The chunks of all streams, one array (N, ...) an input, checked."""
     reader = model.inputs.single
     if reader is not None:
@@ -107,7 +108,7 @@ def _columns(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[Any]
         # One check for all; where it fails each stream's own policy decides.
         if column is not None and reader.is_sound(column):
             return [column]
-    rows: list[list[np.ndarray]] = []
+    rows: list[list[NDArray[Any]]] = []
     try:
         for stream, x in zip(streams, inputs, strict=True):
             rows.append(stream.read(x, model.chunk))
@@ -116,7 +117,7 @@ def _columns(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[Any]
     return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
 
-def _joined(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
+def _joined(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """Inputs of just this shape and dtype as one array; None where any differs."""
     count = len(inputs)
     try:
@@ -128,7 +129,7 @@ def _joined(inputs: Sequence[Any], shape: tuple[int, ...], dtype: np.dtype[Any])
     return None
 
 
-def _whole(inputs: np.ndarray, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray | None:
+def _whole(inputs: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
     """Inputs that are one array of just this shape and dtype already; None where they are not."""
     return inputs if inputs.dtype == dtype and inputs.shape[1:] == shape else None
 
@@ -137,7 +138,7 @@ def _named(error: StreamingError, index: int) -> StreamingError:
     return type(error)(f"stream {index} of the batch: {error}")
 
 
-def _invoke(model: ModelParts, runs: Sequence[_Run], columns: Sequence[np.ndarray], size: int) -> None:
+def _invoke(model: ModelParts, runs: Sequence[_Run], columns: Sequence[NDArray[Any]], size: int) -> None:
     """Take all streams `size` steps on. Every invoke comes before the first stream moves."""
     engine = model.engines.get()
     for run in runs:
@@ -169,10 +170,10 @@ def _taken(model: ModelParts, run: _Run) -> list[Arrays]:
     return found
 
 
-def _gather(model: ModelParts, streams: Sequence[Stream], unused: int) -> list[np.ndarray]:
+def _gather(model: ModelParts, streams: Sequence[Stream], unused: int) -> list[NDArray[Any]]:
     columns = [np.concatenate(column) for column in zip(*(s.states() for s in streams), strict=True)]
     return [_filled(c, row, unused) for c, row in zip(columns, model.initial_state, strict=True)]
 
 
-def _filled(column: np.ndarray, row: np.ndarray, unused: int) -> np.ndarray:
+def _filled(column: NDArray[Any], row: NDArray[Any], unused: int) -> NDArray[Any]:
     return np.concatenate([column, *[row] * unused]) if unused else column

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.metadata import Metadata
 from streaming.runtime.stream import Stream
 
 
-def run_whole(stream: Stream, inputs: Mapping[str, np.ndarray], cuts: Sequence[int] = ()) -> dict[str, np.ndarray]:
+def run_whole(stream: Stream, inputs: Mapping[str, NDArray[Any]], cuts: Sequence[int] = ()) -> dict[str, NDArray[Any]]:
     """Resets a stream, feeds it a whole sequence and finishes it; returns the outputs by name.
 
     Args:
@@ -27,7 +28,7 @@ def run_whole(stream: Stream, inputs: Mapping[str, np.ndarray], cuts: Sequence[i
     return joined(meta, [*pieces, stream.finish()])
 
 
-def give_source(stream: Stream, inputs: Mapping[str, np.ndarray]) -> None:
+def give_source(stream: Stream, inputs: Mapping[str, NDArray[Any]]) -> None:
     """Signature `encode`, where the model has one."""
     encode = stream.model.metadata.encode
     if encode is not None:
@@ -35,14 +36,14 @@ def give_source(stream: Stream, inputs: Mapping[str, np.ndarray]) -> None:
 
 
 def pieces_of(
-    meta: Metadata, inputs: Mapping[str, np.ndarray], cuts: Sequence[int] = ()
-) -> Iterator[dict[str, np.ndarray]]:
+    meta: Metadata, inputs: Mapping[str, NDArray[Any]], cuts: Sequence[int] = ()
+) -> Iterator[dict[str, NDArray[Any]]]:
     """The inputs of a stream between the cuts; those without a time axis are given whole with each piece."""
     for begin, end in zip([0, *cuts], [*cuts, None], strict=True):
         yield {i.name: inputs[i.name][begin:end] if i.time else inputs[i.name] for i in meta.inputs}
 
 
-def joined(meta: Metadata, pieces: Sequence[Any]) -> dict[str, np.ndarray]:
+def joined(meta: Metadata, pieces: Sequence[Any]) -> dict[str, NDArray[Any]]:
     """Outputs of several calls, one after the other, by name."""
     first = meta.outputs[0].name
     named = [piece if isinstance(piece, dict) else {first: piece} for piece in pieces]

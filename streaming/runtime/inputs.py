@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.lookup import Table, TextTable, read_table
@@ -37,14 +38,14 @@ class InputReader:
         if info.table is not None:
             self._table = read_table((files or {}).get(info.table, b""), info.table)
 
-    def read_chunk(self, value: Any, finite: bool) -> np.ndarray:
+    def read_chunk(self, value: Any, finite: bool) -> NDArray[Any]:
         """`read` for exactly one chunk, fast where nothing needs to be changed."""
         if type(value) is np.ndarray and value.dtype is self.dtype and value.shape == self.chunk_shape:
             self._check_values(value, finite)
             return value[None]
         return self.read(value, self.chunk_shape[0] if self.info.time else None, finite)
 
-    def read(self, value: Any, steps: int | None, finite: bool) -> np.ndarray:
+    def read(self, value: Any, steps: int | None, finite: bool) -> NDArray[Any]:
         """An array of the input's dtype with a batch axis of 1 in front.
 
         Args:
@@ -64,7 +65,7 @@ class InputReader:
         self._check_values(array, finite)
         return array[None]
 
-    def is_sound(self, array: np.ndarray) -> bool:
+    def is_sound(self, array: NDArray[Any]) -> bool:
         """Whether values are finite and within range."""
         try:
             self._check_values(array, True)
@@ -72,12 +73,12 @@ class InputReader:
             return False
         return True
 
-    def zeros(self, steps: int) -> np.ndarray:
+    def zeros(self, steps: int) -> NDArray[Any]:
         """Padding: (1, steps, *features), or (1, *features)."""
         shape = (1, steps, *self.shape) if self.info.time else (1, *self.shape)
         return np.full(shape, self.info.zero_point or 0, self.dtype)
 
-    def _array(self, value: Any) -> np.ndarray:
+    def _array(self, value: Any) -> NDArray[Any]:
         try:
             array = np.asarray(value)
         except (ValueError, TypeError) as error:
@@ -86,11 +87,11 @@ class InputReader:
             return np.zeros((0, *self.shape), self.dtype)  # an empty list has no dtype or width of its own
         return array
 
-    def _ids(self, strings: np.ndarray, table: Table) -> np.ndarray:
+    def _ids(self, strings: NDArray[Any], table: Table) -> NDArray[Any]:
         text = isinstance(table, TextTable) and strings.ndim == 0
         return table.ids(strings.reshape(1) if text else strings, self.info.name, self.dtype)
 
-    def _cast(self, array: np.ndarray) -> np.ndarray:
+    def _cast(self, array: NDArray[Any]) -> NDArray[Any]:
         if self._flag and array.dtype.kind == "b":
             return array.astype(self.dtype)
         if array.dtype.kind not in _CASTS[self.dtype.kind]:
@@ -108,7 +109,7 @@ class InputReader:
         with np.errstate(over="ignore"):
             return array.astype(self.dtype)
 
-    def _check_shape(self, array: np.ndarray, steps: int | None) -> None:
+    def _check_shape(self, array: NDArray[Any], steps: int | None) -> None:
         shape, features = array.shape, self.shape
         if not self.info.time:
             good = shape == features
@@ -122,14 +123,14 @@ class InputReader:
                 "give one stream without a batch axis"
             )
 
-    def _check_values(self, array: np.ndarray, finite: bool) -> None:
+    def _check_values(self, array: NDArray[Any], finite: bool) -> None:
         # One fast call: the sum of squares is finite unless something is wrong, or huge.
         if self._float and finite and not math.isfinite(np.vdot(array, array)):
             self._check_finite(array)
         if self._bounded and array.size:
             self._check_range(array)
 
-    def _check_finite(self, array: np.ndarray) -> None:
+    def _check_finite(self, array: NDArray[Any]) -> None:
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
             place = tuple(int(i) for i in bad[0])
@@ -138,7 +139,7 @@ class InputReader:
                 "clean it, or create the stream with nan='pass'"
             )
 
-    def _check_range(self, array: np.ndarray) -> None:
+    def _check_range(self, array: NDArray[Any]) -> None:
         if array.size == 1:
             smallest = largest = array.item()
         else:
@@ -179,7 +180,7 @@ class Inputs:
         self._times = [info.time for info in infos]
         self._clock = self._times.index(True)
 
-    def read(self, x: Any, steps: int | None, finite: bool) -> list[np.ndarray]:
+    def read(self, x: Any, steps: int | None, finite: bool) -> list[NDArray[Any]]:
         """One array an input, checked; raises InputError."""
         if self.single is not None and not isinstance(x, Mapping):
             return [self.single.read(x, steps, finite)]
@@ -192,20 +193,20 @@ class Inputs:
             raise InputError(f"the inputs have different numbers of steps ({counts}); give them equal lengths")
         return arrays
 
-    def steps(self, arrays: Sequence[np.ndarray]) -> int:
+    def steps(self, arrays: Sequence[NDArray[Any]]) -> int:
         """The number of steps that the arrays hold."""
         return int(arrays[self._clock].shape[1])
 
-    def cut(self, arrays: Sequence[np.ndarray], begin: int, end: int) -> list[np.ndarray]:
+    def cut(self, arrays: Sequence[NDArray[Any]], begin: int, end: int) -> list[NDArray[Any]]:
         """The steps from `begin` to `end`; inputs without a time axis whole."""
         return [a[:, begin:end] if time else a for a, time in zip(arrays, self._times, strict=True)]
 
-    def join(self, old: Sequence[np.ndarray], new: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def join(self, old: Sequence[NDArray[Any]], new: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """The steps of both; inputs without a time axis as in the new."""
         pairs = zip(old, new, self._times, strict=True)
         return [np.concatenate([a, b], axis=1) if time else b for a, b, time in pairs]
 
-    def padded(self, held: Sequence[np.ndarray] | None, begin: int, steps: int) -> list[np.ndarray]:
+    def padded(self, held: Sequence[NDArray[Any]] | None, begin: int, steps: int) -> list[NDArray[Any]]:
         """`steps` steps of `held` from `begin` on, zeros after its end; inputs without a time axis go on."""
         arrays = self.zeros(steps)
         for index, array in enumerate(held or ()):
@@ -216,7 +217,7 @@ class Inputs:
                 arrays[index] = array
         return arrays
 
-    def zeros(self, steps: int) -> list[np.ndarray]:
+    def zeros(self, steps: int) -> list[NDArray[Any]]:
         """Arrays of `steps` steps, all zero."""
         return [reader.zeros(steps) for reader in self.readers]
 
@@ -229,7 +230,7 @@ class SourceReader:
         self._flags = np.dtype(flags)
         self._readers = [InputReader(item, info.max_length, flags=flags) for item in info.inputs]
 
-    def read(self, given: Any, finite: bool) -> list[np.ndarray]:
+    def read(self, given: Any, finite: bool) -> list[NDArray[Any]]:
         """Padded arrays with a batch axis of 1, then their masks; raises InputError where something is wrong."""
         names = [reader.info.name for reader in self._readers]
         if not isinstance(given, Mapping):
@@ -245,7 +246,7 @@ class SourceReader:
             arrays.append(array)
         return [*arrays, *masks]
 
-    def _padded(self, array: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def _padded(self, array: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[Any]]:
         length, longest = array.shape[1], self.info.max_length
         if not 0 < length <= longest:
             raise InputError(

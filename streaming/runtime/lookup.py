@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.hashing import fingerprint64, siphash24
@@ -23,7 +24,7 @@ class Table(Protocol):
     def to_bytes(self) -> bytes:
         """The associated file that holds it."""
 
-    def ids(self, strings: np.ndarray, name: str, dtype: Any) -> np.ndarray:
+    def ids(self, strings: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:
         """The ids of the strings of an input; raises InputError for what is no string, or has none."""
 
 
@@ -49,7 +50,7 @@ class LookupTable:
         others = {} if self.others is None else {"first": self.first, "others": self.others.fields()}
         return {"words": dict(self.words), "unknown": self.unknown, **others}
 
-    def ids(self, strings: np.ndarray, name: str, dtype: Any) -> np.ndarray:
+    def ids(self, strings: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:
         """The ids of strings, in their shape; raises InputError for what is no string, or unknown to the table."""
         numbers = [self.number(item, name) for item in _items(strings, name)]
         return np.array(numbers, dtype).reshape(strings.shape)
@@ -81,7 +82,7 @@ class HashTable:
         """What the associated file says of the hash."""
         return {"bins": self.bins, "masked": self.masked, "key": self.key and list(self.key)}
 
-    def ids(self, strings: np.ndarray, name: str, dtype: Any) -> np.ndarray:
+    def ids(self, strings: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:
         """The ids of strings, in their shape; raises InputError for what is no string."""
         return np.array([self.number(item) for item in _items(strings, name)], dtype).reshape(strings.shape)
 
@@ -116,7 +117,7 @@ class TextTable:
         how = {"standardize": self.standardize, "split": self.split, "ngrams": self.ngrams and list(self.ngrams)}
         return _packed("text", {**self.lookup.fields(), **how, "length": self.length, "cut": self.cut})
 
-    def ids(self, strings: np.ndarray, name: str, dtype: Any) -> np.ndarray:
+    def ids(self, strings: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:
         """The ids of texts (n,): (n, length), or (tokens,); raises InputError for what is no text."""
         if strings.ndim > 1:
             raise InputError(f"input {name!r} has shape {strings.shape}, expected texts (n,); give a list of strings")
@@ -161,7 +162,7 @@ def read_table(content: bytes, name: str) -> Table:
     raise ArtifactError(f"{name} is no table of words that this version reads; convert the model again")
 
 
-def _items(strings: np.ndarray, name: str) -> Iterator[bytes]:
+def _items(strings: NDArray[Any], name: str) -> Iterator[bytes]:
     for item in strings.ravel().tolist():
         if isinstance(item, str):
             yield item.encode("utf-8", "surrogateescape")

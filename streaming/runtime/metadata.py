@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.facts import Origin, PlanRow, Proof
@@ -57,7 +58,7 @@ class InputInfo:
             raise ArtifactError(f"input {self.name!r} takes strings and names no tensor; convert the model again")
         return self.tensor or TensorInfo(self.shape, self.dtype)
 
-    def quantize(self, numbers: Any) -> np.ndarray:
+    def quantize(self, numbers: Any) -> NDArray[Any]:
         """Real numbers as the nearest values that the input takes."""
         numbers = np.asarray(numbers, np.float32)
         if self.scale is None:
@@ -89,7 +90,7 @@ class OutputInfo:
     scale: float | None = None
     zero_point: int | None = None
 
-    def dequantize(self, values: Any) -> np.ndarray:
+    def dequantize(self, values: Any) -> NDArray[Any]:
         """Real numbers from the values that the output gives: scale * (value - zero_point) in float32."""
         values = np.asarray(values)
         if self.scale is None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.flatbuffer import Graph, read
 
@@ -94,7 +95,7 @@ class Runner:
         tensor = self._graph.tensors[number]
         return {"index": number, "shape": np.array(tensor.shape), "dtype": np.dtype(_DTYPES[tensor.kind])}
 
-    def __call__(self, **values: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, **values: NDArray[Any]) -> dict[str, NDArray[Any]]:
         for name, place in self._into.items():
             self._inner.set_input(values[name], place)
         with _silent():

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime import agreement, artifact, batch, verifier
@@ -184,7 +185,7 @@ class StreamingModel:
         """
         return batch.step_streams(self, streams, inputs)
 
-    def _initial(self, index: int) -> np.ndarray:
+    def _initial(self, index: int) -> NDArray[Any]:
         pack = self.metadata.packs[index]
         row = np.zeros((1, pack.size), pack.dtype)
         if pack.initial is not None:

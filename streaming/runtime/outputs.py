@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.metadata import Metadata
 
@@ -32,7 +33,7 @@ class Outputs:
         self._hop = meta.hop
         self.start = meta.outputs[0].start
 
-    def ready(self, results: Sequence[np.ndarray], begin: int, total: int | None, row: int = 0) -> list[np.ndarray]:
+    def ready(self, results: Sequence[NDArray[Any]], begin: int, total: int | None, row: int = 0) -> list[NDArray[Any]]:
         """The rows that exist, an array an output.
 
         Args:
@@ -54,7 +55,7 @@ class Outputs:
                 found.append(rows[max(0, out.start - begin // self._hop) : last])
         return found
 
-    def joined(self, pieces: list[list[np.ndarray]]) -> Arrays:
+    def joined(self, pieces: list[list[NDArray[Any]]]) -> Arrays:
         """Outputs of several invokes, concatenated; empty arrays where there was none."""
         if len(pieces) == 1:
             return self.named(pieces[0])
@@ -62,7 +63,7 @@ class Outputs:
         empty = [np.zeros((0, *out.shape), out.dtype) for out in self._infos]
         return self.named([np.concatenate(c) if c else e for c, e in zip(columns, empty, strict=True)])
 
-    def named(self, columns: list[np.ndarray]) -> Arrays:
+    def named(self, columns: list[NDArray[Any]]) -> Arrays:
         """One array alone, several by name."""
         if len(columns) == 1:
             return columns[0]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError, StateMismatchError, StreamingError
 from streaming.runtime import saved
@@ -17,7 +18,7 @@ from streaming.runtime.outputs import Arrays
 from streaming.runtime.slab import Slab
 
 # Yields (steps, inputs and mask of one stream) for each invoke, is sent its results, returns what the call returns.
-Work = Generator[tuple[int, list[np.ndarray]], Sequence[np.ndarray], Arrays]
+Work = Generator[tuple[int, list[NDArray[Any]]], Sequence[NDArray[Any]], Arrays]
 
 _CLOSED = ("", "finished", "closed", "without its source")
 _NAN = ("raise", "pass")
@@ -70,11 +71,11 @@ class Stream(AsyncCalls):
         if self.model.metadata.state == "internal":
             self._place.engine.reset()
         self.leave()
-        self.own: Sequence[np.ndarray] = self.model.initial_state
+        self.own: Sequence[NDArray[Any]] = self.model.initial_state
         # Steps of whole units, and those that wait for the rest of one; `lead` zeros wait before the first step.
         self._position = 0
         self._pending = self._lead
-        self._held: list[np.ndarray] | None = self._inputs.zeros(self._lead) if self._lead else None
+        self._held: list[NDArray[Any]] | None = self._inputs.zeros(self._lead) if self._lead else None
         self._closed = "" if self.model.source is None else "without its source"
 
     def encode(self, x: Any) -> None:
@@ -210,23 +211,23 @@ class Stream(AsyncCalls):
         if self._closed or self._pending != self._lead:
             self._refuse()
 
-    def read(self, x: Any, steps: int | None = None) -> list[np.ndarray]:
+    def read(self, x: Any, steps: int | None = None) -> list[NDArray[Any]]:
         """Check `steps` steps, None for any number, as one array (1, n, ...) an input. Raises InputError."""
         return self._inputs.read(x, steps, self._finite)
 
-    def stepping(self, arrays: list[np.ndarray]) -> Work:
+    def stepping(self, arrays: list[NDArray[Any]]) -> Work:
         """The invoke of `step`, as those of `feeding`."""
         self.check_ready()
         return (yield from self.feeding(arrays))
 
-    def feeding(self, arrays: list[np.ndarray]) -> Work:
+    def feeding(self, arrays: list[NDArray[Any]]) -> Work:
         """The invokes of `feed`: yields the steps and the values of each, is sent what it returned."""
         if self._closed:
             self._refuse()
         if self._pending and self._held is not None:
             arrays = self._inputs.join(self._held, arrays)
         steps, done = self._inputs.steps(arrays), 0
-        pieces: list[list[np.ndarray]] = []
+        pieces: list[list[NDArray[Any]]] = []
         while steps - done >= self._unit:
             size = self._chunk if steps - done >= self._chunk else self._unit
             if self._position + self._unit <= self._filled:
@@ -252,7 +253,7 @@ class Stream(AsyncCalls):
         if self.model.window is not None:
             # Rows of full windows were given; of padded ones that of the last step may be missing.
             end = total if self.model.metadata.pad and total > self._lead else begin
-        pieces: list[list[np.ndarray]] = []
+        pieces: list[list[NDArray[Any]]] = []
         while self._position < end:
             part = self._inputs.padded(self._held, self._position - begin, self._unit)
             results = yield self._unit, [*part, *self._mask(self._unit, total - self._position)]
@@ -263,13 +264,13 @@ class Stream(AsyncCalls):
         self.leave()
         return self._outputs.joined(pieces)
 
-    def invoke(self, size: int, values: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    def invoke(self, size: int, values: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
         """Run `size` steps of this stream alone and move its states; what comes back."""
         results = self._engine().run(1, size)([*values, *self.states()])
         self.put_states(results[self._count :])
         return results
 
-    def take(self, results: Sequence[np.ndarray], row: int = 0) -> Arrays:
+    def take(self, results: Sequence[NDArray[Any]], row: int = 0) -> Arrays:
         """Go on by a chunk: the outputs of this stream's row of what its invoke returned."""
         begin = self._position
         self._position = begin + self._chunk
@@ -282,17 +283,17 @@ class Stream(AsyncCalls):
         """Go on by steps whose outputs were taken for all streams of a slab at once."""
         self._position += steps
 
-    def hold(self, arrays: Sequence[np.ndarray]) -> None:
+    def hold(self, arrays: Sequence[NDArray[Any]]) -> None:
         """Keep a copy of steps that wait, and of the inputs without a time axis, which go on in `finish`."""
         held = arrays if self._pending else self._inputs.cut(arrays, 0, 0)
         self._held = [array.copy() for array in held]
 
-    def states(self) -> Sequence[np.ndarray]:
+    def states(self) -> Sequence[NDArray[Any]]:
         """The packed states, (1, size) each; nobody writes to them."""
         slab = self.slab
         return self.own if slab is None else slab.rows(self.row)
 
-    def put_states(self, states: Sequence[np.ndarray]) -> None:
+    def put_states(self, states: Sequence[NDArray[Any]]) -> None:
         """Take over packed states, (1, size) each."""
         self.leave()
         self.own = states
@@ -329,7 +330,7 @@ class Stream(AsyncCalls):
             self.go_back(before)
             raise
 
-    def _mask(self, size: int, real: int) -> list[np.ndarray]:
+    def _mask(self, size: int, real: int) -> list[NDArray[Any]]:
         """The `valid` input, (1, size) of which the first `real` exist; nothing where the graph has none."""
         if self.model.metadata.valid is None:
             return []

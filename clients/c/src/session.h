@@ -53,10 +53,11 @@ void streaming_session_free(streaming_session *s) {
   st_codec_free(s->source);
   st_codec_free(s->target);
   st_drop(&s->text);
+  st_drop(&s->gaps);
   for (size_t i = 0; i < s->waiting_count; i++) free(s->waiting[i]);
   for (int i = 0; i < 3; i++) free(s->ids[i]);
   void *all[] = {s->p, s->mean, (void *)s->held_labels, s->waiting, s->places, s->scaler_mean, s->scaler_scale, s->values, s->expected,
-                 s->errors, s->early, s->last, s->input, s->recent, s->frame, s->frames, s->wanted, s->told, s->rising, s->absent};
+                 s->errors, s->early, s->last, s->last_at, s->input, s->recent, s->frame, s->frames, s->wanted, s->told, s->rising, s->absent};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free(s);
 }
@@ -142,7 +143,8 @@ static streaming_code st_open_rows(streaming_session *s) {
   s->scaler_scale = st_array(s->width, sizeof(double));
   s->input = st_array(s->width, sizeof(float));
   s->last = st_array(s->width, sizeof(double));
-  if (!s->scaler_mean || !s->scaler_scale || !s->input || !s->last) return st_no_memory();
+  s->last_at = st_array(s->width, sizeof(double));
+  if (!s->scaler_mean || !s->scaler_scale || !s->input || !s->last || !s->last_at) return st_no_memory();
   if (scaler && (!st_numbers(st_list(scaler, "mean"), s->width, s->scaler_mean) || !st_numbers(st_list(scaler, "scale"), s->width, s->scaler_scale)))
     return st_unfit("it scales other columns");
   for (size_t i = 0; scaler && i < s->width; i++)
@@ -347,7 +349,8 @@ static streaming_code st_anew(streaming_session *s) {
   s->last_token = (int32_t)s->blank;
   s->text.size = 0;
   s->has_expected = false;
-  for (size_t i = 0; s->last && i < s->width; i++) s->last[i] = NAN;
+  for (size_t i = 0; s->last && i < s->width; i++) s->last[i] = NAN, s->last_at[i] = -1;
+  s->gaps.size = s->passed = 0;
   s->error_count = s->early_count = 0;
   if (s->task == ST_KEYWORDS || s->task == ST_TRANSCRIBER) s->score = 0;
   for (size_t i = 0; s->absent && i < s->label_count; i++) {
@@ -446,44 +449,99 @@ static streaming_code st_end_probation(streaming_session *s, double *row) {
   return STREAMING_OK;
 }
 
+/* A row without a gap, masks included. */
+static streaming_code st_whole_row(streaming_session *s, const double *row) {
+  double *values = malloc(s->width * sizeof *values);
+  if (!values) return st_no_memory();
+  streaming_code code = STREAMING_OK;
+  if (s->task == ST_ANOMALIES && s->early_count < s->probation) {
+    memcpy(s->early + s->early_count++ * s->width, row, s->width * sizeof *row);
+    if (s->early_count == s->probation) code = st_end_probation(s, values);
+    if (code == STREAMING_OK) st_tell_anomaly(s, 0, 0);
+  } else {
+    bool scales = s->scaled || s->probation;
+    for (size_t i = 0; i < s->width; i++) values[i] = scales ? (row[i] - s->scaler_mean[i]) / s->scaler_scale[i] : row[i];
+    code = s->task == ST_ANOMALIES ? st_judge(s, values, false) : st_feed_row(s, values);
+  }
+  free(values);
+  return code;
+}
+
+/* A value of a row that waits: on the line between the values before and after, or the last one; NaN before the first. */
+static double st_on_line(const streaming_session *s, const double *rows, size_t count, size_t columns, size_t row, size_t column) {
+  double here = rows[row * columns + column], x0 = s->last_at[column], y0 = s->last[column];
+  if (!isnan(here)) return here;
+  for (size_t i = row; i > 0 && isnan(here); i--) here = rows[(i - 1) * columns + column], x0 = (double)(s->passed + i - 1);
+  if (!isnan(here))
+    y0 = here;
+  else
+    x0 = s->last_at[column];
+  if (isnan(y0)) return y0;
+  for (size_t i = row + 1; i < count; i++) {
+    double after = rows[i * columns + column];
+    if (!isnan(after)) return y0 + (after - y0) / ((double)(s->passed + i) - x0) * ((double)(s->passed + row) - x0);
+  }
+  return y0;
+}
+
+/* Takes the rows on that each column has had a value at or after; all of them at the end. */
+static streaming_code st_interpolate(streaming_session *s, bool ended) {
+  size_t columns = s->masked ? s->width / 2 : s->width, count = s->gaps.size / (columns * sizeof(double)), end = count;
+  const double *rows = (const double *)s->gaps.data;
+  for (size_t c = 0; !ended && c < columns; c++) {
+    size_t known = count;
+    while (known && isnan(rows[(known - 1) * columns + c])) known--;
+    if (known < end) end = known;
+  }
+  if (count - end > ST_MAX_WAITING) return st_fail(STREAMING_INPUT, "a column has had no value for %zu rows; hold values, or mend it", count - end);
+  double *whole = calloc(s->width, sizeof *whole);
+  streaming_code code = whole ? STREAMING_OK : st_no_memory();
+  for (size_t r = 0; code == STREAMING_OK && r < end; r++) {
+    bool gap = false;
+    for (size_t c = 0; c < columns; c++) {
+      whole[c] = st_on_line(s, rows, count, columns, r, c);
+      if (s->masked) whole[columns + c] = isnan(rows[r * columns + c]);
+      gap = gap || isnan(whole[c]);
+    }
+    if (!gap) code = st_whole_row(s, whole);
+  }
+  free(whole);
+  for (size_t c = 0; c < columns; c++)
+    for (size_t r = end; r > 0; r--)
+      if (!isnan(rows[(r - 1) * columns + c])) {
+        s->last[c] = rows[(r - 1) * columns + c];
+        s->last_at[c] = (double)(s->passed + r - 1);
+        break;
+      }
+  s->passed += end;
+  s->gaps.size -= end * columns * sizeof(double);
+  if (end) memmove(s->gaps.data, s->gaps.data + end * columns * sizeof(double), s->gaps.size);
+  return code;
+}
+
 streaming_code streaming_session_row(streaming_session *s, const double *row, size_t count) {
   ST_TRY(st_takes(s, s && s->rows, "rows"));
   if (!row) return st_fail(STREAMING_ARGUMENT, "the row is NULL; give its numbers");
   size_t columns = s->masked && count != s->width ? s->width / 2 : s->width;
   if (count != columns) return st_fail(STREAMING_INPUT, "a row has %zu numbers, expected %zu", count, columns);
-  bool fills = (s->missing == ST_DROP || s->missing == ST_HOLD) && (!s->masked || count != s->width), gap = false;
-  for (size_t i = 0; i < count; i++) {
-    if (isnan(row[i]) && fills) continue;
-    if (!isfinite(row[i]))
-      return st_fail(STREAMING_INPUT, "a row holds %g at %zu, expected finite numbers; %s", row[i], i,
-                     s->missing == ST_INTERPOLATE ? "this client does not interpolate, fill it first" : "clean or fill it");
-  }
-  double *values = calloc(2 * (s->width + 1), sizeof *values), *whole = values + s->width + 1;
-  if (!values) return st_no_memory();
+  bool masks = s->masked && count == s->width, fills = s->missing != ST_REFUSE && !masks, gap = false;
+  for (size_t i = 0; i < count; i++)
+    if (!isfinite(row[i]) && !(isnan(row[i]) && fills))
+      return st_fail(STREAMING_INPUT, "a row holds %g at %zu, expected finite numbers; clean or fill it", row[i], i);
+  if (masks) return st_whole_row(s, row);
+  if (s->missing == ST_INTERPOLATE)
+    return st_append(&s->gaps, row, count * sizeof *row) ? st_interpolate(s, false) : st_no_memory();
+  double *whole = calloc(s->width, sizeof *whole);
+  if (!whole) return st_no_memory();
   for (size_t i = 0; i < count; i++) {
     bool missing = isnan(row[i]);
     if (!missing) s->last[i] = row[i];
     whole[i] = missing && s->missing == ST_HOLD ? s->last[i] : row[i];
-    if (s->masked && count != s->width) whole[count + i] = missing;
+    if (s->masked) whole[count + i] = missing;
     gap = gap || isnan(whole[i]);
   }
-  if (gap) { /* dropped, or before the first value of a column */
-    free(values);
-    return STREAMING_OK;
-  }
-  row = whole;
-  count = s->width;
-  streaming_code code = STREAMING_OK;
-  if (s->task == ST_ANOMALIES && s->early_count < s->probation) {
-    memcpy(s->early + s->early_count++ * s->width, row, count * sizeof *row);
-    if (s->early_count == s->probation) code = st_end_probation(s, values);
-    if (code == STREAMING_OK) st_tell_anomaly(s, 0, 0);
-  } else {
-    bool scales = s->scaled || s->probation;
-    for (size_t i = 0; i < count; i++) values[i] = scales ? (row[i] - s->scaler_mean[i]) / s->scaler_scale[i] : row[i];
-    code = s->task == ST_ANOMALIES ? st_judge(s, values, false) : st_feed_row(s, values);
-  }
-  free(values);
+  streaming_code code = gap ? STREAMING_OK : st_whole_row(s, whole); /* a gap: dropped, or before the first value */
+  free(whole);
   return code;
 }
 
@@ -755,6 +813,8 @@ streaming_code streaming_session_finish(streaming_session *s) {
     st_endpointer_reset(&s->endpointer);
     return st_anew(s);
   }
+  if (s->gaps.size) ST_TRY(st_interpolate(s, true));
+  s->failed = STREAMING_OK;
   if (s->fed && s->task != ST_ANOMALIES) {
     ST_TRY(streaming_finish(s->stream, st_take_row, s));
     if (s->failed == STREAMING_OK) st_label_end(s);

@@ -14,6 +14,9 @@ typedef enum st_task {
   ST_ANOMALIES
 } st_task;
 
+/* Rows that an interpolation waits for the next value of a column. */
+#define ST_MAX_WAITING 100000
+
 struct streaming_session {
   streaming_model *model;
   streaming_stream *stream;
@@ -40,7 +43,9 @@ struct streaming_session {
   double *scaler_mean, *scaler_scale, *values, *expected, *errors, *early;
   bool scaled, has_expected, masked;
   enum { ST_REFUSE, ST_DROP, ST_HOLD, ST_INTERPOLATE } missing;
-  double *last; /* value of each column, NaN before its first */
+  double *last, *last_at; /* value of each column, NaN before its first, and where it was */
+  st_buffer gaps;          /* rows that wait for a value */
+  size_t passed;           /* rows before those */
   size_t short_window, long_window, warm_up, probation, error_count, early_count;
   float *input;
   /* sound */

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.errors import DataError
@@ -36,7 +37,7 @@ class RowEncoder:
     columns: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, train: Sequence[np.ndarray], config: RowsConfig, labels: Iterable[str] = ()) -> RowEncoder:
+    def fit(cls, train: Sequence[NDArray[Any]], config: RowsConfig, labels: Iterable[str] = ()) -> RowEncoder:
         """Fits the encoder to the rows of the training split.
 
         Raises:
@@ -78,7 +79,7 @@ class RowEncoder:
         """Names of the columns without those of masks."""
         return self.columns[: self.width // 2] if config.mask else self.columns
 
-    def encode(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def encode(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """`rows` (T, D) of float32."""
         return {"rows": ((rows - np.array(self.mean)) / np.array(self.scale)).astype(np.float32)}
 

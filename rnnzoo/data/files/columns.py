@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.data.files.reading import reading
@@ -85,9 +86,9 @@ class Table:
     """
 
     path: Path
-    values: np.ndarray
-    lines: np.ndarray
-    times: np.ndarray | None
+    values: NDArray[Any]
+    lines: NDArray[Any]
+    times: NDArray[Any] | None
     texts: dict[str, list[str]]
 
 

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.data.files.columns import Plan, Survey, Table, plan_columns, read_table
@@ -34,9 +36,9 @@ class Rows:
     """
 
     path: Path
-    values: np.ndarray
-    texts: dict[str, np.ndarray]
-    times: np.ndarray | None
+    values: NDArray[Any]
+    texts: dict[str, NDArray[Any]]
+    times: NDArray[Any] | None
 
     def part(self, begin: int, end: int) -> Rows:
         """Rows from `begin` to before `end`."""
@@ -98,7 +100,12 @@ class Tables:
         return self._filled(table.path, values, times, lines, texts)
 
     def _filled(
-        self, path: Path, values: np.ndarray, times: np.ndarray | None, lines: np.ndarray, texts: dict[str, np.ndarray]
+        self,
+        path: Path,
+        values: NDArray[Any],
+        times: NDArray[Any] | None,
+        lines: NDArray[Any],
+        texts: dict[str, NDArray[Any]],
     ) -> Rows:
         policy, missing = self.config.missing, np.isnan(values)
         if policy == "refuse" and missing.any():
@@ -167,7 +174,7 @@ def table_files(folder: Path, pattern: str = "*") -> tuple[list[Path], int]:
     return tables, len(found) - len(tables)
 
 
-def runs(*columns: np.ndarray) -> list[tuple[int, int]]:
+def runs(*columns: NDArray[Any]) -> list[tuple[int, int]]:
     """Begin and end of the stretches in which all columns (T,) stay what they are."""
     length = len(columns[0]) if columns else 0
     changed = np.zeros(max(0, length - 1), bool)
@@ -177,7 +184,7 @@ def runs(*columns: np.ndarray) -> list[tuple[int, int]]:
     return [(begin, end) for begin, end in itertools.pairwise(edges) if end > begin]
 
 
-def labelled(column: np.ndarray) -> np.ndarray:
+def labelled(column: NDArray[Any]) -> NDArray[Any]:
     """Which cells (T,) of a column of labels hold one."""
     return np.array([not is_missing(cell) for cell in column], bool)
 
@@ -193,8 +200,8 @@ def _joined(tables: Sequence[Table]) -> Table:
 
 
 def _resampled(
-    step: float, values: np.ndarray, times: np.ndarray, texts: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    step: float, values: NDArray[Any], times: NDArray[Any], texts: dict[str, NDArray[Any]]
+) -> tuple[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]]:
     """Rows at even steps; of text the last of each step, held over steps without a row."""
     resampler = Resampler(step, values.shape[1])
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import DataConfig, RowsConfig
 from rnnzoo.data.files.dividing import divide
@@ -30,7 +32,7 @@ def read_tagged(config: DataConfig) -> Reading:
 def read_events(config: DataConfig) -> Reading:
     """`events:FILE_OR_FOLDER`: samples; the column `data.label` says what happens at one, its other cells are empty."""
 
-    def example(rows: Rows, labels: np.ndarray) -> Example:
+    def example(rows: Rows, labels: NDArray[Any]) -> Example:
         return rows.values, [(int(at), str(labels[at])) for at in np.flatnonzero(labels != "")]
 
     return _read(config, "events:", example)
@@ -63,7 +65,7 @@ def read_anomalies(config: DataConfig) -> Reading:
     return Reading(dict.fromkeys(SPLITS, series), tables.findings(more))
 
 
-def _read(config: DataConfig, prefix: str, example: Callable[[Rows, np.ndarray], Example]) -> Reading:
+def _read(config: DataConfig, prefix: str, example: Callable[[Rows, NDArray[Any]], Example]) -> Reading:
     config = rows_config(config)
     if config.label is None:
         raise ConfigError(f"{config.dataset!r} needs data.label: name the column of labels")
@@ -81,7 +83,7 @@ def _grouped(tables: Tables, file: Path) -> Iterator[Rows]:
         yield rows.part(begin, end)
 
 
-def _labels(rows: Rows, config: RowsConfig) -> np.ndarray:
+def _labels(rows: Rows, config: RowsConfig) -> NDArray[Any]:
     """The labels (T,) of rows, '' where there is none."""
     cells = rows.texts[str(config.label)]
     return np.where(labelled(cells), cells, "")

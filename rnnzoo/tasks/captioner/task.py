@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.batching import batch_indices, collate
 from rnnzoo.data.encoders.pictures import CaptionEncoder, moved, resized
@@ -118,7 +119,7 @@ class CaptionerTask(LabelTask):
             return []
         return [draw_captions(folder / "captions.png", chosen, self._searched(model, chosen))]
 
-    def _searched(self, model: keras.Model, pictures: Sequence[np.ndarray], batch_size: int = 64) -> list[str]:
+    def _searched(self, model: keras.Model, pictures: Sequence[NDArray[Any]], batch_size: int = 64) -> list[str]:
         from rnnzoo.tasks.captioner.model import decoding_models
 
         encoder, decoder = decoding_models(model)
@@ -160,10 +161,10 @@ class CaptionerTask(LabelTask):
         distances = (known**2).sum(axis=1) - 2 * asked @ known.T
         return [self.examples("train")[i][1][0] for i in np.argmin(distances, axis=1)]
 
-    def _pictures(self, split: str) -> list[np.ndarray]:
+    def _pictures(self, split: str) -> list[NDArray[Any]]:
         return [self.encoder.read(picture) for picture, _ in self.examples(split)]
 
-    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[NDArray[Any]]:
         return batch_indices(np.array([len(row["target"]) for row in self.arrays(split)]), size, rng)
 
     def _signature(self, split: str) -> Any:
@@ -175,7 +176,7 @@ class CaptionerTask(LabelTask):
 
 
 def _step(decoder: keras.Model) -> StepFunction:
-    def step(states: Sequence[Any], tokens: np.ndarray) -> tuple[np.ndarray, Sequence[Any]]:
+    def step(states: Sequence[Any], tokens: NDArray[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
         regions, *layers = (np.stack(parts) for parts in zip(*states, strict=True))
         # Called as it is: the number of hypotheses changes from step to step, and each would be compiled anew.
         logits, *new = map(np.asarray, decoder([regions, tokens.astype(np.int32)[:, None], *layers], training=False))
@@ -188,7 +189,7 @@ def _score(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[
     return {"bleu": bleu(written, references, lowercase=True)[0], "cider": cider(written, references)}
 
 
-def _coarse(picture: np.ndarray) -> np.ndarray:
+def _coarse(picture: NDArray[Any]) -> NDArray[Any]:
     """A picture as few numbers: means of squares of pixels; features as they are."""
     size = max(1, max(picture.shape[:2]) // _COARSE)
     if picture.ndim < 3 or size == 1:

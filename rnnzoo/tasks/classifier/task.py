@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.encoders.words import fit_words
@@ -127,11 +128,11 @@ class ClassifierTask(LabelTask):
             found = [[self.labels[int(k)]] for k in self.best(model, split, 64)]
         return class_figures(true, found)
 
-    def _held(self, logits: np.ndarray) -> list[list[str]]:
+    def _held(self, logits: NDArray[Any]) -> list[list[str]]:
         """The labels of several that hold, by logits (N, L)."""
         return [[self.labels[k] for k in np.flatnonzero(row)] for row in logits >= _logit(self.config.threshold)]
 
-    def _score_logits(self, split: str, logits: np.ndarray) -> dict[str, float]:
+    def _score_logits(self, split: str, logits: NDArray[Any]) -> dict[str, float]:
         if not self.config.multi_label:
             return self.score(split, [self.labels[k] for k in np.argmax(logits, axis=-1)])
         return self.score(split, self._held(logits))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.tasks.evaluation import mean
 
@@ -22,17 +24,17 @@ class ForecastFigures:
         quantiles: of the forecasts, or none.
     """
 
-    def __init__(self, known: np.ndarray, season: int, quantiles: Sequence[float]):
+    def __init__(self, known: NDArray[Any], season: int, quantiles: Sequence[float]):
         changes = np.zeros(known.shape[1])
         for begin in range(0, len(known) - season, BLOCK):
             end = min(begin + BLOCK, len(known) - season)
             changes += np.abs(known[begin + season : end + season] - known[begin:end]).sum(axis=0, dtype=np.float64)
         self._scale = changes / max(1, len(known) - season)
         self._quantiles = np.array(quantiles)
-        self._sums: dict[str, np.ndarray | float] = defaultdict(float)
+        self._sums: dict[str, NDArray[Any] | float] = defaultdict(float)
         self._count = self._size = 0
 
-    def add(self, true: np.ndarray, outputs: np.ndarray, naive: dict[str, np.ndarray]) -> None:
+    def add(self, true: NDArray[Any], outputs: NDArray[Any], naive: dict[str, NDArray[Any]]) -> None:
         """Some windows.
 
         Args:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.series import SeriesEncoder
 from rnnzoo.tasks.forecaster.config import ForecasterConfig
@@ -16,7 +17,7 @@ from rnnzoo.tasks.recurrent import recurrent_layer
 _BLOCK = 4096
 
 
-def least_squares(series: Iterable[np.ndarray], context: int, horizon: int) -> np.ndarray:
+def least_squares(series: Iterable[NDArray[Any]], context: int, horizon: int) -> NDArray[Any]:
     """The linear map from the changes before a row to the rows after it that is wrong by least, over all columns.
 
     Args:
@@ -42,7 +43,7 @@ def least_squares(series: Iterable[np.ndarray], context: int, horizon: int) -> n
 
 
 def begin_linear(
-    model: keras.Model, config: ForecasterConfig, encoder: SeriesEncoder, series: Iterable[np.ndarray]
+    model: keras.Model, config: ForecasterConfig, encoder: SeriesEncoder, series: Iterable[NDArray[Any]]
 ) -> None:
     """Give a fresh forecaster the linear map that `config.linear` names, found on `series`, each rows (N, D)."""
     if config.linear == "least_squares":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.encoders.series import SeriesEncoder
@@ -95,7 +96,7 @@ class ForecasterTask(Task):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
         """Windows of the series; outputs count from the row on that has all its context before it."""
         config, rows = self.config, self.arrays(split)[0]["rows"]
         starts = self._starts(split, 0 if rng is None else int(rng.integers(config.window - config.context + 1)))
@@ -111,7 +112,7 @@ class ForecasterTask(Task):
             weights[:, : config.context - 1] = 0
             yield chosen, ({"rows": inputs}, targets, weights)
 
-    def _starts(self, split: str, offset: int) -> np.ndarray:
+    def _starts(self, split: str, offset: int) -> NDArray[Any]:
         """First rows of windows such that all rows but some at the end are forecast from; as many for any offset."""
         config, begin = self.config, self._begin(split)
         stride = config.window - config.context + 1
@@ -132,7 +133,7 @@ class ForecasterTask(Task):
         """Figures of forecasts from windows of `context` rows and a fresh state."""
         context, begin, rows = self.config.context, self._begin(split), self.arrays(split)[0]["rows"]
 
-        def outputs() -> Iterator[np.ndarray]:
+        def outputs() -> Iterator[NDArray[Any]]:
             for first, last in blocks(len(self._true(split))):
                 found = []
                 for i in range(first, last, batch_size):
@@ -148,13 +149,13 @@ class ForecasterTask(Task):
         task = self.streamed_task(model, Forecaster, exact=True)
         return self._figures(split, self._streamed(task, split))
 
-    def _streamed(self, task: Forecaster, split: str) -> Iterator[np.ndarray]:
+    def _streamed(self, task: Forecaster, split: str) -> Iterator[NDArray[Any]]:
         """Standardized outputs of a stream, block by block."""
         rows, places = self.examples(split)[0][0][self._begin(split) :], self.encoder.places
         mean, scale = (np.array(part)[places, None] for part in (self.encoder.mean, self.encoder.scale))
         session, several = task.session(), len(self.encoder.quantiles)
 
-        def events() -> Iterator[np.ndarray]:
+        def events() -> Iterator[NDArray[Any]]:
             for begin, end in blocks(len(rows)):
                 for event in session.feed(rows[begin:end]):
                     values = [event.quantiles[q] for q in self.encoder.quantiles] or [event.values]
@@ -181,7 +182,7 @@ class ForecasterTask(Task):
     def baseline(self, split: str) -> Baseline:
         rows, last = self.arrays(split)[0]["rows"][:, self.encoder.places], self._begin(split) + self.config.context - 1
 
-        def outputs() -> Iterator[np.ndarray]:
+        def outputs() -> Iterator[NDArray[Any]]:
             for begin, end in blocks(len(self._true(split))):
                 found = np.repeat(rows[last + begin : last + end, None], self.config.horizon, axis=1)
                 quantiles = len(self.encoder.quantiles)
@@ -189,12 +190,12 @@ class ForecasterTask(Task):
 
         return Baseline("last value", self._figures(split, outputs()), self.encoder.width)
 
-    def _true(self, split: str) -> np.ndarray:
+    def _true(self, split: str) -> NDArray[Any]:
         """The rows after each window, (N, D, H)."""
         rows = self.arrays(split)[0]["rows"][self._begin(split) + self.config.context :, self.encoder.places]
         return np.lib.stride_tricks.sliding_window_view(rows, self.config.horizon, axis=0)
 
-    def score(self, split: str, outputs: np.ndarray) -> dict[str, float]:
+    def score(self, split: str, outputs: NDArray[Any]) -> dict[str, float]:
         """Figures of outputs (N, H, D) or, with quantiles, (N, H, D, Q), on standardized values of the targets D.
 
         Returns:
@@ -206,7 +207,7 @@ class ForecasterTask(Task):
         """
         return self._figures(split, (outputs[begin:end] for begin, end in blocks(len(outputs))))
 
-    def _figures(self, split: str, outputs: Iterable[np.ndarray]) -> dict[str, float]:
+    def _figures(self, split: str, outputs: Iterable[NDArray[Any]]) -> dict[str, float]:
         """The figures of `score`, of outputs block by block."""
         config, places, true = self.config, self.encoder.places, self._true(split)
         rows, known = (self.arrays(name)[0]["rows"][:, places] for name in (split, "train"))

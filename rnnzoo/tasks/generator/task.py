@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.text import TextEncoder, window_count, windows
 from rnnzoo.data.source import Example
@@ -77,7 +78,7 @@ class GeneratorTask(Task):
 
         return [FreshStates()]
 
-    def tokens(self, split: str) -> np.ndarray:
+    def tokens(self, split: str) -> NDArray[Any]:
         """All tokens of a split, one text after the other, (N,)."""
         return np.concatenate([row["tokens"] for row in self.arrays(split)])
 
@@ -93,7 +94,7 @@ class GeneratorTask(Task):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
         """Windows in order; a pass of a training begins at another token each time."""
         window = self.config.window
         offset = 0 if rng is None else int(rng.integers(window))
@@ -123,7 +124,7 @@ class GeneratorTask(Task):
         model = NGram(self.tokens("train"), len(self.encoder.labels))
         return Baseline(model.name, _figures(np.log(model.probabilities(self.tokens(split)))), model.numbers)
 
-    def _score(self, tokens: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    def _score(self, tokens: NDArray[Any], logits: NDArray[Any]) -> dict[str, float]:
         rows = log_softmax(logits[: len(tokens) - 1].astype(np.float64))
         return _figures(rows[np.arange(len(rows)), tokens[1:]])
 
@@ -134,7 +135,7 @@ class GeneratorTask(Task):
         return {"tokens": targets}, targets, tf.TensorSpec((None, None), tf.float32)
 
 
-def _figures(chosen: np.ndarray) -> dict[str, float]:
+def _figures(chosen: NDArray[Any]) -> dict[str, float]:
     """Figures from the log probabilities of the tokens that came."""
     nats = float(-np.mean(chosen))
     return {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.source import Example
@@ -92,7 +93,7 @@ class PolyphonyTask(Task):
         found = [chain.probabilities(row["rows"]) for row in self.arrays(split)]
         return Baseline(chain.name, self.score(split, found), chain.numbers)
 
-    def score(self, split: str, predicted: Sequence[np.ndarray]) -> dict[str, float]:
+    def score(self, split: str, predicted: Sequence[NDArray[Any]]) -> dict[str, float]:
         """Figures of the probabilities (T - 1, 88) of every piece, for its second to its last step.
 
         Returns:
@@ -107,7 +108,7 @@ class PolyphonyTask(Task):
         }
 
 
-def _nll(true: np.ndarray, probability: np.ndarray) -> float:
+def _nll(true: NDArray[Any], probability: NDArray[Any]) -> float:
     """Mean over steps of the summed negative log-likelihood of independent notes, in nats."""
     p = np.clip(probability.astype(np.float64), _LOWEST, 1 - _LOWEST)
     return float(-np.where(true > 0, np.log(p), np.log1p(-p)).sum(axis=-1).mean())

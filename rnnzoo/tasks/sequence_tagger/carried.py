@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.signals import SignalEncoder
 from rnnzoo.errors import DataError
@@ -72,7 +73,7 @@ class CarriedRowsTask(LabelTask):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
         """Windows in order; row b goes on where row b of the last ended."""
         count, window, frame = self.steps(split, batch_size), self.config.window, self.frame
         offset = 0 if rng is None else int(rng.integers(window))
@@ -93,7 +94,7 @@ class CarriedRowsTask(LabelTask):
             yield np.arange(batch_size), ({"rows": signal[:, i]}, targets[:, i], weights[:, i])
 
     @abc.abstractmethod
-    def label_weights(self) -> np.ndarray:
+    def label_weights(self) -> NDArray[Any]:
         """The root of how much rarer than the most frequent a label is, (L,)."""
 
     def _signature(self, split: str) -> Any:

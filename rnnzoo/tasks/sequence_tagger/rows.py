@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.signals import SignalEncoder
 from rnnzoo.data.source import Example
@@ -45,7 +46,7 @@ class RowTaggerTask(CarriedRowsTask):
         targets = np.array([self.number(tag) for tag in _of_frames(tags, self.frame)], np.int32)
         return {**self.encoder.encode(rows[: frames * self.frame]), "targets": targets}
 
-    def label_weights(self) -> np.ndarray:
+    def label_weights(self) -> NDArray[Any]:
         held = Counter(label for row in self.arrays("train") for label in row["targets"].tolist())
         most = max(count for label, count in held.items() if label >= 0)
         return np.array([np.sqrt(most / held.get(i, most)) for i in range(len(self.labels))], np.float32)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.signals import BACKGROUND, Event, SignalEncoder, frame_labels, match_events, read_events
 from rnnzoo.data.source import Example
@@ -66,7 +67,7 @@ class SequenceTaggerTask(CarriedRowsTask):
             "targets": frame_labels(known, frames, frame),
         }
 
-    def label_weights(self) -> np.ndarray:
+    def label_weights(self) -> NDArray[Any]:
         held = Counter(label for _, events in self.examples("train") for _, label in events)
         most = max(held.values())
         return np.array([np.sqrt(most / held.get(label, most)) for label in self.labels], np.float32)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.words import fit_words
 from rnnzoo.data.source import Example
@@ -89,7 +90,7 @@ class TaggerTask(LabelTask):
     def smooths_labels(self, model: keras.Model) -> bool:
         return chain_layer(model) is None
 
-    def best(self, model: keras.Model, split: str, batch_size: int) -> list[np.ndarray]:
+    def best(self, model: keras.Model, split: str, batch_size: int) -> list[NDArray[Any]]:
         chain = chain_layer(model)
         if chain is None:
             return super().best(model, split, batch_size)

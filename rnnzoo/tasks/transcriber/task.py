@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.batching import collate
 from rnnzoo.data.config import AudioConfig
@@ -62,10 +63,10 @@ class TranscriberTask(LabelTask):
         samples, text = example
         return self._arrays(after_lead(samples, self.config), text)
 
-    def _arrays(self, samples: np.ndarray, text: str) -> Arrays:
+    def _arrays(self, samples: NDArray[Any], text: str) -> Arrays:
         return {**self.encoder.encode(samples), "targets": self._words([text])}
 
-    def _words(self, texts: Sequence[str]) -> np.ndarray:
+    def _words(self, texts: Sequence[str]) -> NDArray[Any]:
         numbers = [self.number(word) for text in texts for word in text.split()]
         return np.array([number for number in numbers if number >= 0], np.int32)
 
@@ -100,7 +101,7 @@ class TranscriberTask(LabelTask):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
         """Always as many rows, as states are carried from row to row.
 
         `train` is composed anew for each pass: windows of whole recordings. Of other splits the recordings come as

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.batching import batch_indices, collate
 from rnnzoo.data.encoders.pairs import PairEncoder
@@ -141,7 +142,7 @@ class TranslatorTask(LabelTask):
             found += yield from pace.read(unit)
         return found + (yield from pace.finish(END))
 
-    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[np.ndarray]:
+    def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[NDArray[Any]]:
         rows = self.arrays(split)
         # What the decoder computes costs most: batches are of like targets, and among those of like sources.
         lengths = np.array([len(row["target"]) * _LONGEST + len(row["source"]) for row in rows])
@@ -149,7 +150,7 @@ class TranslatorTask(LabelTask):
 
 
 def _searched(
-    model: keras.Model, sources: Sequence[np.ndarray], config: PairsConfig, batch_size: int
+    model: keras.Model, sources: Sequence[NDArray[Any]], config: PairsConfig, batch_size: int
 ) -> list[tuple[int, ...]]:
     """The best translation of each source, by beam search over a Keras model."""
     from rnnzoo.tasks.translator.model import decoding_models
@@ -170,10 +171,10 @@ def _searched(
     return found
 
 
-def _step(decoder: keras.Model, source: np.ndarray, fixed: list[np.ndarray]) -> StepFunction:
+def _step(decoder: keras.Model, source: NDArray[Any], fixed: list[NDArray[Any]]) -> StepFunction:
     """The step function of a decoder; a state is the number of its sentence in the batch, and the layers' states."""
 
-    def step(states: Sequence[Any], tokens: np.ndarray) -> tuple[np.ndarray, Sequence[Any]]:
+    def step(states: Sequence[Any], tokens: NDArray[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
         rows = np.array([row for row, _ in states])
         layers = [np.stack(parts) for parts in zip(*(parts for _, parts in states), strict=True)]
         target = tokens.astype(np.int32)[:, None]
@@ -228,5 +229,5 @@ def average_lagging(read: Sequence[int], source: int) -> float:
     return float(np.mean([n - t * rate for t, n in enumerate(read[:until])]))
 
 
-def _listed(found: Any) -> list[np.ndarray]:
+def _listed(found: Any) -> list[NDArray[Any]]:
     return list(found) if isinstance(found, list | tuple) else [found]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError, StreamingError
 from streaming.runtime import verifier
@@ -273,7 +274,7 @@ class ForeignModel:
         data = self._model.buffers[graph.tensors[index].buffer].data
         return data is not None and len(data) > 0
 
-    def _constant(self, values: np.ndarray) -> int:
+    def _constant(self, values: NDArray[Any]) -> int:
         buffer = self._schema.BufferT()
         buffer.data = np.frombuffer(values.astype("<i4").tobytes(), np.uint8)
         self._model.buffers.append(buffer)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.adoption.foreign import ForeignModel, TensorInfo
 from streaming.errors import InputError
@@ -128,7 +129,7 @@ def _chunk(infos: Iterable[TensorInfo]) -> int:
     return next(iter(sizes.values()), 1)
 
 
-def _initial(info: TensorInfo, value: Any) -> np.ndarray:
+def _initial(info: TensorInfo, value: Any) -> NDArray[Any]:
     """The values of a state before the first step, (1, size)."""
     shapes = {info.shape, info.shape[1:] if info.shape[:1] == (1,) else info.shape, info.sizes}
     if value is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.conversion.adoption.foreign import ForeignModel, TensorInfo
 from streaming.errors import ArtifactError, ParityError
@@ -16,7 +18,7 @@ from streaming.runtime.stream import Stream
 
 SEQUENCES, INVOKES = 2, 24
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, NDArray[Any]]
 
 
 class BareModel:
@@ -95,7 +97,7 @@ def _compare(bare: Arrays, found: Arrays, model: StreamingModel, number: int) ->
             )
 
 
-def _random(info: TensorInfo, generator: np.random.Generator) -> np.ndarray:
+def _random(info: TensorInfo, generator: np.random.Generator) -> NDArray[Any]:
     """Normal floats; all values that a quantized number has; zeros and ones where a number may be an index."""
     kind = np.dtype(info.dtype)
     if kind.kind == "f":

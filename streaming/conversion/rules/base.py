@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NoReturn
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming.conversion.signals import Clock, Signal, StateSpec, Timeline
 from streaming.conversion.values import Chunk, Static
@@ -97,7 +98,7 @@ class Env:
         fused: bool,
         loop_bytes: float,
         states: dict[str, tf.Tensor],
-        weights: dict[int, np.ndarray],
+        weights: dict[int, NDArray[Any]],
         now: tf.Tensor | None = None,
         clocks: dict[Clock, Validity] | None = None,
         rows: bool = True,
@@ -113,7 +114,7 @@ class Env:
         """Slots of a clock of that rate in one chunk."""
         return int(self.chunk * rate)
 
-    def weight(self, variable: Any) -> np.ndarray:
+    def weight(self, variable: Any) -> NDArray[Any]:
         """The value of a Keras variable of the model."""
         return self.weights[id(variable)]
 

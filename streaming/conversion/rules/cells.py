@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from numpy.typing import NDArray
 
 from streaming.conversion.rules.base import Env, expand_to, hold_states
 from streaming.conversion.values import Chunk
@@ -86,19 +87,19 @@ def _nest(cell: Any, states: list[tf.Tensor]) -> Any:
     return found
 
 
-def _weights(cell: Any, env: Env) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _weights(cell: Any, env: Env) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
     """Kernel (D, n U), recurrent kernel (U, n U) and bias (n U)."""
     bias = None if cell.bias is None else env.weight(cell.bias)
     return env.weight(cell.kernel), env.weight(cell.recurrent_kernel), bias
 
 
-def _matmul(x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray | None) -> tf.Tensor:
+def _matmul(x: tf.Tensor, kernel: NDArray[Any], bias: NDArray[Any] | None) -> tf.Tensor:
     product = tf.matmul(x, tf.constant(kernel))
     return product if bias is None else product + tf.constant(bias)
 
 
 def _projector(
-    inputs: Chunk, env: Env, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray | None
+    inputs: Chunk, env: Env, kernel: NDArray[Any], recurrent: NDArray[Any], bias: NDArray[Any] | None
 ) -> Callable[[int | tf.Tensor, tf.Tensor], tf.Tensor]:
     """(index, h) -> x W + h R + b."""
     if env.fused and inputs.steps == 1:

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
+from numpy.typing import NDArray
 
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, Rule, chunks, expand_to, hold_states, static_values
@@ -73,7 +74,7 @@ class RecurrentRule(Rule):
     def _several(self) -> bool:
         return len(keras.tree.flatten(self.call.op.cell.state_size)) > 1
 
-    def _initial_states(self) -> list[np.ndarray]:
+    def _initial_states(self) -> list[NDArray[Any]]:
         states = [
             keras.ops.convert_to_numpy(s) for s in keras.tree.flatten(self.call.op.get_initial_state(batch_size=1))
         ]

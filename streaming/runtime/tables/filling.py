@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import Carrier
@@ -17,11 +18,11 @@ _MAX_WAITING = 100_000
 class Filled(NamedTuple):
     """Rows (n, D) without a gap, where values were missing (n, D), and the number of each among the rows given."""
 
-    rows: np.ndarray
-    missing: np.ndarray
-    numbers: np.ndarray
+    rows: NDArray[Any]
+    missing: NDArray[Any]
+    numbers: NDArray[Any]
 
-    def with_mask(self) -> np.ndarray:
+    def with_mask(self) -> NDArray[Any]:
         """Rows (n, 2 D): the values, then 1 for each that was missing and 0 for the others."""
         return np.concatenate([self.rows, self.missing.astype(np.float64)], axis=1)
 
@@ -57,7 +58,7 @@ class Filler(Carrier):
         # Rows given so far, those that wait not counted.
         self._count = 0
 
-    def feed(self, rows: np.ndarray) -> Filled:
+    def feed(self, rows: NDArray[Any]) -> Filled:
         """Take rows (n, D) of float64; gives those that are complete.
 
         Raises:
@@ -82,7 +83,7 @@ class Filler(Carrier):
         self.begin()
         return found
 
-    def _held(self, rows: np.ndarray) -> np.ndarray:
+    def _held(self, rows: NDArray[Any]) -> NDArray[Any]:
         known = np.concatenate([self._last[None], rows])
         # The number of the last row that has a value, column by column.
         places = np.maximum.accumulate(np.where(np.isnan(known), 0, np.arange(len(known))[:, None]), axis=0)
@@ -90,7 +91,7 @@ class Filler(Carrier):
         self._last = held[-1]
         return held[1:]
 
-    def _interpolated(self, rows: np.ndarray, last: bool) -> Filled:
+    def _interpolated(self, rows: NDArray[Any], last: bool) -> Filled:
         missing, at = np.isnan(rows), self._count + np.arange(len(rows), dtype=np.float64)
         # Up to where all columns are known, or have had a later value.
         known = np.where(missing, -1, np.arange(len(rows))[:, None])
@@ -106,7 +107,7 @@ class Filler(Carrier):
         kept = ~np.isnan(filled).any(axis=1)
         return Filled(filled[kept], missing[:end][kept], at[:end][kept].astype(np.int64))
 
-    def _column(self, i: int, at: np.ndarray, values: np.ndarray, missing: np.ndarray, end: int) -> np.ndarray:
+    def _column(self, i: int, at: NDArray[Any], values: NDArray[Any], missing: NDArray[Any], end: int) -> NDArray[Any]:
         places, known = at[~missing], values[~missing]
         if not np.isnan(self._last[i]):
             places = np.concatenate([[self._last_row[i]], places])
@@ -118,7 +119,7 @@ class Filler(Carrier):
         return np.interp(at[:end], places, known, left=np.nan)
 
 
-def fill_rows(policy: str, columns: tuple[str, ...], rows: np.ndarray) -> Filled:
+def fill_rows(policy: str, columns: tuple[str, ...], rows: NDArray[Any]) -> Filled:
     """A whole sequence of rows (T, D), as a `Filler` fills it piece by piece."""
     filler = Filler(policy, columns)
     parts = filler.feed(rows), filler.finish()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import Carrier
@@ -46,7 +48,7 @@ class Resampler(Carrier):
         self._bin: int | None = None
         self._sums, self._counts = np.zeros(self._width), np.zeros(self._width)
 
-    def feed(self, times: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def feed(self, times: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Times (n,) in seconds, that do not fall, and rows (n, D); gives times and rows of the steps that are over.
 
         Raises:
@@ -70,7 +72,7 @@ class Resampler(Carrier):
         self._bin, self._sums, self._counts = int(bins[-1]), sums[-1], counts[-1]
         return self._given(begin + np.arange(count - 1), sums[:-1], counts[:-1])
 
-    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+    def finish(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The last step; the next row begins another sequence."""
         if self._bin is None:
             return np.zeros(0), np.zeros((0, self._width))
@@ -78,7 +80,7 @@ class Resampler(Carrier):
         self.begin()
         return found
 
-    def _given(self, bins: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _given(self, bins: NDArray[Any], sums: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], np.ndarray]:
         with np.errstate(invalid="ignore"):
             return bins * self._step, sums / counts
 

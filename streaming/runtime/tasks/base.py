@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import Carrier
@@ -81,7 +82,7 @@ class Prediction(NamedTuple):
 
     label: str
     score: float
-    scores: np.ndarray
+    scores: NDArray[Any]
     labels: tuple[str, ...] = ()
 
 
@@ -126,9 +127,9 @@ class LabelStream(Carrier):
 
     def __init__(self, chain: Chain | None, delay: int | None):
         self._path = ViterbiStream(chain, delay) if chain is not None else None
-        self._waiting: deque[np.ndarray] = deque()
+        self._waiting: deque[NDArray[Any]] = deque()
 
-    def feed(self, rows: np.ndarray) -> list[tuple[int, float]]:
+    def feed(self, rows: NDArray[Any]) -> list[tuple[int, float]]:
         """The labels that rows (n, labels) decide, in order."""
         if self._path is None:
             return [(int(np.argmax(row)), float(row.max())) for row in softmax(rows)]
@@ -180,7 +181,7 @@ class Decision:
     def __init__(self, labels: tuple[str, ...], multi_label: bool, threshold: float):
         self._labels, self._several, self._threshold = labels, multi_label, threshold
 
-    def __call__(self, logits: np.ndarray) -> Prediction:
+    def __call__(self, logits: NDArray[Any]) -> Prediction:
         """The prediction of a row of logits (labels,)."""
         scores = sigmoid(logits) if self._several else softmax(logits)
         best = int(np.argmax(scores))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import SavedSession
@@ -51,7 +52,7 @@ class RowReader:
         """What fills missing values, for one sequence at a time."""
         return Filler(self.policy, self.names)
 
-    def read(self, rows: Any) -> np.ndarray:
+    def read(self, rows: Any) -> NDArray[Any]:
         """Rows (n, columns), or (n,) of one column, as float64; where the task fills them, a missing value is NaN.
 
         A mapping of columns, or a table whose `columns` have names, is taken by the names.
@@ -77,7 +78,7 @@ class RowReader:
             raise InputError(f"rows hold {said}; clean or fill them")
         return array.astype(np.float64)
 
-    def _by_name(self, table: Any) -> np.ndarray:
+    def _by_name(self, table: Any) -> NDArray[Any]:
         given = list(table) if isinstance(table, Mapping) else list(table.columns)
         if not self.columns:
             raise InputError("the columns of the model have no names; give rows as an array")
@@ -87,7 +88,7 @@ class RowReader:
             raise InputError(f"columns have shapes {[part.shape for part in parts]}, expected one length")
         return np.stack(parts, axis=-1)
 
-    def scaled(self, rows: np.ndarray) -> np.ndarray:
+    def scaled(self, rows: NDArray[Any]) -> NDArray[Any]:
         """What the model takes, of rows (n, columns) without a gap, masks included."""
         values = rows.astype(np.float32) if self._scaler is None else self._scaler.apply(rows)
         return values.reshape(len(rows), *self.shape)

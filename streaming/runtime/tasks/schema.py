@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
@@ -48,7 +49,7 @@ class Scaler:
         sizes = f"{len(self.mean)} means and {len(self.scale)} scales"
         expect(right, f"scaler has {sizes}, expected one of each a column, and no scale of 0")
 
-    def apply(self, rows: np.ndarray) -> np.ndarray:
+    def apply(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Rows (n, columns) as the model takes them, float32."""
         return ((rows - np.array(self.mean)) / np.array(self.scale)).astype(np.float32)
 

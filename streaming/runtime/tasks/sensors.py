@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import SavedSession
@@ -52,13 +53,13 @@ class _RowSession(SavedSession):
         self._stream = task.model.create_stream()
         self._fed = False
 
-    def _rows(self, rows: Any) -> np.ndarray:
+    def _rows(self, rows: Any) -> NDArray[Any]:
         values = self._task.reader.read(rows)
         found = self._stream.feed(self._task.reader.scaled(values))
         self._fed = self._fed or bool(len(values))
         return np.asarray(found)
 
-    def _rest(self) -> np.ndarray | None:
+    def _rest(self) -> NDArray[Any] | None:
         if not self._fed:
             return None
         rows = np.asarray(self._stream.finish())

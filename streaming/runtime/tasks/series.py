@@ -6,6 +6,7 @@ import math
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import Carrier, SavedSession
@@ -23,8 +24,8 @@ class Forecast(NamedTuple):
     """
 
     row: int
-    values: np.ndarray
-    quantiles: dict[float, np.ndarray]
+    values: NDArray[Any]
+    quantiles: dict[float, NDArray[Any]]
 
 
 class Anomaly(NamedTuple):
@@ -83,7 +84,7 @@ class Forecaster(Task):
             raise InputError(f"a forecast needs more than {len(np.asarray(rows))} rows; give the series so far")
         return found[-1]
 
-    def read(self, row: int, output: np.ndarray) -> Forecast:
+    def read(self, row: int, output: NDArray[Any]) -> Forecast:
         """The forecast that a row of outputs says."""
         values = output.astype(np.float64).reshape(self.shape)
         if self.spec.scaler is not None:
@@ -113,12 +114,12 @@ class ForecasterSession(SavedSession):
         self._row = 0
         return found
 
-    def _read(self, outputs: np.ndarray) -> list[Forecast]:
+    def _read(self, outputs: NDArray[Any]) -> list[Forecast]:
         begin, self._row = self._row, self._row + len(outputs)
         return [self._task.read(begin + i, output) for i, output in enumerate(outputs)]
 
 
-def standardize(rows: np.ndarray, first: np.ndarray) -> np.ndarray:
+def standardize(rows: NDArray[Any], first: NDArray[Any]) -> NDArray[Any]:
     """Rows (n, D) in units of the deviation of the first ones (P, D) of their series from their mean."""
     deviation = first.std(axis=0)
     return (rows - first.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
@@ -153,7 +154,7 @@ class AnomalyDetector(Forecaster):
         """All rows (n, columns) of a series."""
         return list(self.run([rows]))
 
-    def expected(self, output: np.ndarray) -> np.ndarray:
+    def expected(self, output: NDArray[Any]) -> NDArray[Any]:
         """The forecast (targets,) of the next row, in units of the scaler."""
         return output.astype(np.float64).reshape(self.shape)[0, :, self.middle]
 
@@ -191,8 +192,8 @@ class AnomalyDetectorSession(SavedSession):
     """One series at a time through an `AnomalyDetector`."""
 
     carries = ("_stream", "_row", "_expected", "_likelihood", "_first")
-    _expected: np.ndarray | None
-    _first: np.ndarray
+    _expected: NDArray[Any] | None
+    _first: NDArray[Any]
 
     def __init__(self, task: AnomalyDetector):
         super().__init__(task)
@@ -216,7 +217,7 @@ class AnomalyDetectorSession(SavedSession):
             self._row += 1
         return found
 
-    def _judge(self, values: np.ndarray) -> list[tuple[float, float]]:
+    def _judge(self, values: NDArray[Any]) -> list[tuple[float, float]]:
         """Error and score of rows (n, ...) that are scaled."""
         task, found = self._task, []
         outputs = self._stream.feed(values.astype(np.float32).reshape(len(values), *task.reader.shape))
