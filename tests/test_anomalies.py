@@ -11,7 +11,7 @@ from rnnzoo.data.source import read_source
 from rnnzoo.tasks.anomaly_detector.scoring import (
     Profile,
     ScoredSeries,
-    best_threshold,
+    choose_threshold,
     nab_score,
     scaled_sigmoid,
     windowed_gaussian,
@@ -55,9 +55,30 @@ def test_late_alarms_and_false_ones_cost_what_the_definition_says():
 def test_the_score_is_over_all_windows_of_all_series():
     series = [scored([20, 60]), scored([15], windows=())]
     assert nab_score(series, 0.5) == pytest.approx(100 * (2 - 0.11 + 2) / 4)
-    assert best_threshold(series) == (1.0, nab_score(series, 1.0))
+    choice = choose_threshold(series)
+    assert (choice.threshold, choice.best) == (1.0, pytest.approx(nab_score(series, 1.0)))
     with pytest.raises(ValueError, match="no series has a window"):
         nab_score([scored([], windows=())], 0.5)
+
+
+def test_a_threshold_is_judged_on_series_that_had_no_part_in_it():
+    """Alarms at 0.9 are right in two series and false in the third: what each is worth by the choice of the others."""
+
+    def leveled(right, wrong, window):
+        scores = np.zeros(100)
+        scores[[20, 60]], scores[80:85] = right, wrong
+        return ScoredSeries(scores, np.array(window).reshape(-1, 2), 10)
+
+    windows = ((20, 29), (60, 69))
+    series = [leveled(0.9, 0.2, windows), leveled(0.9, 0.2, windows), leveled(0.3, 0.9, windows)]
+    choice = choose_threshold(series)
+    by_hand = 0.0
+    for place, one in enumerate(series):
+        others = [other for number, other in enumerate(series) if number != place]
+        chosen = max((nab_score(others, threshold), threshold) for threshold in (0.2, 0.3, 0.9))[1]
+        by_hand += nab_score([one], chosen)
+    assert choice.left_out == pytest.approx(by_hand / 3)
+    assert choice.left_out < choice.best
 
 
 def test_the_baseline_is_the_tail_of_a_normal_distribution():
@@ -78,5 +99,6 @@ def test_the_baseline_finds_something_in_the_real_series():
         for values, about in source.splits["test"]
     ]
     assert len(series) == 7
-    _, score = best_threshold(series)
-    assert 0 < score < 100
+    choice = choose_threshold(series)
+    assert 0 < choice.best < 100
+    assert choice.left_out <= choice.best

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import struct
 import threading
 import time
@@ -106,8 +107,13 @@ def test_manifests_that_are_none(name, zoo, tmp_path, monkeypatch):
     (tmp_path / "zoo" / "manifest.yaml").write_bytes(MANIFESTS[name])
     with pytest.raises(HubError) as raised:
         download("first")
-    assert "\n" not in str(raised.value)
-    assert len(str(raised.value)) < 600
+    said = str(raised.value)
+    assert "\n" not in said
+    assert len(said) < 600
+    # The manifest itself is refused, not what it lists.
+    assert "no pretrained model is called" not in said
+    assert re.search(r"manifest\.yaml( is no manifest|: )", said)
+    assert not (tmp_path / "evil").exists()
 
 
 def test_links_in_the_cache_are_not_followed(zoo, tmp_path):

@@ -13,7 +13,7 @@ from rnnzoo.cli import main as rnnzoo
 from rnnzoo.errors import ConfigError
 from rnnzoo.runs.building import load_task
 from rnnzoo.runs.config import parse_config
-from rnnzoo.runs.experiment import evaluate_run
+from rnnzoo.runs.experiment import evaluate_run, figures_csv
 from rnnzoo.runs.store import load_run
 from streaming.cli import main as on_device
 
@@ -270,3 +270,31 @@ def test_anomalies_in_series_of_ones_own(tmp_path, capsys):
     task = load_task(parse_config(DETECTOR.replace('DATA"', f'{folder}", columns: [a, b]'), "own"))
     assert set(task.evaluate(load_run(run).model, "test")) == {"mse", "alarms_per_1000_rows", "count"}
     assert task.baseline("test").name == "last value"
+
+
+def test_texts_with_several_labels_in_a_spreadsheet(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    words = {"heat": ["hot", "warm"], "noise": ["loud", "shrill"]}
+    lines = ["Meldung;Themen"]
+    for i in range(240):
+        held = [label for label in words if rng.random() < 0.5]
+        said = " ".join(["it is", *(str(rng.choice(words[label])) for label in held), f"; {i % 9}"])
+        lines.append(f'"{said}";{"|".join(held)}')
+    path = tmp_path / "own.csv"
+    path.write_bytes("\r\n".join(lines).encode("utf-16"))
+    config = """
+name: own
+topology: classifier
+data: {dataset: "csv:DATA", text: Meldung, label: Themen, multi_label: true}
+model: {cell: min_gru, units: 8, word_size: 8, dropout: 0.0}
+training: {epochs: 6, batch_size: 16, learning_rate: 0.03}
+"""
+    run = trained(tmp_path, config, path)
+    shown = capsys.readouterr().out
+    assert "labels in train" in shown
+    figures = evaluate_run(load_run(run), "test")
+    assert figures["float32"]["macro_f1"] == figures["offline"]["macro_f1"] > 0.9
+    assert set(figures["classes"]) == set(words)
+    by_hand = np.mean([row["f1"] for row in figures["classes"].values()])
+    assert figures["offline"]["macro_f1"] == pytest.approx(by_hand)
+    assert "heat offline,recall," in figures_csv(figures)

@@ -73,6 +73,20 @@ def test_several_threads_give_the_same(path: Path, runtime: str) -> None:
     np.testing.assert_allclose(one, two, rtol=1e-6)
 
 
+def test_the_number_of_threads_reaches_the_interpreter(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    name, factory = interpreter.resolve("auto")
+
+    def counting(num_threads: int, **options: Any) -> Any:
+        asked.append(num_threads)
+        return factory(num_threads=num_threads, **options)
+
+    monkeypatch.setattr("streaming.runtime.model.resolve", lambda runtime: (name, counting))
+    streaming.load(path, num_threads=3)
+    streaming.load(path)
+    assert asked == [3, 1]
+
+
 def test_a_model_that_nobody_needs_is_freed_at_once(path: Path) -> None:
     gc.disable()
     try:

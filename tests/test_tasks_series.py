@@ -226,3 +226,58 @@ def test_a_late_model_detects_no_anomalies(tagging, folder):
     task = {"kind": "anomaly_detector", "columns": ["a", "b"], "targets": ["a"], "horizon": 3}
     with pytest.raises(ArtifactError, match="come late"):
         streaming.pipeline(save(tagging, folder, task, {}))
+
+
+def held(rows, policy):
+    """Rows without a gap, each column by itself; those before its first value are left out."""
+    filled = rows.copy()
+    for column in filled.T:
+        known = np.flatnonzero(~np.isnan(column))
+        if policy == "interpolate":
+            column[known[0] :] = np.interp(np.arange(known[0], len(column)), known, column[known])
+        else:
+            for t in range(known[0] + 1, len(column)):
+                column[t] = column[t - 1] if np.isnan(column[t]) else column[t]
+    return filled[~np.isnan(filled).any(axis=1)]
+
+
+@pytest.mark.parametrize("policy", ["drop", "hold", "interpolate"])
+def test_missing_values_are_filled_on_the_device(tagging, folder, policy):
+    task = {"kind": "sequence_tagger", **ROWS, "labels": 3}
+    rows = data(40)
+    rows[np.random.default_rng(1).random(rows.shape) < 0.2] = np.nan
+    clean = rows[~np.isnan(rows).any(axis=1)] if policy == "drop" else held(rows, policy)
+    expected = streaming.pipeline(save(tagging, folder, task, FILES)).tag(clean)
+    tagger = streaming.pipeline(save(tagging, folder, task | {"missing": policy}, FILES))
+    session = tagger.session()
+    found = [event for piece in pieces(rows, 5, 9) for event in session.feed(piece)] + session.finish()
+    assert [event.tag for event in found] == [event.tag for event in expected]
+    np.testing.assert_allclose([event.score for event in found], [event.score for event in expected], atol=1e-6)
+    # Saved in the middle of a gap, it goes on in another session.
+    again = tagger.session()
+    begun = [event for row in rows[:17] for event in again.feed(row[None])]
+    resumed = tagger.restore(again.save())
+    rest = [event for row in rows[17:] for event in resumed.feed(row[None])] + resumed.finish()
+    assert [event.tag for event in begun + rest] == [event.tag for event in expected]
+
+
+def test_a_mask_says_where_values_were_filled(folder):
+    model = tagger_of_rows(4, 3, seed=2)
+    scaler = {"mean": [1.0, -2.0, 0.0, 0.0], "scale": [2.0, 4.0, 1.0, 1.0]}
+    task = {"kind": "sequence_tagger", "columns": list(COLUMNS), "scaler": scaler, "missing": "hold", "mask": True}
+    rows = data(30)
+    rows[5:9, 0] = rows[12, 1] = np.nan
+    tagger = streaming.pipeline(save(model, folder, task, FILES))
+    masked = np.concatenate([held(rows, "hold"), np.isnan(rows)], axis=1)
+    offline = np.asarray(model(((masked - scaler["mean"]) / scaler["scale"]).astype("float32")[None]))[0]
+    for given in (rows, masked):
+        assert [event.tag for event in tagger.tag(given)] == [LABELS[k] for k in offline.argmax(-1)]
+    with pytest.raises(InputError, match="rows hold infinity"):
+        tagger.tag(np.full((1, 2), np.inf))
+    for wrong, message in (
+        ({"missing": "guess"}, "expected one of refuse, drop, hold, interpolate"),
+        ({"missing": "drop"}, "mask goes with missing=hold or interpolate"),
+        ({"resample": 1.0}, "and time name a column"),
+    ):
+        with pytest.raises(ArtifactError, match=message):
+            streaming.pipeline(save(model, folder, task | wrong, FILES))

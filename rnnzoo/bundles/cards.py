@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnzoo.data.overlap import read_overlaps
 from rnnzoo.data.terms import Terms, terms_of
 from rnnzoo.errors import ConfigError
+from rnnzoo.registry import layout
 from rnnzoo.registry.layout import config_paths
 from rnnzoo.runs.config import ExperimentConfig, load_config
 from rnnzoo.runs.ledger import LEDGER, read_looks
@@ -57,7 +59,7 @@ _TEMPLATE = """# {name}
 
 ## Figures
 
-Test split of {title}, {count:,} decisions; `rnnzoo evaluate {name}` measures them anew. {looks}
+Test split of {title}, {count:,} decisions; `rnnzoo evaluate {name}` measures them anew. {looks}{overlap}
 
 {table}
 {explained}
@@ -138,6 +140,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         intended=notes.sections["Intended use"],
         limits=notes.sections["Limits"],
         looks=_looks(config.name),
+        overlap=_overlap(config.data.dataset),
         title=terms[0].title,
         data="\n".join(map(_data_set, terms)),
         own=licences.linked(own),
@@ -197,14 +200,26 @@ def _looks(name: str) -> str:
     return f"{count} at that split noted in `{LEDGER}`{dates}; earlier ones, where there were, are told below."
 
 
+def _overlap(dataset: str) -> str:
+    """How many examples of the test split a model has seen in training; nothing where none is known."""
+    row = read_overlaps(layout.root() / layout.OVERLAPS).get((dataset, "test"))
+    if row is None or not row.inputs + row.targets:
+        return ""
+    parts = [f"the inputs of {row.inputs}"] if row.inputs else []
+    parts += [f"the texts to write of {row.targets}"] if row.targets else []
+    return f" Of its {row.examples:,} examples {' and '.join(parts)} are in the training split too."
+
+
 def _data_set(terms: Terms) -> str:
     return f"{terms.title}, under {licences.linked(terms.licence)}. {terms.citation}, <{terms.url}>."
 
 
 def figure(name: str, value: float | None) -> str:
-    """A figure as people write it: shares in per cent, others with four digits; the mean over nothing is none."""
+    """A figure as people write it: shares in per cent, thresholds in full, others with four digits; "-" for none."""
     if value is None or math.isnan(value):
         return "-"
+    if "threshold" in name:
+        return repr(value)
     return f"{value:.2%}" if any(share in name for share in _SHARES) else f"{value:.4g}"
 
 

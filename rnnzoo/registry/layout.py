@@ -10,6 +10,7 @@ _CONFIGS, _BUNDLES = "zoo_configs", "pretrained"
 # What this version makes; a bundle of a later format is refused by name.
 BUNDLE_FORMAT = 1
 MANIFEST = f"{_CONFIGS}/manifest.yaml"
+OVERLAPS = f"{_CONFIGS}/overlaps.csv"
 # The streaming files that a bundle holds and an evaluation measures: float32 arithmetic, and int8 weights.
 KINDS = ("float32", "int8")
 

@@ -59,13 +59,47 @@ def nab_score(series: Sequence[ScoredSeries], threshold: float, profile: Profile
     return 100 * (raw - worst) / (profile.hit * count - worst)
 
 
-def best_threshold(series: Sequence[ScoredSeries], profile: Profile | None = None) -> tuple[float, float]:
-    """The one threshold for all series with the highest score, among 200 quantiles of the scores, and that score."""
+class Choice(NamedTuple):
+    """Scores of a detector by how the one threshold for all series is chosen.
+
+    threshold: the one of 200 quantiles of the scores with the highest score on all series; best: that score, which is
+    optimistic, since the labels that chose the threshold judge it; left_out: each series at the threshold that is best
+    on the others.
+    """
+
+    threshold: float
+    best: float
+    left_out: float
+
+
+def choose_threshold(series: Sequence[ScoredSeries], profile: Profile | None = None) -> Choice:
+    """Choose a threshold for all series, and measure what such a choice is worth on a series that had no part in it.
+
+    Raises:
+        ValueError: no series has a window.
+    """
+    profile = Profile() if profile is None else profile
+    count = sum(len(one.windows) for one in series)
+    if not count:
+        raise ValueError("no series has a window of an anomaly: there is nothing to be found")
     scores = np.concatenate([one.scores[one.probation :] for one in series])
     # The highest scores differ in the last digits only: the tail is where the alarms are.
     candidates = np.unique(np.quantile(scores, 1 - np.geomspace(1e-5, 0.5, 200)))
-    found = max((nab_score(series, float(t), profile), float(t)) for t in candidates)
-    return found[1], found[0]
+    raw = np.array([[_raw_score(one, float(t), profile) for t in candidates] for one in series])
+    total = raw.sum(axis=0)
+    # Of equal ones the highest, which gives the fewest alarms.
+    best = _last_largest(total)
+    apart = sum(row[_last_largest(total - row)] for row in raw)
+    worst = -profile.miss * count
+
+    def normalized(value: float) -> float:
+        return float(100 * (value - worst) / (profile.hit * count - worst))
+
+    return Choice(float(candidates[best]), normalized(total[best]), normalized(apart))
+
+
+def _last_largest(values: NDArray[Any]) -> int:
+    return len(values) - 1 - int(np.argmax(values[::-1]))
 
 
 def _raw_score(one: ScoredSeries, threshold: float, profile: Profile) -> float:
