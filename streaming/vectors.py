@@ -28,6 +28,8 @@ TOLERANCE = 1e-5
 _VALUES = 600
 _MAX_STEPS, _TEXT = 400, 12
 _WORDS = ("The", "3rd", "McDonald's-2020", "Zürich", "pseudo-intellectualizations", "of", "U.S.", "qzxv", "(", "x", ".")
+# Fields that repeat others: times in samples, and the probabilities behind a label.
+_DERIVED = ("scores", "sample", "begin_sample", "end_sample")
 
 
 def numbers(seed: int, count: int) -> NDArray[Any]:
@@ -117,7 +119,7 @@ def _task(task: Task) -> dict[str, Any]:
     found += session.finish()
     events = []
     for event in found:
-        fields = {name: value for name, value in event._asdict().items() if name != "scores"}
+        fields = {name: value for name, value in event._asdict().items() if name not in _DERIVED}
         if not fields.get("labels", True):
             del fields["labels"]  # only where several may hold
         events.append({"event": type(event).__name__.lower(), **plain(fields)})

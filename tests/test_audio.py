@@ -251,11 +251,12 @@ def test_what_is_no_wav_is_refused(data, tmp_path):
         read_wav(path, 16000)
 
 
-def test_float_samples_and_missing_files_are_refused(tmp_path):
+@pytest.mark.parametrize(("codec", "message"), [(6, "unknown format: 6, A-law"), (3, "16-bit samples in 1 channels")])
+def test_codecs_and_missing_files_are_refused(codec, message, tmp_path):
     data = bytearray(wav([1, 2, 3, 4]))
-    data[20] = 3  # IEEE float
+    data[20] = codec
     (tmp_path / "a.wav").write_bytes(data)
-    with pytest.raises(InputError, match="unknown format: 3"):
+    with pytest.raises(InputError, match=message):
         read_wav(tmp_path / "a.wav", 16000)
     with pytest.raises(FileNotFoundError):
         read_wav(tmp_path / "none.wav", 16000)

@@ -9,6 +9,8 @@ import sys
 import pytest
 import tensorflow_datasets as tfds
 
+from rnnzoo.data import read_source
+from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.mirror import find_mirror, load_builder, rows
 from rnnzoo.errors import DataError
 
@@ -28,6 +30,9 @@ COUNTS = {
     "nlvr_captions": {"train": 3282, "test": 556},
     "noto_emoji_captions": {"train": 2855, "validation": 349, "test": 339},
     "coco_cc_photos": {"train": 26, "validation": 85},
+    "wake_words": {"train": 778, "validation": 124, "test": 208},
+    "spoken_commands": {"train": 201, "validation": 35, "test": 52},
+    "noise": {"train": 48, "test": 48},
 }
 
 # Those of TFDS itself; the treebanks are counted in tests/test_data.py.
@@ -108,3 +113,14 @@ def test_beam_prepares_the_same_examples(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("RNNZOO_BEAM_RUNNER", "NoRunner")
     with pytest.raises(DataError, match=r"RNNZOO_BEAM_RUNNER=NoRunner is no runner of Apache Beam"):
         load_builder("wnut17")
+
+
+def test_words_noise_and_orders_are_read_at_the_rate_that_is_asked_for():
+    source = read_source(AudioConfig(dataset="wake_words/alexa", sample_rate=8000, limit=3))
+    assert {label for rows in source.splits.values() for _, label in rows} == {"alexa"}
+    noise = read_source(AudioConfig(dataset="noise", sample_rate=16000))
+    assert {split: len(rows) for split, rows in noise.splits.items()} == {"train": 41, "dev": 7, "test": 48}
+    half = read_source(AudioConfig(dataset="noise", sample_rate=8000, limit=1)).splits["test"][0][0]
+    assert abs(len(noise.splits["test"][0][0]) - 2 * len(half)) <= 2
+    with pytest.raises(DataError, match=r"wake_words has no word 'hal'; known: alexa, computer, jarvis"):
+        read_source(AudioConfig(dataset="wake_words/hal"))

@@ -157,7 +157,7 @@ def test_wrong_overrides_are_named(override, said):
         # Days of silence before each recording would not fit into memory.
         ("data.pause=100000", "expected at least 0 and below 10; received 100000. Change data.pause"),
         ("data.speed=1", "expected at least 0 and below 1; received 1. Change data.speed"),
-        ("data.noise=-0.1", "expected at least 0; received -0.1. Change data.noise"),
+        ("data.white_noise=-0.1", "expected at least 0; received -0.1. Change data.white_noise"),
     ],
 )
 def test_wrong_streams_of_recordings_are_named(override, said):

@@ -16,6 +16,7 @@ THIRD_PARTIES = {
     "streaming.conversion.drawing": {"numpy", "matplotlib"},
     "streaming.cli.microphone": {"numpy", "sounddevice"},
     "streaming.runtime.pictures": {"numpy", "PIL"},
+    "streaming.runtime.audio.files": {"numpy", "soundfile"},
     "streaming": {"numpy"},
     "streaming.runtime": {"numpy", "ai_edge_litert", "tflite_runtime", "tflite_micro"},
     "streaming.server": {"numpy", "aiohttp", "prometheus_client"},

@@ -12,9 +12,10 @@ from rnnzoo.errors import DataError
 from rnnzoo.registry.names import find_config
 from rnnzoo.runs.building import build_model, load_task
 from rnnzoo.runs.config import load_config
+from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
 from rnnzoo.tasks.keyword_spotter.task import KeywordSpotterTask
 
-CONFIG = AudioConfig(dataset="own", window=16, pause=0.2)
+CONFIG = KeywordAudioConfig(dataset="own", window=16, pause=0.2)
 
 
 def tones():
@@ -34,7 +35,7 @@ def problem():
 
 def test_a_stream_holds_each_recording_where_it_says():
     clips = [np.full(100, value, np.float32) for value in (0.1, 0.2, 0.3)]
-    still = AudioConfig(dataset="own", speed=0.0, noise=0.0, pause=0.05)
+    still = AudioConfig(dataset="own", speed=0.0, white_noise=0.0, pause=0.05)
     signal, segments = compose(clips, [2, 0, 1], still, np.random.default_rng(0))
     covered = np.zeros(len(signal), bool)
     for segment in segments:
@@ -92,7 +93,8 @@ def test_impossible_features_are_named(fields, said):
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_real_digits_train_convert_and_stream_the_same(tmp_path):
-    small = ["data.limit=40", "model.units=16", "model.layers=1", "model.conv_units=16", "training.epochs=1"]
+    small = ["data.limit=40", "data.negatives=[]", "data.noise=[]", "data.refractory=0.1", "data.threshold=0.4"]
+    small += ["model.units=16", "model.layers=1", "model.conv_units=16", "training.epochs=1"]
     config = load_config(find_config("digits-kws-stream"), small)
     problem = load_task(config)
     model = build_model(config, problem.encoder)
@@ -109,6 +111,14 @@ def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     assert problem.evaluate_stream(streaming.load(path), "dev") == problem.evaluate(model, "dev")
     assert [picture.name for picture in problem.draw(model, "dev", tmp_path)] == ["confusion.png"]
     spotter = streaming.pipeline(path)
+    # What evaluation counts are the events of the task object.
+    (trial,) = problem.trials("dev")["stream"]
+    heard = problem.heard(problem.offline(model), trial)
+    counted = sorted((time, episode.label) for episode in heard.episodes if (time := episode.event(0.4)) is not None)
+    events = spotter.spot(trial.samples)
+    assert events
+    assert [event.label for event in events] == [problem.labels[label] for _, label in counted]
+    np.testing.assert_allclose([event.time for event in events], [time for time, _ in counted], atol=1e-9)
     samples = problem.examples("dev")[0][0]
     # A fresh state hears 12 frames of silence first: 0.2 s are 12.5 frames.
     led = np.concatenate([np.zeros(12 * 128, "float32"), samples])

@@ -42,19 +42,21 @@ def blocks(samples, seed):
         begin += size
 
 
-def expected_keywords(logits, offset, smoothing, refractory, threshold=0.6):
-    """Moving average, rising edges, refractory time: one row after the other."""
-    scores, found, last, above = softmax(logits), [], -np.inf, set()
-    for row in range(len(scores)):
-        smooth = scores[max(0, row - smoothing + 1) : row + 1].mean(axis=0)
-        time = offset + (row * 80 + 200) / RATE
-        now = {k for k in (1, 2) if smooth[k] >= threshold}
-        if now - above and time - last >= refractory:
-            best = max(now - above, key=lambda k: smooth[k])
-            found.append((LABELS[best], smooth[best], time))
-            last = time
-        above = now
-    return found
+def expected_keywords(logits, offset, smoothing, refractory, threshold=0.6, keywords=(1, 2), background=(0,)):
+    """Moving average, the rows in which a label leads, cut into episodes at gaps; the first high row of each."""
+    scores, found = softmax(logits), []
+    smooth = np.array([scores[max(0, row - smoothing + 1) : row + 1].mean(axis=0) for row in range(len(scores))])
+    for label in keywords:
+        others = [k for k in keywords if k != label]
+        leads = (smooth[:, [label]] > smooth[:, others]).all(axis=1) & (
+            smooth[:, label] > smooth[:, list(background)].sum(axis=1)
+        )
+        rows = np.flatnonzero(leads)
+        for episode in np.split(rows, np.flatnonzero(np.diff(rows) > max(1, round(refractory / 0.01))) + 1):
+            high = [row for row in episode if smooth[row, label] >= threshold]
+            if high:
+                found.append((LABELS[label], smooth[high[0], label], offset + (high[0] * 80 + 200) / RATE))
+    return sorted(found, key=lambda event: event[2])
 
 
 @pytest.mark.parametrize(("smoothing", "refractory"), [(0.0, 0.0), (0.05, 0.0), (0.03, 0.3)])
@@ -125,9 +127,13 @@ def test_features_in_the_graph_take_samples(folder):
     scores = softmax(np.asarray(model(samples[None, :, None].astype("float32")))[0])
     session = spotter.session()
     found = [event for block in blocks(samples, 0) for event in session.feed(block)] + session.finish()
-    above = scores >= 0.35
-    rises = [t for t in range(len(above)) if (above[t] & ~(above[t - 1] if t else False)).any()]
+    # Without background each row's best label leads: an event begins each of its runs that gets high enough.
+    best = scores.argmax(axis=1)
+    runs = np.split(np.arange(len(best)), np.flatnonzero(np.diff(best)) + 1)
+    rises = [next(t for t in run if scores[t].max() >= 0.35) for run in runs if scores[run].max() >= 0.35]
     assert rises
+    assert [event.label for event in found] == [LABELS[best[t]] for t in rises]
+    assert [event.sample for event in found] == [(t + 1) * 40 for t in rises]
     np.testing.assert_allclose([event.time for event in found], [(t + 1) * 40 / RATE for t in rises])
 
 

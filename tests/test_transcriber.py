@@ -37,7 +37,7 @@ def tones_of(config, seconds=0.2):
     return TranscriberTask.from_source(Source("audio-text", {"train": rows, "dev": dev}), config)
 
 
-STILL = AudioConfig(dataset="own", window=128, pause=0.2, speed=0.0, noise=0.0)
+STILL = AudioConfig(dataset="own", window=128, pause=0.2, speed=0.0, white_noise=0.0)
 
 
 def test_strings_hold_only_the_recordings_of_their_split(monkeypatch):

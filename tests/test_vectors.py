@@ -91,7 +91,8 @@ def test_the_reference_client_gives_the_events_of_every_bundle(bundle: str, clie
     check_rows(rows_of(client, path, found), found["steps"]["outputs"], found["tolerance"])
     model = client[0].Model(str(path))
     task = found["task"]
-    assert task["events"]
+    # Sound that is made up holds no wake word.
+    assert task["events"] or bundle == "wake-word"
     check_value(client[1].events(model, given_of(task["input"])), task["events"], "events")
     if "words" in task["input"]:
         arrays = client[1].Words(model.files).encode(task["input"]["words"])

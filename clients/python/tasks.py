@@ -412,20 +412,31 @@ def keywords(model: Model, task: Event, samples: np.ndarray) -> list[Event]:
     """The keywords of a signal."""
     labels, sound, found = lines(model.files["labels.txt"]), Sound(model, task), []
     up, down = model.meta["outputs"][0]["rate"]
-    window = max(1, round(task.get("smoothing", 0.0) / (sound.step * down / up / sound.rate)))
+    per_row = sound.step * down / up / sound.rate
+    window = max(1, round(task.get("smoothing", 0.0) / per_row))
+    rest = max(1, round(task.get("refractory", 1.0) / per_row))
+    threshold, several = task.get("threshold", 0.5), task.get("multi_label", False)
     wanted = [i for i, label in enumerate(labels) if label not in task.get("background", ())]
-    last = -math.inf
+    others = [i for i in range(len(labels)) if i not in wanted]
     for begin, end in utterances(task, samples):
         recent: list[np.ndarray] = []
-        above: set[int] = set()
+        led = dict.fromkeys(wanted, -math.inf)
+        told: set[int] = set()
         for number, row in enumerate(sound.rows(samples[begin:end])):
-            recent = [*recent, sigmoid(row) if task.get("multi_label") else softmax(row)][-window:]
+            recent = [*recent, sigmoid(row) if several else softmax(row)][-window:]
             smooth, time = np.mean(recent, axis=0), sound.time(begin, number)
-            now = {i for i in wanted if smooth[i] >= task.get("threshold", 0.5)}
-            risen, above = now - above, now
-            if risen and time - last >= task.get("refractory", 1.0):
-                best, last = max(risen, key=lambda i: smooth[i]), time
-                found.append({"event": "keyword", "label": labels[best], "score": float(smooth[best]), "time": time})
+            if several:
+                leading = [i for i in wanted if smooth[i] >= min(0.5, threshold)]
+            else:
+                best = max(wanted, key=lambda i: smooth[i], default=None)
+                leading = [best] if best is not None and smooth[best] > smooth[others].sum() else []
+            for i in sorted(leading, key=lambda i: -smooth[i]):
+                if number - led[i] - 1 >= rest:
+                    told.discard(i)
+                led[i] = number
+                if i not in told and smooth[i] >= threshold:
+                    told.add(i)
+                    found.append({"event": "keyword", "label": labels[i], "score": float(smooth[i]), "time": time})
         if task.get("endpoint") and recent:
             best = int(recent[-1].argmax())
             span = {"begin": begin / sound.rate, "end": end / sound.rate}

@@ -99,8 +99,22 @@ def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, ma
         },
         "history": run.metrics.get("history", {}),
     }
+    if pictures := _draw(run, files, part):
+        metrics["pictures"] = pictures
     write_json(part / METRICS_FILE, metrics)
     (part / CARD_FILE).write_text(write_card(run.config, metrics, notes), encoding="utf-8")
+
+
+def _draw(run: Run, files: Mapping[str, Path], part: Path) -> dict[str, str]:
+    """The pictures of the card, in the bundle: file name -> what it shows. Those of keyword spotters only."""
+    if run.config.topology != "keyword_spotter" or not files:
+        return {}
+    from rnnzoo.runs.building import load_task
+    from rnnzoo.tasks.keyword_spotter.measures import streamed
+
+    task: Any = load_task(run.config, run.encoder)
+    drawn = task.draw_trade(streamed(streaming.pipeline(files["int8"])), "test", part)
+    return {path.name: "Misses against false alarms, int8, streamed and never reset" for path in drawn}
 
 
 def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:

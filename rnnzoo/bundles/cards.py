@@ -29,6 +29,22 @@ KINDS = {
     "int8_never_reset": "int8, never reset",
 }
 FILE_FIGURES = ("count", "size_bytes", "delay", "max_abs_error")
+# What the figures of keyword spotters mean, on cards that have the first of them.
+_LED_BY = "recall"
+FIGURES = {
+    "recall": "share of the keywords that were events at threshold {threshold}, chosen on the development split; all "
+    "recordings in one stream with pauses of 0.2 to 1 s, never reset",
+    "precision": "share of the events in that stream that were keywords",
+    "speech_false_alarms_per_hour": "events in speech without a keyword, never reset",
+    "speech_rate_bound": "the rate may be as high as this, at 95 % (Poisson)",
+    "noise_false_alarms_per_hour": "events in digital silence, and in white and recorded noise of -75 to -20 dB",
+    "noisy_recall": "recall with recorded noise 10 dB below each keyword",
+    "isolated_recall": "each recording by itself, from a fresh state",
+    "delay_seconds": "median time from the end of a keyword to its event",
+    "accuracy": "the label that is most probable at any time in a recording whose end is known, background left out: "
+    "what earlier cards gave; no device decides so",
+    "never_reset_accuracy": "the same in one stream",
+}
 # In the names of figures that are shares.
 _SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate")
 _TEMPLATE = """# {name}
@@ -46,7 +62,7 @@ _TEMPLATE = """# {name}
 Test split of {title}, {count:,} decisions; `rnnzoo evaluate {name}` measures them anew. {looks}{overlap}
 
 {table}
-
+{explained}
 {files}
 
 {parameters:,} parameters, weights stored in {dtype}. On the development split it was chosen with: {dev}.{latency}
@@ -132,6 +148,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         asked=licences.asked(data),
         count=int(test["offline"]["count"]),
         table=_table(test),
+        explained=_explained(config, metrics),
         files=_files(test),
         latency=""
         if "not_streamable" in test
@@ -145,6 +162,17 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
     )
 
 
+def _explained(config: ExperimentConfig, metrics: Mapping[str, Any]) -> str:
+    """What figures mean, where the task says so, and the pictures of the bundle."""
+    known, lines = measures(metrics["test"]["offline"]), []
+    if _LED_BY in known:
+        lines = [f"- {_words(name)}: {text}" for name, text in FIGURES.items() if name in known]
+        lines = ["", *(line.format(threshold=f"{config.data.threshold:g}") for line in lines)]  # type: ignore[attr-defined]
+    for name, text in metrics.get("pictures", {}).items():
+        lines += ["", f"![{text}]({name})"]
+    return "\n".join([*lines, ""]) if lines else ""
+
+
 def terms_behind(config: ExperimentConfig, command: str) -> list[Terms]:
     """The terms of all data that weights were trained on: those of the models that a training began from, too.
 
@@ -155,7 +183,8 @@ def terms_behind(config: ExperimentConfig, command: str) -> list[Terms]:
     Raises:
         DataError: the terms of a data set are not known.
     """
-    found = [terms_of(config.data.dataset)]
+    sounds = [name for key in ("negatives", "noise") for name in getattr(config.data, key, ())]
+    found = list(dict.fromkeys(terms_of(name) for name in (config.data.dataset, *sounds)))
     words = shlex.split(command)
     start = words[words.index("--start") + 1] if "--start" in words[:-1] else ""
     if (path := config_paths().get(start)) is not None:

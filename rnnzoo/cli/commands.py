@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from rnnzoo.util.backend import EXPORTING, check_backend
 
@@ -77,6 +78,7 @@ def diagnose(arguments: argparse.Namespace) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     """`rnnzoo evaluate`."""
     from rnnzoo.cli.show import print_evaluation
+    from rnnzoo.errors import UsageError
     from rnnzoo.hub.manifest import hash_file
     from rnnzoo.runs.experiment import draw_run, evaluate_run, figures_csv
     from rnnzoo.runs.ledger import record_look
@@ -87,8 +89,14 @@ def evaluate(arguments: argparse.Namespace) -> None:
     for path in (arguments.json, arguments.csv):
         if path and not path.absolute().parent.is_dir():
             raise FileNotFoundError(2, "the folder does not exist", str(path.parent))
+    if arguments.audio or arguments.false_alarms is not None:
+        _listen(arguments)
+        return
+    if arguments.labels or arguments.save or arguments.skip_bad:
+        raise UsageError("--labels and --skip-bad go with --audio, --save with --false-alarms; give one of these")
     run = load_run(run_path(arguments.source))
-    found = evaluate_run(run, arguments.split)
+    split = arguments.split or "test"
+    found = evaluate_run(run, split)
     # Shown first: what cannot be written is not lost.
     print_evaluation(found)
     if ledger := record_look(run.config, hash_file(run.path / WEIGHTS_FILE), found):
@@ -97,8 +105,42 @@ def evaluate(arguments: argparse.Namespace) -> None:
         write_json(arguments.json, found)
     if arguments.csv:
         write_text(arguments.csv, figures_csv(found))
-    for path in draw_run(run, arguments.split, arguments.plots) if arguments.plots else ():
+    for path in draw_run(run, split, arguments.plots) if arguments.plots else ():
         print(f"wrote {path}")
+
+
+def _listen(arguments: argparse.Namespace) -> None:
+    """`rnnzoo evaluate --audio` and `--false-alarms`."""
+    from rnnzoo.cli.show import print_listening
+    from rnnzoo.errors import UsageError
+    from rnnzoo.runs.spotting import listen_to_files, listen_to_split, save_threshold
+    from rnnzoo.runs.store import load_run
+    from rnnzoo.util.files import write_json
+
+    if arguments.csv:
+        raise UsageError("--csv holds the figures of a split; --json writes those of thresholds")
+    path = Path(arguments.source)
+    is_file = path.suffix == ".tflite" and path.is_file()
+    if is_file and (arguments.save or not arguments.audio):
+        raise UsageError(f"{path} is a streaming file: give --audio, and --threshold to `rnnzoo export`")
+    run, split = None if is_file else load_run(run_path(arguments.source)), arguments.split or "dev"
+    if arguments.audio and arguments.split:
+        raise UsageError("--audio measures those recordings, --split a part of the data set: give one of them")
+    if arguments.audio:
+        split, given = "", (arguments.audio, arguments.labels, arguments.false_alarms, arguments.skip_bad)
+        found = listen_to_files(run or path, *given)
+    else:
+        found = listen_to_split(run, split, arguments.false_alarms)  # type: ignore[arg-type]
+    print_listening(found, split != "dev")
+    if arguments.json:
+        write_json(arguments.json, found.summary())
+    if arguments.plots:
+        print(f"wrote {found.draw(arguments.plots)}")
+    if arguments.save:
+        if found.chosen is None or run is None:
+            raise UsageError("--save needs a threshold that was found: give --false-alarms, or allow more of them")
+        save_threshold(run, found.chosen)
+        print(f"saved threshold {found.chosen:g} to {run.path}")
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -108,7 +150,12 @@ def export(arguments: argparse.Namespace) -> None:
 
     check_backend(EXPORTING)
     quantize = None if arguments.quantize == "none" else arguments.quantize
-    print(export_run(load_run(run_path(arguments.source)), arguments.out, quantize, target=arguments.target))
+    chosen = {name: getattr(arguments, name) for name in ("threshold", "smoothing", "refractory")}
+    settings: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    if arguments.background is not None:
+        settings["background"] = tuple(label.strip() for label in arguments.background.split(",") if label.strip())
+    run = load_run(run_path(arguments.source))
+    print(export_run(run, arguments.out, quantize, target=arguments.target, settings=settings))
 
 
 def bundle(arguments: argparse.Namespace) -> None:

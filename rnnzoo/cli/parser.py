@@ -139,10 +139,21 @@ def _diagnose(parser: argparse.ArgumentParser) -> None:
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     _run(parser)
     split = _one_of("train", "dev", "test")
-    parser.add_argument("--split", default="test", type=split, help="train, dev or test (test)")
+    parser.add_argument(
+        "--split", type=split, help="train, dev or test (test; dev where a threshold is chosen by --false-alarms)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the same, a line for each figure")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw learning curves, mistakes, attention, ...")
+    spotting = parser.add_argument_group(
+        "keyword spotters", "misses, false alarms an hour and delay, over thresholds, of the int8 file as it streams"
+    )
+    add = spotting.add_argument
+    add("--audio", type=Path, metavar="FILE|FOLDER", help="measure on own recordings; RUN may be a .tflite file")
+    add("--labels", type=Path, metavar="TSV", help="where keywords are said: file, begin, end (seconds) and label")
+    add("--false-alarms", type=_rate, metavar="R", help="find the lowest threshold with at most R false alarms an hour")
+    add("--save", action="store_true", help="write that threshold to the configuration of the run")
+    add("--skip-bad", action="store_true", help="leave out files that are no recordings, and list them")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -156,6 +167,22 @@ def _export(parser: argparse.ArgumentParser) -> None:
         help="float16; dynamic: int8 weights; int8: activations too, calibrated on the training split (none)",
     )
     parser.add_argument("--target", metavar="NAME", help="micro: for TensorFlow Lite for Microcontrollers")
+    spotting = parser.add_argument_group("keyword spotters", "what the file says in place of the configuration")
+    add = spotting.add_argument
+    add("--threshold", type=float, metavar="P", help="smoothed probability that makes a keyword an event")
+    add("--smoothing", type=float, metavar="S", help="seconds over which probabilities are averaged")
+    add("--refractory", type=float, metavar="S", help="seconds without the lead before a keyword can come again")
+    add("--background", metavar="A,B", help="labels that are no keywords")
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate < 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number of false alarms an hour, 0 or more; received {text!r}")
+    return rate
 
 
 def _bundle(parser: argparse.ArgumentParser) -> None:

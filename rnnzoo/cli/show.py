@@ -22,6 +22,7 @@ _LABELS = {
     "int8_never_reset": "int8, never reset",
 }
 _COUNTS = ("count",)
+_TITLES = {"per_hour": "an hour", "per_hour_bound": "at most (95 %)", "delay_seconds": "delay, s"}
 # Labels that are shown one by one.
 _CLASSES = 24
 _FILE = ("size_bytes", "delay", "max_abs_error")
@@ -51,6 +52,41 @@ def print_evaluation(found: dict[str, Any]) -> None:
         print(f"not streamed: {found['not_streamable']}")
     if found["made"]["signature"]:
         print(f"measured by {found['made']['signature']}")
+
+
+def print_listening(found: Any, measured: bool) -> None:
+    """What `rnnzoo.runs.spotting` found.
+
+    Args:
+        found: a `Listening`.
+        measured: the recordings are not those of the development split, on which thresholds are to be chosen.
+    """
+    print(f"{found.name} on {found.where}: {found.hours:.3f} hours")
+    rows = found.rows()
+    table = Table()
+    for name in rows[0]:
+        table.add_column(_TITLES.get(name, name.replace("_", " ")), justify="right")
+    for row in rows:
+        cells = [_listening_cell(name, value) for name, value in row.items()]
+        style = "bold" if row["threshold"] in (found.shipped, found.chosen) else None
+        table.add_row(*cells, style=style)
+    Console(highlight=False).print(table)
+    print(f"the model's threshold is {found.shipped:g}")
+    if found.asked is None:
+        return
+    if found.chosen is None:
+        print(f"no threshold has at most {found.asked:g} false alarms an hour: train with more negatives")
+        return
+    note = " (chosen on these recordings: measure it on others)" if measured else ""
+    print(f"lowest threshold with at most {found.asked:g} false alarms an hour: {found.chosen:g}{note}")
+
+
+def _listening_cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    if name.startswith("misses"):
+        return f"{value:.1%}"
+    return f"{value:g}" if name in ("threshold", "false_alarms") else f"{value:.2f}"
 
 
 def print_classes(classes: dict[str, dict[str, float]]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.util.ranges import Factor, Range, Rate, Size
@@ -16,6 +17,7 @@ _ROW_FILES = ("time", "label", "group", "header", "encoding", "missing", "mask",
 _WORD_FILES = ("text", "label", "labels", "label_separator", "max_words", "word_column", "tag_column", "encoding")
 Missing = Literal["refuse", "drop", "hold", "interpolate"]
 WordInput = Literal["words", "chars", "affixes"]
+BadFiles = Literal["refuse", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,11 @@ class DataConfig:
 
     dataset: str
     limit: Size | None = None
+
+    @classmethod
+    def current(cls, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The section as it is written today, from one that an earlier version wrote."""
+        return tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +281,15 @@ class AudioConfig(DataConfig):
         lead: silence that a fresh state hears before the first sample, in seconds, by whole frames.
         pause: longest silence between two recordings of a training stream, in seconds.
         speed: recordings are played faster or slower by up to this share, in training.
-        noise: deviation of the loudest noise that is added in training; samples lie in -1 .. 1.
+        white_noise: deviation of the loudest white noise that is added in training; samples lie in -1 .. 1.
+        noise: recordings of noise that are laid under the speech in training: names of data sets, or folders of files.
+        snr: lowest and highest ratio of speech to that noise, in dB.
+        room: share of the recordings that are played in a simulated room, in training.
+        level: lowest and highest change of the loudness of a training stream, in dB.
+        bad_files: what becomes of a file that is no recording: `refuse` ends with its name, `skip` lists it.
+
+    Raises:
+        ConfigError: the end of a range lies below its beginning.
     """
 
     input: Literal["audio"] = "audio"
@@ -290,7 +305,25 @@ class AudioConfig(DataConfig):
     lead: Annotated[float, Range(0, 10)] = 0.0
     pause: Annotated[float, Range(0, 10)] = 0.5
     speed: Rate = 0.15
-    noise: Factor = 0.01
+    white_noise: Factor = 0.01
+    noise: tuple[str, ...] = ()
+    snr: tuple[float, ...] = (0.0, 30.0)
+    room: Rate = 0.0
+    level: tuple[float, ...] = (0.0, 0.0)
+    bad_files: BadFiles = "refuse"
+
+    def __post_init__(self) -> None:
+        for name in ("snr", "level"):
+            value = getattr(self, name)
+            if len(value) != 2 or value[0] > value[1]:
+                raise ConfigError(f"data.{name} is a lowest and a highest number of dB; received {list(value)}")
+
+    @classmethod
+    def current(cls, tree: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Earlier configurations say `noise` for white noise."""
+        if not isinstance(tree.get("noise"), int | float):
+            return tree
+        return {("white_noise" if key == "noise" else key): value for key, value in tree.items()}
 
     @property
     def lead_frames(self) -> int:

@@ -12,13 +12,13 @@ import json
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rnnzoo.data.beam import use_beam
 from rnnzoo.data.builder import FileBuilder
+from rnnzoo.data.decoding import decoding_sound
 from rnnzoo.errors import DataError
 from rnnzoo.util.cache import cache_root
 from rnnzoo.util.files import replacing
@@ -89,9 +89,7 @@ def load_builder(name: str) -> Any:
         tfds.disable_progress_bar()
     print(f"preparing {name} in {folder} ...", flush=True)
     try:
-        with _silent(), warnings.catch_warnings():
-            # pydub misses a program that plain WAV files do not need.
-            warnings.filterwarnings("ignore", "Couldn't find ffmpeg")
+        with _silent(), decoding_sound():
             builder.download_and_prepare(download_dir=str(downloads), download_config=config)
     except DataError:
         raise

@@ -97,11 +97,13 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
             f"{reader.place('topology')}: expected one of {', '.join(task_names())}; received {topology!r}"
         )
     found = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
-    kinds = {
+    kinds: dict[str, Any] = {
         "data": data_config(topology, _data_input(reader, topology, found["data"])),
         "model": model_config(topology),
         "training": TrainingConfig,
     }
+    if isinstance(found["data"], Mapping):
+        found["data"] = kinds["data"].current(found["data"])
     sections: dict[str, Any] = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
     return ExperimentConfig(
         name=name,

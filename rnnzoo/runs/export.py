@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import streaming
+from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.discovery import task_class
 from rnnzoo.util.quiet import held_stderr
 from rnnzoo.util.version import VERSION
+from streaming.errors import InputError
+from streaming.runtime.tasks.schema import TaskSpec
 
 if TYPE_CHECKING:
     from rnnzoo.runs.store import Run
@@ -27,7 +31,13 @@ def export_kind(run: Run, path: Path, kind: str) -> Report:
 
 
 def export_run(
-    run: Run, path: str | Path, quantize: str | None = None, *, compact: bool = False, target: str | None = None
+    run: Run,
+    path: str | Path,
+    quantize: str | None = None,
+    *,
+    compact: bool = False,
+    target: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Report:
     """Convert a run, with its task and its encoder's files inside, so that the file alone is enough.
 
@@ -36,13 +46,19 @@ def export_run(
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
         compact, target: as `streaming.convert` takes them.
+        settings: of a keyword spotter, in place of those of its configuration; see `KeywordSpotter.settings`.
 
     Raises:
+        ConfigError: a setting does not go with the model, or is out of its range.
         DataError: the data for the calibration cannot be found.
         StreamingError: the model cannot be streamed, or the stream differs from it.
     """
     source = {"name": run.config.name, "rnnzoo": VERSION}
-    metadata = {"task": run.task, "files": {**run.encoder.to_files(), **_chain(run)}, "source": source}
+    metadata = {
+        "task": _task(run, settings or {}),
+        "files": {**run.encoder.to_files(), **_chain(run)},
+        "source": source,
+    }
     calibration = _calibration(run) if quantize == "int8" else None
     options = task_class(run.config.topology).conversion(run.config.data)
     with held_stderr():
@@ -56,6 +72,23 @@ def export_run(
             target=target,
             **options,
         )
+
+
+def _task(run: Run, settings: Mapping[str, Any]) -> TaskSpec:
+    """The task of the file, with settings in place of those of the configuration."""
+    if not settings:
+        return run.task
+    if run.config.topology != "keyword_spotter":
+        raise ConfigError(
+            f"--{next(iter(settings))} goes with keyword spotters; {run.config.name} is a {run.config.topology}"
+        )
+    labels = run.encoder.labels
+    if strange := [label for label in settings.get("background", ()) if label not in labels]:
+        raise ConfigError(f"--background names {strange[0]!r}, no label of the model; known: {', '.join(labels)}")
+    try:
+        return dataclasses.replace(run.task, **settings)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _chain(run: Run) -> dict[str, bytes]:

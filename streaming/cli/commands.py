@@ -111,6 +111,7 @@ def inspect(arguments: argparse.Namespace) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """`streaming run`."""
     from streaming.cli.feeding import Options, display_for, run_input
+    from streaming.errors import InputError
     from streaming.runtime.model import load
 
     with quiet(not _debug(arguments)):
@@ -120,17 +121,26 @@ def run(arguments: argparse.Namespace) -> None:
     display = display_for(sys.stdout, arguments.json)
     names = ("temperature", "top_k", "top_p", "seed", "max_length", "width", "length_penalty", "n_best")
     search = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    chosen = {name: getattr(arguments, name) for name in ("threshold", "smoothing", "refractory", "background")}
+    settings = {name: value for name, value in chosen.items() if value is not None}
+    raw = (arguments.raw, arguments.rate, arguments.channels) if arguments.raw else None
+    if raw and arguments.rate is None:
+        raise InputError("--raw needs the samples a second: --rate 16000")
+    if not raw and (arguments.rate is not None or arguments.channels != 1):
+        raise InputError("--rate and --channels say what samples without a header are: give --raw FORMAT, too")
     options = Options(
         arguments.mono,
         arguments.resample,
         arguments.resize,
         arguments.wait_k,
         search,
+        raw=raw,
+        settings=settings,
         encoding=arguments.encoding,
         skip_bad_rows=_left_out if arguments.skip_bad_rows else None,
     )
     if arguments.microphone:
-        _listen(model, display)
+        _listen(model, display, settings)
         return
     for note in run_input(model, arguments.input or "-", sys.stdin.buffer, display, options):
         print(f"streaming: note: {note}", file=sys.stderr)
@@ -140,15 +150,18 @@ def _left_out(said: str) -> None:
     print(f"streaming: left out: {said}", file=sys.stderr)
 
 
-def _listen(model: Any, display: Any) -> None:
+def _listen(model: Any, display: Any, settings: dict[str, Any]) -> None:
     from streaming.cli import microphone
-    from streaming.cli.feeding import run_audio
+    from streaming.cli.feeding import adjusted, run_audio
     from streaming.errors import InputError
-    from streaming.runtime.tasks import task_for
+    from streaming.runtime.tasks import KeywordSpotter, task_for
 
     task = task_for(model)
     if task.takes != "audio":
         raise InputError(f"the model takes {task.takes}, a microphone gives audio; give it a file of lines")
+    if settings and not isinstance(task, KeywordSpotter):
+        raise InputError(f"--{next(iter(settings))} goes with keyword spotters; leave it out")
+    task = adjusted(task, settings)
     run_audio(task, microphone.blocks(task.spec.sample_rate, task.spec.sample_rate // 20), display)
 
 

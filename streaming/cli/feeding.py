@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from streaming.cli.display import JsonLines, Live
 from streaming.cli.lines import StepReader
 from streaming.cli.rows import run_rows
-from streaming.errors import InputError, StreamingError
-from streaming.runtime.audio import WavReader, at_rate
+from streaming.errors import ArtifactError, InputError, StreamingError
+from streaming.runtime.audio import SUFFIXES, RawReader, at_rate, open_audio
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.pictures import is_picture
 from streaming.runtime.tables import text_lines
-from streaming.runtime.tasks import Classifier, SimultaneousTranslator, Task, Translator, task_for
+from streaming.runtime.tasks import Classifier, KeywordSpotter, SimultaneousTranslator, Task, Translator, task_for
 from streaming.runtime.tokenization import tokenize
 
 # A twentieth of a second: short enough for eyes, long enough to be worth a call.
@@ -37,6 +37,8 @@ class Options:
         resize: change the size of a picture that has another.
         wait_k: translate word by word, so many pieces behind.
         search: for sessions of generators, translators and captioners.
+        raw: format, samples a second and channels of samples without a header; None: a file that says them.
+        settings: of a keyword spotter, in place of those of its file.
         encoding: of text and tables; None: UTF-8, or UTF-16 where they say so.
         skip_bad_rows: is told of rows of a table that are none, which are left out; None: they are errors.
     """
@@ -46,6 +48,8 @@ class Options:
     resize: bool = False
     wait_k: int | None = None
     search: dict[str, Any] = field(default_factory=dict)
+    raw: tuple[str, int, int] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     encoding: str | None = None
     skip_bad_rows: Callable[[str], None] | None = None
 
@@ -70,16 +74,16 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
     kind = (model.metadata.task or {}).get("kind")
     task: Task | None = task_for(model) if kind is not None else None
     takes = task.takes if task is not None else "steps"
-    if name.lower().endswith(".wav") and takes != "audio":
+    if name.lower().endswith(SUFFIXES) and takes != "audio":
         wanted = "a PNG, JPEG or .npy file" if takes == "array" else "a file of lines"
         raise InputError(f"{name} is audio, the model takes {takes}; give it {wanted}")
     _check_options(task, options)
     with contextlib.ExitStack() as stack:
         source = pipe if name == "-" else stack.enter_context(open(name, "rb"))
         if takes == "audio":
-            called = "the input" if name == "-" else name
-            reader = stack.enter_context(WavReader(source, mono=options.mono, name=called))
-            rate = int(task.spec.sample_rate)  # type: ignore[union-attr]
+            task = adjusted(task, options.settings)
+            reader = stack.enter_context(_reader(source, "the input" if name == "-" else name, options))
+            rate = int(task.spec.sample_rate)
             size = max(1, reader.sample_rate // _BLOCKS)
             run_audio(task, at_rate(reader, rate, options.resample, size), display)
         elif takes == "array":
@@ -91,6 +95,21 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
         else:
             return _texts(task, source, display, options)
     return []
+
+
+def _reader(source: IO[bytes], name: str, options: Options) -> Any:
+    if options.raw is None:
+        return open_audio(source, mono=options.mono, name=name)
+    form, rate, channels = options.raw
+    return RawReader(source, form, rate, channels=channels, mono=options.mono, name=name)
+
+
+def adjusted(task: Any, settings: dict[str, Any]) -> Any:
+    """A task with settings of the command line; raises InputError where one is out of its range."""
+    try:
+        return task.adjusted(**settings) if settings else task
+    except ArtifactError as error:
+        raise InputError(str(error)) from error
 
 
 def run_audio(task: Any, blocks: Iterable[NDArray[Any]], display: Any) -> None:
@@ -128,6 +147,12 @@ def _check_options(task: Any, options: Options) -> None:
     if wrong or (options.wait_k and not isinstance(task, Translator)):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in wrong) or "--wait-k"
         raise InputError(f"{named} does not go with this model, whose task is {kind or 'none'}; leave it out")
+    if options.settings and not isinstance(task, KeywordSpotter):
+        raise InputError(
+            f"--{next(iter(options.settings))} goes with keyword spotters; the task of this model is {kind or 'none'}"
+        )
+    if options.raw is not None and (task is None or task.takes != "audio"):
+        raise InputError(f"--raw is audio, the model takes {task.takes if task else 'steps'}; leave it out")
 
 
 def _texts(task: Any, source: IO[bytes], display: Any, options: Options) -> list[str]:

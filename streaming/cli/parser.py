@@ -118,10 +118,10 @@ def _inspect(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     parser.description = (
-        f"{parser.description} What the input holds follows from the task of the model: lines of text; rows of numbers "
-        "(CSV with or without a header, or JSON), a blank line ends a sequence; a WAV file; a picture (PNG, JPEG) or "
-        "an array (.npy). Without a task each line is a step. A terminal shows outputs as they come, a pipe gets JSON "
-        "objects, one a line."
+        f"{parser.description} What the input holds follows from the task of the model: lines of text; rows of "
+        "numbers (CSV with or without a header, or JSON), a blank line ends a sequence; a WAV, FLAC or OGG file; a "
+        "picture (PNG, JPEG) or an array (.npy). Without a task each line is a step. A terminal shows outputs as they "
+        "come, a pipe gets JSON objects, one a line."
     )
     add = parser.add_argument
     add("input", nargs="?", metavar="FILE", help="- is standard input (-)")
@@ -129,6 +129,13 @@ def _run(parser: argparse.ArgumentParser) -> None:
     add("--mono", action="store_true", help="mix the channels of audio down")
     add("--resample", action="store_true", help="change the sample rate of audio to the model's")
     add("--resize", action="store_true", help="change the size of a picture to the model's")
+    add("--raw", metavar="FORMAT", help="samples without a header: u8, s16le, s24le, s32le, f32le or f64le")
+    add("--rate", type=_positive, metavar="N", help="samples a second of --raw")
+    add("--channels", type=_positive, default=1, metavar="N", help="interleaved channels of --raw (1)")
+    add("--threshold", type=_number, metavar="P", help="smoothed probability that makes a keyword an event")
+    add("--smoothing", type=_number, metavar="S", help="seconds over which the probabilities of keywords are averaged")
+    add("--refractory", type=_number, metavar="S", help="seconds without the lead before a keyword can come again")
+    add("--background", type=_names, metavar="A,B", help="labels that are no keywords")
     add("--json", action="store_true", help="JSON lines on a terminal too")
     add("--encoding", metavar="NAME", help="of text and tables, such as cp1252 (UTF-8, or UTF-16 where it says so)")
     add("--skip-bad-rows", action="store_true", help="report rows of a table that are none, leave them out, go on")

@@ -57,7 +57,7 @@ void streaming_session_free(streaming_session *s) {
   for (size_t i = 0; i < s->waiting_count; i++) free(s->waiting[i]);
   for (int i = 0; i < 3; i++) free(s->ids[i]);
   void *all[] = {s->p, s->mean, (void *)s->held_labels, s->waiting, s->places, s->scaler_mean, s->scaler_scale, s->values, s->expected,
-                 s->errors, s->early, s->last, s->last_at, s->input, s->recent, s->frame, s->frames, s->wanted, s->above};
+                 s->errors, s->early, s->last, s->last_at, s->input, s->recent, s->frame, s->frames, s->wanted, s->told, s->rising, s->absent};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free(s);
 }
@@ -238,8 +238,12 @@ static streaming_code st_open_sound(streaming_session *s) {
   s->window = window < 1 ? 1 : (size_t)window;
   s->recent = st_array(s->window * s->label_count, sizeof(double));
   s->wanted = st_array(s->label_count, sizeof(bool));
-  s->above = st_array(s->label_count, sizeof(bool));
-  if (!s->recent || !s->wanted || !s->above) return st_no_memory();
+  s->told = st_array(s->label_count, sizeof(bool));
+  s->rising = st_array(s->label_count, sizeof(bool));
+  s->absent = st_array(s->label_count, sizeof(size_t));
+  double rest = rint(s->refractory / ((double)s->step * (double)s->down / (double)s->up / s->rate));
+  s->rest = rest < 1 ? 1 : (size_t)rest;
+  if (!s->recent || !s->wanted || !s->told || !s->rising || !s->absent) return st_no_memory();
   for (size_t i = 0; i < s->label_count; i++) {
     s->wanted[i] = true;
     const st_json *background = st_list(m->task, "background");
@@ -303,7 +307,6 @@ static streaming_code st_open_session(streaming_session *s) {
   s->down = m->outputs[0].info.down;
   s->threshold = st_number(m->task, "threshold", 0.5);
   s->multi = st_flag(m->task, "multi_label", false);
-  s->last_time = -INFINITY;
   switch (s->task) {
     case ST_TAGGER:
       ST_TRY(st_open_labels(s));
@@ -350,7 +353,10 @@ static streaming_code st_anew(streaming_session *s) {
   s->gaps.size = s->passed = 0;
   s->error_count = s->early_count = 0;
   if (s->task == ST_KEYWORDS || s->task == ST_TRANSCRIBER) s->score = 0;
-  if (s->above) memset(s->above, 0, s->label_count * sizeof *s->above);
+  for (size_t i = 0; s->absent && i < s->label_count; i++) {
+    s->absent[i] = s->rest;
+    s->told[i] = false;
+  }
   for (size_t i = 0; i < s->waiting_count; i++) free(s->waiting[i]);
   s->waiting_count = 0;
   if (s->chain) s->chain->begun = false, s->chain->rows = 0;
@@ -804,7 +810,6 @@ streaming_code streaming_session_finish(streaming_session *s) {
   if (s->task == ST_KEYWORDS || s->task == ST_TRANSCRIBER) {
     if (s->sample > s->begin) ST_TRY(st_end_sound(s));
     s->sample = s->begin = 0;
-    s->last_time = -INFINITY;
     st_endpointer_reset(&s->endpointer);
     return st_anew(s);
   }

@@ -51,10 +51,11 @@ struct streaming_session {
   /* sound */
   st_mel *mel;
   st_endpointer endpointer;
-  double *recent, smoothing, refractory, last_time, score, lead_seconds;
+  double *recent, smoothing, refractory, score, lead_seconds;
   double *frame;
   float *frames;
-  bool *wanted, *above;
+  bool *wanted, *told, *rising;
+  size_t *absent, rest; /* rows since a keyword led, and how many end an episode */
   size_t window, recent_count, recent_next, step, length, lead, blank, beam, sample, begin, pending;
   int32_t last_token;
   st_buffer text;
@@ -203,17 +204,37 @@ static void st_keyword(streaming_session *s, const float *row, double time) {
   s->recent_next = (s->recent_next + 1) % s->window;
   if (s->recent_count < s->window) s->recent_count++;
   size_t best = n;
+  double quiet = 0;
   for (size_t i = 0; i < n; i++) {
     double sum = 0;
     for (size_t k = 0; k < s->recent_count; k++) sum += s->recent[k * n + i];
     s->mean[i] = sum / (double)s->recent_count;
-    bool above = s->wanted[i] && s->mean[i] >= s->threshold;
-    if (above && !s->above[i] && (best == n || s->mean[i] > s->mean[best])) best = i;
-    s->above[i] = above;
+    if (!s->wanted[i])
+      quiet += s->mean[i];
+    else if (best == n || s->mean[i] > s->mean[best])
+      best = i;
   }
-  if (best < n && time - s->last_time >= s->refractory) {
-    s->last_time = time;
-    streaming_event event = {.event = "keyword", .text = s->labels.items[best], .score = s->mean[best], .time = time, .has_time = 1};
+  double least = s->threshold < 0.5 ? s->threshold : 0.5;
+  for (size_t i = 0; i < n; i++) {
+    bool leads = s->wanted[i] && (s->multi ? s->mean[i] >= least : i == best && s->mean[i] > quiet);
+    if (!leads) {
+      if (s->absent[i] < s->rest) s->absent[i]++;
+      s->rising[i] = false;
+      continue;
+    }
+    if (s->absent[i] >= s->rest) s->told[i] = false;
+    s->absent[i] = 0;
+    s->rising[i] = !s->told[i] && s->mean[i] >= s->threshold;
+  }
+  /* Events of one row by falling means. */
+  for (;;) {
+    size_t next = n;
+    for (size_t i = 0; i < n; i++)
+      if (s->rising[i] && (next == n || s->mean[i] > s->mean[next])) next = i;
+    if (next == n) return;
+    s->rising[next] = false;
+    s->told[next] = true;
+    streaming_event event = {.event = "keyword", .text = s->labels.items[next], .score = s->mean[next], .time = time, .has_time = 1};
     st_tell(s, &event);
   }
 }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.errors import DataError
 from streaming.errors import ArtifactError, InputError
-from streaming.runtime.audio import LogMel
+from streaming.runtime.audio import LogMel, read_audio
 from streaming.runtime.text import Vocabulary
 
 _FILE, _LABELS = "audio.json", "labels.txt"
@@ -75,6 +76,12 @@ class AudioEncoder:
             ) from error
 
 
+def decoded(data: bytes, config: Any) -> np.ndarray:
+    """The samples of an audio file at the rate of a configuration, (N,) of float32, as the device reads it."""
+    rate = getattr(config, "sample_rate", AudioConfig.sample_rate)
+    return read_audio(io.BytesIO(data), rate, mono=True, resample=True)
+
+
 def after_lead(samples: np.ndarray, config: AudioConfig) -> np.ndarray:
     """Samples (N,) after the silence that a fresh state hears first."""
     return np.pad(samples, (config.lead_frames * config.frame_step, 0))
@@ -96,7 +103,7 @@ def compose(
     Args:
         clips: recordings of float32 samples.
         order: numbers of those to take.
-        config: pauses, speeds, noise.
+        config: pauses, speeds, white noise.
         rng: chance.
 
     Returns:
@@ -123,7 +130,7 @@ def arrange(
 
 def in_noise(signal: np.ndarray, config: AudioConfig, rng: np.random.Generator) -> np.ndarray:
     """The signal (N,) in white noise of a deviation between 0 and that of the loudest, float32."""
-    noise = rng.uniform(0, config.noise) * rng.standard_normal(len(signal), np.float32)
+    noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
     return (signal + noise).astype(np.float32)
 
 

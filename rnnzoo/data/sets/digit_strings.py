@@ -8,7 +8,7 @@ import numpy as np
 
 from rnnzoo.data.config import AudioConfig, DataConfig
 from rnnzoo.data.encoders.audio import compose
-from rnnzoo.data.sets.spoken_digit import DEV, SAMPLE_RATE, TEST, recordings
+from rnnzoo.data.sets.spoken_digit import DEV, SAMPLE_RATE, TEST, at_rate_of, recordings
 from rnnzoo.data.source import Example, Splits, register_dataset
 
 _NAME = "spoken_digit_strings"
@@ -20,7 +20,7 @@ _STRINGS = {"dev": (1, 100), "test": (2, 200)}
 
 @register_dataset(_NAME, "audio-text")
 def read_strings(config: DataConfig) -> Splits:
-    """Free Spoken Digit Dataset: float32 samples at 8 kHz and the digits that are said, with a space between.
+    """Free Spoken Digit Dataset: float32 samples and the digits that are said, with a space between.
 
     `dev` and `test` are strings of 3 to 7 digits by any of the speakers, with pauses and in noise, the same each
     time; recordings of the official test split are in `test` only. `train` holds single recordings, of which a
@@ -31,13 +31,14 @@ def read_strings(config: DataConfig) -> Splits:
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
     for example, _, index in found:
         splits["test" if index in TEST else "dev" if index in DEV else "train"].append(example)
-    return {"train": splits["train"], **{name: _strings(splits[name], *_STRINGS[name]) for name in _STRINGS}}
+    made = {"train": splits["train"], **{name: _strings(splits[name], *_STRINGS[name]) for name in _STRINGS}}
+    return {name: [(at_rate_of(config, samples), text) for samples, text in rows] for name, rows in made.items()}
 
 
 def _strings(digits: Sequence[Example], seed: int, count: int) -> list[Example]:
     """So many strings, in which the recordings come about equally often."""
     rng = np.random.default_rng(seed)
-    config = AudioConfig(dataset=_NAME, sample_rate=SAMPLE_RATE, pause=_PAUSE, speed=0.0, noise=_NOISE)
+    config = AudioConfig(dataset=_NAME, sample_rate=SAMPLE_RATE, pause=_PAUSE, speed=0.0, white_noise=_NOISE)
     lengths = rng.integers(_SHORTEST, _LONGEST, count, endpoint=True)
     passes = -(-int(lengths.sum()) // len(digits))
     order = np.concatenate([rng.permutation(len(digits)) for _ in range(passes)])

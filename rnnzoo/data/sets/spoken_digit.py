@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from rnnzoo.data.config import DataConfig
 from rnnzoo.data.mirror import rows
 from rnnzoo.data.source import Example, Splits, register_dataset
 from rnnzoo.data.terms import register_terms
 from rnnzoo.errors import DataError
+from streaming.runtime.audio import resample
 
 SAMPLE_RATE = 8000
 SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
@@ -26,9 +29,13 @@ register_terms(
 
 @register_dataset(_NAME, "audio-label")
 def read_digits(config: DataConfig) -> Splits:
-    """Free Spoken Digit Dataset, by the builder of TFDS, official test split: float32 samples at 8 kHz and a digit."""
+    """Free Spoken Digit Dataset, by the builder of TFDS, official test split: float32 samples and a digit.
+
+    It was recorded at 8 kHz; a configuration with another rate gets it resampled.
+    """
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
-    for example, _, index in recordings():
+    for (samples, digit), _, index in recordings():
+        example = at_rate_of(config, samples), digit
         splits["test" if index in TEST else "dev" if index in DEV else "train"].append(example)
     return splits
 
@@ -40,9 +47,16 @@ def read_without_speaker(config: DataConfig) -> Splits:
     if speaker not in SPEAKERS:
         raise DataError(f"{_NAME} has no speaker {speaker!r}; known: {', '.join(SPEAKERS)}")
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
-    for example, who, index in recordings():
+    for (samples, digit), who, index in recordings():
+        example = at_rate_of(config, samples), digit
         splits["test" if who == speaker else "dev" if index in DEV else "train"].append(example)
     return splits
+
+
+def at_rate_of(config: DataConfig, samples: np.ndarray) -> np.ndarray:
+    """Samples (N,) at the rate that a configuration asks for, as the device resamples."""
+    rate = getattr(config, "sample_rate", SAMPLE_RATE)
+    return samples if rate == SAMPLE_RATE else resample(samples, SAMPLE_RATE, rate).astype(np.float32)
 
 
 def recordings() -> list[tuple[Example, str, int]]:

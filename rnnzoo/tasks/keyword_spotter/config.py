@@ -3,9 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from rnnzoo.data.config import AudioConfig
+from rnnzoo.data.config import AudioConfig, check_threshold
 from rnnzoo.tasks.cells import AudioModelConfig
+from rnnzoo.util.ranges import Range, Rate, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeywordAudioConfig(AudioConfig):
+    """Recordings of keywords, what else is heard, and what makes a keyword an event.
+
+    Args:
+        negatives: recordings at which the model has to stay quiet: names of data sets, or folders of files.
+        unheard: the same, never trained on: all of their recordings count in the figures of the test split.
+        negative_share: share of the recordings of a training stream that are negatives.
+        fragments: share of these that are beginnings, ends and reversals of keywords, which are none.
+        background: labels of the data set that are no keywords; `unknown`, `silence`, `noise` and `background` are none
+            anyway, also written as `_unknown_` and the like.
+        known: a keyword is known from this share of it on.
+        after: seconds for which it stays known after its end.
+        windows: windows of a training stream; then a new stream begins with a fresh state.
+        threshold: smoothed probability that makes an event.
+        smoothing: seconds over which probabilities are averaged.
+        refractory: seconds for which a label must not lead before it can be an event again.
+
+    Raises:
+        ConfigError: the threshold is no probability.
+    """
+
+    negatives: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
+    negative_share: Rate = 0.5
+    fragments: Rate = 0.0
+    background: tuple[str, ...] = ()
+    known: Rate = 0.5
+    after: Annotated[float, Range(0, 10)] = 0.2
+    windows: Size = 2
+    threshold: float = 0.6
+    smoothing: Annotated[float, Range(0, 10)] = 0.1
+    refractory: Annotated[float, Range(0, 60)] = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_threshold(self.threshold)
 
 
 @dataclass(frozen=True)
@@ -13,5 +54,5 @@ class KeywordSpotterConfig(AudioModelConfig):
     """A many-to-many model: the logits of the keywords after every frame."""
 
 
-DATA = {"audio": AudioConfig}
+DATA = {"audio": KeywordAudioConfig}
 MODEL = KeywordSpotterConfig

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rnnzoo.data.config import AudioConfig
-from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead, compose
+from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead
 from rnnzoo.data.source import Example
+from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline, NearestMean
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import mean, predict_padded, predict_whole
-from rnnzoo.tasks.labels import LabelTask
+from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
+from rnnzoo.tasks.keyword_spotter.measures import SpotterMeasures, is_background, streamed
+from rnnzoo.tasks.keyword_spotter.streams import StreamComposer
 from streaming.runtime.decoding import softmax
 from streaming.runtime.tasks import KeywordSpotter
 from streaming.runtime.tasks.schema import KeywordSpotterSpec
@@ -26,24 +28,29 @@ if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 BACKGROUND = "_background_"
-# A keyword is known from this share of it on, and still said for some seconds after it.
-_KNOWN, _AFTER = 0.5, 0.2
-# Windows after which the streams of a training begin anew; this share of them without any silence first.
-_FRESH = 2
-_ABRUPT = 0.5
-# Silence after a recording before the decision on it, in seconds; and what a decision is smoothed over.
-_TAIL, _SMOOTHING = 0.3, 0.1
+# Silence after a recording before the decision on it, in seconds.
+_TAIL = 0.3
 
 
-class KeywordSpotterTask(LabelTask):
+class KeywordSpotterTask(SpotterMeasures):
     """Samples in, after each frame the logits of keywords and of the background out."""
 
     topology = "keyword_spotter"
     kinds = ("audio-label",)
 
+    def __init__(
+        self, config: KeywordAudioConfig, encoder: AudioEncoder, splits: dict[str, list[Example]], seed: int = 0
+    ):
+        super().__init__(config, encoder, splits, seed)
+        self._composers: dict[str, StreamComposer] = {}
+
     @classmethod
-    def fit_encoder(cls, train: Sequence[Example], config: AudioConfig) -> AudioEncoder:
-        labels = sorted({label for _, label in train})
+    def fit_encoder(cls, train: Sequence[Example], config: KeywordAudioConfig) -> AudioEncoder:
+        labels = sorted({label for _, label in train if not is_background(label, config)})
+        if not labels:
+            raise DataError(
+                f"{config.dataset!r} holds no keyword: every label is one of background; name keywords otherwise"
+            )
         return AudioEncoder.fit([samples for samples, _ in train], config, (BACKGROUND, *labels))
 
     @classmethod
@@ -58,9 +65,9 @@ class KeywordSpotterTask(LabelTask):
             lead=config.lead,
             labels=len(encoder.labels),
             background=(BACKGROUND,),
-            smoothing=_SMOOTHING,
-            threshold=0.6,
-            refractory=0.3,
+            smoothing=config.smoothing,
+            threshold=config.threshold,
+            refractory=config.refractory,
         )
 
     def encode(self, example: Example) -> Arrays:
@@ -78,16 +85,26 @@ class KeywordSpotterTask(LabelTask):
     def callbacks(self) -> list[keras.callbacks.Callback]:
         from rnnzoo.tasks.callbacks import FreshStates
 
-        return [FreshStates(_FRESH)]
+        return [FreshStates(self.config.windows)]
 
     def steps(self, split: str, batch_size: int) -> int:
-        """Windows of one pass: each recording comes about once, with a pause of mean length before it."""
-        clips = self.examples(split)
-        seconds = (
-            sum(len(samples) for samples, _ in clips) / self.config.sample_rate + len(clips) * self.config.pause / 2
-        )
-        frames = seconds * self.config.sample_rate / self.config.frame_step
-        return max(1, int(frames / (batch_size * self.config.window * _FRESH))) * _FRESH
+        """Windows of one pass: each recording comes about once, among negatives and with pauses."""
+        config = self.config
+        frames = self.composer(split).seconds * config.sample_rate / config.frame_step
+        return max(1, int(frames / (batch_size * config.window * config.windows))) * int(config.windows)
+
+    def composer(self, split: str) -> StreamComposer:
+        """What makes the streams of a split."""
+        if split not in self._composers:
+            rows, config = self.examples(split), self.config
+            self._composers[split] = StreamComposer(
+                config,
+                [samples for samples, _ in rows],
+                [self.number(label) for _, label in rows],
+                self.sounds(config.negatives, split),
+                self.sounds(config.noise, split),
+            )
+        return self._composers[split]
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
@@ -95,27 +112,19 @@ class KeywordSpotterTask(LabelTask):
         """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
         window = self.config.window
         rng = np.random.default_rng(self.seed) if rng is None else rng
-        for begin in range(0, self.steps(split, batch_size), _FRESH):
-            rows = [self._stream(split, _FRESH * window, rng) for _ in range(batch_size)]
+        fresh = self.config.windows
+        for begin in range(0, self.steps(split, batch_size), fresh):
+            rows = [self._stream(split, fresh * window, rng) for _ in range(batch_size)]
             features, targets, weights = (np.stack(part) for part in zip(*rows, strict=True))
-            for i in range(max(0, skip - begin), _FRESH):
+            for i in range(max(0, skip - begin), fresh):
                 at = slice(i * window, (i + 1) * window)
                 yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
 
     def _stream(self, split: str, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features (T, M), targets (T,) and weights (T,) of a stream of T frames."""
-        examples, config = self.examples(split), self.config
-        clips = [samples for samples, _ in examples]
-        samples = frames * config.frame_step + config.frame_length
-        # With the shortest pauses and the highest speed there is still enough to hear.
-        count = int(np.ceil(samples * (1 + config.speed) / np.mean([len(clip) for clip in clips]) * 1.2)) + 1
-        order = np.concatenate([rng.permutation(len(clips)) for _ in range(-(-count // len(clips)))])[:count]
-        signal, segments = compose(clips, order, config, rng)
-        if rng.random() < _ABRUPT:
-            lead = segments[0].begin
-            signal, segments = signal[lead:], [s._replace(begin=s.begin - lead, end=s.end - lead) for s in segments]
-        signal = np.pad(signal, (0, max(0, samples - len(signal))))[:samples]
-        targets, weights = self._aligned([(s, self.number(examples[s.number][1])) for s in segments], frames)
+        config = self.config
+        signal, segments = self.composer(split)(frames * config.frame_step + config.frame_length, rng)
+        targets, weights = self._aligned(segments, frames)
         return self.encoder.encode(signal)["features"][:frames], targets, weights
 
     def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,16 +133,19 @@ class KeywordSpotterTask(LabelTask):
         ends = np.arange(frames) * config.frame_step + config.frame_length
         targets, weights = np.zeros(frames, np.int32), np.ones(frames, np.float32)
         for segment, label in segments:
-            known = segment.begin + _KNOWN * (segment.end - segment.begin)
-            weights[(ends > segment.begin) & (ends <= known)] = 0
             targets[ends > segment.begin] = 0
-            targets[(ends > known) & (ends <= segment.end + _AFTER * config.sample_rate)] = label
+            if label > 0:
+                known = segment.begin + config.known * (segment.end - segment.begin)
+                weights[(ends > segment.begin) & (ends <= known)] = 0
+                targets[(ends > known) & (ends <= segment.end + config.after * config.sample_rate)] = label
+            elif label < 0:
+                weights[(ends > segment.begin) & (ends <= segment.end)] = 0
         return targets, weights
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         logits = self._logits(model, split, batch_size)
         whole = predict_whole(model, features=np.concatenate(self._without_lead(split)))
-        return self._score(split, logits, whole)
+        return self.detected(self.offline(model), split) | self._score(split, logits, whole)
 
     def _without_lead(self, split: str) -> list[np.ndarray]:
         """The features of each recording as one hears it that goes on after the last."""
@@ -143,7 +155,9 @@ class KeywordSpotterTask(LabelTask):
         from rnnzoo.tasks.drawing import draw_confusion
 
         found = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
-        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
+        true = [self.labels[max(0, self.number(label))] for _, label in self.examples(split)]
+        confusion = draw_confusion(folder / "confusion.png", true, found)
+        return [confusion, *self.draw_trade(self.offline(model), split, folder)]
 
     def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
         """Logits of each recording by itself, (T, L)."""
@@ -152,8 +166,8 @@ class KeywordSpotterTask(LabelTask):
         return [row[: len(heard)] for row, heard in zip(logits, features, strict=True)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        """Figures with a reset for each recording and without any, side by side."""
-        self.streamed_task(model, KeywordSpotter)
+        """Figures of the task object's events, and of the most probable labels with and without resets."""
+        spotter = self.streamed_task(model, KeywordSpotter)
         rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
         logits = []
         for row in rows:
@@ -161,7 +175,7 @@ class KeywordSpotterTask(LabelTask):
             logits.append(np.asarray(stream.feed(row)))
         stream.reset()
         whole = [np.asarray(stream.feed(row)) for row in self._without_lead(split)]
-        return self._score(split, logits, np.concatenate(whole))
+        return self.detected(streamed(spotter), split) | self._score(split, logits, np.concatenate(whole))
 
     def baseline(self, split: str) -> Baseline:
         labels = [label for _, label in self.examples("train")]
@@ -174,17 +188,21 @@ class KeywordSpotterTask(LabelTask):
         """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.
 
         Returns:
-            `accuracy`, `never_reset_accuracy`, and the `count` of recordings.
+            `accuracy`, `never_reset_accuracy`, and the `count` of recordings. The label that is most probable at any
+            time, with the ends of recordings known and without background: no event needs to be decided.
         """
         lengths = [len(row) for row in self._without_lead(split)]
         parts = np.split(whole, np.cumsum(lengths)[:-1])
         true = [self.number(label) for _, label in self.examples(split)]
-        right = [[self._heard(row) == label for row, label in zip(rows, true, strict=True)] for rows in (logits, parts)]
+        right = [
+            [self._heard(row) == label for row, label in zip(rows, true, strict=True) if label != 0]
+            for rows in (logits, parts)
+        ]
         return {"accuracy": mean(right[0]), "never_reset_accuracy": mean(right[1]), "count": float(len(true))}
 
     def _heard(self, logits: np.ndarray) -> int:
         """The keyword with the highest smoothed probability in a recording, logits (T, L)."""
-        width = max(1, round(_SMOOTHING * self.config.sample_rate / self.config.frame_step))
+        width = max(1, round(self.config.smoothing * self.config.sample_rate / self.config.frame_step))
         sums = np.cumsum(np.pad(softmax(logits), ((width, 0), (0, 0))), axis=0)
         smooth = sums[width:] - sums[:-width]
         return int(np.argmax(smooth[:, 1:].max(axis=0))) + 1

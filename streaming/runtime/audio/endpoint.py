@@ -41,7 +41,7 @@ class Endpointer(Carrier):
         if self._block < 1 or not silence > 0 or not level < 0:
             raise InputError(
                 f"endpoints with {sample_rate} samples a second, {silence} s of silence below {level} dB: "
-                "expected 100 or more, more than 0 and less than 0"
+                "expected 100 or more samples a second, silence above 0 s and a level below 0 dB"
             )
         self._quiet_blocks = max(1, round(silence * sample_rate / self._block))
         self._energy = 10 ** (level / 10)

@@ -1,6 +1,7 @@
-"""Decoding in NumPy, over the logits of any model: search, sampling, CTC, Viterbi."""
+"""Decoding in NumPy, over the logits of any model: search, sampling, CTC, Viterbi, events."""
 
 from streaming.runtime.decoding.ctc import CTCBeam, CTCGreedy, Spike, ctc_beam, ctc_greedy
+from streaming.runtime.decoding.events import EventRule
 from streaming.runtime.decoding.sampling import Sampling, generate, sample
 from streaming.runtime.decoding.scores import Hypothesis, log_softmax, sigmoid, softmax
 from streaming.runtime.decoding.search import beam_search, beam_searches, greedy
@@ -12,6 +13,7 @@ __all__ = [
     "CTCGreedy",
     "Chain",
     "Decoder",
+    "EventRule",
     "Hypothesis",
     "Sampling",
     "Spike",

@@ -11,10 +11,11 @@ from streaming.runtime.decoding import softmax
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.model import load as load_model
 from streaming.runtime.tasks.base import Prediction, Session, Task
+from streaming.runtime.tasks.keyword_spotter import Keyword, KeywordSpotter, Utterance
 from streaming.runtime.tasks.sensors import SensorClassifier, SequenceTagger, TaggedRow
 from streaming.runtime.tasks.series import Anomaly, AnomalyDetector, Forecast, Forecaster
-from streaming.runtime.tasks.sound import Keyword, KeywordSpotter, Token, Transcriber, Transcript, Utterance
 from streaming.runtime.tasks.texts import Captioner, Generator, Piece, Text
+from streaming.runtime.tasks.transcriber import Token, Transcriber, Transcript
 from streaming.runtime.tasks.translation import SimultaneousTranslator, TranslatedWord, Translator
 from streaming.runtime.tasks.words import Classifier, TaggedWord, Tagger
 

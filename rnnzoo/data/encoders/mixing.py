@@ -1,0 +1,72 @@
+"""Sounds as a microphone in a room hears them: rooms, noise at a chosen level, loudness; all drawn by a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Frames of this length in seconds are loud down to so many dB below the peak, and so far above the quiet part.
+_FRAME, _BELOW_PEAK, _ABOVE_QUIET = 0.01, 25.0, 10.0
+# Loud parts that are no further apart, in seconds, are one.
+_GAP = 0.2
+# Reverberation: seconds until it has fallen by 60 dB, and the ratio of direct to reflected sound in dB.
+_REVERBERATION, _DIRECT = (0.1, 0.7), (-3.0, 12.0)
+_QUIET = 1e-10
+
+
+def speech_span(samples: np.ndarray, sample_rate: int) -> tuple[int, int]:
+    """Where the word in a recording (N,) begins and ends, in samples: its loud part with the most energy.
+
+    All of the recording where nothing stands out.
+    """
+    size = max(1, int(_FRAME * sample_rate))
+    count = len(samples) // size
+    if count < 3:
+        return 0, len(samples)
+    energies = np.mean(np.square(samples[: count * size].reshape(count, size), dtype=np.float64), axis=1)
+    levels = 10 * np.log10(np.convolve(energies, np.ones(3) / 3, "same") + _QUIET)
+    peak, quiet = float(levels.max()), float(np.percentile(levels, 10))
+    loud = np.flatnonzero(levels >= max(peak - _BELOW_PEAK, min(quiet + _ABOVE_QUIET, peak - 3)))
+    parts = np.split(loud, np.flatnonzero(np.diff(loud) > _GAP / _FRAME) + 1)
+    best = max(parts, key=lambda part: energies[part].sum())
+    return int(best[0]) * size, min(len(samples), (int(best[-1]) + 1) * size)
+
+
+def in_room(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """A recording (N,) as it sounds some way off in a room: the direct sound and a tail of noise that dies away.
+
+    Its loudness stays; the tail beyond the end of the recording is cut off (Polack 1988, "La transmission de l'énergie
+    sonore dans les salles").
+    """
+    seconds, direct = rng.uniform(*_REVERBERATION), rng.uniform(*_DIRECT)
+    time = np.arange(1, int(seconds * sample_rate)) / sample_rate
+    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
+    tail *= 10 ** (-direct / 20) / np.sqrt(np.sum(tail**2) + _QUIET)
+    size = 1 << (len(samples) + len(tail)).bit_length()
+    found = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft([1.0, *tail], size), size)[: len(samples)]
+    return (found * np.sqrt(power(samples) / (power(found) + _QUIET))).astype(np.float32)
+
+
+def noise_bed(count: int, clips: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """So many samples (N,) of one sort of noise, with a power of 1: a recording played on and on, or coloured noise.
+
+    Without recordings, and in a quarter of the cases, it is noise whose spectrum falls by 0 to 12 dB an octave.
+    """
+    if clips and rng.random() < 0.75:
+        clip = clips[rng.integers(len(clips))]
+        found = np.resize(np.roll(clip, -int(rng.integers(len(clip)))), count)
+    else:
+        spectrum = np.fft.rfft(rng.standard_normal(count, np.float32))
+        found = np.fft.irfft(spectrum * np.arange(1, len(spectrum) + 1) ** -rng.uniform(0, 2), count)
+    return (found / np.sqrt(power(found) + _QUIET)).astype(np.float32)
+
+
+def power(samples: np.ndarray) -> float:
+    """The mean square."""
+    return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
+
+
+def decibels(rng: np.random.Generator, ends: Sequence[float]) -> float:
+    """A factor of amplitudes, drawn evenly between two numbers of dB."""
+    return float(10 ** (rng.uniform(ends[0], ends[1]) / 20))

@@ -1,0 +1,133 @@
+"""Streams to train a keyword spotter on: keywords among other speech, with pauses, in rooms and in noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnnzoo.data.encoders.audio import Segment, stretched
+from rnnzoo.data.encoders.mixing import decibels, in_room, noise_bed, power, speech_span
+from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
+
+# The label of what is no keyword.
+BACKGROUND_NUMBER = 0
+# Seconds of a recording that stay before and after its loud part, at most; of a piece of a negative; of a fragment the
+# share of a keyword.
+_MARGIN, _PIECE, _FRAGMENT = 0.5, (0.8, 4.0), (0.2, 0.55)
+# Shares of the streams that have no speech at all, that begin within the first recording, and that are free of noise.
+_SPEECHLESS, _ABRUPT, _CLEAN = 0.06, 0.5, 0.15
+# Loudness of a stream without speech, and of the speech that noise is measured against, in dB of full scale.
+_SPEECHLESS_LEVEL = (-90.0, -3.0)
+_LOUDNESS = (0.5, 1.5)
+
+
+class StreamComposer:
+    """Composes training streams; each is drawn by the generator that is given, and by nothing else.
+
+    Args:
+        config: pauses, speeds, rooms, noise, and the shares of keywords and negatives.
+        clips: recordings (N,) of keywords and of what else the data set holds.
+        labels: their numbers; 0 for those that are no keywords.
+        negatives: more recordings without a keyword.
+        noise: recordings of noise.
+    """
+
+    def __init__(
+        self,
+        config: KeywordAudioConfig,
+        clips: Sequence[np.ndarray],
+        labels: Sequence[int],
+        negatives: Sequence[np.ndarray],
+        noise: Sequence[np.ndarray],
+    ):
+        self._config, self._rate = config, config.sample_rate
+        self._keywords = [(clip, label) for clip, label in zip(clips, labels, strict=True) if label > 0]
+        self._negatives = [clip for clip, label in zip(clips, labels, strict=True) if label <= 0] + list(negatives)
+        self._noise = list(noise)
+        self._spans = [speech_span(clip, self._rate) for clip, _ in self._keywords]
+
+    @property
+    def seconds(self) -> float:
+        """The length of a stream in which each keyword comes once, on average."""
+        spoken = sum(end - begin for begin, end in self._spans) / self._rate + len(self._spans) * (
+            self._config.pause / 2 + self._margin
+        )
+        return spoken if not self._has_negatives else spoken / (1 - self._config.negative_share)
+
+    @property
+    def _has_negatives(self) -> bool:
+        return bool(self._negatives) or self._config.fragments > 0
+
+    @property
+    def _margin(self) -> float:
+        """Seconds of the recordings themselves around their loud parts, on average."""
+        quiet = sum(len(clip) for clip, _ in self._keywords) - sum(end - begin for begin, end in self._spans)
+        return min(_MARGIN, quiet / self._rate / max(1, len(self._spans)) / 2)
+
+    def __call__(self, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[Segment, int]]]:
+        """A stream of so many samples (N,) of float32, and where its recordings lie, each with its label's number."""
+        if rng.random() < _SPEECHLESS and (self._noise or self._has_negatives):
+            level = decibels(rng, _SPEECHLESS_LEVEL) * (rng.random() > _CLEAN / 2)
+            return np.clip(noise_bed(samples, self._noise, rng) * level, -1, 1).astype(np.float32), []
+        signal, segments = self._speech(samples, rng)
+        return self._in_noise(signal, rng), segments
+
+    def _speech(self, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[Segment, int]]]:
+        signal, segments = np.zeros(samples, np.float32), []
+        at = 0 if rng.random() < _ABRUPT else self._pause(rng)
+        while at < samples:
+            clip, begin, end, label, number = self._piece(rng)
+            fitting = min(len(clip), samples - at)
+            signal[at : at + fitting] += clip[:fitting]
+            segments.append((Segment(at + begin, at + end, number), label))
+            at += len(clip) + self._pause(rng)
+        return signal, segments
+
+    def _pause(self, rng: np.random.Generator) -> int:
+        return int(rng.uniform(0, self._config.pause) * self._rate)
+
+    def _piece(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int, int, int]:
+        """A recording, begin and end of what is loud in it, its label, and which it is."""
+        number = int(rng.integers(len(self._keywords)))
+        clip, label = self._keywords[number]
+        begin, end = self._spans[number]
+        if self._has_negatives and rng.random() < self._config.negative_share:
+            label, number = BACKGROUND_NUMBER, -1
+            if rng.random() < self._config.fragments or not self._negatives:
+                clip, begin, end = self._fragment(clip[begin:end], rng)
+            else:
+                clip, begin, end = self._negative(rng)
+        else:
+            first = max(0, begin - int(rng.uniform(0, _MARGIN) * self._rate))
+            last = end + int(rng.uniform(0, _MARGIN) * self._rate)
+            clip, begin, end = clip[first:last], begin - first, end - first
+        factor = 1 + rng.uniform(-self._config.speed, self._config.speed)
+        clip = stretched(clip, factor) * np.float32(rng.uniform(*_LOUDNESS))
+        if self._config.room and rng.random() < self._config.room:
+            clip = in_room(clip, self._rate, rng)
+        return clip, round(begin / factor), min(round(end / factor), len(clip)), label, number
+
+    def _negative(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+        clip = self._negatives[rng.integers(len(self._negatives))]
+        size = min(len(clip), int(rng.uniform(*_PIECE) * self._rate))
+        first = int(rng.integers(len(clip) - size + 1))
+        return clip[first : first + size], 0, size
+
+    def _fragment(self, word: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+        """The beginning or the end of a keyword, or all of it backwards."""
+        size, kind = int(len(word) * rng.uniform(*_FRAGMENT)), rng.integers(3)
+        found = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
+        return found, 0, len(found)
+
+    def _in_noise(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        config = self._config
+        if config.noise and rng.random() > _CLEAN:
+            # Against what is loud: pauses would make the noise louder than is meant.
+            loud = signal[np.abs(signal) > 0.1 * np.abs(signal).max(initial=0)]
+            level = np.sqrt(power(loud)) / decibels(rng, config.snr)
+            signal = signal + np.float32(level) * noise_bed(len(signal), self._noise, rng)
+        noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
+        found = (signal + noise) * np.float32(decibels(rng, config.level))
+        # As a converter does it that is driven too hard.
+        return np.clip(found, -1, 1).astype(np.float32)

@@ -1,0 +1,85 @@
+"""When the smoothed probability of a label is an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.errors import InputError
+from streaming.runtime.carried import Carrier
+
+
+class EventRule(Carrier):
+    """Rows of smoothed probabilities to events, label by label.
+
+    A keyword *leads* where it is the most probable of the keywords and more probable than all background together;
+    where each label has a sigmoid of its own, where its probability is at least one half (or the threshold, if that is
+    lower). Its *episode* begins where it leads, and ends where it has not led for `rest` rows. The first row of an
+    episode in which the keyword leads with a probability of at least the threshold is an event; an episode has one at
+    most.
+
+    Labels do not disturb each other: no event swallows one of another label. Episodes do not depend on the threshold
+    (where it is one half or more, for sigmoids): a higher one gives the events of a lower one, later or not at all, and
+    no others, so that recall does not rise with it.
+
+    Args:
+        keywords: numbers of the labels that can be events.
+        background: numbers of those that cannot.
+        threshold: probability of an event.
+        rest: rows without the lead after which a label begins a new episode; 0 is as 1.
+        multi_label: each label has a probability of its own.
+
+    Raises:
+        InputError: a label is keyword and background at once, or a value is out of its range.
+    """
+
+    carries = ("_absent", "_fired")
+
+    def __init__(
+        self,
+        keywords: Sequence[int],
+        background: Sequence[int],
+        threshold: float,
+        rest: int,
+        *,
+        multi_label: bool = False,
+    ):
+        if set(keywords) & set(background) or not 0 < threshold < 1 or rest < 0:
+            raise InputError(
+                f"events of labels {list(keywords)} with background {list(background)}, threshold {threshold} and "
+                f"{rest} rows of rest: expected other labels in both, a probability, and 0 or more"
+            )
+        self.keywords, self.rest = tuple(keywords), max(1, rest)
+        self._keywords, self._background = np.array(keywords, int), np.array(background, int)
+        self._threshold, self._several = threshold, multi_label
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        count = len(self._keywords)
+        # Rows since a keyword led last, and whether its episode has had its event.
+        self._absent = np.full(count, self.rest, np.int64)
+        self._fired = np.zeros(count, bool)
+
+    def leads(self, smooth: NDArray[Any]) -> NDArray[Any]:
+        """Which keywords lead in a row of probabilities (labels,), (keywords,) of bool."""
+        own = smooth[self._keywords]
+        if self._several:
+            return own >= min(0.5, self._threshold)
+        found = np.zeros(len(own), bool)
+        if len(own):
+            best = int(np.argmax(own))
+            found[best] = own[best] > smooth[self._background].sum()
+        return found
+
+    def feed(self, smooth: NDArray[Any]) -> list[int]:
+        """The labels that a row of smoothed probabilities (labels,) makes events; the most probable first."""
+        leads = self.leads(smooth)
+        self._fired &= ~(leads & (self._absent >= self.rest))
+        self._absent = np.where(leads, 0, np.minimum(self._absent + 1, self.rest))
+        events = leads & ~self._fired & (smooth[self._keywords] >= self._threshold)
+        self._fired |= events
+        return sorted(self._keywords[events].tolist(), key=lambda label: -smooth[label])

@@ -1,0 +1,158 @@
+"""Audio in blocks of any size, keywords out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import deque
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from streaming.errors import ArtifactError, InputError
+from streaming.runtime.decoding import EventRule, sigmoid, softmax
+from streaming.runtime.model import StreamingModel
+from streaming.runtime.tasks.schema import KeywordSpotterSpec
+from streaming.runtime.tasks.sound import AudioSession, AudioTask
+
+# Seconds that are streamed at once.
+_BLOCK = 10
+
+
+class Keyword(NamedTuple):
+    """A keyword, its smoothed probability, and when it was clear: in seconds, and in samples of the model's rate."""
+
+    label: str
+    score: float
+    time: float
+    sample: int = 0
+
+
+class Utterance(NamedTuple):
+    """What lies between two ends of utterances, in seconds and samples: its most probable label, by the last row."""
+
+    label: str
+    score: float
+    begin: float
+    end: float
+    begin_sample: int = 0
+    end_sample: int = 0
+
+
+class KeywordSpotter(AudioTask):
+    """Hears keywords in a signal: a label whose smoothed probability reaches a threshold is an event.
+
+    `EventRule` says when: a label is an event once as long as it leads, and again after it has not led for the
+    refractory time; labels do not disturb each other. Where the task has endpoints each utterance begins with a fresh
+    state, and its end is an `Utterance`.
+
+    Args:
+        model: takes samples or log-mel rows and gives logits (labels,); its file holds `labels.txt`.
+        changes: fields of the file's task that are to have other values: `threshold`, `smoothing`, `refractory`,
+            `background`.
+
+    Raises:
+        ArtifactError: a field is unknown or out of its range, or a background label is no label of the model.
+    """
+
+    spec_type = KeywordSpotterSpec
+    # What may be changed without another training.
+    settings: ClassVar[tuple[str, ...]] = ("threshold", "smoothing", "refractory", "background")
+
+    def __init__(self, model: StreamingModel, **changes: Any):
+        super().__init__(model)
+        if unknown := set(changes) - set(self.settings):
+            raise ArtifactError(f"a spotter has no setting {sorted(unknown)[0]!r}; known: {', '.join(self.settings)}")
+        try:
+            self.spec = dataclasses.replace(self.spec, **changes)
+        except InputError as error:
+            raise ArtifactError(str(error)) from error
+        background = set(self.spec.background)
+        if strange := background - set(self.labels):
+            said = "give labels of the model" if "background" in changes else "export it anew"
+            raise ArtifactError(
+                f"the background labels {sorted(strange)} are no labels of the model ({', '.join(self.labels)}); {said}"
+            )
+        self.keywords = [i for i, label in enumerate(self.labels) if label not in background]
+        # Seconds from one output row to the next.
+        self.row = self.step * self.down / self.up / self.sample_rate
+        self.window = max(1, round(self.spec.smoothing / self.row))
+
+    def adjusted(self, **changes: Any) -> KeywordSpotter:
+        """The same with other settings: `threshold`, `smoothing` and `refractory` (seconds), `background` (labels)."""
+        return KeywordSpotter(self.model, **{name: getattr(self.spec, name) for name in self.settings} | changes)
+
+    def rule(self) -> EventRule:
+        """What makes events of the smoothed probabilities of this spotter."""
+        return EventRule(
+            self.keywords,
+            [i for i in range(len(self.labels)) if i not in self.keywords],
+            self.spec.threshold,
+            round(self.spec.refractory / self.row),
+            multi_label=self.spec.multi_label,
+        )
+
+    def session(self) -> KeywordSpotterSession:
+        """Takes blocks of samples (n,)."""
+        return KeywordSpotterSession(self)
+
+    def probabilities(self, samples: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The smoothed probabilities (T, labels) of a signal (n,), and the samples that each row has seen (T,)."""
+        session, signal = self.session(), np.asarray(samples)
+        session.rows = []
+        # Block by block: the features of an hour at once would fill the memory.
+        for begin in range(0, len(signal), _BLOCK * self.sample_rate):
+            session.feed(signal[begin : begin + _BLOCK * self.sample_rate])
+        session.finish()
+        smooth = np.array([row for row, _ in session.rows]).reshape(-1, len(self.labels))
+        return smooth, np.array([seen for _, seen in session.rows], int)
+
+    def spot(self, samples: Any) -> list[Keyword]:
+        """All keywords in a signal (n,)."""
+        return [event for event in self.run([samples]) if isinstance(event, Keyword)]
+
+
+class KeywordSpotterSession(AudioSession):
+    """One signal at a time through a `KeywordSpotter`. `scores`: the latest smoothed probabilities by label."""
+
+    carries = ("_recent", "_smooth", "_rule")
+    # Where it is a list, each row's smoothed probabilities and the samples that it has seen are added.
+    rows: list[tuple[np.ndarray, int]] | None = None
+
+    def __init__(self, task: KeywordSpotter):
+        self._rule = task.rule()
+        super().__init__(task)
+
+    def _anew(self, sample: int) -> None:
+        super()._anew(sample)
+        self._recent: deque[np.ndarray] = deque(maxlen=self._task.window)
+        self._smooth = np.zeros(len(self._task.labels))
+        self._rule.reset()
+
+    def _identity(self) -> list[str]:
+        # Settings may differ from those of the file.
+        return [*super()._identity()[:2], json.dumps(dataclasses.asdict(self._task.spec), sort_keys=True)]
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The latest smoothed probabilities by label."""
+        return dict(zip(self._task.labels, map(float, self._smooth), strict=True))
+
+    def _decide(self, rows: np.ndarray) -> list[Any]:
+        task, found = self._task, []
+        for row in sigmoid(rows) if task.spec.multi_label else softmax(rows):
+            self._recent.append(row)
+            self._smooth = np.mean(self._recent, axis=0)
+            seen = self._seen()
+            if self.rows is not None:
+                self.rows.append((self._smooth, seen))
+            for label in self._rule.feed(self._smooth):
+                found.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
+        return found
+
+    def _close(self, begin: int, end: int) -> list[Any]:
+        if self._task.spec.endpoint is None or not self._recent:
+            return []
+        best, rate = int(np.argmax(self._recent[-1])), self._task.sample_rate
+        label, score = self._task.labels[best], float(self._recent[-1][best])
+        return [Utterance(label, score, begin / rate, end / rate, begin, end)]

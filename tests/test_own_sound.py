@@ -1,0 +1,170 @@
+"""A user's own recordings: of any kind, for labels, for noise and negatives, with what is said in them."""
+
+import re
+
+import numpy as np
+import pytest
+
+from rnnzoo.data import read_source
+from rnnzoo.data.config import AudioConfig
+from rnnzoo.data.encoders.mixing import in_room, noise_bed, power, speech_span
+from rnnzoo.data.files.sounds import read_sounds
+from rnnzoo.errors import ConfigError, DataError
+from rnnzoo.runs.config import parse_config
+from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
+from rnnzoo.tasks.keyword_spotter.streams import StreamComposer
+from streaming.runtime.audio import read_audio
+
+
+def sounds(folder, rate=8000, count=12):
+    """Tones of two heights in two folders, each file of another kind; `silent` and `unknown` hold no keyword."""
+    soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed")
+    kinds = [("wav", "PCM_U8"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("ogg", "VORBIS")]
+    for label, hertz in (("low", 300), ("high", 1200), ("unknown", 2500)):
+        (folder / label).mkdir(parents=True)
+        for i in range(count):
+            own = (rate, 2 * rate, 44100)[i % 3]
+            tone = 0.5 * np.sin(2 * np.pi * hertz * np.arange(own // 2) / own + i)
+            (form, subtype), channels = kinds[i % 5], 1 + i % 2
+            soundfile.write(folder / label / f"{i}.{form}", np.stack([tone] * channels, 1), own, subtype=subtype)
+    return folder
+
+
+def test_recordings_of_every_kind_arrive_as_the_device_hears_them(tmp_path, capsys):
+    folder = sounds(tmp_path / "own")
+    source = read_source(AudioConfig(dataset=f"wav:{folder}"))
+    rows = [row for split in ("train", "dev", "test") for row in source.splits[split]]
+    assert len(rows) == 36
+    for samples, label in rows:
+        assert len(samples) == pytest.approx(4000, abs=1)
+        peak = np.abs(np.fft.rfft(samples[:4000])).argmax() * 2
+        assert peak == {"low": 300, "high": 1200, "unknown": 2500}[label]
+    device = {len(x): x for x in (read_audio(p, 8000, mono=True, resample=True) for p in folder.rglob("low/*.*"))}
+    assert any(np.array_equal(samples, x) for samples, _ in rows for x in device.values())
+    (folder / "low" / "bad.flac").write_bytes(b"fLaC")
+    with pytest.raises(DataError, match=r"bad\.flac is no FLAC or OGG file .*data\.bad_files=skip"):
+        read_source(AudioConfig(dataset=f"wav:{folder}"))
+    again = read_source(AudioConfig(dataset=f"wav:{folder}", bad_files="skip"))
+    assert sum(map(len, again.splits.values())) == 36
+    assert re.fullmatch(r"left out: \S+bad\.flac is no FLAC or OGG file [^\n]*\n", capsys.readouterr().err)
+
+
+def test_noise_and_negatives_come_from_folders_and_data_sets(tmp_path):
+    folder, config = sounds(tmp_path / "own"), AudioConfig(dataset="", sample_rate=8000)
+    found = read_sounds(str(folder), config)
+    assert sum(map(len, found.values())) == 36
+    assert found["train"]
+    for wrong, message in (
+        ("nois", "'nois' is no folder and no data set of recordings; did you mean 'noise'"),
+        (str(tmp_path / "empty"), "holds no recordings for training"),
+    ):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(DataError, match=message):
+            read_sounds(wrong, config)
+
+
+def test_recordings_with_what_is_said_in_them(tmp_path):
+    folder = sounds(tmp_path / "own")
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
+    table = folder / "transcripts.csv"
+    table.write_text("file,text\n" + "\n".join(f"{file},{file.parent} tone" for file in files))
+    source = read_source(AudioConfig(dataset=f"speech:{folder}"))
+    assert source.kind == "audio-text"
+    assert sorted(text for rows in source.splits.values() for _, text in rows) == sorted(
+        f"{file.parent} tone" for file in files
+    )
+    table.write_text("file,text\nnone.wav,nothing\n")
+    with pytest.raises(DataError, match=r"transcripts\.csv, line 2: none\.wav is no file in"):
+        read_source(AudioConfig(dataset=f"speech:{folder}"))
+    table.unlink()
+    with pytest.raises(DataError, match=r"transcripts\.csv is missing"):
+        read_source(AudioConfig(dataset=f"speech:{folder}"))
+
+
+def config_of(data):
+    text = f"name: own\ntopology: keyword_spotter\ndata: {{dataset: 'wav:own', {data}}}\n"
+    return parse_config(text, "own.yaml").data
+
+
+def test_earlier_configurations_say_noise_for_white_noise():
+    old, new = config_of("noise: 0.02"), config_of("noise: [street, noise], white_noise: 0.02")
+    assert (old.white_noise, old.noise) == (0.02, ())
+    assert (new.white_noise, new.noise) == (0.02, ("street", "noise"))
+    with pytest.raises(ConfigError, match=r"data\.snr is a lowest and a highest number of dB; received \[20"):
+        config_of("snr: [20, 3]")
+    with pytest.raises(ConfigError, match="threshold"):
+        config_of("threshold: 1.0")
+
+
+def test_the_loud_part_is_found():
+    rng = np.random.default_rng(0)
+    signal = 0.001 * rng.standard_normal(16000)
+    signal[5000:9000] += 0.3 * rng.standard_normal(4000)
+    signal[1000:1080] += 0.5  # a click
+    begin, end = speech_span(signal, 8000)
+    assert abs(begin - 5000) <= 160
+    assert abs(end - 9000) <= 160
+    assert speech_span(np.zeros(800), 8000) == (0, 800)
+    assert speech_span(np.zeros(5), 8000) == (0, 5)
+
+
+def test_rooms_keep_the_loudness_and_smear_the_end():
+    clip = np.zeros(8000, np.float32)
+    clip[1000:2000] = np.random.default_rng(1).standard_normal(1000)
+    found = in_room(clip, 8000, np.random.default_rng(2))
+    assert power(found) == pytest.approx(power(clip), rel=1e-3)
+    assert not found[:1000].any() or np.abs(found[:1000]).max() < 1e-5
+    assert power(found[2000:2800]) > 1e-6
+
+
+@pytest.mark.parametrize("clips", [[], [np.arange(100, dtype=np.float32)]])
+def test_noise_has_a_power_of_one_and_any_length(clips):
+    for seed in range(4):
+        bed = noise_bed(1234, clips, np.random.default_rng(seed))
+        assert bed.shape == (1234,)
+        assert power(bed) == pytest.approx(1.0, rel=1e-3)
+
+
+def composer(**changes):
+    """Keywords are 0.5, what else the set holds 0.25, negatives -0.5: samples say what they come from."""
+    still = {"speed": 0.0, "white_noise": 0.0, "pause": 0.2, **changes}
+    config = KeywordAudioConfig(dataset="own", **still)
+    clips = [np.full(2000, 0.5, np.float32), np.full(2000, 0.25, np.float32)]
+    return StreamComposer(config, clips, [1, 0], [np.full(9000, -0.5, np.float32)], [])
+
+
+def test_streams_hold_what_they_say_and_are_seeded():
+    made = composer(negative_share=0.6)
+    signal, segments = made(80000, np.random.default_rng(5))
+    again, _ = made(80000, np.random.default_rng(5))
+    np.testing.assert_array_equal(signal, again)
+    assert {label for _, label in segments} == {0, 1}
+    for segment, label in segments:
+        part = signal[segment.begin : min(segment.end, len(signal))]
+        if len(part):
+            np.testing.assert_allclose(part, part[0], atol=1e-6)
+            level = part[0] / 0.5
+            assert (0.5 <= level <= 1.5) if label else level < 0 or level <= 0.75
+
+
+def test_noise_lies_below_speech_by_the_ratio(tmp_path):
+    made = composer(negative_share=0.0, noise=("any",), snr=(10.0, 10.0))
+    rng = np.random.default_rng(1)
+    clean = composer(negative_share=0.0)
+    ratios = []
+    for seed in range(12):
+        signal, segments = made(40000, np.random.default_rng(seed))
+        plain, _ = clean(40000, np.random.default_rng(seed))
+        if segments and not np.array_equal(signal, plain):
+            loud = plain[np.abs(plain) > 0.1 * np.abs(plain).max()]
+            ratios.append(10 * np.log10(power(loud) / power(signal - plain)))
+    assert rng is not None
+    assert len(ratios) >= 5
+    np.testing.assert_allclose(ratios, 10.0, atol=0.2)
+
+
+def test_speeds_and_levels_stay_in_their_ranges():
+    made = composer(negative_share=0.0, level=(-20.0, -20.0))
+    signal, segments = made(40000, np.random.default_rng(3))
+    parts = [signal[s.begin : s.end] for s, _ in segments if s.end <= len(signal)]
+    assert all(0.5 * 0.05 <= part[0] <= 1.5 * 0.05 + 1e-6 for part in parts)
