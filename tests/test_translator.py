@@ -271,7 +271,7 @@ def test_what_is_written_while_it_is_read_is_the_same_in_a_file(max_length, tmp_
     figures = problem.evaluate(model, "dev")
     assert problem.evaluate_stream(stream, "dev") == figures
     assert figures["average_lagging"] > 1
-    with pytest.raises(DataError, match="simultaneoustranslator"):
+    with pytest.raises(DataError, match="a simultaneous translator"):
         toy(PAIRS).evaluate_stream(stream, "dev")
 
 
