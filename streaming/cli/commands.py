@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from streaming.cli.quiet import quiet
+from streaming.runtime.quiet import quiet
 
 
 def convert(arguments: argparse.Namespace) -> None:

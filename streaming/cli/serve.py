@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from streaming.cli.quiet import quiet
 from streaming.errors import StreamingError
+from streaming.runtime.quiet import quiet
 
 _NEEDS = ("aiohttp", "prometheus_client")
 

@@ -5,16 +5,13 @@ It runs the first subgraph alone: signature `step` of a file that `convert(..., 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streaming.runtime.flatbuffer import Graph, read
+from streaming.runtime.quiet import quiet
 
 # Bytes of arena at least: the library's own guess, ten times the model, is too small for small models with wide states.
 _LEAST_ARENA = 1 << 20
@@ -37,7 +34,7 @@ class Interpreter:
         content = read(model_content)
         self._names = _signature_tensors(content.model)
         self._graph: Graph = content.graphs[0]
-        with _silent():
+        with quiet():  # it says on standard error what its exception leaves out, and more
             self._inner = runtime.Interpreter.from_bytes(
                 model_content, arena_size=arena_size or max(_LEAST_ARENA, 10 * len(model_content))
             )
@@ -98,7 +95,7 @@ class Runner:
     def __call__(self, **values: NDArray[Any]) -> dict[str, NDArray[Any]]:
         for name, place in self._into.items():
             self._inner.set_input(values[name], place)
-        with _silent():
+        with quiet():  # it says on standard error what its exception leaves out, and more
             self._inner.invoke()
         return {name: self._inner.get_output(place) for name, place in self._out_of.items()}
 
@@ -108,17 +105,3 @@ def _signature_tensors(model: Any) -> tuple[dict[str, int], dict[str, int]]:
     signature = next(table for table in model.tables(7) if table.text(2) == "step")
     inputs, outputs = ({item.text(0): item.integer(1, "<I") for item in signature.tables(field)} for field in (0, 1))
     return inputs, outputs
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """The library says on standard error what its exception leaves out, and more."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

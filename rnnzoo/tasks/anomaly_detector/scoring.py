@@ -51,12 +51,7 @@ def nab_score(series: Sequence[ScoredSeries], threshold: float, profile: Profile
         ValueError: no series has a window.
     """
     profile = Profile() if profile is None else profile
-    count = sum(len(one.windows) for one in series)
-    if not count:
-        raise ValueError("no series has a window of an anomaly: there is nothing to be found")
-    raw = sum(_raw_score(one, threshold, profile) for one in series)
-    worst = -profile.miss * count
-    return 100 * (raw - worst) / (profile.hit * count - worst)
+    return _normalized(sum(_raw_score(one, threshold, profile) for one in series), series, profile)
 
 
 class Choice(NamedTuple):
@@ -79,9 +74,6 @@ def choose_threshold(series: Sequence[ScoredSeries], profile: Profile | None = N
         ValueError: no series has a window.
     """
     profile = Profile() if profile is None else profile
-    count = sum(len(one.windows) for one in series)
-    if not count:
-        raise ValueError("no series has a window of an anomaly: there is nothing to be found")
     scores = np.concatenate([one.scores[one.probation :] for one in series])
     # The highest scores differ in the last digits only: the tail is where the alarms are.
     candidates = np.unique(np.quantile(scores, 1 - np.geomspace(1e-5, 0.5, 200)))
@@ -90,12 +82,18 @@ def choose_threshold(series: Sequence[ScoredSeries], profile: Profile | None = N
     # Of equal ones the highest, which gives the fewest alarms.
     best = _last_largest(total)
     apart = sum(row[_last_largest(total - row)] for row in raw)
+    return Choice(
+        float(candidates[best]), *(_normalized(float(value), series, profile) for value in (total[best], apart))
+    )
+
+
+def _normalized(raw: float, series: Sequence[ScoredSeries], profile: Profile) -> float:
+    """A sum of raw scores as NAB gives it: 0 for no alarm at all, 100 for perfection."""
+    count = sum(len(one.windows) for one in series)
+    if not count:
+        raise ValueError("no series has a window of an anomaly: there is nothing to be found")
     worst = -profile.miss * count
-
-    def normalized(value: float) -> float:
-        return float(100 * (value - worst) / (profile.hit * count - worst))
-
-    return Choice(float(candidates[best]), normalized(total[best]), normalized(apart))
+    return 100 * (raw - worst) / (profile.hit * count - worst)
 
 
 def _last_largest(values: NDArray[Any]) -> int:
