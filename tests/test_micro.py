@@ -18,7 +18,7 @@ import streaming
 from rnnzoo.layers import MinGRU
 from streaming.cli import main
 from streaming.conversion import micro
-from streaming.errors import InputError, NotStreamableError
+from streaming.errors import ArtifactError, InputError, NotStreamableError
 from streaming.runtime.flatbuffer import read
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed for this Python")
@@ -131,6 +131,19 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def firmware_files(text: str) -> list[str]:
     return re.findall(r"`([\w.]+\.(?:h|cc|md))`", text.partition("| file |")[2].partition("\n\n")[0])
+
+
+def test_files_that_tflm_does_not_run_name_the_remedy(convert: Any, tmp_path: Path, capsys: Any) -> None:
+    offline = model(lambda x: layers.GRU(64, return_sequences=True)(x))
+    for weight in offline.weights:
+        weight.assign(np.asarray(weight).astype("float16"))
+    _, path = convert(offline, compact=True)
+    with pytest.raises(ArtifactError, match="convert the model with target='micro'"):
+        streaming.load(path, runtime="tflite_micro")
+    assert main(["micro", str(path), str(tmp_path / "out")]) == 2
+    assert "target='micro'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    convert(offline, target="micro")
 
 
 STUBS = {

@@ -71,9 +71,10 @@ def open_interpreter(factory: Any, flatbuffer: bytes, num_threads: int) -> Any:
                 interpreter.allocate_tensors()
             return interpreter
     except (ValueError, RuntimeError) as error:
-        raise ArtifactError(
-            f"the runtime refused the model: {_first_line(error)}; use a newer runtime or convert it again"
-        ) from error
+        remedy = "use a newer runtime or convert it again"
+        if factory.__module__ == "streaming.runtime.micro":
+            remedy = "convert the model with target='micro', or take another runtime"
+        raise ArtifactError(f"the runtime refused the model: {_first_line(error)}; {remedy}") from error
 
 
 def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping[str, tuple[int, ...]]) -> Run:
