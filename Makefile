@@ -35,7 +35,7 @@ clients: $(READY)
 	else \
 	    echo "make: cmake is not installed; clients/c/build/stream is not built" >&2; \
 	fi
-	$(BIN)/python -m pytest tests/test_vectors.py tests/test_client_c.py tests/test_client_java.py -rs $(ARGS)
+	$(BIN)/python -m pytest tests/clients -rs $(ARGS)
 
 # The C client under emulation; Debian: qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross.
 test-arm: $(READY)

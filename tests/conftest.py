@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runtimes import RUNTIMES, installed
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -53,8 +54,6 @@ THINNED = {
     "test_wrappers.py": 2,
 }
 
-RUNTIMES = ("litert", "tflite_runtime", "tf")
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,18 +64,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = places[test] = places.get(test, -1) + 1
         if place % THINNED.get(item.path.name, 1):
             item.add_marker(pytest.mark.slow)
-
-
-def installed(runtime: str) -> bool:
-    """Whether a TFLite runtime can be imported here."""
-    from streaming.errors import InputError
-    from streaming.runtime.interpreter import resolve
-
-    try:
-        resolve(runtime)
-    except InputError:
-        return False
-    return True
 
 
 @pytest.fixture(params=RUNTIMES)

@@ -1,7 +1,7 @@
 """Private parts of Keras that this project uses, in one place; `streaming._compat.tensorflow` has those of TensorFlow.
 
 Keras may move any of them in a minor version. What each is for, what breaks without it and which test shows that, is
-beside it; `tests/test_compat.py` asks all of them for their existence first. Needs Keras, not TensorFlow.
+beside it; `test_compat.py` asks all of them for their existence first. Needs Keras, not TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from typing import Any
 
 import keras
 
-# Masks that travel with tensors. Without them masked sequences stream unmasked: tests/test_masks.py.
+# Masks that travel with tensors. Without them masked sequences stream unmasked: test_masks.py.
 from keras.src.backend import get_keras_mask, set_keras_mask
 
-# The loop over time of any backend. Chains and attention decoders could not be trained: tests/test_chain.py.
+# The loop over time of any backend. Chains and attention decoders could not be trained: test_chain.py.
 from keras.src.backend import rnn as loop_over_time
 
-# Arguments of a call by name, as Keras reads them. Masks given by position are lost: tests/test_masks.py.
+# Arguments of a call by name, as Keras reads them. Masks given by position are lost: test_masks.py.
 from keras.src.layers.layer import CallSpec
 
-# Base of Add, Concatenate and their kin, by which their rule is found: tests/test_joining.py.
+# Base of Add, Concatenate and their kin, by which their rule is found: test_joining.py.
 from keras.src.layers.merging.base_merge import Merge
 
 # Dropout masks that stay the same over a sequence: `keras.layers.RNN` draws those of these cells before its loop, and
-# forgets them after it. Cells would drop anew in each step: tests/test_cells.py.
+# forgets them after it. Cells would drop anew in each step: test_cells.py.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
-# Graphs of layers, and how one of their calls is computed. No model could be planned: tests/test_conversion.py.
+# Graphs of layers, and how one of their calls is computed. No model could be planned: test_conversion.py.
 from keras.src.models.functional import Functional, operation_fn
 
-# Operations behind `keras.ops` as classes, by which rules are found: tests/test_keras_ops.py.
+# Operations behind `keras.ops` as classes, by which rules are found: test_keras_ops.py.
 from keras.src.ops import math as math_operations
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
 
-# A call in a graph: tests/test_conversion.py.
+# A call in a graph: test_conversion.py.
 from keras.src.ops.node import Node
 
 __all__ = [
@@ -61,7 +61,7 @@ __all__ = [
 def layers_of(layer: Any, *, include_self: bool = True) -> list[Any]:
     """A layer or model and all layers inside of it, at any depth.
 
-    `model.layers` stops at one level; policies and states of inner layers would be missed: tests/test_precision.py.
+    `model.layers` stops at one level; policies and states of inner layers would be missed: test_precision.py.
     """
     return list(layer._flatten_layers(include_self=include_self))
 
@@ -69,7 +69,7 @@ def layers_of(layer: Any, *, include_self: bool = True) -> list[Any]:
 def nodes_of(graph: Functional) -> Iterator[Node]:
     """The calls of a graph in an order in which they can be computed, those of its inputs first.
 
-    `graph.operations` names a layer that is called twice once: tests/test_conversion.py.
+    `graph.operations` names a layer that is called twice once: test_conversion.py.
     """
     for depth in sorted(graph._nodes_by_depth, reverse=True):
         yield from graph._nodes_by_depth[depth]
@@ -78,11 +78,11 @@ def nodes_of(graph: Functional) -> Iterator[Node]:
 def inputs_of(graph: keras.Model) -> Any:
     """The inputs of a graph as the structure that its call takes: a tensor, a list or a dict.
 
-    `graph.inputs` is flat, and says not whether names or places are meant: tests/test_user_code.py.
+    `graph.inputs` is flat, and says not whether names or places are meant: test_user_code.py.
     """
     return graph._inputs_struct
 
 
 def outputs_of(graph: keras.Model) -> Any:
-    """The outputs of a graph as the structure that its call gives; `graph.outputs` is flat: tests/test_user_code.py."""
+    """The outputs of a graph as the structure that its call gives; `graph.outputs` is flat: test_user_code.py."""
     return graph._outputs_struct

@@ -1,0 +1,167 @@
+"""Test vectors of the published models and of converted ones, made once a process, for the tests of all clients."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import tempfile
+import wave
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from places import ROOT
+
+import streaming
+from streaming import vectors
+
+BUNDLES = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/float32.tflite"))
+# Others of the same tasks stand for these in the quick tests.
+ALIKE = {"translate-de-en", "translate-en-de", "charlm-mingru", "caption-emoji", "emotion-goemotions"}
+FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode"]
+# Tasks of small models: what no published one has.
+TASKS = ["hold", "drop", "interpolate", "chain", "endpoints", "samples", "ctc beam"]
+
+_folder = tempfile.TemporaryDirectory()
+
+
+def bundles(quick: set[str]) -> list[Any]:
+    """All published models as parameters of a test, those that are not among the quick ones marked slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in BUNDLES]
+
+
+def bundle_path(bundle: str) -> Path:
+    return ROOT / "pretrained" / bundle / "float32.tflite"
+
+
+@functools.cache
+def bundle_vectors(bundle: str) -> Path:
+    """The vectors of a published model, as a file."""
+    return _written(bundle_path(bundle), bundle)
+
+
+def _written(path: Path, name: str) -> Path:
+    out = Path(_folder.name) / f"{name}.json"
+    found = vectors.make(streaming.load(path))
+    out.write_text(json.dumps(found, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    return out
+
+
+@functools.cache
+def form(name: str) -> tuple[Path, Path]:
+    """A converted model of each form of file, and its vectors."""
+    model, options = _task(name) if name in TASKS else _layers(name)
+    path = Path(_folder.name) / f"{name}.tflite"
+    streaming.convert(model, path, **options)
+    return path, _written(path, name)
+
+
+_MEL = {"sample_rate": 8000, "frame_length": 200, "frame_step": 80, "fft_length": 200, "num_mels": 8, "high_hz": 4000.0}
+_MEL |= {"center": True, "scale": "slaney", "norm": "slaney", "power": 1.0}
+_SOUND = {"kind": "keyword_spotter", "sample_rate": 8000, "background": ["a"], "threshold": 0.34, "refractory": 0.05}
+_ROWS = {"kind": "sequence_tagger", "columns": ["u", "v"], "sample_rate": 50.0}
+
+
+def _task(name: str) -> tuple[keras.Model, dict[str, Any]]:
+    """A small model with a task, of labels a, b and c."""
+    task, width, files = dict(_ROWS), 2, {"labels.txt": b"a\nb\nc\n"}
+    if name in ("hold", "drop", "interpolate"):
+        masked = name != "drop"
+        width *= 1 + masked
+        scale = {"mean": [0.1, -0.2, 0.0, 0.0][:width], "scale": [1.5, 0.5, 1.0, 1.0][:width]}
+        task |= {"missing": name, "mask": masked, "scaler": scale}
+    elif name == "chain":
+        chain = {
+            "transitions": [[0.5, -1, None], [0, 1, 0.25], [-0.5, 0.75, 0]],
+            "start": [0, None, 0.5],
+            "end": [1, 0, 0],
+        }
+        task |= {"viterbi_delay": 3}
+        files["transitions.json"] = json.dumps(chain).encode()
+    elif name == "samples":
+        task, width = {**_SOUND, "smoothing": 0.02, "lead": 0.1, "multi_label": True}, 100
+    elif name == "endpoints":
+        end = {"silence": 0.06, "level": -35.0}
+        task, width = {**_SOUND, "features": _MEL, "endpoint": end, "lead": 0.031}, 8
+    else:
+        task, width = {"kind": "transcriber", "sample_rate": 8000, "features": _MEL, "width": 3, "joiner": ""}, 8
+    keras.utils.set_random_seed(3)
+    x = keras.Input((None, width), name="x")
+    hidden = keras.layers.GRU(6, return_sequences=True, kernel_initializer=keras.initializers.RandomNormal(stddev=0.7))(
+        x
+    )
+    logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=2.0))(hidden)
+    return keras.Model(x, logits), {"metadata": {"task": task, "files": files}}
+
+
+def _layers(name: str) -> tuple[keras.Model, dict[str, Any]]:
+    x = keras.Input((None, 4), name="x")
+    if name == "delay":
+        hidden = keras.layers.Conv1D(6, 5, padding="same")(x)
+        return keras.Model(x, keras.layers.GRU(5, return_sequences=True)(hidden)), {"chunk": 4}
+    if name == "rate":
+        return keras.Model(x, keras.layers.AveragePooling1D(3, padding="same")(x)), {"chunk": 6}
+    if name == "two":
+        flag = keras.Input((2,), name="flag")
+        hidden = keras.layers.LSTM(4, return_sequences=True)(x)
+        outputs = {"sum": hidden + flag[:, None, :1], "late": keras.layers.Conv1D(2, 3, padding="same")(hidden)}
+        return keras.Model({"x": x, "flag": flag}, outputs), {}
+    if name == "encode":
+        source = keras.Input((None,), dtype="int32", name="source")
+        state = keras.layers.GRU(5)(keras.layers.Embedding(7, 4, mask_zero=True)(source))
+        layer = keras.layers.GRU(5, return_sequences=True)
+        return keras.Model([source, x], layer(x, initial_state=state)), {"encode": ("source",), "max_length": 6}
+    options: dict[str, Any] = {
+        "window": {"window": 7, "hop": 3},
+        "padded": {"window": 7, "hop": 3, "pad": "pre"},
+        "padded after": {"window": 6, "pad": "post"},
+        "internal": {"state": "internal"},
+        "internal window": {"window": 6, "hop": 2, "state": "internal"},
+    }
+    hidden = keras.layers.Conv1D(6, 2, padding="causal")(x)
+    return keras.Model(x, keras.layers.GRU(5)(hidden)), options[name]
+
+
+def command_input(found: dict[str, Any]) -> tuple[bytes, list[str]]:
+    """The input of a task as a client's command reads it, and its options."""
+    given = found["task"]["input"]
+    if "words" in given:
+        return (" ".join(given["words"]) + "\n").encode(), []
+    if "text" in given:
+        limit = ["--max-length", str(given["max_length"])] if "max_length" in given else []
+        return (given["text"] + "\n").encode(), limit
+    if "samples" in given:
+        return wav(vectors.array_of(given["samples"]), 8000), []
+    rows = given["rows"] if "rows" in given else [vectors.array_of(given["array"]).ravel().tolist()]
+    return "".join(" ".join("NaN" if x is None else repr(x) for x in row) + "\n" for row in rows).encode(), []
+
+
+def wav(samples: np.ndarray, rate: int) -> bytes:
+    """Samples of int8 as a WAV file of 16 bits."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((samples.astype("<i2") * 256).tobytes())
+    return buffer.getvalue()
+
+
+def check_command(output: bytes, found: dict[str, Any]) -> None:
+    """JSON lines of a client's command against the events of vectors; quantiles are none of theirs."""
+    records, events = [json.loads(line) for line in output.decode().splitlines()], found["task"]["events"]
+    assert len(records) == len(events)
+    for record, event in zip(records, events, strict=True):
+        for key, value in event.items():
+            if key == "quantiles" or (key == "event" and key not in record):
+                continue
+            where = f"{key} of {event}"
+            if key == "values":
+                np.testing.assert_allclose(record[key], value, rtol=1e-4, atol=2e-5)
+            elif isinstance(value, float):
+                assert abs(record[key] - value) <= 2e-5 + 1e-4 * abs(value), where
+            else:
+                assert record[key] == value, where
