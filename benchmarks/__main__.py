@@ -6,7 +6,10 @@ import importlib
 import os
 import sys
 
-NAMES = ("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients")
+NAMES = (
+    *("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients"),
+    *("verify", "attack"),
+)
 
 
 def main(names: list[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from streaming.errors import ArtifactError, InputError
+from streaming.identifiers import identifiers, one_line
 from streaming.runtime import artifact
 from streaming.runtime.flatbuffer import read
 from streaming.runtime.metadata import Metadata
@@ -141,7 +142,7 @@ class Firmware:
 
 @dataclass(frozen=True)
 class _Tensor:
-    """A tensor of the step: its place among the inputs or outputs, its C type and number of elements."""
+    """A tensor of the step: its name in C++, its place among the inputs or outputs, its C type and elements."""
 
     name: str
     place: int
@@ -189,23 +190,25 @@ def write(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Firmw
 def _parts(
     model: StreamingModel, interpreter: Any, meta: Metadata, arena: int, operations: tuple[str, ...], size: int
 ) -> dict[str, Any]:
-    runner = interpreter.get_signature_runner("step")
-    inputs = {tensor.name: tensor for tensor in _tensors(runner.get_input_details(), interpreter.places()[0])}
-    outputs = {tensor.name: tensor for tensor in _tensors(runner.get_output_details(), interpreter.places()[1])}
+    runner, (into_places, out_places) = interpreter.get_signature_runner("step"), interpreter.places()
+    names = identifiers([*into_places, *out_places])
+    inputs = _tensors(runner.get_input_details(), into_places, names)
+    outputs = _tensors(runner.get_output_details(), out_places, names[len(into_places) :])
     taken = [inputs[info.name] for info in meta.inputs]
     marks = [outputs[info.valid] for info in meta.outputs if info.valid]
     given = [*(outputs[info.name] for info in meta.outputs), *dict.fromkeys(marks)]
     arguments = [f"const {tensor.kind}* {tensor.name}" for tensor in taken]
-    arguments += [f"{_FLAG} {meta.valid}"] if meta.valid else []
+    flag = inputs[meta.valid].name if meta.valid else ""
+    arguments += [f"{_FLAG} {flag}"] if flag else []
     arguments += [f"{tensor.kind}* {tensor.name}" for tensor in given]
     states = list(_states(model, meta, inputs, outputs))
     into = [_copy(f"interpreter->input({tensor.place})->data.raw", tensor.name, tensor) for tensor in taken]
     if meta.valid:
         tensor = inputs[meta.valid]
-        flags = f"interpreter->input({tensor.place})->data.i32[i] = {meta.valid};"
+        flags = f"interpreter->input({tensor.place})->data.i32[i] = {flag};"
         into.append(f"  for (int i = 0; i < {tensor.count}; ++i) {flags}")
     return {
-        "name": meta.source.more.get("name") or meta.source.model or "a model",
+        "name": one_line(meta.source.more.get("name") or meta.source.model or "") or "a model",
         "arena": arena,
         "size": size,
         "count": len(operations),
@@ -228,9 +231,7 @@ def _parts(
         "state": meta.state_bytes,
         "inputs": ", ".join(f"`{t.name}` {t.kind} x {t.count}" for t in taken),
         "outputs": ", ".join(f"`{t.name}` {t.kind} x {t.count}" for t in given),
-        "valid": f"| `{meta.valid}` | 1 for rows of the sequence, 0 for those of zeros after its end |\n"
-        if meta.valid
-        else "",
+        "valid": f"| `{flag}` | 1 for rows of the sequence, 0 for those of zeros after its end |\n" if flag else "",
     }
 
 
@@ -240,9 +241,18 @@ def _flush(meta: Metadata) -> str:
     return f"\n// At the end of a sequence {meta.flush} steps of zeros bring out what is still inside."
 
 
-def _tensors(details: dict[str, Any], places: dict[str, int]) -> Iterator[_Tensor]:
-    for name, item in details.items():
-        yield _Tensor(name, places[name], _TYPES[np.dtype(item["dtype"]).name], math.prod(item["shape"]))
+def _tensors(details: dict[str, Any], places: dict[str, int], names: Sequence[str]) -> dict[str, _Tensor]:
+    found = {}
+    for (name, place), plain in zip(places.items(), names, strict=False):
+        item = details[name]
+        kind = _TYPES.get(np.dtype(item["dtype"]).name)
+        if kind is None:
+            raise InputError(
+                f"tensor {name!r} is {np.dtype(item['dtype']).name}, a firmware takes {', '.join(_TYPES)}; convert the "
+                "model with target='micro'"
+            )
+        found[name] = _Tensor(plain, place, kind, math.prod(item["shape"]))
+    return found
 
 
 def _states(

@@ -238,7 +238,60 @@ def _converted(module: Any, functions: dict[str, Any]) -> bytes:
         return converter.convert()
 
 
-NAMES = ("dynamic", "elements", "int8", "loops", "places", "products", "variables")
+def _foreign() -> bytes:
+    """A step whose state is an input, as another tool makes it: axes of one, a bool, a chunk of two steps."""
+    import tensorflow as tf
+
+    def step(x: Any, gate: Any, line: Any) -> Any:
+        rows = tf.concat([line, tf.where(gate, x, 0.0)], axis=1)
+        return {"y": tf.tanh(rows[:, 1:3] @ _constant(3, 4))[:, None], "moved": rows[:, 2:]}
+
+    shapes = {"x": ((1, 2, 3), FLOAT), "gate": ((1, 2, 1), BOOL), "line": ((1, 2, 3), FLOAT)}
+    specs = {name: tf.TensorSpec(shape, kind, name=name) for name, (shape, kind) in shapes.items()}
+    return _converted(
+        tf.Module(), {"serving_default": tf.function(step, autograph=False).get_concrete_function(**specs)}
+    )
+
+
+def _stream(name: str) -> bytes:
+    """What `streaming.convert` and `streaming.adopt` make, without what is appended."""
+    import keras
+    from keras import layers
+
+    import streaming
+    from streaming.runtime import artifact
+
+    keras.utils.set_random_seed(0)
+    rows = keras.Input((12 if name == "window" else None, 6))
+    samples = [np.random.default_rng(seed).standard_normal((30, 6)).astype(FLOAT) for seed in range(3)]
+    options: dict[str, Any] = {"micro": {"target": "micro"}, "stream_int8": {"quantize": "int8"}}.get(name, {})
+    if name == "window":
+        y = layers.Flatten()(layers.MaxPooling1D(2)(layers.Conv1D(4, 3, activation="relu")(rows)))
+        model = keras.Model(rows, layers.Dense(3, activation="softmax")(layers.Dense(4)(y)))
+    elif name == "strings":
+        words = keras.Input((None,), dtype="string")
+        lookup = layers.StringLookup(vocabulary=["a", "b", "c"], mask_token="")
+        y = layers.Embedding(lookup.vocabulary_size(), 4, mask_zero=True)(lookup(words))
+        model = keras.Model(words, layers.Dense(3)(layers.LSTM(4, return_sequences=True)(y)))
+        options = {"batch_sizes": (1, 2)}
+    else:
+        y = layers.GRU(5, return_sequences=True)(layers.Conv1D(4, 3, padding="same", activation="relu")(rows))
+        model = keras.Model(rows, layers.Dense(3)(y))
+    if name == "stream_int8":
+        options["calibration"] = samples
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        if name == "adopted":
+            foreign = Path(folder) / "foreign.tflite"
+            foreign.write_bytes(_foreign())
+            streaming.adopt(foreign, path, states={"line": "moved"})
+        else:
+            streaming.convert(model, path, **options)
+        return artifact.read(path).flatbuffer
+
+
+STREAMS = ("adopted", "micro", "stream_int8", "strings", "window")
+NAMES = ("dynamic", "elements", "int8", "loops", "places", "products", "variables", *STREAMS)
 
 
 def build(folder: Path, names: Sequence[str] = NAMES) -> list[Path]:
@@ -257,6 +310,8 @@ def graph(name: str) -> bytes:
 
     if name == "variables":
         return _variables()
+    if name in STREAMS:
+        return _stream(name)
     if name in ("dynamic", "int8"):
         return _quantized(name)
     functions = {

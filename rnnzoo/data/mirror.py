@@ -12,10 +12,12 @@ import json
 import logging
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rnnzoo.data.archives import MAX_UNPACKED
 from rnnzoo.data.beam import use_beam
 from rnnzoo.data.builder import FileBuilder
 from rnnzoo.data.decoding import decoding_sound
@@ -175,10 +177,11 @@ def _table(mirror: Path) -> Iterator[dict[str, str]]:
 
 def _checked_bytes(source: Path, sha256: str, prepare: str) -> bytes:
     try:
-        data = source.read_bytes()
-        if prepare.startswith("gunzip"):
-            data = gzip.decompress(data)
-    except (OSError, EOFError) as error:
+        with gzip.open(source) if prepare.startswith("gunzip") else source.open("rb") as file:
+            data = file.read(MAX_UNPACKED + 1)
+        if len(data) > MAX_UNPACKED:
+            raise DataError(f"{source} unpacks to more than {MAX_UNPACKED} bytes; refused")
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{source} of the mirror cannot be read ({error}). Copy it anew") from error
     # The table marks an archive that was packed anew from the same members: its own bytes differ.
     found = hashlib.sha256(data).hexdigest()

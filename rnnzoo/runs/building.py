@@ -11,11 +11,14 @@ import yaml
 from rnnzoo.data.config import DataConfig, RowsConfig
 from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.source import read_source
+from rnnzoo.errors import ConfigError
 from rnnzoo.registry.layout import bundle_paths
 from rnnzoo.registry.names import find_config
 from rnnzoo.runs.config import ExperimentConfig, load_config
 from rnnzoo.runs.store import read_encoder
 from rnnzoo.tasks.discovery import model_builder, task_class
+from streaming.conversion.budget import budget
+from streaming.errors import InputError
 
 if TYPE_CHECKING:
     import keras
@@ -31,13 +34,21 @@ def create_model(name: str, overrides: Mapping[str, Any]) -> keras.Model:
 
 
 def build_model(config: ExperimentConfig, encoder: Any) -> keras.Model:
-    """The model of an experiment, its weights drawn by the experiment's seed."""
+    """The model of an experiment, its weights drawn by the experiment's seed.
+
+    Raises:
+        ConfigError: its weights do not fit into memory.
+    """
     import keras
 
     # Found before the seed is set: what is imported for the first time may draw numbers of its own.
     builder = model_builder(config.topology)
     keras.utils.set_random_seed(config.seed)
-    return builder(config.model, encoder)
+    with budget(None, config.name):
+        try:
+            return builder(config.model, encoder)
+        except InputError as error:
+            raise ConfigError(str(error)) from error
 
 
 def _encoder(name: str, config: ExperimentConfig) -> Any:

@@ -17,7 +17,7 @@ import yaml
 
 from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.discovery import current_name, data_config, data_inputs, model_config, task_names
-from rnnzoo.util.ranges import Count, Range
+from rnnzoo.util.ranges import Range, Seed
 from rnnzoo.util.suggest import suggest
 
 if typing.TYPE_CHECKING:
@@ -108,7 +108,7 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
     return ExperimentConfig(
         name=name,
         topology=topology,
-        seed=reader.value(Count, tree.get("seed", 0), "seed"),
+        seed=reader.value(Seed, tree.get("seed", 0), "seed"),
         **sections,
     )
 

@@ -27,3 +27,5 @@ Size = Annotated[int, Range(1)]
 Count = Annotated[int, Range(0)]
 Rate = Annotated[float, Range(0, 1)]
 Factor = Annotated[float, Range(0)]
+# Where random numbers start, as NumPy takes it.
+Seed = Annotated[int, Range(0, 2**32)]

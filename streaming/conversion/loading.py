@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming.conversion.budget import budget
 from streaming.conversion.saved import SavedConfig, read_config
 from streaming.errors import InputError, NotStreamableError
+from streaming.runtime.memory import check_memory
 
 _LAMBDAS = ("Lambda", "__lambda__")
 
@@ -31,13 +33,24 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
         NotStreamableError: the model holds a Lambda, or a class that is neither Keras's nor registered.
     """
     found = read_config(path)
-    import keras
-
     for name in modules:
         try:
             importlib.import_module(name)
         except (ImportError, ValueError) as error:
             raise InputError(f"cannot import {name!r} ({error}); give the name of an installed module") from error
+    # A number takes a byte at least.
+    with budget(found.size, str(path)) as spent:
+        try:
+            return _load(path, found)
+        except InputError:
+            if spent.problem is None:
+                raise
+            raise InputError(spent.problem) from None
+
+
+def _load(path: Path, found: SavedConfig) -> Any:
+    import keras
+
     if found.old:
         return _load_old(path, found)
     for entry in _objects(found.config):
@@ -117,8 +130,13 @@ def load_sequences(path: Path, inputs: Sequence[Any]) -> list[Any]:
     """
     try:
         found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.lib.npyio.NpzFile):
+            size = sum(entry.file_size for entry in found.zip.infolist()) if found.zip is not None else 0
+            check_memory(size, f"{path}, unpacked,", "give fewer sequences")
         arrays = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {"": found}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(
             f"cannot read {path} as numbers ({error}); give an .npy or .npz file saved by numpy"
         ) from error

@@ -9,19 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from streaming.errors import InputError
+from streaming.runtime.memory import check_memory
 
 MAX_CONFIG_BYTES = 64 * 2**20
 MAX_WEIGHT_BYTES = 2**33
+# Keras does not compress; whoever packed a file anew did not get more out of weights than this.
+_MAX_RATIO, _SMALL_BYTES = 64, 64 * 2**20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class SavedConfig:
-    """config: of the model as JSON says it; old: whether Keras 2 wrote it; zipped: whether it is a .keras file."""
+    """What a file holds.
+
+    config: of the model as JSON says it; old: whether Keras 2 wrote it; zipped: whether it is a .keras file;
+    size: bytes of all of it, unpacked.
+    """
 
     config: Any
     old: bool
     zipped: bool
+    size: int
 
 
 def read_config(path: Path) -> SavedConfig:
@@ -58,20 +66,30 @@ def _folder(path: Path) -> str:
 def _zip(path: Path) -> SavedConfig:
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_WEIGHT_BYTES:
-                raise InputError(f"{path} unpacks to more than {MAX_WEIGHT_BYTES} bytes; refused")
+            size = _unpacked(archive, path)
             config = _member(archive, "config.json", path)
             # Keras reads weights in parts, so that no checksum would be compared.
             if (damaged := archive.testzip()) is not None:
                 raise InputError(f"{path} is damaged: {damaged} does not match its checksum; copy or save it again")
             about = _member(archive, "metadata.json", path) if "metadata.json" in archive.namelist() else {}
-            return SavedConfig(config, _is_old(about.get("keras_version") if isinstance(about, dict) else None), True)
+            old = _is_old(about.get("keras_version") if isinstance(about, dict) else None)
+            return SavedConfig(config, old, True, size)
     except InputError:
         raise
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, RuntimeError, RecursionError) as error:
         raise InputError(
             f"{path} is no .keras or .h5 file of a model; save the model with model.save('name.keras')"
         ) from error
+
+
+def _unpacked(archive: zipfile.ZipFile, path: Path) -> int:
+    """Bytes of all members; raises InputError where they are more than the file explains or memory holds."""
+    size = sum(entry.file_size for entry in archive.infolist())
+    packed = sum(entry.compress_size for entry in archive.infolist())
+    if size > MAX_WEIGHT_BYTES or (size > _SMALL_BYTES and size > _MAX_RATIO * packed):
+        raise InputError(f"{path} unpacks from {packed} to {size} bytes; refused")
+    check_memory(size, f"{path}, unpacked,", "convert it on a larger machine")
+    return size
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Any:
@@ -101,7 +119,7 @@ def _hdf5(path: Path) -> SavedConfig:
     if len(text) > MAX_CONFIG_BYTES:
         raise InputError(f"{path}: model_config has {len(text)} bytes, no model needs that many; refused")
     try:
-        return SavedConfig(json.loads(text), _is_old(version), False)
+        return SavedConfig(json.loads(text), _is_old(version), False, path.stat().st_size)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: model_config is not JSON ({error}); copy or save it again") from error
 

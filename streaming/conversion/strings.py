@@ -20,7 +20,7 @@ from streaming._compat import inputs_of, layers_of, outputs_of
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, nodes
 from streaming.conversion.rules.base import Options
 from streaming.errors import InputError, NotStreamableError
-from streaming.runtime.lookup import HashTable, LookupTable, Table, TextTable
+from streaming.runtime.lookup import MAX_NGRAM, HashTable, LookupTable, Table, TextTable
 
 _LAYERS = (layers.StringLookup, layers.Hashing, layers.TextVectorization)
 _OTHERS = ["", " ", "[UNK]", "\u00e9", "e\u0301", "It's  A-b_c,\tx.y!", "\u4f60\u597d", "UPPER \u00c9", "a" * 80]
@@ -217,6 +217,11 @@ def _vectorization(layer: Any, options: Options) -> _Proof:
                 f"layer {layer.name!r} (TextVectorization) has a function as {option}, which no file can hold; "
                 "begin the model with ids"
             )
+    if layer._ngrams and max(len(layer._ngrams), *layer._ngrams) > MAX_NGRAM:
+        raise NotStreamableError(
+            f"layer {layer.name!r} (TextVectorization) makes ngrams of {max(layer._ngrams)} tokens, a stream of "
+            f"{MAX_NGRAM} at most; begin the model with ids"
+        )
     inner, fixed = layer._lookup_layer, layer._output_sequence_length
     tokens = options.window is not None or options.pad is not None or options.hop > 1
     length = None if tokens else fixed or options.max_length or None

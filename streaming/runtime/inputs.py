@@ -89,7 +89,7 @@ class InputReader:
 
     def _ids(self, strings: NDArray[Any], table: Table) -> NDArray[Any]:
         text = isinstance(table, TextTable) and strings.ndim == 0
-        return table.ids(strings.reshape(1) if text else strings, self.info.name, self.dtype)
+        return table.ids(strings.reshape(1) if text else strings, self.info.name, np.int64)
 
     def _cast(self, array: NDArray[Any]) -> NDArray[Any]:
         if self._flag and array.dtype.kind == "b":

@@ -16,6 +16,9 @@ from streaming.runtime.hashing import fingerprint64, siphash24
 
 _VERSION = 1
 _PUNCTUATION = string.punctuation.encode()
+# Lengths of runs of tokens, and how many lengths: what a text costs is a multiple of its own length.
+MAX_NGRAM = 32
+_SHOWN = 60
 
 
 class Table(Protocol):
@@ -62,7 +65,8 @@ class LookupTable:
         if number is None and self.others is not None:
             number = self.first + self.others.number(item)
         if number is None:
-            raise InputError(f"input {name!r} holds {text!r}, which is none of the {len(self.words)} words it takes")
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+            raise InputError(f"input {name!r} holds {shown!r}, which is none of the {len(self.words)} words it takes")
         return number
 
 
@@ -165,11 +169,14 @@ def read_table(content: bytes, name: str) -> Table:
 def _items(strings: NDArray[Any], name: str) -> Iterator[bytes]:
     for item in strings.ravel().tolist():
         if isinstance(item, str):
-            yield item.encode("utf-8", "surrogateescape")
+            try:
+                yield item.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError:
+                raise InputError(f"input {name!r} holds half of a surrogate pair, which is no text") from None
         elif isinstance(item, bytes):
             yield item
         else:
-            raise InputError(f"input {name!r} holds {item!r}, expected strings")
+            raise InputError(f"input {name!r} holds {str(item)[:_SHOWN]}, expected strings")
 
 
 def _packed(kind: str, fields: Mapping[str, Any]) -> bytes:
@@ -183,12 +190,15 @@ def _lookup(data: Mapping[str, Any]) -> LookupTable:
         _number(item, 0)
     if others is None:
         return LookupTable(words, unknown)
-    return LookupTable(words, unknown, _number(data["first"], 0), _hash(others))
+    first, table = _number(data["first"], 0), _hash(others)
+    _number(first + table.bins, 1)
+    return LookupTable(words, unknown, first, table)
 
 
 def _hash(data: Mapping[str, Any]) -> HashTable:
     masked, key = data["masked"], data["key"]
     _need(masked is None or isinstance(masked, str))
+    (masked or "").encode("utf-8", "surrogateescape")  # fails where it can be no string of an input
     if key is not None:
         _need(len(key) == 2 and all(type(item) is int for item in key))
         key = (key[0], key[1])
@@ -199,7 +209,8 @@ def _text(data: Mapping[str, Any]) -> TextTable:
     ngrams, length = data["ngrams"], data["length"]
     _need(data["standardize"] in (None, "lower", "strip_punctuation", "lower_and_strip_punctuation"))
     _need(data["split"] in (None, "whitespace", "character") and isinstance(data["cut"], bool))
-    ngrams = ngrams and tuple(_number(size, 1) for size in ngrams)
+    ngrams = ngrams and tuple(_number(size, 1, MAX_NGRAM) for size in ngrams)
+    _need(len(ngrams or ()) <= MAX_NGRAM)
     length = None if length is None else _number(length, 1, 2**16)
     return TextTable(_lookup(data), data["standardize"], data["split"], ngrams, length, data["cut"])
 

@@ -90,6 +90,8 @@ class Runner:
 
     def _details(self, number: int) -> dict[str, Any]:
         tensor = self._graph.tensors[number]
+        if tensor.kind not in _DTYPES:
+            raise RuntimeError(f"a tensor at the boundary has type {tensor.kind} of the schema")
         return {"index": number, "shape": np.array(tensor.shape), "dtype": np.dtype(_DTYPES[tensor.kind])}
 
     def __call__(self, **values: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -25,6 +25,7 @@ HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)
 _HEARTBEAT_SECONDS = 30.0
 _UNAVAILABLE = 503
+_SWITCH_SECONDS = 0.0005
 # Everything the page needs comes from this server; nobody may frame it.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -69,6 +70,8 @@ async def _serve(app: web.Application, settings: Settings) -> None:
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run by itself
             loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(QuietErrors())
+    # Threads that work on long messages hand over soon: whoever answers a short one needs several turns.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     quiet_library()
     allow_files(settings)
     # A handler whose client has left is cancelled: it frees its place at once, whatever a thread still computes for it.

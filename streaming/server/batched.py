@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streaming.errors import StreamingError
@@ -11,20 +11,55 @@ from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.outputs import Arrays
 from streaming.runtime.stream import Stream
+from streaming.runtime.turns import CallFuture
 
 
-class Work(threading.local):
-    """The client that the calling thread works for. Attributes: `abandoned` is set where that client has left."""
+class Errand:
+    """Work of a thread for one client, who may leave before it is done."""
 
-    abandoned: threading.Event | None = None
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._has_left = False
+        self._calls: Sequence[CallFuture] = ()
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function in this thread; the streams in it know whom they work for."""
+        _thread.errand = self
+        try:
+            self.check()
+            return function(*args)
+        finally:
+            _thread.errand = None
 
     def check(self) -> None:
         """Raises StreamingError where nobody waits for the work."""
-        if self.abandoned is not None and self.abandoned.is_set():
+        if self._has_left:
             raise StreamingError("the client has left; its work is abandoned")
 
+    def wait(self, calls: Sequence[CallFuture]) -> list[Arrays]:
+        """The results of calls, which end where the client leaves."""
+        with self._lock:
+            self._calls = calls
+        if self._has_left:
+            self.abandon()
+        return [call.result() for call in calls]
 
-work = Work()
+    def abandon(self) -> None:
+        """The client has left: end what runs for it."""
+        self._has_left = True
+        with self._lock:
+            calls = self._calls
+        for call in calls:
+            call.abandon()
+
+
+class _Thread(threading.local):
+    """The errand of the calling thread."""
+
+    errand: Errand | None = None
+
+
+_thread = _Thread()
 
 
 class BatchedStream(Stream):
@@ -36,23 +71,20 @@ class BatchedStream(Stream):
 
     def step(self, x: Any) -> Arrays:
         """`Stream.step`, its invoke shared with other streams."""
-        work.check()
-        return self._batcher.step(self, x).result()
+        return self._wait(lambda: self._batcher.step(self, x))
 
     def feed(self, x: Any) -> Arrays:
         """`Stream.feed`, its invokes shared with other streams."""
-        work.check()
-        return self._batcher.submit(self, x).result()
+        return self._wait(lambda: self._batcher.submit(self, x))
 
     def finish(self) -> Arrays:
         """`Stream.finish`, its invokes shared with other streams."""
-        work.check()
-        return self._batcher.finish(self).result()
+        return self._wait(lambda: self._batcher.finish(self))
 
     def encode(self, x: Any) -> None:
         """`Stream.encode` by the batcher's interpreter: threads of clients have none of their own."""
-        work.check()
-        self._batcher.call(self, super().encode, x).result()
+        encode = super().encode
+        self._wait(lambda: self._batcher.call(self, encode, x))
 
     def another(self) -> Stream:
         """A fresh stream that shares as well."""
@@ -60,9 +92,14 @@ class BatchedStream(Stream):
 
     def step_all(self, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
         """`Stream.step_all`, its invokes shared with other clients' streams."""
-        work.check()
-        steps = [self._batcher.step(stream, x) for stream, x in zip(streams, inputs, strict=True)]
-        return [step.result() for step in steps]
+        errand = _thread.errand or Errand()
+        errand.check()
+        return errand.wait([self._batcher.step(stream, x) for stream, x in zip(streams, inputs, strict=True)])
+
+    def _wait(self, submit: Callable[[], CallFuture]) -> Any:
+        errand = _thread.errand or Errand()
+        errand.check()
+        return errand.wait([submit()])[0]
 
 
 class BatchedModel(StreamingModel):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
@@ -142,11 +142,12 @@ class Connection:
 
     async def _feed(self, body: dict[str, Any]) -> None:
         before = self._session.position
-        await self._output(self._session.feed(body["pieces"]))
+        pieces = body["pieces"]
+        await self._output(self._session.feed(pieces), pieces.is_long)
         self._hub.metrics.steps.inc(max(0, self._session.position - before))
 
     async def _finish(self, body: dict[str, Any]) -> None:
-        await self._output(self._session.finish())
+        await self._output(self._session.finish(), False)
 
     async def _reset(self, body: dict[str, Any]) -> None:
         self._session = self._hub.make_session(self._binary)
@@ -173,13 +174,19 @@ class Connection:
         self._session = session
         await self._send({"type": "resumed", "position": session.position})
 
-    async def _output(self, answers: AsyncIterator[Answer]) -> None:
-        async for fields, last in answers:
-            if binary := fields.pop("binary", None):
-                await self._send(binary)
-            milliseconds = round((time.perf_counter() - self._began) * 1e3, 3)
-            status = {"type": "output", "position": self._session.position, "ms": milliseconds, "done": last}
-            await self._send({**status, **fields})
+    async def _output(self, answers: AsyncGenerator[Answer, None], is_long: bool) -> None:
+        """Send answers as they come; what is long waits for its turn before each of them."""
+        last = False
+        async with contextlib.aclosing(answers):
+            while not last:
+                async with self._hub.long_turns if is_long else contextlib.nullcontext():
+                    fields, last = await anext(answers)
+                if binary := fields.pop("binary", None):
+                    await self._send(binary)
+                milliseconds = round((time.perf_counter() - self._began) * 1e3, 3)
+                status = {"type": "output", "position": self._session.position, "ms": milliseconds, "done": last}
+                await self._send({**status, **fields})
+                is_long = True
 
     async def _send(self, message: dict[str, Any] | bytes) -> None:
         """Send, and wait while the client has too much unread; `Hub.watch` ends it where that takes too long."""

@@ -23,6 +23,8 @@ from streaming.server.tokens import TokenSigner, load_key
 
 PROTOCOL = 1
 _TOKEN_MARGIN, _MIN_PENDING = 4096, 4096
+# Threads for tasks besides those of batches.
+_THREADS = 16
 
 
 class Peer(Protocol):
@@ -62,8 +64,11 @@ class Hub:
         self.signer = TokenSigner(load_key(settings.key_file), settings.token_lifetime, scope)
         pending = max(_MIN_PENDING, settings.max_connections)
         self.batcher = StreamBatcher(model, settings.max_batch, settings.max_wait, pending)
-        # Threads come as they are needed: one waits for each stream of a task that computes.
-        self._executor = ThreadPoolExecutor(settings.max_connections, "streaming-task")
+        batch = min(settings.max_batch or model.batch_sizes[-1], model.batch_sizes[-1])
+        # A thread waits for each stream of a task that computes: as many as fill a batch, twice.
+        self._executor = ThreadPoolExecutor(min(settings.max_connections, 2 * batch + _THREADS), "streaming-task")
+        # Long messages take turns, piece by piece, as many at a time as can share an invoke; short ones go ahead.
+        self.long_turns = asyncio.Semaphore(batch + 1)
         self._task: Task | None = (
             task_for(BatchedModel(self.batcher)) if (model.metadata.task or {}).get("kind") else None
         )

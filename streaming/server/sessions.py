@@ -5,26 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.batcher import StreamBatcher
-from streaming.runtime.metadata import Metadata
 from streaming.runtime.tasks import Session as TaskSession
 from streaming.runtime.tasks import Task
-from streaming.runtime.tokenization import tokenize
 from streaming.runtime.turns import CallFuture
-from streaming.server.batched import work
+from streaming.server.batched import Errand
+from streaming.server.pieces import Pieces, cut, cut_arrays, cut_text, whole
 
-# Outputs are sent in pieces of about this size, so that a slow reader holds back the computing, not the memory.
-_PIECE_BYTES, _PIECE_STEPS = 1 << 16, 1024
 # Events of one answer that are gathered, and for how long.
 _EVENTS, _EVENT_SECONDS = 64, 0.05
 
@@ -48,16 +43,16 @@ class Session(Protocol):
     @property
     def position(self) -> int: ...
 
-    def read(self, body: dict[str, Any]) -> Iterator[Any]:
+    def read(self, body: dict[str, Any]) -> Pieces:
         """The pieces of a `feed` message, all checked before the first is taken; raises InputError."""
 
-    def read_binary(self, data: bytes) -> Iterator[Any]:
+    def read_binary(self, data: bytes) -> Pieces:
         """The same for a binary message, float32 in little-endian."""
 
-    def feed(self, pieces: Iterator[Any]) -> AsyncIterator[Answer]:
+    def feed(self, pieces: Pieces) -> AsyncGenerator[Answer, None]:
         """Take pieces, one after the other."""
 
-    def finish(self) -> AsyncIterator[Answer]:
+    def finish(self) -> AsyncGenerator[Answer, None]:
         """End the sequence."""
 
     async def encode(self, x: Any) -> None:
@@ -84,18 +79,16 @@ class ArraySession:
         self._batcher, self._binary = batcher, binary
         self._stream = batcher.model.create_stream()
         self._inputs = batcher.model.metadata.inputs
-        self._steps = piece_steps(batcher.model.metadata)
 
     @property
     def position(self) -> int:
         return self._stream.position
 
-    def read(self, body: dict[str, Any]) -> Iterator[Any]:
+    def read(self, body: dict[str, Any]) -> Pieces:
         arrays = [array[0] for array in self._batcher.model.inputs.read(body["x"], None, True)]
-        total = next(len(array) for array, info in zip(arrays, self._inputs, strict=True) if info.time)
-        return self._pieces(arrays, total)
+        return cut_arrays(arrays, self._batcher.model.metadata)
 
-    def read_binary(self, data: bytes) -> Iterator[Any]:
+    def read_binary(self, data: bytes) -> Pieces:
         info = self._inputs[0]
         size = math.prod(info.shape)
         if len(self._inputs) > 1 or not info.dtype.startswith("float"):
@@ -104,14 +97,14 @@ class ArraySession:
             raise InputError(f"got {len(data)} bytes, expected steps of {size} float32 ({4 * size} bytes) each")
         return self.read({"x": np.frombuffer(data, "<f4").reshape(-1, *info.shape)})
 
-    async def feed(self, pieces: Iterator[Any]) -> AsyncIterator[Answer]:
+    async def feed(self, pieces: Pieces) -> AsyncGenerator[Answer, None]:
         piece = next(pieces)
         while piece is not None:
             rows = await _done(self._batcher.submit(self._stream, piece))
             piece = next(pieces, None)
             yield self._answer(rows), piece is None
 
-    async def finish(self) -> AsyncIterator[Answer]:
+    async def finish(self) -> AsyncGenerator[Answer, None]:
         yield self._answer(await _done(self._batcher.finish(self._stream))), True
 
     async def encode(self, x: Any) -> None:
@@ -130,23 +123,13 @@ class ArraySession:
             return {"y": {name: values.tolist() for name, values in rows.items()}}
         return {"y": rows.tolist()}
 
-    def _pieces(self, arrays: list[NDArray[Any]], total: int) -> Iterator[Any]:
-        # A message without steps is one piece as well: it gets an answer.
-        for begin in range(0, max(total, 1), self._steps):
-            end = begin + self._steps
-            parts = {
-                info.name: array[begin:end] if info.time else array
-                for array, info in zip(arrays, self._inputs, strict=True)
-            }
-            yield parts if len(parts) > 1 else next(iter(parts.values()))
-
 
 class EventSession:
     """Session of a task: raw input in, events out. The task's code runs in threads, where it waits for its invokes.
 
     Args:
         task: of a `BatchedModel`.
-        executor: has a thread for each connection.
+        executor: runs it.
     """
 
     def __init__(self, task: Task, executor: Executor) -> None:
@@ -159,7 +142,7 @@ class EventSession:
     def position(self) -> int:
         return self._position
 
-    def read(self, body: dict[str, Any]) -> Iterator[Any]:
+    def read(self, body: dict[str, Any]) -> Pieces:
         if self._task.takes in ("words", "text"):
             return self._texts(body)
         # Where the task fills missing values, null is one.
@@ -170,26 +153,26 @@ class EventSession:
             raise InputError("'x' is no array of numbers whose rows have one length; give one") from None
         if array.dtype.kind not in "fiu" or (np.isinf(array) if filled else ~np.isfinite(array)).any():
             raise InputError("'x' holds something else than finite numbers; give an array of these")
-        return iter([array]) if self._task.takes == "array" else _cut(array)
+        return whole(array) if self._task.takes == "array" else cut(array, self._task.takes)
 
-    def read_binary(self, data: bytes) -> Iterator[Any]:
+    def read_binary(self, data: bytes) -> Pieces:
         if self._task.takes != "audio":
             raise InputError(f"binary messages are for audio, this model takes {self._task.takes}; send JSON")
         if len(data) % 4:
             raise InputError(f"got {len(data)} bytes, expected samples of float32, 4 bytes each")
         return self.read({"x": np.frombuffer(data, "<f4")})
 
-    async def feed(self, pieces: Iterator[Any]) -> AsyncIterator[Answer]:
+    async def feed(self, pieces: Pieces) -> AsyncGenerator[Answer, None]:
         # A message without steps gets an answer as well.
         piece: Any = next(pieces, [])
         while piece is not None:
-            following = next(pieces, None)
+            following = await self._threaded(next, pieces, None) if pieces.is_slow else next(pieces, None)
             size = len(piece) if self._task.takes in ("words", "rows", "audio") else 1
             async for answer in self._answers(following is None, size, self._session.feed, piece):
                 yield answer
             piece = following
 
-    async def finish(self) -> AsyncIterator[Answer]:
+    async def finish(self) -> AsyncGenerator[Answer, None]:
         async for answer in self._answers(True, -self._position, self._session.finish):
             yield answer
 
@@ -205,7 +188,7 @@ class EventSession:
 
     async def _answers(
         self, last: bool, steps: int, call: Callable[..., Iterable[Any]], *args: Any
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncGenerator[Answer, None]:
         """The events of a call that takes so many steps, as they come: a task may take its time from one to the next.
 
         `last`: no call comes after it in this message.
@@ -228,45 +211,22 @@ class EventSession:
 
     async def _threaded(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run task code in a thread; where the client leaves, its next step ends it."""
-        abandoned = threading.Event()
-
-        def run() -> Any:
-            work.abandoned = abandoned
-            try:
-                work.check()
-                return function(*args)
-            finally:
-                work.abandoned = None
-
+        errand = Errand()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+            return await asyncio.get_running_loop().run_in_executor(self._executor, errand.run, function, *args)
         except asyncio.CancelledError:
-            abandoned.set()
+            errand.abandon()
             raise
 
-    def _texts(self, body: dict[str, Any]) -> Iterator[Any]:
+    def _texts(self, body: dict[str, Any]) -> Pieces:
         name, given = next(iter(body.items()))
         if name == "text":
             if not isinstance(given, str):
                 raise InputError(f"'text' is {type(given).__name__}, expected a string")
-            if self._task.takes == "text":
-                return iter([given])
-            given = tokenize(given)
+            return whole(given) if self._task.takes == "text" else cut_text(given)
         if not isinstance(given, list) or not all(isinstance(word, str) and word for word in given):
             raise InputError("'words' is no list of strings that are not empty; give the words of a sentence in order")
-        return _cut(given)
-
-
-def piece_steps(meta: Metadata) -> int:
-    """Steps whose outputs make about one piece: whole chunks, at least one."""
-    rows = [(out.rate, math.prod(out.shape) * np.dtype(out.dtype).itemsize) for out in meta.outputs]
-    size = sum(max(1, math.ceil(width * up / down)) for (up, down), width in rows)
-    steps = min(_PIECE_STEPS, _PIECE_BYTES // size)
-    return max(meta.chunk, steps // meta.chunk * meta.chunk)
-
-
-def _cut(steps: Any) -> Iterator[Any]:
-    return (steps[begin : begin + _PIECE_STEPS] for begin in range(0, len(steps), _PIECE_STEPS))
+        return cut(given, "words")
 
 
 def _gathered(events: Iterator[Any]) -> list[dict[str, Any]]:

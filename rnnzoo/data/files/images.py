@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnzoo.data.config import DataConfig
-from rnnzoo.data.files.reading import read_table, split_files
+from rnnzoo.data.files.reading import inside, read_table, split_files
 from rnnzoo.data.source import Example, Splits, register_dataset
 from rnnzoo.errors import DataError
 from streaming.errors import StreamingError
@@ -45,19 +45,11 @@ def examples(path: Path, one_size: bool) -> Iterator[Example]:
     for name, said in captions.items():
         try:
             read_file = read_features if name.endswith(".npy") else read_picture
-            picture = read_file(_inside(path.parent, name), shape)
-        except (StreamingError, OSError) as error:
+            picture = read_file(inside(path.parent, name), shape)
+        except (StreamingError, DataError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         shape = picture.shape if one_size else None
         yield picture, said
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """A file of the folder or of one in it; raises DataError where the name leads elsewhere or to what is no file."""
-    place, given = folder / name, Path(name)
-    if given.is_absolute() or ".." in given.parts or (place.exists() and not place.is_file()):
-        raise DataError(f"{folder / name} is no file in {folder}; name files that lie beside the table")
-    return place
 
 
 def read_features(path: Path, shape: tuple[int, ...] | None) -> NDArray[Any]:

@@ -13,6 +13,8 @@ from rnnzoo.util.suggest import suggest
 from streaming.errors import InputError
 from streaming.runtime.tables import read_header, records, split_cells, text_lines
 
+_SHOWN = 200
+
 
 def split_files(path: Path, suffixes: tuple[str, ...], read: Callable[[Path], Iterable[Example]]) -> Splits:
     """The splits of a file, or of a folder that holds `train`, `dev` and `test` with one of the suffixes.
@@ -107,6 +109,23 @@ def read_table(
                 if not found[name]:
                     raise InputError(f"line {number}: expected {name} with something in it; found ''")
             yield number, found
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file that a table beside it names: one of the folder, or of a folder in it.
+
+    Raises:
+        DataError: the name leads elsewhere, also by a link, or to what is no regular file: a folder, pipe or device.
+    """
+    place, given = folder / name, Path(name)
+    try:
+        leaves = given.is_absolute() or ".." in given.parts or not place.resolve().is_relative_to(folder.resolve())
+        right = not leaves and place.is_file()
+    except (OSError, ValueError):  # a name that no system takes
+        right = False
+    if not right:
+        raise DataError(f"{name[:_SHOWN]} is no file in {folder}; name files that lie beside the table")
+    return place
 
 
 def _unquoted(cell: str) -> str:

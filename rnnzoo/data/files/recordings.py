@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnzoo.data.config import AudioConfig, DataConfig
-from rnnzoo.data.files.reading import by_content, read_table
+from rnnzoo.data.files.reading import by_content, inside, read_table
 from rnnzoo.data.source import SPLITS, Example, Splits, register_dataset
 from rnnzoo.errors import DataError
 from streaming.errors import StreamingError
@@ -38,11 +38,12 @@ def _transcribed(folder: Path, config: DataConfig) -> Iterator[Example]:
     table = folder / _TABLE
     if not table.is_file():
         raise DataError(f"{table} is missing: expected a table with the columns file and text")
-    rows = list(read_table(table, ("file", "text")))
-    for number, row in rows:
-        if not (folder / row["file"]).is_file():
-            raise DataError(f"{table}, line {number}: {row['file']} is no file in {folder}; add it")
-    texts = {folder / row["file"]: row["text"].strip() for _, row in rows}
+    texts: dict[Path, str] = {}
+    for number, row in read_table(table, ("file", "text")):
+        try:
+            texts[inside(folder, row["file"])] = row["text"].strip()
+        except DataError as error:
+            raise DataError(f"{table}, line {number}: {error}") from error
     yield from ((samples, texts[path]) for path, samples in readable(list(texts), config))
 
 

@@ -14,6 +14,8 @@ from streaming.errors import InputError
 _GZIP = b"\x1f\x8b"
 # Lines of one cell.
 _MAX_LINES = 10_000
+# Bytes of one line: a file, or what it unpacks to, without line breaks is read no further.
+_MAX_LINE = 1 << 26
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -25,7 +27,7 @@ def text_lines(source: IO[bytes], encoding: str | None = None) -> Iterator[tuple
         encoding: such as `cp1252`; None: UTF-16 where a byte order mark says so, else UTF-8.
 
     Raises:
-        InputError: the encoding is unknown, or a line is not of it, or the compressed data is damaged.
+        InputError: the encoding is unknown, a line is not of it or has no end, or the compressed data is damaged.
     """
     buffered = _peekable(source)
     if buffered.peek(2)[:2] == _GZIP:
@@ -60,13 +62,21 @@ def _decoded(source: io.BufferedReader, encoding: str | None) -> Iterator[str]:
         # Its line breaks are several bytes.
         wrapped = io.TextIOWrapper(source, codec.name, newline="")
         try:
-            yield from wrapped
+            for number, line in enumerate(iter(lambda: wrapped.readline(_MAX_LINE), ""), 1):
+                _check_line(line, number)
+                yield line
         finally:
             wrapped.detach()
         return
-    for i, line in enumerate(source):
-        text = line.decode(codec.name)
+    for i, data in enumerate(iter(lambda: source.readline(_MAX_LINE), b"")):
+        _check_line(data, i + 1)
+        text = data.decode(codec.name)
         yield text.removeprefix("\ufeff") if i == 0 else text
+
+
+def _check_line(line: str | bytes, number: int) -> None:
+    if len(line) >= _MAX_LINE:
+        raise InputError(f"line {number} has {_MAX_LINE} characters and no end; give a file of lines")
 
 
 def records(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

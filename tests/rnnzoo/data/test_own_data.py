@@ -1,21 +1,26 @@
 """A user's own files as data sets."""
 
 import dataclasses
+import gzip
+import io
 import os
+import tarfile
 import wave
 
 import numpy as np
 import pytest
 
-from rnnzoo.data import read_source
+from rnnzoo.data import archives, read_source
 from rnnzoo.data.config import AudioConfig, PairsConfig, PicturesConfig, RowsConfig, TextConfig, WordsConfig
-from rnnzoo.data.files import images
+from rnnzoo.data.files import images, reading
 from rnnzoo.data.files.conll import read_conllu
 from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.tasks.captioner.task import CaptionerTask
 from rnnzoo.tasks.class_figures import class_figures, macro_f1
 from rnnzoo.tasks.forecaster.config import ForecasterData
 from rnnzoo.tasks.tagger.task import entity_types
+from streaming.errors import InputError
+from streaming.runtime.tables import lines
 
 
 def words(path, kind):
@@ -293,15 +298,52 @@ def test_features_take_the_place_of_pictures(tmp_path):
         read_source(config)
 
 
-@pytest.mark.parametrize("name", ["../secret.npy", "/etc/passwd", "folder", "pipe.npy"])
-def test_names_of_pictures_stay_in_their_folder(tmp_path, name):
+NAMES = "../secret.npy /etc/passwd folder pipe.npy out.npy away/secret.npy /dev/zero .".split()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "x" * 5000])
+def test_names_in_tables_stay_in_their_folder(tmp_path, name):
     folder = tmp_path / "pictures"
     (folder / "folder").mkdir(parents=True)
     os.mkfifo(folder / "pipe.npy")
     np.save(tmp_path / "secret.npy", np.ones((2, 3)))
+    (folder / "out.npy").symlink_to(tmp_path / "secret.npy")
+    (folder / "away").symlink_to(tmp_path)
     (folder / "captions.csv").write_text(f"file,caption\n{name},a secret\n")
     with pytest.raises(DataError, match="is no file in"):
         list(images.examples(folder / "captions.csv", True))
+    (folder / "transcripts.csv").write_text(f"file,text\n{name},a secret\n")
+    with pytest.raises(DataError, match=r"transcripts\.csv, line 2: .* is no file in"):
+        read_source(AudioConfig(dataset=f"speech:{folder}"))
+
+
+def test_a_link_in_the_folder_is_followed(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    (tmp_path / "b.npy").symlink_to("a.npy")
+    assert reading.inside(tmp_path, "b.npy").is_file()
+
+
+def test_archives_are_bounded_by_their_unpacked_size(tmp_path, monkeypatch):
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name in ("a/one", "a/two"):
+            info = tarfile.TarInfo(name)
+            info.size = 600
+            archive.addfile(info, io.BytesIO(bytes(600)))
+    assert {name: len(data) for name, data in archives.members(path).items()} == {"one": 600, "two": 600}
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 1000)
+    with pytest.raises(DataError, match="unpacks to more than 1000 bytes"):
+        archives.members(path)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        archives.members(path)
+
+
+def test_a_line_without_an_end_is_read_no_further(monkeypatch):
+    monkeypatch.setattr(lines, "_MAX_LINE", 100)
+    for content in (b"a\n" + b"x" * 500, gzip.compress(b"a\n" + bytes(10**6)), ("a\n" + "x" * 500).encode("utf-16")):
+        with pytest.raises(InputError, match="line 2 has 100 characters and no end"):
+            list(lines.text_lines(io.BytesIO(content)))
 
 
 def test_figures_of_each_label_and_type_of_entity():

@@ -24,6 +24,7 @@ from streaming.runtime.flatbuffer import read
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed for this Python")
 from streaming import firmware
+from streaming.identifiers import identifiers
 
 SEQUENCES = [np.random.default_rng(seed).normal(size=(50, 6)).astype("float32") for seed in range(3)]
 
@@ -222,6 +223,22 @@ def test_the_loop_compiles_against_the_names_of_tflm(convert: Any, tmp_path: Pat
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_names_become_no_code(convert: Any, tmp_path: Path) -> None:
+    name = 'x */ int main() { system("true"); }\n#include "/etc/passwd"\\'
+    _, path = convert(model(conv_gru), target="micro", metadata={"source": {"name": name}})
+    firmware.write(path, tmp_path / "out")
+    for file in (tmp_path / "out").glob("[sR]*"):
+        named = [line for line in file.read_text().splitlines() if "system" in line or "passwd" in line]
+        assert all(re.fullmatch(r"(// |# )[^*\"\\]*", line) for line in named)
+    assert identifiers(
+        ["x", "y_1", "a-b", "a_b", "a/b:0", "", "9", "x", "while", "arena", "state_0", "NULL", "__a"]
+    ) == [
+        *("x", "y_1", "a_b", "a_bx", "a_b_0", "tensor_", "tensor_9", "xx", "tensor_while", "tensor_arena"),
+        *("tensor_state_0", "tensor_NULL", "tensor_a"),
+    ]
+    assert re.fullmatch(r"[a-z_]\w*", identifiers(['x);system("true");//'])[0])
 
 
 def test_selects_become_those_that_tflm_has() -> None:

@@ -222,6 +222,20 @@ def test_zeros_behind_a_text_that_the_model_sees_are_refused(convert: Any) -> No
         convert(keras.Model(text, y), max_length=9)
 
 
+@pytest.mark.parametrize("table", [LookupTable({"a": 1}, 0), HashTable(4), TextTable(LookupTable({"a": 1}, 0))])
+def test_what_is_no_text_is_named(table: Any) -> None:
+    assert len(table.ids(np.array(["\udc80"], object), "x", np.int64)) == 1  # a byte that is no UTF-8
+    with pytest.raises(InputError, match="half of a surrogate pair"):
+        table.ids(np.array(["a", "\ud800"], object), "x", np.int64)
+
+
+def test_an_unknown_text_is_shown_in_one_short_line() -> None:
+    with pytest.raises(InputError) as caught:
+        LookupTable({"a": 1}, None).ids(np.array(["x\n" * 9999], object), "x", np.int64)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
 def test_lines_are_words(convert: Any, tmp_path: Any, capsys: Any) -> None:
     _, path = convert(tagger())
     (tmp_path / "words.txt").write_text("the\ncaf\u00e9\n\n4\n", encoding="utf-8")
@@ -236,6 +250,10 @@ DAMAGED = [
     _TEXT.replace(b'"cut": true', b'"cut": 1'),
     HashTable(4).to_bytes().replace(b"4", b"0"),
     HashTable(4).to_bytes().replace(b'"key": null', b'"key": [1]'),
+    HashTable(4).to_bytes().replace(b'"masked": null', b'"masked": "\\ud800"'),
+    _TEXT.replace(b'"ngrams": null', b'"ngrams": [1000000]'),
+    _TEXT.replace(b'"ngrams": null', b'"ngrams": [' + b"1, " * 99 + b"1]"),
+    LookupTable({"a": 1}, None, 2**31 - 2, HashTable(4)).to_bytes(),
 ]
 
 

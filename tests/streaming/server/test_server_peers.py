@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket as sockets
 import subprocess
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,14 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("prometheus_client")
 
 import aiohttp
-from serving import connected, convert_steps, convert_tagger, process
+from serving import connected, convert_steps, convert_tagger, process, running
+
+from streaming.errors import StreamingError
+from streaming.runtime.tasks.words import TaggedWord, TaggerSession
+from streaming.runtime.tokenization import tokenize
+from streaming.runtime.turns import CallFuture
+from streaming.server.batched import Errand
+from streaming.server.pieces import cut_text
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +111,68 @@ def test_whoever_has_left_frees_the_place_at_once(tagger: Path) -> None:
                 await asyncio.sleep(0.1)
         assert time.monotonic() - began < 10
 
-    with process(tagger, "--port", "0", "--max-connections", "1") as (server, url):
+    async def leave(url: str) -> None:
+        async with connected(f"{url}/stream") as client:
+            await client.socket.send_json({"type": "feed", "text": "a-" * 120_000})
+            await client.socket.receive()
+            assert "Traceback" not in await asyncio.to_thread(ended, server, 8)
+
+    with process(tagger, "--port", "0", "--max-connections", "1", "--grace", "1") as (server, url):
         asyncio.run(talk(url))
-        assert "Traceback" not in ended(server, 20)
+        asyncio.run(leave(url))
+
+
+def test_short_messages_go_ahead_of_long_ones(tagger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long ones take turns, as many at a time as fill a batch and one; a short one waits for none of them."""
+    inside: list[int] = []
+    goes_on = threading.Event()
+    feed = TaggerSession.feed
+
+    def slow(self: TaggerSession, piece: Sequence[str]) -> list[TaggedWord]:
+        if len(piece) > 1:
+            inside.append(len(piece))
+            assert goes_on.wait(60)
+        return feed(self, piece)
+
+    monkeypatch.setattr(TaggerSession, "feed", slow)
+
+    async def talk() -> None:
+        async with running(tagger) as server, contextlib.AsyncExitStack() as stack:
+            url = server.make_url("/stream")
+            many = [await stack.enter_async_context(connected(url)) for _ in range(6)]
+            for client in many:
+                await client.socket.send_json({"type": "feed", "text": "a-" * 200})
+            async with connected(url) as client:
+                for position in (1, 2, 3):
+                    assert (await client.say(type="feed", words=["dog"]))["position"] == position
+            assert inside == [64, 64]
+            goes_on.set()
+            for client in many:
+                found = [event for answer in await client.answers() for event in answer["events"]]
+                assert len(found) == 400 - client.ready["model"]["delay"]
+
+    asyncio.run(talk())
+
+
+def test_pieces_of_a_text_are_its_words() -> None:
+    for text in ("a-" * 1000, "", "It's 5 p.m., isn't it? " * 9, "word " * 64, "word " * 65):
+        pieces = cut_text(text)
+        assert pieces.is_long == (len(tokenize(text)) > 64)
+        assert [word for piece in pieces for word in piece] == tokenize(text)
+
+
+def test_work_for_a_client_that_has_left_ends() -> None:
+    call, errand = CallFuture(), Errand()
+    errand.abandon()
+    with pytest.raises(StreamingError, match="has left"):
+        errand.run(lambda: None)
+    with pytest.raises(CancelledError):
+        errand.wait([call])
+    other, waiting = Errand(), CallFuture()
+    threading.Timer(0.05, other.abandon).start()
+    with pytest.raises(CancelledError):
+        other.wait([waiting])
+    assert waiting.abandoned
 
 
 MESSAGES = [
