@@ -219,7 +219,7 @@ def csv() -> Iterator[tuple[Case, Promised]]:
             if place == 2:
                 list(read_table(path, ("file", "caption")))
             else:
-                read_source(RowsConfig(dataset=f"series:{path}", window=4))
+                read_source(RowsConfig(dataset=f"series:{path}"))
 
         yield case, (RnnzooError,)
 
@@ -240,6 +240,7 @@ def bundle() -> Iterator[tuple[Case, Promised]]:
             path.name for path in sorted(run.iterdir()) if path.suffix in (".yaml", ".json", ".safetensors", ".txt")
         ]
         model = streaming.load(run)
+        load_run(run)  # imports Keras
 
         def case(generator: Generator) -> None:
             path = run / names[int(generator.integers(len(names)))]

@@ -144,10 +144,15 @@ def _hub_readme(manifest: Manifest, abouts: dict[str, str]) -> str:
     lines = _licence_lines(kinds[0]) if len(kinds) == 1 else ["license: other"]
     head = ["---", *lines, "library_name: keras", "---", "", ""]
     rows = [
-        f"| [{name}]({name}/README.md) | {abouts[name]} | {bundle.size / 1e6:.1f} |"
+        f"| [{name}]({name}/README.md) | {_cell(abouts[name])} | {bundle.size / 1e6:.1f} |"
         for name, bundle in sorted(manifest.bundles.items())
     ]
     return "\n".join(head) + _README.format(rows="\n".join(rows))
+
+
+def _cell(text: str) -> str:
+    """A text in a cell of a Markdown table."""
+    return html.escape(text, quote=False).replace("|", "&#124;")
 
 
 def _index(manifest: Manifest, abouts: dict[str, str]) -> str:

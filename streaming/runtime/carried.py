@@ -6,19 +6,23 @@ fresh object, whose parts are there.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 
-from streaming.errors import StateMismatchError
+from streaming.errors import StateMismatchError, StreamingError
 from streaming.runtime import saved
 from streaming.runtime.stream import Stream
 
 MAGIC, VERSION = b"RZSE", 1
+_SHOWN = 200  # characters of a task in an error
 _PLAIN = (bool, int, float, str, type(None))
 _GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "deque": deque}
 
@@ -40,12 +44,23 @@ class Carrier:
 class SavedSession(Carrier):
     """A session that can be saved at any moment between two calls, and go on in another process.
 
+    What is restored has the right types; where its numbers do not go together, `feed` and `finish` raise
+    StateMismatchError.
+
     Args:
         task: of which it is a session.
     """
 
+    _is_restored = False
+
     def __init__(self, task: Any) -> None:
         self._task = task
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("feed", "finish"):
+            if name in vars(cls):
+                setattr(cls, name, _guarded(vars(cls)[name]))
 
     def save(self) -> bytes:
         """The session as bytes: versioned, checksummed, bound to its model and task; `restore` reads it."""
@@ -74,6 +89,7 @@ class SavedSession(Carrier):
             raise StateMismatchError(
                 f"the saved session does not fit this task ({type(error).__name__}: {error}); begin a new one"
             ) from error
+        self._is_restored = True
         for owner, name, value in changes:
             if isinstance(owner, Stream):
                 owner.go_back(value)
@@ -86,8 +102,42 @@ class SavedSession(Carrier):
         return [model.fingerprint, type(self).__name__, task]
 
 
+def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a session that says so where it fails on what was restored."""
+
+    @contextlib.contextmanager
+    def told(session: SavedSession) -> Iterator[None]:
+        try:
+            yield
+        except StreamingError:
+            raise
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+            if not session._is_restored:
+                raise
+            raise StateMismatchError(
+                f"the session does not go on from what was restored ({type(error).__name__}: {error}); begin a new one"
+            ) from error
+
+    if inspect.isgeneratorfunction(method):
+
+        @functools.wraps(method)
+        def generator(self: SavedSession, *args: Any) -> Iterator[Any]:
+            with told(self):
+                yield from method(self, *args)
+
+        return generator
+
+    @functools.wraps(method)
+    def plain(self: SavedSession, *args: Any) -> Any:
+        with told(self):
+            return method(self, *args)
+
+    return plain
+
+
 def _shown(identity: list[str]) -> str:
-    return f"a {identity[1]} of model {identity[0][:12]}, task {identity[2]}"
+    kind, model, task = str(identity[1])[:_SHOWN], str(identity[0])[:12], str(identity[2])[:_SHOWN]
+    return f"a {kind} of model {model}, task {task}"
 
 
 def _cut(data: bytes, sizes: list[int]) -> list[bytes]:

@@ -16,6 +16,7 @@ from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks import Task, task_for
 from streaming.server.batched import BatchedModel
+from streaming.server.heap import Heap
 from streaming.server.metrics import Metrics
 from streaming.server.sessions import ArraySession, EventSession, Session
 from streaming.server.settings import Settings
@@ -74,6 +75,7 @@ class Hub:
         )
         self.metrics = Metrics(model, self.batcher)
         self.connections: set[Peer] = set()
+        self._heap = Heap()
         self.is_stopping = False
         external = model.metadata.state == "external"
         saved = (self._task.session() if self._task else model.create_stream()).save() if external else b""
@@ -115,12 +117,14 @@ class Hub:
             self.metrics.connections.dec()
 
     async def watch(self) -> None:
-        """End connections that are idle, or whose clients do not read; runs until it is cancelled."""
+        """End connections that are idle, or whose clients do not read, and give memory back; runs until cancelled."""
         idle, unread = self.settings.idle_timeout, self.settings.send_timeout
         dismissals = set[asyncio.Task[None]]()
         while True:
             await asyncio.sleep(min(1.0, idle / 4, unread / 4))
             now = time.monotonic()
+            if self._heap.is_due(len(self.connections), now):
+                await asyncio.to_thread(self._heap.trim)
             for connection in list(self.connections):
                 if connection.sending_since is not None and now - connection.sending_since > unread:
                     self.metrics.closed.labels("slow reader").inc()

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from streaming.errors import InputError
 from streaming.runtime.audio.resampling import Resampler
 from streaming.runtime.audio.wav import WavReader, check_channels, floats, mixed, pcm
+from streaming.runtime.memory import check_memory
 
 # What files of these endings hold is audio.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus")
 _MARKS = (b"fLaC", b"OggS")
+# Bytes of samples after which free memory is looked at again.
+_CHECKED_BYTES = 1 << 28
 # Formats of samples without a header, and the bytes of one.
 RAW_FORMATS = {"u8": 1, "s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4, "f64le": 8}
 
@@ -215,8 +218,7 @@ def read_audio(
         OSError: it cannot be read.
     """
     with open_audio(source, mono=mono, name=name) as reader:
-        found = list(at_rate(reader, sample_rate, resample, size=1 << 14))
-    return np.concatenate(found) if found else np.zeros(0, np.float32)
+        return _whole(reader, sample_rate, resample)
 
 
 def read_wav(
@@ -224,7 +226,19 @@ def read_wav(
 ) -> NDArray[Any]:
     """As `read_audio`, for WAV files alone."""
     with WavReader(source, mono=mono) as reader:
-        found = list(at_rate(reader, sample_rate, resample, size=1 << 14))
+        return _whole(reader, sample_rate, resample)
+
+
+def _whole(reader: Reader, sample_rate: int, resample: bool) -> NDArray[Any]:
+    """All samples; silence is packed a thousand times smaller than it is, so that the size of a file says little."""
+    found, size, checked = [], 0, _CHECKED_BYTES
+    for block in at_rate(reader, sample_rate, resample, size=1 << 14):
+        found.append(block)
+        size += block.nbytes
+        if size >= checked:
+            # As much again for the whole, and for the blocks up to the next look.
+            check_memory(size + _CHECKED_BYTES, f"{reader.name}, unpacked,", "cut it")
+            checked += _CHECKED_BYTES
     return np.concatenate(found) if found else np.zeros(0, np.float32)
 
 

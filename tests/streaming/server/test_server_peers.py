@@ -28,6 +28,7 @@ from streaming.runtime.tasks.words import TaggedWord, TaggerSession
 from streaming.runtime.tokenization import tokenize
 from streaming.runtime.turns import CallFuture
 from streaming.server.batched import Errand
+from streaming.server.heap import Heap
 from streaming.server.pieces import cut_text
 
 
@@ -173,6 +174,27 @@ def test_work_for_a_client_that_has_left_ends() -> None:
     with pytest.raises(CancelledError):
         other.wait([waiting])
     assert waiting.abandoned
+
+
+def test_memory_is_given_back_once_when_half_have_left() -> None:
+    heap = Heap()
+    asked = [
+        (100, 0),
+        (90, 1),
+        (50, 2),
+        (40, 4),
+        (40, 5),
+        (40, 6),
+        (30, 7),
+        (20, 8),
+        (20, 12),
+        (0, 13),
+        (0, 14),
+        (0, 17),
+    ]
+    assert [now for streams, now in asked if heap.is_due(streams, now)] == ([5, 12, 17] if heap._trim else [])
+    if heap._trim:
+        heap.trim()
 
 
 MESSAGES = [
