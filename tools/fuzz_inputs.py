@@ -29,7 +29,7 @@ Generator = np.random.Generator
 Case = Callable[[Generator], None]
 Target = Callable[[], AbstractContextManager[tuple[Case, tuple[type[Exception], ...]]]]
 
-HANG_SECONDS, LONGEST_LINE, MOST_FAILURES = 5.0, 2000, 20
+HANG_SECONDS, LONGEST_LINE, MOST_FAILURES = 5.0, 10_000, 20
 # Address space of a run: interpreters and TensorFlow take most of it.
 MEMORY_BYTES = 12 * 2**30
 _NUMBERS = (0, 1, -1, 2, 255, 65536, 2**31, 2**63, -(2**31), 10**30, 0.5, -0.0, 1e308, float("inf"), float("nan"))

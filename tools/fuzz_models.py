@@ -123,7 +123,7 @@ def _values(details: Any) -> np.ndarray:
     shape, kind = tuple(details["shape"]), np.dtype(details["dtype"])
     generator = np.random.default_rng(len(shape))
     if kind.kind == "f":
-        return generator.standard_normal(shape).astype(kind)
+        return np.resize(generator.standard_normal(1009).astype(kind), shape)  # a forged shape may be large
     return generator.integers(0, 2, shape).astype(kind)
 
 

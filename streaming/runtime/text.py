@@ -204,7 +204,7 @@ class WordEncoder:
         try:
             settings = json.loads(files["features.json"])
             inputs, size = tuple(settings["inputs"]), int(settings["max_word_length"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (OverflowError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"features.json is damaged ({error}). Export the model anew") from error
         return cls(
             words=Vocabulary.from_bytes(files["words.txt"]),
