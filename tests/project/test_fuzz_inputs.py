@@ -16,13 +16,13 @@ COUNTS = {
     "blob": 300,
     "session": 300,
     "metadata": 60,
-    "manifest": 300,
+    "manifest": 30,
     "configuration": 150,
     "text": 40,
     "websocket": 40,
     "wav": 600,
     "csv": 60,
-    "bundle": 12,
+    "bundle": 4,
 }
 
 
