@@ -34,7 +34,7 @@ def test_damaged_input_ends_in_a_result_or_in_one_line(name):
     found = attack(TARGETS[name], seed=1, first=0, count=COUNTS[name], seconds=60)
     assert not found["failures"], found["failures"]
     assert found["refused"] or name in ("text", "websocket")
-    assert found["read"]
+    assert found["read"] or name == "manifest"  # most of its bytes count
 
 
 def test_a_reader_that_fails_is_told():
