@@ -67,10 +67,10 @@ class AudioEncoder:
     def from_files(cls, files: Mapping[str, bytes]) -> AudioEncoder:
         """Read what `to_files` wrote; raises ArtifactError where it is missing or damaged."""
         try:
-            found = json.loads(files[_FILE])
-            mean, scale = (tuple(map(float, found[name])) for name in ("mean", "scale"))
+            stored = json.loads(files[_FILE])
+            mean, scale = (tuple(map(float, stored[name])) for name in ("mean", "scale"))
             labels = Vocabulary.from_bytes(files[_LABELS]).entries
-            return cls(LogMel(**found["definition"]), mean, scale, labels)
+            return cls(LogMel(**stored["definition"]), mean, scale, labels)
         except (ValueError, KeyError, TypeError, InputError) as error:
             raise ArtifactError(
                 f"{_FILE} or {_LABELS} is missing or damaged ({error}); take both of one run"
