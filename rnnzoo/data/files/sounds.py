@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.files.reading import by_content
@@ -15,7 +16,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.util.suggest import suggest
 
 
-def read_sounds(name: str, config: AudioConfig) -> dict[str, list[np.ndarray]]:
+def read_sounds(name: str, config: AudioConfig) -> dict[str, list[NDArray[np.float32]]]:
     """The recordings of each split, (N,) of float32 at the sample rate of a configuration.
 
     Args:

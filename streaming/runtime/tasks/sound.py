@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.audio import Endpointer, LogMelStream, as_samples
@@ -65,7 +66,7 @@ class AudioSession(SavedSession):
         "_fed",
         "_row",
     )
-    _held: np.ndarray
+    _held: NDArray[np.float32]
     _zeros: int
 
     def __init__(self, task: Any):
@@ -105,7 +106,7 @@ class AudioSession(SavedSession):
         self._anew(0)
         return found
 
-    def _advance(self, samples: np.ndarray) -> list[Any]:
+    def _advance(self, samples: NDArray[np.float32]) -> list[Any]:
         if self._zeros and len(samples):
             samples, self._zeros = np.concatenate([np.zeros(self._zeros), samples]), 0
         if self._front is not None:
@@ -116,7 +117,7 @@ class AudioSession(SavedSession):
             rows, self._held = joined[: count * self._task.width], joined[count * self._task.width :]
         return self._outputs(rows)
 
-    def _outputs(self, rows: np.ndarray) -> list[Any]:
+    def _outputs(self, rows: NDArray[np.float32]) -> list[Any]:
         if not rows.size:
             return []
         found = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
@@ -134,7 +135,7 @@ class AudioSession(SavedSession):
     def _anew(self, sample: int) -> None:
         """Begin an utterance at a sample."""
         self._begin, self._fed, self._row = sample, False, 0
-        self._held, self._zeros = np.zeros(0), self._task.zeros
+        self._held, self._zeros = np.zeros(0, np.float32), self._task.zeros
         self._stream.reset()
         if self._front is not None:
             self._front.reset()
@@ -144,7 +145,7 @@ class AudioSession(SavedSession):
         self._row += 1
         return int(self._begin + self._task.samples(self._row - 1))
 
-    def _decide(self, rows: np.ndarray) -> list[Any]:
+    def _decide(self, rows: NDArray[np.float32]) -> list[Any]:
         """The events of output rows (n, labels)."""
         raise NotImplementedError
 
