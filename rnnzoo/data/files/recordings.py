@@ -90,8 +90,8 @@ def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, 
 
 def audio_files(folder: Path) -> list[Path]:
     """The files of sound in a folder and the folders in it, sorted; hidden ones are left alone."""
-    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
 def read_recording(path: Path, config: DataConfig) -> NDArray[np.float32]:

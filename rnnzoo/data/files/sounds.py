@@ -29,10 +29,10 @@ def read_sounds(name: str, config: AudioConfig) -> dict[str, list[NDArray[np.flo
     folder = Path(name.removeprefix("wav:"))
     if folder.is_dir() and not (folder / "train").is_dir():
         splits = by_content((samples, "") for _, samples in readable(audio_files(folder), config))
-        found = {split: [samples for samples, _ in splits[split]] for split in SPLITS}
-        if not found["train"]:
+        signals = {split: [samples for samples, _ in splits[split]] for split in SPLITS}
+        if not signals["train"]:
             raise DataError(f"{folder} holds no recordings for training: put more WAV, FLAC or OGG files into it")
-        return found
+        return signals
     known = known_datasets()
     if not folder.is_dir() and not any(
         name == key or (key.endswith(("/", ":")) and name.startswith(key)) for key in known

@@ -62,8 +62,8 @@ def at_rate_of(config: DataConfig, samples: NDArray[np.float32]) -> NDArray[np.f
 
 def recordings() -> list[tuple[Example, str, int]]:
     """All recordings in the order of their names: (samples in -1 .. 1, digit), speaker, number."""
-    found = []
+    examples = []
     for row in rows(_NAME, "train"):
         digit, speaker, index = row["audio/filename"].decode().removesuffix(".wav").split("_")
-        found.append(((row["audio"].astype("float32") / 32768, digit), speaker, int(index)))
-    return sorted(found, key=lambda item: (item[0][1], item[1], item[2]))
+        examples.append(((row["audio"].astype("float32") / 32768, digit), speaker, int(index)))
+    return sorted(examples, key=lambda item: (item[0][1], item[1], item[2]))
