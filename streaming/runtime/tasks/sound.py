@@ -32,10 +32,11 @@ class AudioTask(Task):
             )
         # Samples of an input row: from one to the next, and to the end of the first.
         self.step = features.frame_step if features else self.width
-        self.length = features.frame_length if features else self.width
+        self.length = features.frame_length if features else self.spec.frame_length or self.width
         self.up, self.down = model.metadata.outputs[0].rate
         # Samples of silence before the first of an utterance: whole rows of the model.
         self.lead = round(self.spec.lead * self.spec.sample_rate / self.step) * self.step
+        self.zeros = self.lead if self.spec.zeros is None else self.spec.zeros
 
     @property
     def sample_rate(self) -> int:
@@ -61,12 +62,12 @@ class AudioSession(SavedSession):
         "_held",
         "_taken",
         "_begin",
-        "_lead",
+        "_zeros",
         "_fed",
         "_row",
     )
     _held: NDArray[np.float32]
-    _lead: int
+    _zeros: int
 
     def __init__(self, task: Any):
         super().__init__(task)
@@ -106,8 +107,8 @@ class AudioSession(SavedSession):
         return found
 
     def _advance(self, samples: NDArray[np.float32]) -> list[Any]:
-        if self._lead and len(samples):
-            samples, self._lead = np.concatenate([np.zeros(self._lead), samples]), 0
+        if self._zeros and len(samples):
+            samples, self._zeros = np.concatenate([np.zeros(self._zeros), samples]), 0
         if self._front is not None:
             rows = self._front.feed(samples)
         else:
@@ -134,7 +135,7 @@ class AudioSession(SavedSession):
     def _anew(self, sample: int) -> None:
         """Begin an utterance at a sample."""
         self._begin, self._fed, self._row = sample, False, 0
-        self._held, self._lead = np.zeros(0, np.float32), self._task.lead
+        self._held, self._zeros = np.zeros(0, np.float32), self._task.zeros
         self._stream.reset()
         if self._front is not None:
             self._front.reset()
