@@ -1,4 +1,4 @@
-"""Lines of text, CSV or JSON as what a model takes."""
+"""Reads lines of text, CSV or JSON as inputs of a model."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ColumnReader:
         columns: their names; empty where they have none.
         width: how many.
         time: the column of times, if there is one.
-        timed: whether it has to be there.
+        timed: whether that column is required.
     """
 
     def __init__(self, columns: Sequence[str], width: int, time: str | None = None, timed: bool = False):
@@ -57,12 +57,12 @@ class ColumnReader:
 
     @property
     def begun(self) -> bool:
-        """Whether the first line has told the columns."""
+        """Whether the first line has been read."""
         return not self._first
 
     @property
     def note(self) -> str | None:
-        """What a user should know of how columns were told."""
+        """A note for the user on how columns were identified."""
         if self._header.named and not self._columns:
             return "the columns of the model have no names: those of the input were taken in their order"
         if self._header.names and not self._header.named and self._columns and not _unnamed(self._columns):
@@ -84,7 +84,7 @@ class ColumnReader:
         return row
 
     def end(self) -> None:
-        """A sequence is over: times of the next may begin anew."""
+        """End a sequence: the times of the next one may be earlier."""
         self._last = -math.inf
 
     def _begin(self, text: str, number: int) -> bool:

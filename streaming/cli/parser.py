@@ -12,7 +12,7 @@ from streaming.cli import commands, serve
 
 
 class UsageError(ValueError):
-    """The command line says something that no command takes."""
+    """The arguments are not valid for any command."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Columns under their titles; those that hold numbers alone stand to the right."""
+    """Text of a table: columns under their titles, columns of numbers aligned to the right."""
     found = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(titles, *found, strict=True)]
     right = [all(_numeric(row[index]) for row in found) for index in range(len(titles))]
@@ -34,7 +34,7 @@ def _numeric(text: str) -> bool:
 
 
 def size(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes in readable units."""
     if count < 10_000:
         return f"{count:,} bytes"
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -1,4 +1,4 @@
-"""Functions without a builtin TFLite operation, written in those that TFLite has.
+"""Functions that TFLite has no builtin operation for, composed of builtin operations.
 
 Inside `builtin_forms`, Keras's backend computes these functions with builtin operations, wherever they are called from:
 as operations of a graph, in layers, in functions of the user's own. Results are equal to a few units in the last

@@ -1,4 +1,4 @@
-"""Meaning of a model's stream, carried state or a sliding window, and its plan.
+"""Decides whether a model streams with carried state or as a sliding window, and plans it.
 
 A model of unknown length is carried. One of a fixed number of steps W is carried where it holds state between calls, or
 where all its outputs have the time axis and it can be carried exactly; else a stream of it is a window of W steps.
@@ -27,7 +27,7 @@ from streaming.errors import InputError, NotStreamableError
 
 
 def plan_model(model: Any, options: Options) -> Plan:
-    """Decide and plan; raises NotStreamableError or InputError naming what stands in the way."""
+    """Decide and plan; raises NotStreamableError or InputError naming the layer or option that prevents it."""
     if options.states:
         wrapped = step_model(model, dict(options.states))
         planned = plan(wrapped, options, wrapped)

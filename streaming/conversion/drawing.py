@@ -39,12 +39,12 @@ _LEGEND = (
 
 @dataclass
 class Node:
-    """A box of three lines, or where an edge passes a rank: a lane, which has no kind.
+    """A box of three lines; or a lane, without a kind, where an edge passes a rank.
 
     Args:
         kind: `input`, `output`, `state`, `weights`, `plain` or `delay`, which gives the colour.
         lines: its name and what else is said of it.
-        before, after: keys of the nodes that it hangs on, and that hang on it.
+        before, after: keys of its predecessors and of its successors.
     """
 
     kind: str = ""
@@ -69,12 +69,12 @@ def draw_plan(found: dict[str, Any], path: str | os.PathLike[str]) -> None:
 def draw_graph(
     nodes: dict[str, Node], path: str | os.PathLike[str], title: str, text: str, legend: Sequence[tuple[str, str]]
 ) -> None:
-    """Draw boxes and what leads from one to another.
+    """Draw boxes and the edges between them.
 
     Args:
         nodes: by keys, each with the keys of its neighbours; ranks and lanes are added.
         path: a .png, .svg or .pdf.
-        title, text: stand above.
+        title, text: above the picture.
         legend: kinds of nodes, and what they mean.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The last edits of a flatbuffer: `step` comes first, and metadata entries tell clients and tools what the file is.
+"""The last edits of a flatbuffer: moves `step` to the front, and adds metadata entries for clients and tools.
 
-What a runtime computes is not touched. Needs the schema module of TensorFlow or of LiteRT, whichever the caller has.
+The computation does not change. Needs the schema module of TensorFlow or of LiteRT, whichever the caller has.
 """
 
 from __future__ import annotations

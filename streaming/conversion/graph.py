@@ -2,7 +2,7 @@
 
 Keras records a graph for the shapes of its inputs. `rebuild` runs it again on inputs of other shapes, layer by layer,
 with the same layers and weights: with an unknown number of steps for a stream that carries its state, with W steps for
-a window. What needs the length it was built with, such as Flatten, raises here and is named.
+a window. A layer that needs the length it was built with, such as Flatten, raises an error here that names it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape = tuple[int | None, ...]
 
 
 def functional(model: Any) -> Functional:
-    """The graph of a model; subclassed models are followed layer by layer.
+    """The graph of a model; subclassed models are traced layer by layer.
 
     Raises:
         InputError: this is no Keras model, or it is not built.

@@ -1,4 +1,4 @@
-"""One conversion: a plan, what is asked of it, and the flatbuffers and metadata made from them."""
+"""One conversion: a plan and its options, and the flatbuffers and metadata made from them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Conversion:
         extra: the user's metadata: task, files, source.
         state: "external" or "internal".
         quantize: None, "float16", "dynamic" or "int8".
-        samples: what to calibrate "int8" on.
+        samples: calibration data of "int8".
         tables: of the ids of strings, by input.
         micro: whether it is for microcontrollers: one signature, and each state a tensor of its own.
     """
@@ -85,7 +85,7 @@ class Conversion:
         self._flatbuffer: bytes | None = None
 
     def exact(self) -> Conversion:
-        """The same conversion in float32 with external state: what the others are held against."""
+        """The same conversion in float32 with external state, with which the others are compared."""
         return Conversion(self.plan, self.chunk, self.batches, self.extra)
 
     @property

@@ -1,7 +1,7 @@
-"""A TFLite model of somebody else's, opened for the few edits that make a stream of it.
+"""A TFLite model of another tool, opened for the few edits that make a streaming file of it.
 
-Tensors are reshaped at the boundary by a RESHAPE before the first or after the last operation, and signatures are
-written anew; what the model computes in between stays as it is. Needs LiteRT's schema and no TensorFlow.
+Inputs and outputs are reshaped by a RESHAPE before the first or after the last operation, and signatures are replaced;
+the operations in between do not change. Needs LiteRT's schema and no TensorFlow.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUBGRAPHS = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor at the boundary: its name, number, shape and dtype, and scale and zero point where it is quantized."""
+    """An input or output tensor: its name, number, shape and dtype, and scale and zero point where it is quantized."""
 
     name: str
     index: int
@@ -46,7 +46,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Variable:
-    """A state that the model keeps between two invokes by itself."""
+    """A state that the model itself keeps between two invokes."""
 
     name: str
     shape: tuple[int, ...]
@@ -100,8 +100,8 @@ class ForeignModel:
     def reset_place(self, name: str | None) -> int | None:
         """The subgraph that gives every state inside the model its initial value; None where there is none.
 
-        It is that of the signature `name`, by default one called "reset", or else what CALL_ONCE runs at the start
-        where that sets all the variables and does nothing else.
+        It is the subgraph of the signature `name`, by default of "reset", or otherwise the subgraph that CALL_ONCE runs
+        at the start, if it sets all the variables and does nothing else.
 
         Raises InputError where `name` is no signature without inputs.
         """
@@ -116,7 +116,7 @@ class ForeignModel:
         return self._init_place()
 
     def reshape(self, info: TensorInfo, shape: Sequence[int], into: bool) -> int:
-        """Let the model take (`into`) or give a tensor in another shape of as many elements; its number."""
+        """Reshape an input (`into`) or output of the model; returns the number of the new tensor."""
         if tuple(shape) == info.shape:
             return info.index
         schema, graph = self._schema, self._graph
@@ -142,7 +142,7 @@ class ForeignModel:
         return new
 
     def cast(self, info: TensorInfo, index: int, into: bool) -> int:
-        """Let the model take (`into`) or give int32 in place of bool tensor `index`; the number of the new one."""
+        """Replace bool input (`into`) or output `index` of the model by int32; returns the number of the new tensor."""
         schema, graph = self._schema, self._graph
         old, outside = graph.tensors[index], schema.TensorT()
         outside.shape, outside.type, outside.hasRank = old.shape, schema.TensorType.INT32, True

@@ -67,7 +67,7 @@ class Layout:
     def states(
         self, initial: Mapping[str, Any]
     ) -> tuple[tuple[StatePack, ...], tuple[StateSlot, ...], dict[str, bytes]]:
-        """A pack and a slot a state, and the files of initial values by name."""
+        """A pack and a slot for each state, and the files of initial values by name."""
         _check_names("initial", initial, self._pairs)
         packs, slots, files = [], [], {}
         for place, (name, output) in enumerate(self._pairs.items()):

@@ -1,4 +1,4 @@
-"""Holds an adopted model against the bare interpreter of the file that it was made from."""
+"""Compares an adopted model with the bare interpreter of the file that it was made from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class BareModel:
-    """The interpreter of a foreign file, and nothing else: tensors as they are, states carried from call to call.
+    """The bare interpreter of a foreign file: tensors without any conversion, states carried from call to call.
 
     Args:
         content: the bytes of the file.

@@ -19,7 +19,7 @@ MAX_DEPTH = 20
 
 @dataclass
 class Part:
-    """A layer of the old model: its name, class in the file and, but for operations, the layer that it has become.
+    """A layer of the old model: its name, its class in the file and, unless it is an operation, its Keras 3 layer.
 
     parts: of a model inside the model.
     """
@@ -31,11 +31,11 @@ class Part:
 
 
 def build(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, list[Part]]:
-    """The model of Keras 3 that a serialized model of Keras 2 is, with its layers in the order of the file.
+    """Rebuilds a serialized model of Keras 2 in Keras 3, with its layers in the order of the file.
 
     Raises:
         NotStreamableError: a layer is a Lambda, of an unknown class, or an operation without a counterpart.
-        InputError: the configuration is damaged, or the model is no Sequential and no functional one.
+        InputError: the configuration is damaged, or the model is neither Sequential nor functional.
     """
     kind, config = entry.get("class_name"), entry["config"]
     if depth > MAX_DEPTH:

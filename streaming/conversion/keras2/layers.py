@@ -1,4 +1,4 @@
-"""One layer of Keras 2 as the same layer of Keras 3: its configuration brought up to date."""
+"""Converts the configuration of a layer of Keras 2 to that of the same layer in Keras 3."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 
 
 def modern_layer(entry: Mapping[str, Any], path: str) -> Any:
-    """The layer of Keras 3 that a serialized layer of Keras 2 is.
+    """The Keras 3 layer of a serialized layer of Keras 2.
 
     Args:
         entry: {"class_name": ..., "config": {...}} as the file has it.

@@ -1,4 +1,4 @@
-"""Weights of Keras 2 files, layer by layer into the model of Keras 3: each one once, none left out."""
+"""Loads the weights of Keras 2 files into the Keras 3 model, layer by layer: each exactly once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RANDOM = "seed_generator"
 
 
 def datasets(file: Any, path: str) -> dict[str, Any]:
-    """All arrays of an HDF5 file by their place, with links to other places and files refused."""
+    """All arrays of an HDF5 file by their path; links to other paths and files are refused."""
     found: dict[str, Any] = {}
     waiting = [("", file, 0)]
     while waiting:
@@ -76,7 +76,7 @@ def load_by_layer(file: Any, model: Any, parts: Sequence[Part], path: str) -> No
 
 
 def load_by_path(file: Any, model: Any, parts: Sequence[Part], path: str) -> None:
-    """Set the weights of a .keras file: arrays stand where the attributes of the model lead.
+    """Set the weights of a .keras file, whose array paths follow the attributes of the model.
 
     Raises InputError where one is missing, left over or of another shape.
     """
