@@ -154,11 +154,13 @@ def _widen(calibrated: bytes) -> bytes:
     Runtimes abort on a scale of zero.
     """
     model = schema.ModelT.InitFromPackedBuf(calibrated, 0)
-    for place in (found.subgraphIndex for found in model.signatureDefs if found.signatureKey == b"encode"):
+    for place in (item.subgraphIndex for item in model.signatureDefs if item.signatureKey == b"encode"):
         for tensor in model.subgraphs[place].tensors:
-            found = tensor.quantization
-            if found is not None and found.max is not None and len(found.max) and not np.any([*found.min, *found.max]):
-                found.min, found.max = [-1.0] * len(found.min), [1.0] * len(found.max)
+            limits = tensor.quantization
+            if limits is None or limits.max is None or not len(limits.max):
+                continue
+            if not np.any([*limits.min, *limits.max]):
+                limits.min, limits.max = [-1.0] * len(limits.min), [1.0] * len(limits.max)
     return _packed(model)
 
 
