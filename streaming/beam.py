@@ -108,8 +108,8 @@ class StreamInference(beam.PTransform[Any, Any]):
 
     def expand(self, pcoll: PCollection[Any]) -> Any:
         function = _Streaming(*self._options, self._has_rejects)
-        found = pcoll | beam.ParDo(function).with_outputs(_REJECTS, main="outputs")
-        return (found["outputs"], found[_REJECTS]) if self._has_rejects else found["outputs"]
+        results = pcoll | beam.ParDo(function).with_outputs(_REJECTS, main="outputs")
+        return (results["outputs"], results[_REJECTS]) if self._has_rejects else results["outputs"]
 
 
 @functools.lru_cache(maxsize=4)
@@ -273,12 +273,12 @@ def _packed(model: StreamingModel, x: Any) -> bytes:
 
 
 def _unpacked(model: StreamingModel, data: bytes) -> Any:
-    (steps,), offset, found = _COUNT.unpack_from(data), _COUNT.size, {}
+    (steps,), offset, arrays = _COUNT.unpack_from(data), _COUNT.size, {}
     for info in model.metadata.inputs:
         tensor = info.graph
         shape = (steps, *tensor.shape) if info.time else tuple(tensor.shape)
         size, dtype = math.prod(shape), np.dtype(tensor.dtype)
         array = np.frombuffer(data, dtype.newbyteorder("<"), size, offset)
-        found[info.name] = array.astype(dtype).reshape(shape)
+        arrays[info.name] = array.astype(dtype).reshape(shape)
         offset += size * dtype.itemsize
-    return found if len(found) > 1 else next(iter(found.values()))
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))

@@ -111,12 +111,12 @@ def _times(call: Callable[[], Any], count: int) -> NDArray[Any]:
     """Microseconds of each call, after some that do not count."""
     for _ in range(_WARM_UP):
         call()
-    found, clock = np.empty(count), time.perf_counter_ns
+    times, clock = np.empty(count), time.perf_counter_ns
     for index in range(count):
         began = clock()
         call()
-        found[index] = clock() - began
-    return found / 1e3
+        times[index] = clock() - began
+    return times / 1e3
 
 
 def _quantiles(times: NDArray[Any]) -> dict[str, float]:
@@ -127,17 +127,17 @@ def _quantiles(times: NDArray[Any]) -> dict[str, float]:
 def resident_bytes() -> int:
     """Resident memory of this process in bytes; 0 on systems other than Linux, which do not report it."""
     status = Path("/proc/self/status")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(match[1]) * 1024 if match else 0
 
 
 def peak_bytes() -> int:
     """Peak memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux counts into ru_maxrss what the parent had before exec
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-        if found:
-            return int(found[1]) * 1024
+        match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if match:
+            return int(match[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows

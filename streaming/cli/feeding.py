@@ -227,10 +227,10 @@ def _arrays(task: Any, source: IO[bytes], name: str, display: Any, options: Opti
     data = source.read()
     array = data if is_picture(data) else _array(data, os.path.basename(name))
     try:
-        found = task.captions([array], resize=options.resize, **options.search)[0]
+        captions = task.captions([array], resize=options.resize, **options.search)[0]
     except InputError as error:
         raise InputError(f"{os.path.basename(name)}: {error}") from error
-    for text in found:
+    for text in captions:
         display.show(text, {})
 
 

@@ -118,18 +118,18 @@ class _Rows:
         self._begin()
 
     def _fill(self, rows: NDArray[Any], places: list[tuple[int, str | float | None]]) -> None:
-        found = self._filler.feed(rows)
+        filled = self._filler.feed(rows)
         self._waiting.extend(places)
-        self._feed(found)
+        self._feed(filled)
 
-    def _feed(self, found: Any) -> None:
-        for number in found.numbers:
+    def _feed(self, filled: Any) -> None:
+        for number in filled.numbers:
             while self._passed < number:
                 self._waiting.popleft()
                 self._passed, self.dropped = self._passed + 1, self.dropped + 1
             self._taken.append(self._waiting.popleft())
             self._passed += 1
-        rows = found.with_mask() if self._task.reader.mask else found.rows
+        rows = filled.with_mask() if self._task.reader.mask else filled.rows
         if len(rows):
             self._show(self._session.feed(rows))
 

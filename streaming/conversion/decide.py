@@ -87,13 +87,13 @@ def _offering_states(function: Functional) -> Iterator[None]:
 
 
 def _one_length(function: Functional, lengths: dict[int, int | None]) -> int:
-    found = sorted({steps for steps in lengths.values() if steps is not None})
-    if len(found) == 1:
-        return found[0]
+    fixed = sorted({steps for steps in lengths.values() if steps is not None})
+    if len(fixed) == 1:
+        return fixed[0]
     said = ", ".join(f"{function.inputs[place].name!r} {steps}" for place, steps in lengths.items())
     raise NotStreamableError(
         f"the inputs have different fixed numbers of steps ({said}); convert with "
-        f"{' or '.join(f'window={steps}' for steps in found)}: inputs of that length come step by step, others whole"
+        f"{' or '.join(f'window={steps}' for steps in fixed)}: inputs of that length come step by step, others whole"
     )
 
 

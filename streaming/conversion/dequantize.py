@@ -132,13 +132,13 @@ def _einsum_kernel(layer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     # The axes of the basis, then axes of one, in the order of the input.
     order = [free[0], *summed, *free[1:]]
     rows = basis.reshape(*basis.shape, *[1] * (len(free) - 1)).transpose([order.index(label) for label in taken])
-    found = _probed(layer, rows)
+    weights = _probed(layer, rows)
     labels = [label for label in given if label == free[0] or label in sizes]
-    found = found.reshape([count if label == free[0] else sizes[label] for label in labels])
-    found = np.moveaxis(found, labels.index(free[0]), 0)
+    weights = weights.reshape([count if label == free[0] else sizes[label] for label in labels])
+    weights = np.moveaxis(weights, labels.index(free[0]), 0)
     rest = [label for label in labels if label != free[0]]
-    found = found.reshape([*(sizes[label] for label in summed), *(sizes[label] for label in rest)])
-    return found.transpose([[*summed, *rest].index(label) for label in kernel])
+    weights = weights.reshape([*(sizes[label] for label in summed), *(sizes[label] for label in rest)])
+    return weights.transpose([[*summed, *rest].index(label) for label in kernel])
 
 
 def _difference(model: Any, plain: Any, layers: list[Any]) -> PolicyDifference:

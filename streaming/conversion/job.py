@@ -173,7 +173,7 @@ class Conversion:
         )
 
     def _inputs(self) -> list[InputInfo]:
-        found = []
+        infos = []
         for name, signal in self.plan.inputs.items():
             high = self.plan.id_limits.get(name)
             low = None if high is None else 0
@@ -183,15 +183,15 @@ class Conversion:
                 shape = () if isinstance(table, TextTable) else info.shape
                 tensor = TensorInfo(info.shape, info.dtype)
                 info = dataclasses.replace(info, shape=shape, dtype="string", table=self._tables[name], tensor=tensor)
-            found.append(info)
-        return found
+            infos.append(info)
+        return infos
 
     def _outputs(self) -> list[OutputInfo]:
-        found = []
+        infos = []
         for name, signal in self.plan.outputs.items():
             line, mark = signal.timeline, self.plan.marks.get(name)
             assert line is not None
-            found.append(
+            infos.append(
                 OutputInfo(
                     name,
                     signal.shape,  # type: ignore[arg-type]
@@ -203,4 +203,4 @@ class Conversion:
                     valid=mark,
                 )
             )
-        return found
+        return infos

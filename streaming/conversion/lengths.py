@@ -36,9 +36,9 @@ class Lengths:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._plan.long_enough(middle) else (middle, high)
-        if (found := self._above(high)) is None:
+        if (length := self._above(high)) is None:
             raise ParityError("at no length of its input does the stream equal the model; pad or crop its branches")
-        return found
+        return length
 
     @cached_property
     def greatest(self) -> int:
@@ -53,8 +53,8 @@ class Lengths:
 
     def near(self, steps: int) -> int:
         """The first that is not below `steps`, the last one where there is none."""
-        found = self._above(max(steps, self.least))
-        return self.greatest if found is None else found
+        length = self._above(max(steps, self.least))
+        return self.greatest if length is None else length
 
     def below(self, steps: int) -> int | None:
         """The last that is not above `steps`, None where all are."""
@@ -86,5 +86,5 @@ class Lengths:
             return sorted({steps for steps in beside if steps} | {steps for steps in longer if is_affordable(steps)})
         needed = {least, 2 * chunk + 1}
         wanted = {least + unit, least + 3 * unit + 1, least + 15, 3 * chunk - 1, least + self.memory + 2 * unit + 1}
-        found = {self.near(steps) for steps in needed}
-        return sorted(found | {steps for steps in map(self.near, wanted) if is_affordable(steps)})
+        lengths = {self.near(steps) for steps in needed}
+        return sorted(lengths | {steps for steps in map(self.near, wanted) if is_affordable(steps)})

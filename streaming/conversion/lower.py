@@ -172,11 +172,11 @@ def step_values(step: Step, values: dict[int, Any]) -> tuple[Any, Any]:
     def value(item: Any) -> Any:
         if not isinstance(item, Signal):
             return item
-        mask, found = step.masks.get(id(item)), values[id(item)]
+        mask, operand = step.masks.get(id(item)), values[id(item)]
         if mask is None:
-            return found
+            return operand
         marks = values[id(mask)]
-        return found.under(marks.full if isinstance(marks, Chunk) else marks.value)
+        return operand.under(marks.full if isinstance(marks, Chunk) else marks.value)
 
     return keras.tree.map_structure(value, (step.args, step.kwargs))
 
@@ -198,12 +198,12 @@ def _check_captures(rule: Rule, own: set[int]) -> None:
 
 def context_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
     """Outputs of signature `encode` by slot: each context, and which positions of it are real."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, signal in plan.contexts.items():
-        found[name] = signal.shape  # type: ignore[assignment]
+        shapes[name] = signal.shape  # type: ignore[assignment]
         if signal.spread:
-            found[f"{name}/valid"] = signal.shape[:1]  # type: ignore[assignment]
-    return found
+            shapes[f"{name}/valid"] = signal.shape[:1]  # type: ignore[assignment]
+    return shapes
 
 
 def _unused(name: str, taken: set[str]) -> str:

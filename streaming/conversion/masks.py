@@ -100,11 +100,11 @@ class Masks:
 
     def attached(self, frame: Frame) -> dict[int, Signal]:
         """The masks on the arguments of a call, by signal (id)."""
-        found = {}
+        masks = {}
         for item in keras.tree.flatten((frame.args, frame.kwargs)):
             if isinstance(item, Signal) and (mask := frame.attached.get(id(self._live.get(id(item))))) is not None:
-                found[id(item)] = self.signal(mask)
-        return found
+                masks[id(item)] = self.signal(mask)
+        return masks
 
     def enter(self, frame: Frame, inputs: list[Signal]) -> None:
         """Hand the mask that a nested model is given to its inputs."""

@@ -109,9 +109,9 @@ class Plan:
     @property
     def states(self) -> dict[str, StateSpec]:
         """Every state of the stream by its full name, in the order of the graph."""
-        found = {step.rule.key(name): spec for step in self.steps for name, spec in step.rule.states.items()}
-        found |= {validity.state: StateSpec((validity.keep,)) for validity in self.clocks.values() if validity.keep}
-        return found
+        states = {step.rule.key(name): spec for step in self.steps for name, spec in step.rule.states.items()}
+        states |= {validity.state: StateSpec((validity.keep,)) for validity in self.clocks.values() if validity.keep}
+        return states
 
     @property
     def unit(self) -> int:
@@ -246,7 +246,7 @@ class Planner:
 
     def add_inputs(self, function: Functional, lead: int = 0) -> list[Signal]:
         """Signals of the inputs of a graph, in order; sequences begin after `lead` steps."""
-        tensors, found = function.inputs, []
+        tensors, signals = function.inputs, []
         known = self.plan.names = identifiers(t.name for t in tensors)
         for name in self.options.encode:
             if name not in known:
@@ -274,10 +274,10 @@ class Planner:
                 signal = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
                 self.plan.inputs[name] = signal
             self._masks.add(signal, tensor)
-            found.append(signal)
+            signals.append(signal)
         self._check_time()
         self.plan.max_length = self.options.max_length
-        return found
+        return signals
 
     def _check_time(self) -> None:
         """Refuse a model none of whose inputs comes step by step, and say what each of them is instead."""
@@ -332,10 +332,10 @@ class Planner:
     ) -> list[Signal]:
         """Plan the graph inside of a call."""
         self.plan.events.append(Event("enter", frame.op, frame.args, kwargs, signals))
-        found = self.walk(inner, signals, f"{name}/")
-        self._masks.leave(frame, found)
-        self.plan.events.append(Event("leave", frame.op, frame.args, kwargs, found))
-        return found
+        outputs = self.walk(inner, signals, f"{name}/")
+        self._masks.leave(frame, outputs)
+        self.plan.events.append(Event("leave", frame.op, frame.args, kwargs, outputs))
+        return outputs
 
     def _call(self, node: Any, name: str, frame: Frame) -> Any:
         """Plan one call by its rule; returns its output signals in their structure."""
@@ -353,15 +353,15 @@ class Planner:
                     f"layer {name!r} ({call.kind}) gives {dtype}, expected float32; leave out what casts to {dtype}"
                 )
         build = Builder(call, self._add, self._name)
-        if (found := over_source(call, build)) is not None:
-            return found
+        if (planned := over_source(call, build)) is not None:
+            return planned
         if any(signal.weights for signal in call.signals):
             raise NotStreamableError(
                 f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
                 "make them an output of the model, and compute with them outside"
             )
-        if not whole and (found := framing(call, build) or over_time(call, build)):
-            return found
+        if not whole and (planned := framing(call, build) or over_time(call, build)):
+            return planned
         _check_plain(call)
         rule: Rule
         if whole:
@@ -560,11 +560,11 @@ def _timeline(signal: Signal) -> Timeline:
 
 def identifiers(names: Iterable[str]) -> list[str]:
     """TFLite signature names: letters, digits and underscores, unique."""
-    found: list[str] = []
+    unique_names: list[str] = []
     for name in names:
         base = re.sub(r"\W", "_", name)
         unique, count = base, 1
-        while unique in found:
+        while unique in unique_names:
             unique, count = f"{base}_{count}", count + 1
-        found.append(unique)
-    return found
+        unique_names.append(unique)
+    return unique_names

@@ -51,13 +51,13 @@ def draw_sizes(op: keras.Layer, arguments: Any) -> list[list[tuple[int, int]]]:
     known |= {size for item in keras.tree.flatten(arguments) for size in getattr(item, "shape", ())}
     free = [prime for prime in _PRIMES if not any(size and size % prime == 0 for size in known)]
     batches = free[0], free[1]
-    found = [(free[2], free[4])]
+    pairs = [(free[2], free[4])]
     for most in rows:
         fitting = [
             prime for prime in (*_FEW, *free[2:]) if prime <= most and not any(s and s % prime == 0 for s in known)
         ]
-        found += [(fitting[-2], fitting[-1])] if len(fitting) > 1 else []
-    return [list(zip(batches, steps, strict=True)) for steps in dict.fromkeys(found)]
+        pairs += [(fitting[-2], fitting[-1])] if len(fitting) > 1 else []
+    return [list(zip(batches, steps, strict=True)) for steps in dict.fromkeys(pairs)]
 
 
 def forget_sizes(
@@ -130,11 +130,11 @@ class _Merge:
     def _constant(self, mine: NDArray[Any], theirs: NDArray[Any]) -> Any:
         if mine.ndim != theirs.ndim:
             raise Unlike("other ranks")
-        found = recognized(
+        sized = recognized(
             _first(mine, theirs, self.sizes), _first(theirs, mine, self.sizes), [s[1] for s in self.sizes]
         )
-        if found is not None:
-            return found
+        if sized is not None:
+            return sized
         axes = {}
         for axis, pair in enumerate(zip(mine.shape, theirs.shape, strict=True)):
             if pair[0] != pair[1]:

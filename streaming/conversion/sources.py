@@ -33,12 +33,12 @@ def plan_with_sources(model: Any, options: Options, function: Functional) -> Pla
         for names in _candidates(function):
             tried = replace(options, encode=names, max_length=options.max_length or _TRIAL_LENGTH)
             try:
-                found = plan(model, tried, function)
+                planned = plan(model, tried, function)
             except StreamingError:
                 continue
-            needs_length = any(signal.spread for signal in found.encoded.values())
+            needs_length = any(signal.spread for signal in planned.encoded.values())
             if options.max_length or not needs_length:
-                return found
+                return planned
             raise _advice(names, refusal) from refusal
         raise
 

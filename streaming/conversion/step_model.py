@@ -69,11 +69,11 @@ class StepByStep(keras.layers.Layer):
         values = {**row, **states}
         tensors = [tf.reshape(values[name], (-1, *port.shape)) for name, port in self.inputs.items()]
         structure = keras.tree.pack_sequence_as(inputs_of(self.model), tensors)
-        found = dict(zip(self.outputs, keras.tree.flatten(self.model(structure, training=False)), strict=True))
-        new = {name: found[output] for name, output in self.states.items()}
+        outputs = dict(zip(self.outputs, keras.tree.flatten(self.model(structure, training=False)), strict=True))
+        new = {name: outputs[output] for name, output in self.states.items()}
         rows = {
             name: tf.reshape(value, (-1, *self.outputs[name].features))
-            for name, value in found.items()
+            for name, value in outputs.items()
             if name not in self.states.values()
         }
         return rows, new
@@ -121,15 +121,15 @@ def likely_states(graph: Functional) -> dict[str, str]:
     """Inputs of a model of one step that look like states, with the outputs of their shape; empty for other models."""
     shapes = {tensor.name: tuple(tensor.shape) for tensor in graph.inputs}
     single = [name for name, shape in shapes.items() if len(shape) > 1 and shape[1] == 1]
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for name, shape in shapes.items():
         if name in single or None in shape[1:] or len(shape) < 2:
             continue
         alike = [o for o, t in zip(_outputs(graph), graph.outputs, strict=True) if tuple(t.shape) == shape]
-        alike = [output for output in alike if output not in found.values()]
+        alike = [output for output in alike if output not in pairs.values()]
         if alike:
-            found[name] = alike[0]
-    return found if single and not any(None in shape[1:] for shape in shapes.values()) else {}
+            pairs[name] = alike[0]
+    return pairs if single and not any(None in shape[1:] for shape in shapes.values()) else {}
 
 
 def _outputs(graph: Functional) -> list[str]:

@@ -118,13 +118,13 @@ class _Proof:
         """All comparisons."""
         domain = "calibration data"
         if not only_data:
-            found = _find_domain(self.plan, self.trials, self.lengths)
-            if found is None and not data:
+            finite_domain = _find_domain(self.plan, self.trials, self.lengths)
+            if finite_domain is None and not data:
                 raise InputError(
                     f"the model gives NaN or infinity on random numbers ({', '.join(DOMAINS)}); give real sequences in "
                     "calibration=[...] to prove the stream on"
                 )
-            domain = found or domain
+            domain = finite_domain or domain
         if domain in DOMAINS:
             for length in (lengths := self._lengths()):
                 self._compare_kinds(length, kinds, MAX_SOURCE if length == lengths[-1] else None)
@@ -208,9 +208,9 @@ class _Proof:
                 if not pairs:
                     continue
                 used = [pairs[index % len(pairs)] for index in range(batch)]
-                found = run_together(self.plan, self.model, [inputs for inputs, _ in used], size)
+                outputs = run_together(self.plan, self.model, [inputs for inputs, _ in used], size)
                 name = self._signature(batch, size)
-                for (inputs, expected), streamed in zip(used, found, strict=True):
+                for (inputs, expected), streamed in zip(used, outputs, strict=True):
                     self._judge(inputs, expected, streamed, f" in signature {name!r}")
                 self.sequences += len(pairs)
                 self.steps += length * len(pairs)

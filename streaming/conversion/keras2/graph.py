@@ -215,7 +215,7 @@ class _Graph:
         if self._is_reference(node):
             return [node, *self._references(node[3] if len(node) > 3 else {})]
         items = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-        return [found for item in items for found in self._references(item)]
+        return [reference for item in items for reference in self._references(item)]
 
     def _is_reference(self, item: Any) -> bool:
         return (
@@ -231,7 +231,7 @@ class _Graph:
         calls, place = self.outputs[name], call - self._first.get(name, 0)
         if not 0 <= place < len(calls):
             return None
-        found = calls[place]
-        if isinstance(found, Mapping):
-            found = list(found.values())
-        return found[number] if isinstance(found, list | tuple) else found
+        outputs = calls[place]
+        if isinstance(outputs, Mapping):
+            outputs = list(outputs.values())
+        return outputs[number] if isinstance(outputs, list | tuple) else outputs

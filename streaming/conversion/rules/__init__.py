@@ -74,8 +74,8 @@ def kind_of(op: Any) -> type:
     """
     kind = type(op)
     if "stream_as" in vars(kind):
-        found: type = vars(kind)["stream_as"]
-        return found
+        declared: type = vars(kind)["stream_as"]
+        return declared
     if hasattr(op, "stream_step"):
         return kind
     for place, base in enumerate(kind.__mro__):
@@ -143,11 +143,11 @@ def rule_for(call: Call) -> Rule:
     """The rule for a call: that of its class, else the one that tries whether it works on each step by itself."""
     from streaming.conversion.rules.refusals import Refused, explain, refused
 
-    found = find_rule(call.op)
-    if found is None and refused(call):
+    rule_class = find_rule(call.op)
+    if rule_class is None and refused(call):
         return Refused(call)
-    rule: Rule = _BY_ROLE["per step"](call) if found is None else found(call)
-    if found is None and isinstance(call.op, keras.Layer):
+    rule: Rule = _BY_ROLE["per step"](call) if rule_class is None else rule_class(call)
+    if rule_class is None and isinstance(call.op, keras.Layer):
         rule.reason, rule.remedy = explain(call.op)  # type: ignore[attr-defined]
     moved = any(signal.layout is not None for signal in call.signals)
     return _BY_ROLE["moved"](call) if moved and not rule.any_layout else rule

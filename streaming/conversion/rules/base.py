@@ -133,14 +133,14 @@ class Env:
         if timeline not in self._valid:
             start, end = timeline.start, timeline.end
             if start >= end:
-                found = self._shifted(timeline.clock, start)
+                exists = self._shifted(timeline.clock, start)
                 if end != start:
-                    found = tf.logical_and(found, self._shifted(timeline.clock, end))
+                    exists = tf.logical_and(exists, self._shifted(timeline.clock, end))
             else:
-                found = self._shifted(timeline.clock, start)
+                exists = self._shifted(timeline.clock, start)
                 for shift in range(start + 1, end + 1):
-                    found = tf.logical_or(found, self._shifted(timeline.clock, shift))
-            self._valid[timeline] = found
+                    exists = tf.logical_or(exists, self._shifted(timeline.clock, shift))
+            self._valid[timeline] = exists
         return self._valid[timeline]
 
     def _shifted(self, clock: Clock, shift: int) -> tf.Tensor:

@@ -70,11 +70,11 @@ class BidirectionalRule(BoundedRule):
         self.states["first_valid"] = StateSpec((ahead + 1,))
         self.states["position"] = StateSpec((1,))
         self.bound(self.line(), ahead + 1, f"runs backwards over the first {ahead + 1} steps")
-        found = []
+        signals = []
         for symbolic in self.call.results:
             dtype = keras.backend.standardize_dtype(symbolic.dtype)
-            found.append(Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, self.line(), running=True))
-        return found if len(found) > 1 else found[0]
+            signals.append(Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, self.line(), running=True))
+        return signals if len(signals) > 1 else signals[0]
 
     def _last_outputs(self) -> list[Any]:
         """The output of the forward layer, which masked steps hold."""

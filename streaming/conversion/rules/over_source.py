@@ -53,8 +53,8 @@ def over_source(call: Call, build: Builder) -> list[Signal] | None:
     rule = _OverSource(call, build, marked[0])
     if all(signal.whole for signal in call.signals) and not rule.moves_source():
         return None
-    found = rule.signal()
-    return None if found is None else [found]
+    output = rule.signal()
+    return None if output is None else [output]
 
 
 def _places(signal: Signal) -> Places:
@@ -212,7 +212,7 @@ class _OverSource:
         if places.time:
             del shape[0]
         line = next((signal.timeline for signal in args if signal.timeline is not None), None)
-        found = Signal(
+        result = Signal(
             self.call.name,
             tuple(shape),
             output.dtype.name,
@@ -225,7 +225,7 @@ class _OverSource:
         )
         assert self.source is not None
         inputs = (*args, self.source)
-        return self.build.add(SourceRule(replace(self.call, args=inputs, kwargs={}), function, found), inputs)
+        return self.build.add(SourceRule(replace(self.call, args=inputs, kwargs={}), function, result), inputs)
 
 
 class SourceRule(Rule):

@@ -67,7 +67,7 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
         Mixes: it does not work step by step.
         Exception: whatever the operation raises on every input that was tried.
     """
-    found: Probe | None = None
+    agreed: Probe | None = None
     long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MAX_STEPS)
     failure: Exception | None = None
     for index, draw in enumerate(_DRAWS):
@@ -77,17 +77,17 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
         except Exception as error:  # a domain error of the operation, or ids outside of a table
             failure = failure or error
             continue
-        if found is not None and not all(_finite(value) for value in whole):
+        if agreed is not None and not all(_finite(value) for value in whole):
             continue
         checked = trial.check(whole)
-        if found is None:
-            found = checked
+        if agreed is None:
+            agreed = checked
         else:
-            found = Probe(_common(found, checked), found.foldable and checked.foldable)
-    if found is None:
+            agreed = Probe(_common(agreed, checked), agreed.foldable and checked.foldable)
+    if agreed is None:
         assert failure is not None
         raise failure
-    return found
+    return agreed
 
 
 def _common(first: Probe, second: Probe) -> list[Result]:
