@@ -42,15 +42,15 @@ def output_names(meta: Metadata) -> list[str]:
 
 def output_shapes(meta: Metadata) -> dict[str, dict[str, tuple[int, ...]]]:
     """Shapes of the outputs by signature, in the order in which the runtime takes them."""
-    found = {}
+    shapes = {}
     for (batch, chunk), name in step_signatures(meta).items():
         kinds = _outputs(meta, batch, chunk)
-        found[name] = {key: kinds[key][0] for key in output_names(meta)}
+        shapes[name] = {key: kinds[key][0] for key in output_names(meta)}
     if "fill" in meta.signatures:
-        found["fill"] = _filled(meta)
+        shapes["fill"] = _filled(meta)
     if meta.encode is not None:
-        found["encode"] = {meta.packs[-1].input: (1, meta.packs[-1].size)}
-    return found
+        shapes["encode"] = {meta.packs[-1].input: (1, meta.packs[-1].size)}
+    return shapes
 
 
 def fill_inputs(meta: Metadata) -> list[str]:
@@ -148,10 +148,10 @@ def _window_problems(meta: Metadata) -> Iterator[str]:
 
 def check_graph(meta: Metadata, interpreter: Any) -> None:
     """Raises ArtifactError unless each signature has exactly the tensors that the metadata name."""
-    found = set(interpreter.get_signature_list())
-    if found != set(meta.signatures):
+    signatures = set(interpreter.get_signature_list())
+    if signatures != set(meta.signatures):
         raise ArtifactError(
-            f"the graph has the signatures {sorted(found)}, its metadata say {sorted(meta.signatures)}; "
+            f"the graph has the signatures {sorted(signatures)}, its metadata say {sorted(meta.signatures)}; "
             "convert the model again"
         )
     for (batch, chunk), name in step_signatures(meta).items():
@@ -208,11 +208,11 @@ def encode_inputs(meta: Metadata) -> dict[str, _Kind]:
     """Inputs of signature `encode`: those of the model, then their masks."""
     encode = meta.encode
     assert encode is not None
-    found: dict[str, _Kind] = {}
+    inputs: dict[str, _Kind] = {}
     for info in encode.inputs:
         shape = (1, encode.max_length, *info.shape) if info.time else (1, *info.shape)
-        found[info.name] = shape, meta.in_graph(info.dtype)
-    return {**found, **dict.fromkeys(encode.valid.values(), ((1, encode.max_length), meta.flags))}
+        inputs[info.name] = shape, meta.in_graph(info.dtype)
+    return {**inputs, **dict.fromkeys(encode.valid.values(), ((1, encode.max_length), meta.flags))}
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:

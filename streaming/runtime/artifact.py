@@ -183,11 +183,11 @@ def _entry(text: bytes) -> bytes:
 def _without_entry(flatbuffer: bytes) -> tuple[bytes, bool]:
     """A flatbuffer up to the entry at its end, and whether it has one."""
     try:
-        found = metadata_entry(flatbuffer, METADATA_FILE)
+        entry = metadata_entry(flatbuffer, METADATA_FILE)
     except ArtifactError:
-        found = None  # to refuse what is no model is the verifier's part
-    if found is not None:
-        _, begin, size = found
+        entry = None  # to refuse what is no model is the verifier's part
+    if entry is not None:
+        _, begin, size = entry
         if flatbuffer[begin - 4 :] == _entry(flatbuffer[begin : begin + size]):
             return flatbuffer[: begin - 4], True
     return flatbuffer, False

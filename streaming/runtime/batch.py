@@ -31,11 +31,11 @@ def step_streams(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[
     flags = model.metadata.flags
     values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), flags)]
     _invoke(model, runs, values, model.chunk)
-    found = [rows for run in runs for rows in _taken(model, run)]
+    outputs = [rows for run in runs for rows in _taken(model, run)]
     if model.inputs.static:
         for row, stream in enumerate(streams):
             stream.hold([column[row : row + 1] for column in columns])
-    return found
+    return outputs
 
 
 def advance(
@@ -51,12 +51,12 @@ def advance(
     runs = _plan(model, streams, size)
     _invoke(model, runs, columns, size)
     # Copies, so that who keeps the outputs of one stream does not keep those of all.
-    found = [
+    outputs = [
         [array[row : row + 1].copy() for array in run.results[: model.outputs.count]]
         for run in runs
         for row in range(len(run.streams))
     ]
-    return found, [run.batch for run in runs]
+    return outputs, [run.batch for run in runs]
 
 
 class _Run:
@@ -164,10 +164,10 @@ def _taken(model: ModelParts, run: _Run) -> list[Arrays]:
         return [*run.results[0][: len(run.streams)]]
     if slab is not None:
         slab.settle()
-    found = [stream.take(run.results, row) for row, stream in enumerate(run.streams)]
+    rows = [stream.take(run.results, row) for row, stream in enumerate(run.streams)]
     if slab is not None:
         slab.past = min(stream.position for stream in run.streams)
-    return found
+    return rows
 
 
 def _gather(model: ModelParts, streams: Sequence[Stream], unused: int) -> list[NDArray[Any]]:

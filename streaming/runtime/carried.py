@@ -63,13 +63,13 @@ class SavedSession(Carrier):
         """
         header, data = saved.unseal(blob, MAGIC, VERSION, "session")
         try:
-            found = json.loads(header)
-            if found["session"] != self._identity():
+            fields = json.loads(header)
+            if fields["session"] != self._identity():
                 raise StateMismatchError(
-                    f"the session was saved as {_shown(found['session'])}, this is {_shown(self._identity())}; "
+                    f"the session was saved as {_shown(fields['session'])}, this is {_shown(self._identity())}; "
                     "restore it with the file that it was saved from"
                 )
-            changes = list(_read(self, found["state"], _cut(data, found["sizes"])))
+            changes = list(_read(self, fields["state"], _cut(data, fields["sizes"])))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise StateMismatchError(
                 f"the saved session does not fit this task ({type(error).__name__}: {error}); begin a new one"

@@ -254,16 +254,16 @@ class Source:
 
     def layout(self, position: int) -> tuple[int, tuple[int, ...]]:
         """Bytes of a table and the offsets of its fields, from a vtable; those of one vtable are shared."""
-        found = self._layouts.get(position)
-        if found is None:
+        layout = self._layouts.get(position)
+        if layout is None:
             size, length = self.number(position, "<H"), self.number(position + 2, "<H")
             check(size >= 4 and size % 2 == 0 and length >= 4, f"the fields of a table at {position} are damaged")
             self.claim(position, size)
             offsets = struct.unpack_from(f"<{size // 2 - 2}H", self.content, position + 4)
             right = all(not offset or 4 <= offset < length for offset in offsets)
             check(right, f"a field of the table at {position} is outside")
-            found = self._layouts[position] = length, offsets
-        return found
+            layout = self._layouts[position] = length, offsets
+        return layout
 
 
 class Table:

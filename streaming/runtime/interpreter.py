@@ -112,20 +112,20 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping
             raise _failed(error) from error
 
     try:
-        found = [get_tensor(index, graph).shape for index in out_of]
+        actual = [get_tensor(index, graph).shape for index in out_of]
     except ValueError:  # it has no shape before it is computed
         return _checked(run, shapes)
-    if found != shapes:
-        raise ArtifactError(f"signature {name!r} gives {found}, its metadata say {shapes}; convert the model again")
+    if actual != shapes:
+        raise ArtifactError(f"signature {name!r} gives {actual}, its metadata say {shapes}; convert the model again")
     return run
 
 
 def _checked(run: Run, shapes: Sequence[tuple[int, ...]]) -> Run:
     def checked(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         results = run(values)
-        found = [result.shape for result in results]
-        if found != shapes:
-            raise StreamingError(f"the interpreter gave {found}, expected {shapes}; convert the model again")
+        actual = [result.shape for result in results]
+        if actual != shapes:
+            raise StreamingError(f"the interpreter gave {actual}, expected {shapes}; convert the model again")
         return results
 
     return checked
@@ -139,10 +139,10 @@ def _carrying(run: Run) -> Run:
 def _public(runner: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
     def run(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         try:
-            found = runner(**dict(zip(inputs, values, strict=True)))
+            results = runner(**dict(zip(inputs, values, strict=True)))
         except (ValueError, RuntimeError) as error:
             raise _failed(error) from error
-        return [found[key] for key in outputs]
+        return [results[key] for key in outputs]
 
     return run
 
@@ -215,14 +215,14 @@ class Engine:
         except KeyError:
             recipe = self._recipe
             if chunk == FILL:
-                found = self._runs[batch, chunk] = self._fill()
-                return found
+                run = self._runs[batch, chunk] = self._fill()
+                return run
             name = recipe.signatures[batch, chunk]
-            found = prepare(self.interpreter, name, recipe.inputs, recipe.outputs[name])
+            run = prepare(self.interpreter, name, recipe.inputs, recipe.outputs[name])
             if recipe.encode is not None:
-                found = _carrying(found)
-            self._runs[batch, chunk] = found
-            return found
+                run = _carrying(run)
+            self._runs[batch, chunk] = run
+            return run
 
     def _fill(self) -> Run:
         recipe = self._recipe

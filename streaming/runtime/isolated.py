@@ -111,12 +111,12 @@ class IsolatedEngine(Engine):
                 raise StreamingError(
                     f"the interpreter's process {error}; the stream has not moved, and the next call starts another"
                 ) from None
-        found, place = [], 0
+        arrays, place = [], 0
         for shape, dtype in kinds:
             count = math.prod(shape)
-            found.append(np.frombuffer(answer, dtype, count, place).reshape(shape).copy())
+            arrays.append(np.frombuffer(answer, dtype, count, place).reshape(shape).copy())
             place += count * dtype.itemsize
-        return found
+        return arrays
 
     def _start(self) -> None:
         child = _Child()
@@ -175,14 +175,14 @@ class _Child:
 
     def _read(self, size: int, until: float) -> bytes:
         assert self._process.stdout is not None
-        found = bytearray()
-        while len(found) < size:
+        received = bytearray()
+        while len(received) < size:
             self._wait(self._process.stdout, until - time.monotonic())
-            block = os.read(self._process.stdout.fileno(), min(size - len(found), 1 << 20))
+            block = os.read(self._process.stdout.fileno(), min(size - len(received), 1 << 20))
             if not block:
                 raise self._ended()
-            found += block
-        return bytes(found)
+            received += block
+        return bytes(received)
 
     def _wait(self, pipe: Any, seconds: float, *, writes: bool = False) -> None:
         poll = select.poll()

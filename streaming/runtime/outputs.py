@@ -42,18 +42,18 @@ class Outputs:
             total: the length of the sequence, None before its end and for windows.
             row: the stream's place in the batch.
         """
-        found = []
+        arrays = []
         for index, out in enumerate(self._infos):
             rows = results[index][row]
             if self._flags[index]:
                 rows = rows.astype(bool)
             if out.valid:
-                found.append(rows[results[self._marks[index]][row].astype(bool)])
+                arrays.append(rows[results[self._marks[index]][row].astype(bool)])
             else:
                 up, down = out.rate
                 last = len(rows) if total is None else max(0, total + out.end - begin) * up // down
-                found.append(rows[max(0, out.start - begin // self._hop) : last])
-        return found
+                arrays.append(rows[max(0, out.start - begin // self._hop) : last])
+        return arrays
 
     def joined(self, pieces: list[list[NDArray[Any]]]) -> Arrays:
         """Outputs of several invokes, concatenated; empty arrays where there was none."""

@@ -89,9 +89,9 @@ def check(kind: type, name: str, value: Any, where: str) -> None:
 
 def _range(kind: type, name: str) -> tuple[float, float]:
     for part in kind.__mro__:
-        found = RANGES.get(part.__name__, {}).get(name)
-        if found is not None:
-            return found
+        limits = RANGES.get(part.__name__, {}).get(name)
+        if limits is not None:
+            return limits
     return _WHOLE
 
 

@@ -61,10 +61,10 @@ def unseal(blob: Any, magic: bytes, version: int, what: str) -> tuple[bytes, byt
     content = bytes(blob)
     if len(content) < _START.size + _DIGEST or not content.startswith(magic):
         raise StateMismatchError(f"{len(content)} bytes are no saved {what}; give all the bytes of {what}.save()")
-    _, found, size = _START.unpack_from(content)
-    if found != version:
+    _, stored, size = _START.unpack_from(content)
+    if stored != version:
         raise StateMismatchError(
-            f"the {what} was saved by format {found}, this package reads {version}; use the package that saved it"
+            f"the {what} was saved by format {stored}, this package reads {version}; use the package that saved it"
         )
     if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
         raise StateMismatchError(f"the saved {what} is truncated or damaged; save it again")

@@ -85,9 +85,9 @@ def affixes(word: str) -> list[str]:
     Runs of digits count as one `0`, so that numbers share their affixes.
     """
     plain = re.sub(r"\d+", "0", word.lower())
-    found = [f"-{n}{plain[-n:]}" for n in _SUFFIXES]
-    found += [f"+{n}{plain[:n]}" for n in _PREFIXES]
-    return [*found, f"={word_shape(word)}"]
+    parts = [f"-{n}{plain[-n:]}" for n in _SUFFIXES]
+    parts += [f"+{n}{plain[:n]}" for n in _PREFIXES]
+    return [*parts, f"={word_shape(word)}"]
 
 
 AFFIXES = len(_SUFFIXES) + len(_PREFIXES) + 1

@@ -59,14 +59,14 @@ class Endpointer(Carrier):
         count = len(signal) // self._block
         self._held = signal[count * self._block :]
         energies = np.mean(signal[: count * self._block].reshape(count, self._block) ** 2, axis=1)
-        found = []
+        boundaries = []
         for loud in energies > self._energy:
             self._quiet = 0 if loud else self._quiet + 1
             if loud and not self.speaking:
                 self.speaking = True
-                found.append(Boundary("begin", self._blocks * self._block))
+                boundaries.append(Boundary("begin", self._blocks * self._block))
             self._blocks += 1
             if self.speaking and self._quiet >= self._quiet_blocks:
                 self.speaking = False
-                found.append(Boundary("end", self._blocks * self._block))
-        return found
+                boundaries.append(Boundary("end", self._blocks * self._block))
+        return boundaries

@@ -181,10 +181,10 @@ def as_samples(samples: NDArray[Any]) -> NDArray[Any]:
         )
     if block.dtype.kind == "i":
         return block / -float(np.iinfo(block.dtype).min)
-    found = block.astype(np.float64)
-    if not np.isfinite(found).all():
+    values = block.astype(np.float64)
+    if not np.isfinite(values).all():
         raise InputError("audio holds NaN or infinity, expected finite numbers; clean it")
-    return found
+    return values
 
 
 def hz_to_mel(hz: NDArray[Any], scale: str) -> NDArray[Any]:

@@ -43,12 +43,12 @@ class CTCGreedy(Carrier):
             InputError: the rows have another shape, or no column for the blank.
         """
         _check(logits, self._blank)
-        found = []
+        spikes = []
         for token in map(int, np.argmax(logits, axis=-1)):
             if token not in (self._blank, self._last):
-                found.append(Spike(token, self._row))
+                spikes.append(Spike(token, self._row))
             self._last, self._row = token, self._row + 1
-        return found
+        return spikes
 
 
 class CTCBeam(Carrier):

@@ -69,11 +69,11 @@ class EventRule(Carrier):
         own = smooth[self._keywords]
         if self._several:
             return own >= min(0.5, self._threshold)
-        found = np.zeros(len(own), bool)
+        leading = np.zeros(len(own), bool)
         if len(own):
             best = int(np.argmax(own))
-            found[best] = own[best] > smooth[self._background].sum()
-        return found
+            leading[best] = own[best] > smooth[self._background].sum()
+        return leading
 
     def feed(self, smooth: NDArray[Any]) -> list[int]:
         """The labels that a row of smoothed probabilities (labels,) makes events; the most probable first."""

@@ -53,9 +53,9 @@ class Sampling:
         # A token stays where those before it do not reach p yet; 1 never cuts, whatever the rounding.
         if self.top_p < 1:
             ranked[np.concatenate([[0.0], np.cumsum(ranked)[:-1]]) >= self.top_p] = 0
-        found = np.zeros(len(ranked))
-        found[order] = ranked / ranked.sum()
-        return found
+        distribution = np.zeros(len(ranked))
+        distribution[order] = ranked / ranked.sum()
+        return distribution
 
 
 def generate(

@@ -94,9 +94,9 @@ class ViterbiStream(Carrier):
             return []
         ends = self._scores + self._chain.end
         last = int(np.argmax(ends if ends.max() > -np.inf else self._scores))
-        found = self._paths[last].tolist()
+        labels = self._paths[last].tolist()
         self.reset()
-        return found
+        return labels
 
     def _advance(self, row: NDArray[Any]) -> list[int]:
         labels = np.arange(len(row))
@@ -118,14 +118,14 @@ class ViterbiStream(Carrier):
     def _settled(self, scores: NDArray[Any]) -> list[int]:
         known = self._paths[scores > -np.inf]
         agreed = np.cumprod((known == known[0]).all(axis=0)).sum()
-        found = known[0, :agreed].tolist()
+        labels = known[0, :agreed].tolist()
         if self._delay is not None and known.shape[1] - agreed > self._delay:
             best = self._paths[int(np.argmax(scores))]
             until = known.shape[1] - self._delay
             self._scores = np.where((self._paths[:, :until] == best[:until]).all(axis=1), scores, -np.inf)
-            found = best[:until].tolist()
-        self._paths = self._paths[:, len(found) :]
-        return found
+            labels = best[:until].tolist()
+        self._paths = self._paths[:, len(labels) :]
+        return labels
 
 
 def viterbi(rows: NDArray[Any], chain: Chain) -> tuple[NDArray[Any], float]:

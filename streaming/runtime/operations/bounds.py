@@ -28,18 +28,18 @@ def follow(call: Call) -> None:
     kind, shape = call.graph.tensors[index].kind, call.shapes[index]
     if kind not in _RANGE or math.prod(shape) > _MAX_ELEMENTS:
         return
-    found = rule(call)
-    if found is None:
+    bounds = rule(call)
+    if bounds is None:
         return
-    low, high = (np.asarray(part, np.int64).reshape(-1) for part in found)
+    low, high = (np.asarray(part, np.int64).reshape(-1) for part in bounds)
     most = _RANGE[kind]
     if low.size == math.prod(shape) and bool((low >= -most).all() and (high < most).all()):
         call.bounds[index] = low, high
 
 
 def _all(call: Call) -> list[Bounds] | None:
-    found = [call.limits(place) for place in range(len(call.inputs))]
-    return None if any(part is None for part in found) else [part for part in found if part is not None]
+    limits = [call.limits(place) for place in range(len(call.inputs))]
+    return None if any(part is None for part in limits) else [part for part in limits if part is not None]
 
 
 def _shape(call: Call) -> Bounds:
@@ -137,22 +137,22 @@ def _remainder(call: Call) -> Bounds | None:
 
 
 def _product(call: Call) -> Bounds | None:
-    found = call.limits(0)
+    limits = call.limits(0)
     axes = call.limits(1)
-    if found is None or axes is None or not np.array_equal(*found):
+    if limits is None or axes is None or not np.array_equal(*limits):
         return None
-    values = found[0].reshape(call.shape(0)).astype(object)
+    values = limits[0].reshape(call.shape(0)).astype(object)
     product = np.multiply.reduce(values, tuple(axes[0].tolist())) if axes[0].size else values
     flat = np.array(product, object).reshape(-1)
     return None if any(abs(number) >= 2**31 for number in flat) else (flat.astype(np.int64),) * 2
 
 
 def _filled(call: Call) -> Bounds | None:
-    found = call.limits(1)
-    if found is None:
+    limits = call.limits(1)
+    if limits is None:
         return None
     shape = call.shapes[call.operation.outputs[0]]
-    return np.broadcast_to(found[0], shape), np.broadcast_to(found[1], shape)
+    return np.broadcast_to(limits[0], shape), np.broadcast_to(limits[1], shape)
 
 
 def _counted(call: Call) -> Bounds | None:

@@ -78,14 +78,14 @@ class NumberReader:
         """The numbers of cells, NaN where a value is missing; raises InputError that says what a cell is instead."""
         if self.decimal != ",":
             try:
-                found = [float(cell) for cell in cells]
+                numbers = [float(cell) for cell in cells]
             except ValueError:
                 return [self._read(cell) for cell in cells]
             # What Python takes beside digits: infinity, NaN and underscores.
-            if all(map(math.isfinite, found)) and not any("_" in cell for cell in cells):
+            if all(map(math.isfinite, numbers)) and not any("_" in cell for cell in cells):
                 if not self.decimal and any("." in cell for cell in cells):
                     self.decimal = "."
-                return found
+                return numbers
         return [self._read(cell) for cell in cells]
 
     def _read(self, cell: str) -> float:

@@ -79,9 +79,9 @@ class Filler(Carrier):
 
     def finish(self) -> Filled:
         """The rows that wait; the next one begins another sequence."""
-        found = self._interpolated(self._waiting, True)
+        filled = self._interpolated(self._waiting, True)
         self.begin()
-        return found
+        return filled
 
     def _held(self, rows: NDArray[Any]) -> NDArray[Any]:
         known = np.concatenate([self._last[None], rows])

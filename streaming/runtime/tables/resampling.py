@@ -20,10 +20,10 @@ _MAX_EMPTY = 100_000
 
 def parse_step(text: str) -> float:
     """Seconds of a step such as `1s`, `250ms`, `15min`, `1h` or `1d`; raises InputError where it is none."""
-    found = _STEP.fullmatch(text.strip())
-    if found is None or not float(found[1]):
+    match = _STEP.fullmatch(text.strip())
+    if match is None or not float(match[1]):
         raise InputError(f"expected a step of time such as 250ms, 1s, 15min, 1h or 1d; received {text!r}")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(match[1]) * _UNITS[match[2]]
 
 
 class Resampler(Carrier):
@@ -76,9 +76,9 @@ class Resampler(Carrier):
         """The last step; the next row begins another sequence."""
         if self._bin is None:
             return np.zeros(0), np.zeros((0, self._width))
-        found = self._given(np.array([self._bin]), self._sums[None], self._counts[None])
+        last = self._given(np.array([self._bin]), self._sums[None], self._counts[None])
         self.begin()
-        return found
+        return last
 
     def _given(self, bins: NDArray[Any], sums: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         with np.errstate(invalid="ignore"):

@@ -185,8 +185,8 @@ class Decision:
         """The prediction of a row of logits (labels,)."""
         scores = sigmoid(logits) if self._several else softmax(logits)
         best = int(np.argmax(scores))
-        found: Mapping[str, Any] = {"label": self._labels[best], "score": float(scores[best]), "scores": scores}
+        fields: Mapping[str, Any] = {"label": self._labels[best], "score": float(scores[best]), "scores": scores}
         if not self._several:
-            return Prediction(**found)
+            return Prediction(**fields)
         held = [name for name, score in zip(self._labels, scores, strict=True) if score >= self._threshold]
-        return Prediction(**found, labels=tuple(held))
+        return Prediction(**fields, labels=tuple(held))

@@ -140,7 +140,7 @@ class KeywordSpotterSession(AudioSession):
         return dict(zip(self._task.labels, map(float, self._smooth), strict=True))
 
     def _decide(self, rows: NDArray[Any]) -> list[Any]:
-        task, found = self._task, []
+        task, keywords = self._task, []
         for row in sigmoid(rows) if task.spec.multi_label else softmax(rows):
             self._recent.append(row)
             self._smooth = np.mean(self._recent, axis=0)
@@ -148,8 +148,8 @@ class KeywordSpotterSession(AudioSession):
             if self.rows is not None:
                 self.rows.append((self._smooth, seen))
             for label in self._rule.feed(self._smooth):
-                found.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
-        return found
+                keywords.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
+        return keywords
 
     def _close(self, begin: int, end: int) -> list[Any]:
         if self._task.spec.endpoint is None or not self._recent:

@@ -121,8 +121,8 @@ class FilledSession(SavedSession):
         """Those of the rows that waited for a value, and the rest."""
         return [*self._fed(self._filler.finish()), *self._inner.finish()]
 
-    def _fed(self, found: Filled) -> list[Any]:
-        rows = found.with_mask() if self._task.reader.mask else found.rows
+    def _fed(self, filled: Filled) -> list[Any]:
+        rows = filled.with_mask() if self._task.reader.mask else filled.rows
         return list(self._inner.feed(rows)) if len(rows) else []
 
 

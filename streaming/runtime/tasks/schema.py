@@ -25,10 +25,10 @@ def read_spec(kind: type[_Spec], task: Mapping[str, Any]) -> _Spec:
         ArtifactError: a field is missing, of another type or out of range.
     """
     try:
-        found: _Spec = build(kind, task, f"task {task.get('kind')!r}")
+        spec: _Spec = build(kind, task, f"task {task.get('kind')!r}")
     except InputError as error:
         raise ArtifactError(f"task {task.get('kind')!r}: {error}") from error
-    return found
+    return spec
 
 
 def expect(right: bool, message: str) -> None:

@@ -79,10 +79,10 @@ class Forecaster(Task):
         Raises:
             InputError: there are too few rows, or they are of another kind.
         """
-        found = [event for event in self.run([rows]) if isinstance(event, Forecast)]
-        if not found:
+        forecasts = [event for event in self.run([rows]) if isinstance(event, Forecast)]
+        if not forecasts:
             raise InputError(f"a forecast needs more than {len(np.asarray(rows))} rows; give the series so far")
-        return found[-1]
+        return forecasts[-1]
 
     def read(self, row: int, output: NDArray[Any]) -> Forecast:
         """The forecast that a row of outputs says."""
@@ -109,10 +109,10 @@ class ForecasterSession(SavedSession):
 
     def finish(self) -> list[Forecast]:
         """Events that were held back."""
-        found = self._read(self._stream.finish())
+        forecasts = self._read(self._stream.finish())
         self._stream.reset()
         self._row = 0
-        return found
+        return forecasts
 
     def _read(self, outputs: NDArray[Any]) -> list[Forecast]:
         begin, self._row = self._row, self._row + len(outputs)
@@ -202,30 +202,30 @@ class AnomalyDetectorSession(SavedSession):
 
     def feed(self, piece: Any) -> list[Anomaly]:
         """Anomaly score of each row; the first of a series has no forecast, and 0 for an error."""
-        task, found = self._task, []
+        task, anomalies = self._task, []
         rows = task.reader.read(piece)
         if missing := task.spec.probation - len(self._first):
             early, rows = rows[:missing], rows[missing:]
             self._first = np.concatenate([self._first, early])
             if len(early) == missing:
                 self._judge(standardize(self._first, self._first))
-            found = [Anomaly(self._row + i, 0.0, 0.0, False) for i in range(len(early))]
+            anomalies = [Anomaly(self._row + i, 0.0, 0.0, False) for i in range(len(early))]
             self._row += len(early)
         values = standardize(rows, self._first) if len(self._first) else task.reader.scaled(rows)
         for error, score in self._judge(values) if len(rows) else ():
-            found.append(Anomaly(self._row, error, score, score >= task.spec.threshold))
+            anomalies.append(Anomaly(self._row, error, score, score >= task.spec.threshold))
             self._row += 1
-        return found
+        return anomalies
 
     def _judge(self, values: NDArray[Any]) -> list[tuple[float, float]]:
         """Error and score of rows (n, ...) that are scaled."""
-        task, found = self._task, []
+        task, scores = self._task, []
         outputs = self._stream.feed(values.astype(np.float32).reshape(len(values), *task.reader.shape))
         for row, output in zip(values.reshape(len(values), -1)[:, task.places], outputs, strict=True):
             error = 0.0 if self._expected is None else float(np.sqrt(np.mean((row - self._expected) ** 2)))
-            found.append((error, 0.0 if self._expected is None else self._likelihood.score(error)))
+            scores.append((error, 0.0 if self._expected is None else self._likelihood.score(error)))
             self._expected = task.expected(output)
-        return found
+        return scores
 
     def finish(self) -> list[Anomaly]:
         """Nothing: each row is judged at once. The next one begins a new series."""

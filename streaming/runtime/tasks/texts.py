@@ -161,13 +161,13 @@ class Searcher(Task):
         spec = self.spec
         penalty = spec.length_penalty if length_penalty is None else length_penalty
         most = spec.max_length if max_length is None else max_length
-        found: list[list[Hypothesis]] = []
+        hypotheses: list[list[Hypothesis]] = []
         for begin in range(0, len(sources), 64):
             streams = [self._encoded(source) for source in sources[begin : begin + 64]]
             options = {"length_penalty": penalty, "n_best": n_best, "banned": BANNED}
             beam = max(spec.width, n_best) if width is None else width
-            found += beam_searches(streams, START, END, most, width=beam, **options)  # type: ignore[arg-type]
-        return [[Text(self.codec.decode(h.tokens), h.score(penalty)) for h in best] for best in found]
+            hypotheses += beam_searches(streams, START, END, most, width=beam, **options)  # type: ignore[arg-type]
+        return [[Text(self.codec.decode(h.tokens), h.score(penalty)) for h in best] for best in hypotheses]
 
     def _encoded(self, source: NDArray[Any]) -> Stream:
         stream = self.model.create_stream()
@@ -220,14 +220,14 @@ class Captioner(Searcher):
     def _read(self, array: Any, resize: bool) -> NDArray[Any]:
         shape = self.shape
         if isinstance(array, str | bytes | os.PathLike):
-            found = read_picture(array, shape, resize)
+            values = read_picture(array, shape, resize)
         else:
-            found = np.asarray(array)
-        if found.dtype.kind not in "fiub":
-            raise InputError(f"the array is of {found.dtype}, expected numbers")
-        if found.shape == (*shape[:-1], 4) and shape[2:] == (3,):
-            found = on_white(found)
-        return (found * self.spec.scale + self.spec.offset).astype(np.float32)
+            values = np.asarray(array)
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"the array is of {values.dtype}, expected numbers")
+        if values.shape == (*shape[:-1], 4) and shape[2:] == (3,):
+            values = on_white(values)
+        return (values * self.spec.scale + self.spec.offset).astype(np.float32)
 
 
 class CaptionerSession(SavedSession):

@@ -59,8 +59,8 @@ class Transcriber(AudioTask):
 
     def transcribe(self, samples: Any) -> str:
         """The text of a signal (n,)."""
-        found = [event.text for event in self.run([samples]) if isinstance(event, Transcript)]
-        return str(self.spec.joiner).join(found)
+        texts = [event.text for event in self.run([samples]) if isinstance(event, Transcript)]
+        return str(self.spec.joiner).join(texts)
 
     def text(self, tokens: Any) -> str:
         """The labels of tokens, joined."""

@@ -102,9 +102,9 @@ class TranslatorSession(SavedSession):
     def feed(self, piece: str) -> list[Text]:
         """The best translation of a sentence."""
         ids = self._task.source.encode(piece)
-        found = self._task.translations([piece], **self._options)[0]
+        texts = self._task.translations([piece], **self._options)[0]
         self.words, self.unknown = self.words + len(ids), self.unknown + int((ids == UNKNOWN).sum())
-        return found
+        return texts
 
     def finish(self) -> list[Text]:
         """Nothing: each sentence is answered at once."""
@@ -172,11 +172,11 @@ class WaitK(Carrier):
         if not self._read:
             return []
         row = yield [(end, PAD)]
-        found = yield from self._write(row, ended=True)
-        return [*found, self._word()] if self._open else found
+        words = yield from self._write(row, ended=True)
+        return [*words, self._word()] if self._open else words
 
     def _write(self, row: NDArray[Any], ended: bool) -> Turn:
-        found, first = [], True
+        words, first = [], True
         while self._written < self._most:
             scores = np.array(row)
             scores[[*BANNED]] = -np.inf
@@ -185,11 +185,11 @@ class WaitK(Carrier):
             if token == END or (not first and not ended and self._codec.begins_unit(token)):
                 break
             if self._open and self._codec.begins_word(token):
-                found.append(self._word())
+                words.append(self._word())
             self._open.append(token)
             self._written, first = self._written + 1, False
             row = yield [(PAD, token)]
-        return found
+        return words
 
     def _word(self) -> TranslatedWord:
         word, self._open = self._codec.decode(self._open), []

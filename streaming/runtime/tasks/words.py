@@ -123,8 +123,8 @@ class TaggerSession(_WordSession):
         rows = self._rest()
         return [] if rows is None else self._decided([*self._labels.feed(rows), *self._labels.finish()])
 
-    def _decided(self, found: list[tuple[int, float]]) -> list[TaggedWord]:
-        return [TaggedWord(self._waiting.popleft(), self._task.labels[label], score) for label, score in found]
+    def _decided(self, labels: list[tuple[int, float]]) -> list[TaggedWord]:
+        return [TaggedWord(self._waiting.popleft(), self._task.labels[label], score) for label, score in labels]
 
 
 class Classifier(_WordTask):
