@@ -53,10 +53,10 @@ def array_of(item: dict[str, Any]) -> NDArray[Any]:
 
 
 def make(model: StreamingModel) -> dict[str, Any]:
-    """The vectors of a model: steps of it, and where it has a task what the task makes of a raw input.
+    """The vectors of a model: steps, and for a task also a raw input with its encoding and its events.
 
     Raises:
-        InputError: there is no input that the task can be shown with.
+        InputError: the task has no example input.
     """
     vectors: dict[str, Any] = {"version": VERSION, "fingerprint": model.fingerprint, "tolerance": TOLERANCE}
     vectors["steps"] = _steps(model)

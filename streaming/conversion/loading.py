@@ -28,7 +28,7 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
 
     Raises:
         InputError: the file is missing or damaged, holds no whole model, or a module cannot be imported.
-        NotStreamableError: the model holds a Lambda, or a class that is neither Keras's nor registered.
+        NotStreamableError: the model has a Lambda, or a class that is neither Keras's nor registered.
     """
     saved = read_config(path)
     import keras

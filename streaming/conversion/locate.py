@@ -1,4 +1,4 @@
-"""Names the first layer whose stream differs from the offline model, by comparing what every layer gives."""
+"""Finds the first layer whose stream differs from the offline model, by comparing the outputs of all layers."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def locate(model: Any, **options: Any) -> Difference | None:
 
 
 def describe(conversion: Conversion, inputs: Inputs) -> str:
-    """Words for an error: the first layer that differs on an input, nothing where none can be named."""
+    """The part of an error that names the first layer that differs on an input; empty if none can be named."""
     with contextlib.suppress(Exception):  # whatever stands in the way, the difference itself is what is to be reported
         difference = _probe(conversion).first(inputs)
         return "" if difference is None else f", first in layer {difference.layer!r} ({difference.kind})"
@@ -113,7 +113,7 @@ class _Probe:
         return (values.get(id(signal)) for signal in self.plan.outputs.values())
 
     def first(self, inputs: Inputs) -> Difference | None:
-        """The first layer that differs on an input: whole, step by step, side by side with itself."""
+        """The first layer that differs on an input: fed whole, step by step, and twice in a batch."""
         offline = list(self._offline(inputs))
         for streamed in self._runs(inputs):
             for name, expected, (signal, layer, kind) in zip(self.plan.outputs, offline, self._calls, strict=True):

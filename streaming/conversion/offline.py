@@ -1,4 +1,4 @@
-"""Runs the offline model on sequences, as its user would."""
+"""Runs the offline model on sequences."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_offline_rows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
 
 @contextlib.contextmanager
 def fresh_states(plan: Plan) -> Iterator[None]:
-    """Stateful layers begin anew, and get back afterwards what they held."""
+    """Context in which stateful layers begin with fresh states; their own states are restored at the end."""
     stateful = [layer for layer in layers_of(plan.model) if getattr(layer, "stateful", False)]
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
     for layer in stateful:
@@ -63,7 +63,7 @@ def fresh_states(plan: Plan) -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(plan: Plan) -> Iterator[None]:
-    """Say in one line that the model itself does not run; raises InputError."""
+    """Context in which an error of the model itself becomes an InputError of one line."""
     try:
         yield
     except Exception as error:
@@ -88,7 +88,7 @@ def _run_batch(plan: Plan, arrays: Inputs) -> list[Inputs]:
 
 
 def windows(plan: Plan, steps: int) -> list[tuple[int, int]]:
-    """First step and the one after the last of each window of a sequence; shorter ones where they are padded."""
+    """Begin and end of each window of a sequence, in steps; shorter ones where windows are padded."""
     assert plan.window is not None
     ends = range(plan.window, steps + 1, plan.hop)
     if not plan.pad:

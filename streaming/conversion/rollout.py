@@ -1,6 +1,6 @@
-"""Real roll-outs of the float32 stream: what int8 is calibrated on, and what drift is measured against.
+"""Roll-outs of the float32 stream on real sequences, for the calibration of int8 and the measurement of drift.
 
-States matter: calibrated on zero states instead of those that a stream comes to have, int8 is several times worse.
+Calibration needs the states that occur in real streams: with zero states the error of int8 is several times larger.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _read(where: str, value: Any, signal: Signal, limit: int | None) -> NDArray[
 
 
 def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[dict[str, NDArray[Any]]]) -> Samples:
-    """Samples of every signature: inputs as they come, with the states that the float32 stream has then.
+    """Samples of every signature: inputs in order, with the states that the float32 stream then has.
 
     model: the float32 stream; meta: of the model to be calibrated, whose states are tensors of their own.
 

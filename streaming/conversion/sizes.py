@@ -1,7 +1,7 @@
-"""Numbers of sequences and of steps in a graph that was recorded with numbers in their place.
+"""Restores the unknown numbers of sequences and steps in a graph that was recorded with fixed ones.
 
-A `call` that computes with sizes (`ops.shape(x)[0] * 4`) is run on two pairs of numbers that occur nowhere else. What
-differs between the two graphs is a number of sequences or of steps, or comes from one, and is made unknown.
+A `call` that computes with sizes (`ops.shape(x)[0] * 4`) is recorded with two pairs of numbers that occur nowhere else.
+A constant that differs between the two graphs depends on the number of sequences or steps, and is made unknown.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _SHAPES = ("newshape", "shape")
 
 
 class Unlike(Exception):
-    """Two recordings differ in more than sizes."""
+    """Error: two recordings differ in more than sizes."""
 
 
 class Sized:
-    """A constant with an axis of so many sequences or steps, all alike; value: of size 1 there.
+    """A constant that is repeated along an axis of sequences or steps; value: of size 1 there.
 
     axes: "B" or "T" by axis.
     """
@@ -42,7 +42,7 @@ class Sized:
 
 
 def draw_sizes(op: keras.Layer, arguments: Any) -> list[list[tuple[int, int]]]:
-    """Pairs of (sequences, steps), two by two, of which no size of the layer is a multiple; what to try first first.
+    """Two pairs (sequences, steps) for each attempt, in order; no size of the layer is a multiple of any of them.
 
     A layer with a table of positions takes no more steps than the table has rows.
     """

@@ -1,6 +1,7 @@
 """Models of one step, with their states as arguments and results: `y, h = model(x, h)`.
 
-`step_model` wraps one in a model of sequences, whose layer calls it once a step and hands each state on, from zeros.
+`step_model` wraps such a model in a model of sequences, whose layer calls it for each step and carries its states,
+which begin at zero.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from streaming.errors import InputError
 class Port:
     """An input or output of the model of one step.
 
-    shape: without the batch; squeezed: it has a time axis of size 1 in front, which the rows of a stream have not.
+    shape: without the batch; squeezed: it has a leading time axis of size 1, which the rows of a stream do not have.
     """
 
     shape: tuple[int, ...]
@@ -88,7 +89,7 @@ class StepByStep(keras.layers.Layer):
 
 
 def step_model(model: Any, states: Mapping[str, str]) -> Functional:
-    """The model of sequences that a model of one step stands for.
+    """The model of sequences for a model of one step.
 
     Raises:
         InputError: `states` names what is no input or output, or two that differ in shape; or every input is a state.

@@ -1,4 +1,4 @@
-"""Traced steps as one TFLite flatbuffer, and what is inside a flatbuffer: its operations and their costs."""
+"""Converts traced steps to one TFLite flatbuffer, and counts its operations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Inputs of a proof: numbers that the model is made for, and sequences that could tell a difference.
+"""Inputs of a verification: random numbers in the domain of the model, and sequences that could show a difference.
 
-A kind says how a sequence departs from plain numbers: rows and ids that are masked, here and there, throughout, in the
-first or the last half; values ten times as large. Numbers come from the first domain in which the model is finite.
+A kind says how a sequence differs from plain numbers: rows and ids that are masked at random, throughout, in the first
+half or in the last half; values ten times as large. Numbers come from the first domain in which the model is finite.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Trials:
 
 
 def nudged(inputs: dict[str, NDArray[Any]], generator: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """The same numbers but for their last bits: where the model answers otherwise, no two computations agree."""
+    """The same numbers with changed last bits: if the model then gives another result, it cannot be compared."""
     changed: dict[str, Any] = {}
     for name, value in inputs.items():
         noise = 3e-7 * generator.choice([-1.0, 1.0], value.shape)

@@ -1,6 +1,6 @@
-"""Proves that a stream equals the offline model: sequences that could tell a difference, cut in pieces, by the runtime.
+"""Verifies that a stream equals the offline model, on sequences that could show a difference, in pieces.
 
-docs/streaming-guide.md says what is fed and compared.
+docs/streaming-guide.md describes the sequences and comparisons.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Verification:
 
 
 def approximation(plan: Plan, model: StreamingModel, data: list[Inputs] | None = None, seed: int = 0) -> Approximation:
-    """Measure the difference over given sequences, else over random ones longer than what the stream sees."""
+    """Measure the difference on given sequences, or on random ones longer than the bound of the stream."""
     trials = Trials(plan, seed)
     length = min(4 * Lengths(plan).greatest + 10 * model.chunk, plan.longest or MAX_STEPS, MAX_STEPS)
     sequences = data or [_finite(plan, trials, length) for _ in range(4)]
@@ -259,7 +259,7 @@ def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> In
 
 
 def difference(name: str, expected: NDArray[Any], streamed: NDArray[Any], running: bool) -> tuple[float, float]:
-    """Largest absolute difference, and the scale it is held against. Raises ParityError where shapes differ."""
+    """Largest absolute difference, and the scale it is compared with. Raises ParityError where shapes differ."""
     if running:
         streamed = streamed[-1] if len(streamed) else streamed
     if expected.shape != streamed.shape:

@@ -1,4 +1,4 @@
-"""Refuses a model whose metadata contradict themselves, or say something else than its graph."""
+"""Refuses a model whose metadata contradict themselves or its graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def step_signatures(meta: Metadata) -> dict[tuple[int, int], str]:
 
 
 def input_names(meta: Metadata) -> list[str]:
-    """Inputs of a step in the order in which the runtime gives them."""
+    """Inputs of a step in the order in which the runtime passes them."""
     return [
         *(info.name for info in meta.inputs),
         *([meta.valid] if meta.valid else []),
@@ -32,7 +32,7 @@ def input_names(meta: Metadata) -> list[str]:
 
 
 def output_names(meta: Metadata) -> list[str]:
-    """Outputs of a step in the order in which the runtime takes them."""
+    """Outputs of a step in the order in which the runtime reads them."""
     return [
         *(info.name for info in meta.outputs),
         *(info.valid for info in meta.outputs if info.valid),
@@ -41,7 +41,7 @@ def output_names(meta: Metadata) -> list[str]:
 
 
 def output_shapes(meta: Metadata) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Shapes of the outputs by signature, in the order in which the runtime takes them."""
+    """Shapes of the outputs by signature, in the order in which the runtime reads them."""
     shapes = {}
     for (batch, chunk), name in step_signatures(meta).items():
         kinds = _outputs(meta, batch, chunk)
@@ -54,7 +54,7 @@ def output_shapes(meta: Metadata) -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 def fill_inputs(meta: Metadata) -> list[str]:
-    """Inputs of signature `fill`, which takes one unit of steps and gives the states alone."""
+    """Inputs of signature `fill`, which takes one unit of steps and gives only the states."""
     return [*(info.name for info in meta.inputs), *(pack.input for pack in meta.packs)]
 
 
@@ -65,7 +65,7 @@ def _filled(meta: Metadata) -> dict[str, tuple[int, ...]]:
 
 
 def step_kinds(meta: Metadata, batch: int, chunk: int) -> tuple[dict[str, _Kind], dict[str, _Kind]]:
-    """Shapes and types of what a signature takes and gives, by name."""
+    """Shapes and types of the inputs and outputs of a signature, by name."""
     return _inputs(meta, batch, chunk), _outputs(meta, batch, chunk)
 
 

@@ -37,7 +37,7 @@ _DIGEST_BYTES = 2 * hashlib.sha256().digest_size  # in hex
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified file in memory: the flatbuffer, what is known of it, and its associated files by name.
+    """A verified file in memory: the flatbuffer, its metadata, and its associated files by name.
 
     digest: SHA-256 of the whole file, in hex.
     """
@@ -77,7 +77,7 @@ def pack(flatbuffer: bytes, metadata: Metadata, files: Mapping[str, bytes]) -> b
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write atomically: the path holds the old content or all of the new one, whatever happens.
+    """Write atomically: after any failure the path has either the old content or all of the new one.
 
     Raises ArtifactError where the folder is missing or cannot be written.
     """
@@ -104,7 +104,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Artifact:
-    """Read and verify a file, or `BUNDLED` in a folder; raises ArtifactError that says what is wrong with it."""
+    """Read and verify a file, or the file `BUNDLED` of a folder; raises ArtifactError that names the fault."""
     path = Path(path)
     path = path / BUNDLED if path.is_dir() else path
     try:

@@ -41,9 +41,9 @@ def step_streams(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[
 def advance(
     model: ModelParts, streams: Sequence[Stream], values: Sequence[Sequence[NDArray[Any]]], size: int
 ) -> tuple[Sequence[Sequence[NDArray[Any]]], list[int]]:
-    """Take different streams `size` steps on, each by its inputs and mask (1, ...); where it fails none has moved.
+    """Advance different streams by `size` steps, each by its inputs and mask (1, ...); on failure no stream moves.
 
-    Returns what the invokes gave to each stream, arrays (1, ...), and the batch of each invoke.
+    Returns the results of each stream, arrays (1, ...), and the batch of each invoke.
     """
     if model.metadata.state == "internal":
         return [stream.invoke(size, part) for stream, part in zip(streams, values, strict=True)], [1] * len(streams)

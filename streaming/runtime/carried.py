@@ -1,7 +1,7 @@
 """State of a session as data: each class names the attributes, and nothing else is read or written.
 
-The sessions of tasks and their parts are such objects. No class is ever built from data: what is restored goes into a
-fresh object, whose parts are there.
+The sessions of tasks and their parts are such objects. No class is ever instantiated from data: a state is restored
+into a fresh object, which already has its parts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "deque": de
 
 
 class Carrier:
-    """An object whose state is in the attributes that `carries` names, in its class and in those it extends.
+    """An object whose state is in the attributes named by `carries` of its class and its base classes.
 
     They hold numbers, texts, None, arrays, lists, tuples, sets and deques of these, streams, and other carriers.
     """
@@ -55,7 +55,7 @@ class SavedSession(Carrier):
         return saved.seal(MAGIC, VERSION, json.dumps(header, separators=(",", ":")).encode(), blobs)
 
     def restore(self, blob: bytes) -> None:
-        """Go on where another session of this task was saved; what this one carried is gone.
+        """Continue from the saved state of another session of this task; the state of this one is lost.
 
         Raises:
             StateMismatchError: the bytes are damaged, of another version, or of another model's or task's session;

@@ -34,8 +34,8 @@ class TextCodec:
 
     Args:
         entries: the pieces by their numbers; the first four are `SPECIAL`.
-        kind: "characters"; "words" (runs of letters and digits, and single signs); "subwords" (those split by byte-pair
-            encoding, Sennrich et al. 2016).
+        kind: "characters"; "words" (runs of letters and digits, and single punctuation marks); "subwords" (words split
+            by byte-pair encoding, Sennrich et al. 2016).
         merges: pairs of pieces that become one, the first merge first; for subwords.
         lower: whether text is lower-cased first.
 
@@ -68,7 +68,7 @@ class TextCodec:
             texts: lines, sentences, or a whole text.
             kind: as above.
             size: most entries, special ones included; None: no bound. Subwords need one.
-            min_count: entries that come less often are left out; of subwords the characters and the merges.
+            min_count: less frequent entries are left out; for subwords, less frequent characters and merges.
             lower: lower-case.
 
         Raises:
@@ -107,7 +107,7 @@ class TextCodec:
         return self.text(ids).strip() if self.kind != "characters" else self.text(ids)
 
     def text(self, ids: Iterable[int]) -> str:
-        """`decode` with the space before a first word: parts of a text join to the text."""
+        """`decode` that keeps the space before a first word, so that parts of a text can be concatenated."""
         parts = []
         for number in map(int, ids):
             if not 0 <= number < len(self.entries):
@@ -125,7 +125,7 @@ class TextCodec:
         return lost or self.kind == "characters" or self.entries[number].startswith(_SPACE)
 
     def units(self, ids: Iterable[int]) -> list[list[int]]:
-        """Numbers, cut where a word or a sign begins."""
+        """The numbers, grouped by words and punctuation marks."""
         units: list[list[int]] = []
         for number in map(int, ids):
             if self.begins_unit(number) or not units:
@@ -134,7 +134,7 @@ class TextCodec:
         return units
 
     def begins_unit(self, number: int) -> bool:
-        """Whether a piece begins a word, or a sign as those that follow a word without a space."""
+        """Whether a piece begins a word, or is a punctuation mark after a word without a space."""
         return self.begins_word(number) or not _LETTER.match(self.entries[number])
 
     def to_bytes(self) -> bytes:

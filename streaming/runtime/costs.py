@@ -18,8 +18,8 @@ _PRODUCTS = frozenset("FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D CONV_3D TRANSPO
 class Cost:
     """Cost of one invoke of a signature.
 
-    multiply_adds: of its matrix products and convolutions; weight_bytes: constants that it reads, each once;
-    operations: name -> how often it runs.
+    multiply_adds: of its matrix products and convolutions; weight_bytes: bytes of the constants that it reads, each
+    counted once; operations: name -> number of runs.
     """
 
     multiply_adds: int
@@ -36,7 +36,7 @@ class Costs:
 
 
 def measure(content: bytes) -> Costs:
-    """Count in a flatbuffer; raises ArtifactError where it is damaged."""
+    """The costs in a flatbuffer; raises ArtifactError where it is damaged."""
     model = flatbuffer.read(content)
     signatures = {name: _cost(_unrolled(model.graphs, index)) for name, index in model.signatures.items()}
     return Costs(signatures, sum(_constants(*model.graphs).values()))

@@ -1,8 +1,8 @@
-"""An interpreter in a process of its own, for files from strangers: a crash or a hang becomes an error.
+"""An interpreter in a separate process, for untrusted files: a crash or a hang becomes an error.
 
-Both sides know shapes and types from the metadata, so that nothing but the bytes of arrays and one line of an error
-cross the pipes, and neither side ever builds objects from what the other one says. The process has the rights of the
-user who started it: it contains crashes, hangs and memory, not an attacker who takes the interpreter over.
+Both sides know shapes and types from the metadata, so that only the bytes of arrays and one line of an error go through
+the pipes, and neither side ever instantiates objects from the other's data. The process has the rights of the user who
+started it: it contains crashes, hangs and memory use, but not an attacker who takes over the interpreter.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _Kinds = list[tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 class IsolatedEngine(Engine):
-    """An `Engine` whose interpreter is elsewhere.
+    """An `Engine` whose interpreter runs in another process.
 
     Args:
         recipe: of the model.
         runtime: the name of the runtime.
-        meta: what the model says of itself.
+        meta: metadata of the model.
 
     Raises:
-        ArtifactError: the process refuses the model, or ends over it.
+        ArtifactError: the process refuses the model, or ends while loading it.
     """
 
     def __init__(self, recipe: Recipe, runtime: str, meta: Metadata) -> None:
@@ -290,7 +290,7 @@ def _limit_memory(size: int) -> None:
 
 
 def main() -> None:
-    """Serve the process that started this one, by the standard streams; whatever else prints goes nowhere."""
+    """Serve the process that started this one, by the standard streams; all other output is discarded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(os.dup(0), "rb") as source, open(os.dup(1), "wb") as sink:
         nowhere = os.open(os.devnull, os.O_RDWR)

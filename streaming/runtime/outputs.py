@@ -1,4 +1,4 @@
-"""Which rows of what the graph returns exist, and under which names they go out."""
+"""Selects the rows of the graph's results that exist, and names them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Outputs:
         self.start = meta.outputs[0].start
 
     def ready(self, results: Sequence[NDArray[Any]], begin: int, total: int | None, row: int = 0) -> list[NDArray[Any]]:
-        """The rows that exist, an array an output.
+        """The rows that exist, one array for each output.
 
         Args:
             results: what an invoke returned.
-            begin: the input step from which on it ran.
+            begin: the input step at which the invoke began.
             total: the length of the sequence, None before its end and for windows.
             row: the stream's place in the batch.
         """
@@ -64,7 +64,7 @@ class Outputs:
         return self.named([np.concatenate(c) if c else e for c, e in zip(columns, empty, strict=True)])
 
     def named(self, columns: list[NDArray[Any]]) -> Arrays:
-        """One array alone, several by name."""
+        """A single array as it is, several arrays by name."""
         if len(columns) == 1:
             return columns[0]
         return {out.name: column for out, column in zip(self._infos, columns, strict=True)}

@@ -1,4 +1,4 @@
-"""Pictures of files as the arrays that a model takes."""
+"""Reads pictures from files, as the arrays that a model takes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WHITE = 255.0
 
 
 def on_white(array: NDArray[Any]) -> NDArray[Any]:
-    """Pixels (H, W, 4) of red, green, blue and opacity, all 0 to 255, as they look on white: (H, W, 3) of float32."""
+    """Pixels (H, W, 4) of red, green, blue and opacity, 0 to 255, put on white: (H, W, 3) of float32."""
     colours, opacity = array[..., :3].astype(np.float32), array[..., 3:].astype(np.float32) / _WHITE
     return colours * opacity + _WHITE * (1 - opacity)
 
 
 def is_picture(data: bytes) -> bool:
-    """Whether a file begins as PNG or JPEG does."""
+    """Whether the content begins like a PNG or JPEG file."""
     return data.startswith(_SIGNATURES)
 
 

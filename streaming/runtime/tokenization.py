@@ -1,7 +1,7 @@
 """Running English text into sentences and words, as the English web treebank of UD splits them.
 
-The cost is linear in the length of the text, whatever the text: what is read ahead has a bound, that of addresses
-(RFC 5321, RFC 1035), or is not given back once it was taken.
+The cost is linear in the length of any text: look-ahead is either bounded, by the length of addresses (RFC 5321, RFC
+1035), or consumed without backtracking.
 """
 
 from __future__ import annotations

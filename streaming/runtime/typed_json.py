@@ -12,10 +12,10 @@ from streaming.runtime import ranges
 
 
 def build(kind: type, data: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from parsed JSON, checked by its annotations; keys that it does not know are left out.
+    """A dataclass from parsed JSON, checked by its annotations; unknown keys are ignored.
 
     Raises:
-        ArtifactError: a field is missing, of another type or out of its range; `where` says which object it is of.
+        ArtifactError: a field is missing, of another type or out of range; `where` names the object in the error.
     """
     hints = typing.get_type_hints(kind)
     values = {}

@@ -1,9 +1,9 @@
-"""Refuses a flatbuffer that would lead an interpreter outside of it, before an interpreter sees it.
+"""Refuses a flatbuffer that would make an interpreter access memory outside of it, before one sees it.
 
-A checksum tells damage, not intent: whoever forges a file forges its checksum too, and interpreters trust what they
-are given. What is checked: every offset, table, vector and string that a runtime reads, indexes of tensors, buffers,
+A checksum detects damage but not malice: whoever forges a file also forges its checksum, and interpreters trust their
+input. What is checked: every offset, table, vector and string that a runtime reads, indexes of tensors, buffers,
 operations and subgraphs; that each tensor is written once, and before it is read; and of each operation its options,
-operands, shapes and types by the rules of `streaming.runtime.operations`. What has no rule is refused.
+operands, shapes and types by the rules of `streaming.runtime.operations`. An operation without a rule is refused.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _verified: OrderedDict[str, None] = OrderedDict()
 
 
 def verify(content: bytes, digest: str | None = None, *, trust: bool = False) -> None:
-    """Raises ArtifactError unless all of a flatbuffer that a runtime follows lies inside it and agrees.
+    """Raises ArtifactError unless everything that a runtime reads of a flatbuffer is inside it and consistent.
 
     Args:
         content: the flatbuffer.
-        digest: SHA-256 of all of it, also of a file that it is in, where that is known; what was right once is not
-            verified again.
-        trust: leave out the rules of operations: any of them may come, set in any way.
+        digest: SHA-256 of the flatbuffer or of its whole file, if known; a digest that passed once is not verified
+            again.
+        trust: skip the rules of operations, so that any operation with any options passes.
     """
     if digest in _verified:
         return
@@ -197,7 +197,7 @@ class _Model:
         self._visits = _VISITS * sum(len(graph.operations) for graph in flatbuffer.graphs)
 
     def run_alone(self, index: int) -> None:
-        """A graph that nothing calls, with the shapes that it says."""
+        """Verify a graph that no other graph calls, with its own shapes."""
         inputs = [self.graphs[index].tensors[place] for place in self.graphs[index].inputs]
         self._adds = 0
         self.assigned.clear()
@@ -206,7 +206,7 @@ class _Model:
     def run(
         self, index: int, shapes: list[Shape], kinds: list[int], limits: list[Bounds | None], times: int = 1
     ) -> tuple[list[Shape], list[int]]:
-        """Verify a subgraph that is called with such tensors, so many times; the shapes and types that it gives."""
+        """Verify a subgraph called so many times with such tensors; returns the shapes and types of its outputs."""
         graph = self.graphs[index]
         self.seen.add(index)
         check(kinds == [graph.tensors[place].kind for place in graph.inputs], "a graph is called with other types")

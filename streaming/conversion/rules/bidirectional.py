@@ -1,4 +1,4 @@
-"""Bidirectional recurrent layers with as much of the future as the user grants."""
+"""Bidirectional recurrent layers with a bounded look-ahead."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Rows = list[tf.Tensor]
 class BidirectionalRule(BoundedRule):
     """Latency-controlled: the backward layer starts anew, N steps ahead of each chunk (Zhang et al. 2016).
 
-    Masked steps hold the states; their output is zero, as Keras has it in a Bidirectional. Where only the last outputs
-    are asked for, those of the backward layer are at the first step: it is run over the first N + 1 steps.
+    Masked steps hold the states; their output is zero, as in Keras's Bidirectional. If only the last outputs are
+    returned, that of the backward layer belongs to the first step: it runs over the first N + 1 steps.
 
     Zhang, Chen, Yu, Yao, Khudanpur, Glass: Highway long short-term memory RNNs for distant speech recognition.
     """

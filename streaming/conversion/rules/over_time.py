@@ -61,14 +61,14 @@ class _OverTime:
         self.mixed = any(signal.running for signal in call.signals)
 
     def refuse(self) -> NoReturn:
-        """Refuse what would be known only at the end."""
+        """Refuse a result that is known only at the end."""
         raise NotStreamableError(
             f"layer {self.call.name!r} ({self.kind}) needs at every step what is known only at the end of the "
             "sequence; sum or average its input over time first"
         )
 
     def refuse_axis(self) -> NoReturn:
-        """Refuse an operation that does not leave time to itself where it lies."""
+        """Refuse an operation that mixes steps at the place of the time axis."""
         places = sorted({signal.time_axis for signal in self.call.signals if signal.sequence})
         raise NotStreamableError(
             f"layer {self.call.name!r} ({self.kind}) works along time, which it has at axis {places[0]}; "

@@ -24,8 +24,8 @@ from streaming.conversion.values import Chunk, Static
 class TriedPerStep(PerStep):
     """An operation that was tried on small inputs and found to work on each step by itself (see `probe`).
 
-    Batch and time may lie elsewhere in its inputs and results than offline at axes 0 and 1. Where the results have
-    no time axis and are those of the last step, as of `x[:, -1]`, they are running values.
+    In its offline inputs and results, batch and time need not be axes 0 and 1. Results without a time axis that depend
+    on the last step alone, as of `x[:, -1]`, are running values.
     """
 
     any_layout = True
@@ -157,7 +157,7 @@ class TriedPerStep(PerStep):
 
 
 def described(error: Exception) -> str:
-    """Kind and first line of an error, without what Keras lays around it."""
+    """Kind and first line of an error, without the text that Keras adds."""
     said = re.search("\x1b\\[1m(.*?)\x1b\\[0m", str(error), re.DOTALL)
     lines = (said[1] if said else str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

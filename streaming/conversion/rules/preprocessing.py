@@ -1,4 +1,4 @@
-"""Keras's preprocessing layers, with what was adapted frozen in; augmentation, which is idle at inference."""
+"""Keras's preprocessing layers with their adapted constants; augmentation, which does nothing at inference."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Decides by trial whether an operation works on each step by itself, and where batch and time are in its results.
 
-The operation is run on a few small random inputs: whole, for each stream and for each step. It works step by step where
-the whole results are those of the steps put together. Nothing needs to be known of the operation; the proof at the
-end of a conversion confirms what was decided here.
+The operation is run on a few small random inputs: whole, for each stream and for each step. It works step by step if
+the whole results equal the concatenated results of the steps. This needs no knowledge of the operation; the
+verification at the end of a conversion confirms the decision.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
 
     Args:
         call: its arguments are signals in place of tensors.
-        compute: what takes a step in the stream; compared with the operation itself.
+        compute: the function of a step in the stream; compared with the operation itself.
 
     Raises:
         Mixes: it does not work step by step.

@@ -1,4 +1,4 @@
-"""Layers that say themselves how they step: `stream_spec` and `stream_step`, documented in docs/custom-layers.md."""
+"""Layers that define their own step by `stream_spec` and `stream_step`; see docs/custom-layers.md."""
 
 from __future__ import annotations
 

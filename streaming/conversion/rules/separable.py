@@ -5,7 +5,8 @@ v(t) = sum_i local_i(t) * factor_i, where the factors are known only at the end,
 
     sum_t v(t) = sum_i factor_i * sum_t local_i(t),
 
-and both sides run along. Terms with logits carry exp(logits(t) - peak), summed in the rescaled form of `running`.
+and both sides can be updated at each step. Terms with logits carry exp(logits(t) - peak), summed in the rescaled form
+of `running`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Builder:
         return Call(self.call.op, name, args, {}, self.call.results, self.call.options)
 
     def compute(self, suffix: str, function: Callable[..., Any], *args: Signal, time_axis: int | None = None) -> Signal:
-        """A function of tensors as they lie offline, step by step; its shape is found by a trial on zeros."""
+        """A function of tensors in their offline layout, step by step; its shape is found by a trial on zeros."""
         zeros = [tf.zeros(_probe_shape(signal), signal.dtype) for signal in args]
         output = tf.convert_to_tensor(function(*zeros))
         shape = list(output.shape)[1:]

@@ -20,7 +20,7 @@ class Boundary(NamedTuple):
 
 
 class Endpointer(Carrier):
-    """Splits a signal into utterances: speech is what is louder than a level, silence is a pause of some length.
+    """Splits a signal into utterances: sound above a level is speech, and a pause of some length ends an utterance.
 
     The level of a block of 10 ms is its mean energy in dB below full scale. An utterance begins with the first loud
     block and ends with the first block after `silence` seconds without one.
@@ -28,7 +28,7 @@ class Endpointer(Carrier):
     Args:
         sample_rate: samples a second.
         silence: seconds of quiet that end an utterance.
-        level: dB, negative, that speech exceeds.
+        level: dB below full scale (negative); louder sound is speech.
 
     Raises:
         InputError: an argument is out of range.
@@ -54,7 +54,7 @@ class Endpointer(Carrier):
         self.speaking = False
 
     def feed(self, samples: NDArray[Any]) -> list[Boundary]:
-        """The beginnings and ends that a block of samples (N,) brings, in order."""
+        """The beginnings and ends in a block of samples (N,), in order."""
         signal = np.concatenate([self._held, as_samples(samples)])
         count = len(signal) // self._block
         self._held = signal[count * self._block :]

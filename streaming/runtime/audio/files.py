@@ -34,7 +34,7 @@ class Reader(Protocol):
         """Blocks of up to `size` samples, (N,) of float32."""
 
     def close(self) -> None:
-        """Close what was opened for it."""
+        """Close the file, if the reader opened it."""
 
     def __enter__(self) -> Any: ...
 
@@ -45,7 +45,7 @@ class SoundFileReader:
     """The samples of a FLAC or OGG file, in blocks, as float32, by libsndfile.
 
     Args:
-        source: a path, or an open binary file; of one that cannot seek all is read first.
+        source: a path, or an open binary file; a file that cannot seek is first read completely.
         mono: take the mean of the channels of a file that has several.
         name: what errors call it; the path where None.
 
@@ -178,7 +178,7 @@ class RawReader:
 def open_audio(
     source: str | os.PathLike[str] | IO[bytes], *, mono: bool = False, name: str | None = None
 ) -> WavReader | SoundFileReader:
-    """The reader of a file by its first bytes, whatever it is called; arguments and errors as for `WavReader`."""
+    """The reader of a file, chosen by its first bytes; arguments and errors as for `WavReader`."""
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:
             mark = file.read(4)

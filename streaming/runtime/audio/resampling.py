@@ -1,4 +1,4 @@
-"""Another sample rate, for a signal that comes in blocks."""
+"""Changes the sample rate of a signal, block by block."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Resampler:
 
     Args:
         source: samples a second of the signal.
-        target: samples a second that come out.
+        target: samples a second of the output.
 
     Raises:
-        InputError: a rate is no positive whole number, or their ratio is too odd.
+        InputError: a rate is not a positive integer, or the reduced ratio has too large terms.
     """
 
     def __init__(self, source: int, target: int):

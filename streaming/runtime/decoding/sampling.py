@@ -61,12 +61,12 @@ class Sampling:
 def generate(
     source: Stream | Decoder, start: int, sampling: Sampling, seed: int | np.random.Generator
 ) -> Iterator[tuple[int, float]]:
-    """Tokens drawn one after the other, without end, each with the log probability that the model itself gives it.
+    """An endless iterator of drawn tokens, each with its log probability under the model.
 
     Args:
         source: as for `greedy`; a stream moves.
-        start: token to begin with, or the last of a prompt that the stream has seen up to it.
-        sampling: what may follow.
+        start: the first token, or the last token of a prompt whose other tokens the stream has seen.
+        sampling: the distribution to draw from.
         seed: the same seed gives the same tokens.
     """
     step, states = decoders([source], fork=False)

@@ -45,9 +45,9 @@ class Chain:
 class ViterbiStream(Carrier):
     """Viterbi's algorithm (1967) on rows that come one after the other.
 
-    A label is given as soon as all paths that are still possible agree on it, and `delay` rows later at the latest;
-    then the best path so far decides, and those that disagree are dropped: what is given is always one path, and
-    without a bound the best one.
+    A label is given as soon as all paths that are still possible agree on it, and at the latest `delay` rows later.
+    Then the best path so far decides, and paths that disagree are dropped. So the labels always form one path; without
+    a bound, it is the best one.
 
     Args:
         chain: its scores.
@@ -72,7 +72,7 @@ class ViterbiStream(Carrier):
         self._paths = np.zeros((len(self._chain.transitions), 0), np.intp)
 
     def feed(self, rows: NDArray[Any]) -> list[int]:
-        """Labels that rows of scores (T, K) settle.
+        """The labels that are decided after rows of scores (T, K).
 
         Raises:
             InputError: the rows have another shape or hold NaN, or no path is possible.

@@ -85,12 +85,12 @@ def sum_of_quantized(call: Call) -> None:
 
 
 def any_scales(call: Call) -> None:
-    """Scales are there."""
+    """The operands have scales."""
     call.scaled(0, 1)
 
 
 def equal_scales(call: Call) -> None:
-    """Numbers are compared as they are."""
+    """Numbers are compared without rescaling, so their scales must be equal."""
     call.check(len(set(call.scaled(0, 1))) == 1, "its scales differ")
 
 

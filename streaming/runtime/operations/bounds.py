@@ -1,7 +1,8 @@
 """Limits of small tensors of whole numbers: shapes, places and counters that are computed while a model runs.
 
-What does not depend on the model's inputs is computed as the runtime will, with equal limits; the counter of a loop
-lies between its limits. Where a limit is not known the tensor has none, and what would need it refuses.
+Values that do not depend on the inputs of the model are computed as in the runtime, and have equal limits; the counter
+of a loop lies between its limits. A tensor whose limits are unknown has none, and operations that need them are
+refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _RANGE = {INT32: 2**31, INT64: 2**62}
 
 
 def follow(call: Call) -> None:
-    """Note the limits of what an operation gives, where they follow from those of what it takes."""
+    """Note the limits of the outputs of an operation, where they follow from those of its inputs."""
     rule = _RULES.get(call.name)
     if rule is None or len(call.operation.outputs) != 1:
         return

@@ -1,4 +1,4 @@
-"""One operation of a graph under verification: what it takes, how it is set, and what it has to give."""
+"""One operation of a graph under verification: its operands, its options, and its expected outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Runner(Protocol):
     def run(
         self, index: int, shapes: list[Shape], kinds: list[int], limits: list[Bounds | None], times: int = 1
     ) -> tuple[list[Shape], list[int]]:
-        """Verify a subgraph that is called with such tensors, so many times; what it gives."""
+        """Verify a subgraph called so many times with such tensors; returns the shapes and types of its outputs."""
 
 
 class Call:
@@ -59,7 +59,7 @@ class Call:
         self.handles: dict[int, str] = {}
 
     def of(self, operation: Operation) -> Call:
-        """The same graph's next operation."""
+        """The next operation of the same graph."""
         self.operation, self.name, self.inputs = operation, operation.name, operation.inputs
         return self
 
@@ -71,7 +71,7 @@ class Call:
     # What it takes
 
     def arity(self, least: int, most: int | None = None, outputs: int = 1) -> None:
-        """So many inputs, the first `least` of them present, and so many outputs."""
+        """Check the numbers of inputs, of which the first `least` must be present, and of outputs."""
         count, most = len(self.inputs), least if most is None else most
         if not least <= count <= most or min(self.inputs[:least], default=0) < 0:
             raise DamagedError(f"{self.name} has {count} inputs")
@@ -120,7 +120,7 @@ class Call:
         return bounds
 
     def known(self, place: int, count: int | None = None) -> list[int]:
-        """The numbers of an operand that decides about shapes or addresses: constant, or computed from constants."""
+        """The numbers of an operand that determines shapes or addresses; it must be known before the model runs."""
         self.kind(place, INT32, INT64)
         limits = self.limits(place)
         if limits is None or not np.array_equal(*limits):
@@ -189,7 +189,7 @@ class Call:
     # What it gives
 
     def give(self, shape: Shape, kind: int, place: int = 0) -> None:
-        """Output `place` has to have this shape and type."""
+        """Check that output `place` has this shape and type."""
         index = self.operation.outputs[place]
         tensor = self.graph.tensors[index]
         if tensor.kind != kind:
@@ -212,7 +212,7 @@ class Call:
             self.same_scale_as(place, 0)
 
     def same_scale_as(self, source: int, output: int) -> None:
-        """A quantized output has a scale where the input that it goes on from has one."""
+        """Check that a quantized output has a scale if its source input has one."""
         tensor, given = self.tensor(source), self.graph.tensors[self.operation.outputs[output]]
         quantization = tensor.quantization
         if tensor.kind in QUANTIZED and quantization is not None and quantization.scales:

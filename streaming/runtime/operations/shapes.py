@@ -1,4 +1,4 @@
-"""Operations that move elements: what decides about addresses has to be known, and inside."""
+"""Operations that move elements: operands that determine addresses must be known and in range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows at uneven times as rows at even ones."""
+"""Resamples rows at uneven times to even steps."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def parse_step(text: str) -> float:
 class Resampler(Carrier):
     """The mean of the rows within each step of time; NaN where a column has none.
 
-    Steps count from time 0, so that any part of a stream has the same ones; a step is given when a row of a later one
-    comes. Pieces of any size give what the whole gives, bit for bit.
+    Steps count from time 0, so that they do not depend on where a stream begins. A step is given when a row of a later
+    step comes. The result does not depend on the size of the pieces, bit for bit.
 
     Args:
         step: seconds.
@@ -49,7 +49,7 @@ class Resampler(Carrier):
         self._sums, self._counts = np.zeros(self._width), np.zeros(self._width)
 
     def feed(self, times: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Times (n,) in seconds, that do not fall, and rows (n, D); gives times and rows of the steps that are over.
+        """Take times (n,) in seconds, in rising order, and rows (n, D); returns times and rows of complete steps.
 
         Raises:
             InputError: too many steps have no row.

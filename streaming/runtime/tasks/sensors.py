@@ -1,4 +1,4 @@
-"""Rows of numbers in, labels out: sensors."""
+"""Tasks over rows of sensors: classifiers and sequence taggers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class _RowSession(SavedSession):
 
 
 class SensorClassifier(_RowTask):
-    """Labels a whole recording, and says after each row what it would say if that were the last.
+    """Labels a whole recording; after each row it gives the prediction for the recording so far.
 
     Args:
         model: takes rows (columns,) and gives logits (labels,); its file holds `labels.txt`.

@@ -1,4 +1,4 @@
-"""Rows of numbers as they come: what follows, and what was unexpected."""
+"""Tasks over series of rows: forecasts, and detection of anomalies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Anomaly(NamedTuple):
 
 
 class Forecaster(Task):
-    """Says after each row what will follow.
+    """Forecasts the next rows after each row.
 
     Args:
         model: takes rows (columns,) and gives (horizon, targets), or these and the quantiles as a last axis, in any
@@ -85,7 +85,7 @@ class Forecaster(Task):
         return forecasts[-1]
 
     def read(self, row: int, output: NDArray[Any]) -> Forecast:
-        """The forecast that a row of outputs says."""
+        """The forecast in a row of outputs."""
         values = output.astype(np.float64).reshape(self.shape)
         if self.spec.scaler is not None:
             mean = np.array(self.spec.scaler.mean)[self.places, None]
@@ -120,7 +120,7 @@ class ForecasterSession(SavedSession):
 
 
 def standardize(rows: NDArray[Any], first: NDArray[Any]) -> NDArray[Any]:
-    """Rows (n, D) in units of the deviation of the first ones (P, D) of their series from their mean."""
+    """Rows (n, D), standardized by the mean and deviation of the first rows (P, D) of their series."""
     deviation = first.std(axis=0)
     return (rows - first.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
@@ -130,11 +130,11 @@ class AnomalyDetector(Forecaster):
 
     The error is the root mean square over the targets, in units of the scaler. The score is the anomaly likelihood of
     Ahmad et al. (2017): P(z < (short - long) / s), z normal, with the means of the latest errors over a short and a
-    long window and the standard deviation s of the long one; 0 until there are `warm_up` errors. A series on probation
-    is not judged: its first rows say what its units are.
+    long window and the standard deviation s of the long one; 0 until there are `warm_up` errors. With `probation`, the
+    first rows of a series are not judged; their mean and deviation are its scaler.
 
     Args:
-        model: a forecaster without delay; of its horizon the first row counts.
+        model: a forecaster without delay; only the first row of its horizon is used.
     """
 
     spec_type = AnomalyDetectorSpec

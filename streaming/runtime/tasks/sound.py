@@ -1,4 +1,4 @@
-"""What tasks over audio share: blocks of any size, cut into utterances, as rows of a model."""
+"""Base of tasks over audio: cuts blocks of any size into utterances, and makes rows for the model."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class AudioTask(Task):
         return int(self.spec.sample_rate)
 
     def samples(self, row: int) -> int:
-        """The samples that an output row has seen, since the utterance began, after its lead."""
+        """The number of samples up to an output row, from the beginning of the utterance, without the lead."""
         return int(self.model.last_step(row) * self.step + self.length - self.lead)
 
     def seconds(self, row: int) -> float:
-        """When that was, in seconds."""
+        """The same in seconds."""
         return self.samples(row) / self.sample_rate
 
 

@@ -1,4 +1,4 @@
-"""Text out: from a prompt, from a picture or from another array."""
+"""Tasks that write text: from a prompt, a picture or another array."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Generator(Task):
-    """Goes on writing from a prompt.
+    """Continues a prompt.
 
     Args:
         model: takes a number a step and gives the logits of the next; its file holds `target.json`.
@@ -127,7 +127,7 @@ class GeneratorSession(SavedSession):
 
 
 class Searcher(Task):
-    """A model that reads a whole input, and whose text is searched for in a beam."""
+    """A model that reads a whole input and writes text by beam search."""
 
     spec: SearchSpec
 
@@ -176,7 +176,7 @@ class Searcher(Task):
 
 
 class Captioner(Searcher):
-    """Says what a picture or another array shows.
+    """Describes a picture or another array.
 
     Args:
         model: is given an image or features whole, then takes a number a step and gives the logits of the next; its

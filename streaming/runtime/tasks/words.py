@@ -1,4 +1,4 @@
-"""Words in, labels out: what a streaming model means to a person."""
+"""Tasks over words: taggers and classifiers."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class TaggerSession(_WordSession):
 
 
 class Classifier(_WordTask):
-    """Labels a whole sequence, and says after each word what it would say if that were the last.
+    """Labels a whole sequence; after each word it gives the prediction for the sequence so far.
 
     Args:
         model: a model whose file holds a word encoder, with one row of logits (labels,) a word.
