@@ -46,7 +46,7 @@ def export_run(
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
         compact, target: as `streaming.convert` takes them.
-        settings: of a keyword spotter, in place of those of its configuration; see `KeywordSpotter.settings`.
+        settings: of a keyword spotter; they replace those of its configuration, see `KeywordSpotter.settings`.
 
     Raises:
         ConfigError: a setting does not go with the model, or is out of its range.

@@ -1,4 +1,4 @@
-"""A user's own pictures and what is said of them."""
+"""Reads a user's own pictures and their captions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a layer around its loop: projections of the inputs, masks, the form of the results."""
+"""The parts of a layer around its loop: projections of the inputs, masks, layout of the results."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Plan:
 
 
 def find_plan(cell: Any) -> Plan | None:
-    """The plan of a cell; None where its class or its activations have none."""
+    """The plan of a cell; None if its class or its activations are not supported."""
     names = ("activation", "recurrent_activation") if hasattr(cell, "recurrent_activation") else ("activation",)
     activations = [find_activation(getattr(cell, name)) for name in names]
     planner = _PLANNERS.get(type(cell))

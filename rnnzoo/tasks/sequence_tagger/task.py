@@ -1,4 +1,4 @@
-"""Events in a signal that never ends, such as heart beats: trained with a state that is carried."""
+"""Events in an endless signal, such as heart beats; trained with a carried state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DRAWN = 10
 
 
 class SequenceTaggerTask(CarriedRowsTask):
-    """Samples in, after each frame the logits of events and of the background out; of rows with labels, these."""
+    """Predicts events and background after each frame of samples; for rows with labels, the labels."""
 
     kinds = ("signal-events", "rows-tags")
 
@@ -76,7 +76,7 @@ class SequenceTaggerTask(CarriedRowsTask):
         return self.score(split, self._found(model, split))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """The first seconds of the first recording, the events that it has and those that were found."""
+        """Draw the first seconds of the first recording with its true and its detected events."""
         from rnnzoo.tasks.drawing import draw_events
 
         rate = self.rate

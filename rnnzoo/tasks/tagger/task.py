@@ -34,7 +34,7 @@ _OUTSIDE = "O"
 
 
 class TaggerTask(LabelTask):
-    """Words in, a label for each of them out."""
+    """Predicts a label for each word."""
 
     topology = "tagger"
     kinds = ("words-tags",)
@@ -106,7 +106,7 @@ class TaggerTask(LabelTask):
         return [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)]
 
     def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
-        """Of each tag; of each type of entity where the labels are those of the BIO scheme."""
+        """Figures of each tag, or with the BIO scheme of each type of entity."""
         true, predicted = [tags for _, tags in self.examples(split)], self._found(model, split)
         if self.has_entities:
             return entity_types(true, predicted)
@@ -114,7 +114,7 @@ class TaggerTask(LabelTask):
         return class_figures(*flat)
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Confusion of tags; of types of entities, of the words that are or were taken for part of one."""
+        """Draw the confusion of tags, or with the BIO scheme of types of true and predicted entities."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         true = [tag for _, tags in self.examples(split) for tag in tags]
