@@ -70,7 +70,7 @@ def jacobian_penalty(probe: Probe, outputs: dict[str, Any], back: Any) -> Any:
 
     Args:
         probe: the layer.
-        found: `x` (B, T, D) and `states` (B, T, S), as the probed model gives them.
+        outputs: `x` (B, T, D) and `states` (B, T, S), as the probed model gives them.
         back: dE/dh (B, T, S) at each step, a constant.
     """
     sizes = keras.tree.flatten(probe.cell.state_size)

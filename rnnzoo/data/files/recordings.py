@@ -48,7 +48,7 @@ def _transcribed(folder: Path, config: DataConfig) -> Iterator[Example]:
 
 
 @register_dataset("wav:", "audio-label")
-def read(config: DataConfig) -> Splits:
+def read_recordings(config: DataConfig) -> Splits:
     """`wav:FOLDER`: `FOLDER/LABEL/*`, or `FOLDER/train/LABEL/*` and the same for `dev` and `test`.
 
     Files are WAV, FLAC or OGG, of any rate and number of channels: mixed down and resampled as the device does it.

@@ -45,7 +45,7 @@ class Recurrence(Protocol):
         """
 
 
-def run(
+def run_recurrence(
     recurrence: Recurrence, z: Tensors, states: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], mask: Any
 ) -> tuple[tf.Tensor, Tensors]:
     """The outputs (T, B, U) and the last states; where the mask (T, B) is False a step holds all states.

@@ -73,7 +73,7 @@ class SequenceTaggerTask(CarriedRowsTask):
         return np.array([np.sqrt(most / held.get(label, most)) for label in self.labels], np.float32)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        return self.score(split, self._found(model, split))
+        return self.score(split, self._detect_events(model, split))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         """Draw the first seconds of the first recording with its true and its detected events."""
@@ -81,12 +81,12 @@ class SequenceTaggerTask(CarriedRowsTask):
 
         rate = self.rate
         end = int(_DRAWN * rate)
-        (signal, true), detected = self.examples(split)[0], self._found(model, split)[0]
+        (signal, true), detected = self.examples(split)[0], self._detect_events(model, split)[0]
         both = {"true": true, "found": detected}
         marks = {name: [event for event in events if event[0] < end] for name, events in both.items()}
         return [draw_events(folder / "events.png", signal[:end, 0], rate, marks)]
 
-    def _found(self, model: keras.Model, split: str) -> list[list[Event]]:
+    def _detect_events(self, model: keras.Model, split: str) -> list[list[Event]]:
         detected = []
         for row in self.arrays(split):
             scores = softmax(predict_whole(model, rows=row["rows"]))

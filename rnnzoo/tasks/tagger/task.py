@@ -99,15 +99,15 @@ class TaggerTask(LabelTask):
         return [viterbi(row[:length], scores)[0] for row, length in zip(outputs, lengths, strict=True)]
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        return self.score(split, self._found(model, split, batch_size))
+        return self.score(split, self._predict_tags(model, split, batch_size))
 
-    def _found(self, model: keras.Model, split: str, batch_size: int = 64) -> list[list[str]]:
+    def _predict_tags(self, model: keras.Model, split: str, batch_size: int = 64) -> list[list[str]]:
         best, lengths = self.best(model, split, batch_size), [len(words) for words, _ in self.examples(split)]
         return [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)]
 
     def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
         """Figures of each tag, or with the BIO scheme of each type of entity."""
-        true, predicted = [tags for _, tags in self.examples(split)], self._found(model, split)
+        true, predicted = [tags for _, tags in self.examples(split)], self._predict_tags(model, split)
         if self.has_entities:
             return entity_types(true, predicted)
         flat = [[[tag] for tags in rows for tag in tags] for rows in (true, predicted)]
@@ -118,7 +118,7 @@ class TaggerTask(LabelTask):
         from rnnzoo.tasks.drawing import draw_confusion
 
         true = [tag for _, tags in self.examples(split) for tag in tags]
-        predicted = [tag for tags in self._found(model, split) for tag in tags]
+        predicted = [tag for tags in self._predict_tags(model, split) for tag in tags]
         if self.has_entities:
             pairs = [pair for pair in zip(true, predicted, strict=True) if pair != (_OUTSIDE, _OUTSIDE)]
             true, predicted = ([tag.partition("-")[2] or tag for tag in side] for side in zip(*pairs, strict=True))
