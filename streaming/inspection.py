@@ -24,7 +24,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     content = artifact.read(path)
     meta = content.metadata
     agreement.check_metadata(meta)
-    cost = costs.measure(content.flatbuffer)
+    cost = costs.count_costs(content.flatbuffer)
     signatures = {}
     for name in sorted(cost.signatures, key=lambda name: _order(name, meta)):
         counted, info = cost.signatures[name], meta.signatures.get(name)

@@ -52,7 +52,7 @@ def array_of(item: dict[str, Any]) -> NDArray[Any]:
     return (low + drawn.astype(np.int64) % (high - low)).astype(dtype).reshape(shape)
 
 
-def make(model: StreamingModel) -> dict[str, Any]:
+def make_vectors(model: StreamingModel) -> dict[str, Any]:
     """The vectors of a model: steps, and for a task also a raw input with its encoding and its events.
 
     Raises:

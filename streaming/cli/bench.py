@@ -20,7 +20,9 @@ from streaming.runtime.stream import Stream
 _WARM_UP = 20
 
 
-def measure(path: str | os.PathLike[str], steps: int = 2000, runtime: str = "auto", threads: int = 1) -> dict[str, Any]:
+def run_benchmark(
+    path: str | os.PathLike[str], steps: int = 2000, runtime: str = "auto", threads: int = 1
+) -> dict[str, Any]:
     """Times of `Stream.step` and of the bare invoke in microseconds, steps a second by batch, memory in bytes.
 
     `model_bytes` is the memory that loading took, with interpreter and library; `state_bytes` is the state of a stream;

@@ -167,11 +167,11 @@ def _listen(model: Any, display: Any, settings: dict[str, Any]) -> None:
 
 def bench(arguments: argparse.Namespace) -> None:
     """`streaming bench`."""
-    from streaming.cli.bench import measure
+    from streaming.cli.bench import run_benchmark
     from streaming.cli.show import show_bench
 
     with quiet(not _debug(arguments)):
-        measurements = measure(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
+        measurements = run_benchmark(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
     print(json.dumps(measurements, indent=1) if arguments.json else show_bench(measurements))
 
 
@@ -179,10 +179,10 @@ def vectors(arguments: argparse.Namespace) -> None:
     """`streaming vectors`."""
     from streaming.runtime import artifact
     from streaming.runtime.model import load
-    from streaming.vectors import make
+    from streaming.vectors import make_vectors
 
     with quiet(not _debug(arguments)):
-        test_vectors = make(load(arguments.model, arguments.runtime, arguments.threads))
+        test_vectors = make_vectors(load(arguments.model, arguments.runtime, arguments.threads))
     text = json.dumps(test_vectors, ensure_ascii=False, allow_nan=False) + "\n"
     artifact.write(arguments.out, text.encode())
     print(f"{arguments.out}: {len(text.encode())} bytes, {len(test_vectors.get('task', {}).get('events', []))} events")

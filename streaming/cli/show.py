@@ -41,7 +41,7 @@ def size(count: int) -> str:
 
 
 def show_description(description: dict[str, Any]) -> str:
-    """Text of `streaming inspect`, from what `describe` returns."""
+    """Text of `streaming inspect`, from the result of `describe`."""
     reuse = ("reuse",) if description["window"] is not None else ()
     parts = [
         _head(description),
@@ -194,7 +194,7 @@ def show_report(report: Any) -> str:
 
 
 def show_bench(bench: dict[str, Any]) -> str:
-    """Text of `streaming bench`, from what `measure` returns."""
+    """Text of `streaming bench`, from the result of `run_benchmark`."""
     step, bare = bench["step_us"], bench["bare_invoke_us"]
     rows = [["Stream.step", *(f"{step[key]:.1f}" for key in ("p50", "p99", "p99.9"))]]
     rows.append(["bare invoke", *(f"{bare[key]:.1f}" for key in ("p50", "p99", "p99.9"))])

@@ -20,7 +20,7 @@ from streaming.conversion.decide import plan_model
 from streaming.conversion.dequantize import dequantized
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Conversion
-from streaming.conversion.locate import describe
+from streaming.conversion.locate import describe_difference
 from streaming.conversion.micro import check_options
 from streaming.conversion.options import MAX_STEPS, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
@@ -31,7 +31,7 @@ from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, approxi
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError, NotStreamableError
 from streaming.runtime import artifact
-from streaming.runtime.costs import Cost, measure
+from streaming.runtime.costs import Cost, count_costs
 from streaming.runtime.facts import Approximation, Drift, PolicyDifference, Proof
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
@@ -189,7 +189,9 @@ def convert(
         exact = conversion.exact() if quantize else None
         exact_proof = measured = drift = proof = None
         if exact is not None and verify:
-            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe, exact))
+            exact_proof = check(
+                planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe_difference, exact)
+            )
         if quantize == "int8":
             assert exact is not None
             assert data is not None
@@ -198,7 +200,7 @@ def convert(
             limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
             candidate = conversion.model()
             if quantize is None:
-                proof = check(planned, candidate, limit, data, where=partial(describe, conversion))
+                proof = check(planned, candidate, limit, data, where=partial(describe_difference, conversion))
             else:
                 proof = check(planned, candidate, limit, data, only_data=quantize == "int8", kinds=("plain",))
             if planned.approximate:
@@ -224,7 +226,7 @@ def convert(
             float_verification=exact_proof,
             approximation=measured,
             drift=drift,
-            costs=measure(conversion.flatbuffer).signatures,
+            costs=count_costs(conversion.flatbuffer).signatures,
             window=planned.window,
             hop=planned.hop,
             policy=policy,

@@ -53,10 +53,10 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
 def _load_old(path: Path, saved: SavedConfig) -> Any:
     import h5py
 
-    from streaming.conversion.keras2.graph import build
+    from streaming.conversion.keras2.graph import build_model
     from streaming.conversion.keras2.weights import load_by_layer, load_by_path
 
-    model, parts = build(saved.config, str(path))
+    model, parts = build_model(saved.config, str(path))
     try:
         if saved.zipped:
             with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member:

@@ -76,7 +76,7 @@ def locate(model: Any, **options: Any) -> Difference | None:
     return None
 
 
-def describe(conversion: Conversion, inputs: Inputs) -> str:
+def describe_difference(conversion: Conversion, inputs: Inputs) -> str:
     """The part of an error that names the first layer that differs on an input; empty if none can be named."""
     with contextlib.suppress(Exception):  # whatever stands in the way, the difference itself is what is to be reported
         difference = _probe(conversion).first(inputs)

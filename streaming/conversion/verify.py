@@ -18,7 +18,7 @@ from streaming.conversion.offline import Inputs, run_offline, run_offline_rows
 from streaming.conversion.plan import Plan
 from streaming.conversion.trials import DOMAINS, KINDS, Trials, nudged
 from streaming.errors import InputError, ParityError
-from streaming.runtime.costs import measure
+from streaming.runtime.costs import count_costs
 from streaming.runtime.driving import run_whole
 from streaming.runtime.facts import Approximation
 
@@ -110,7 +110,7 @@ class _Proof:
         self.generator = np.random.default_rng(0)
         self.lengths = Lengths(plan)
         self.sequences, self.steps, self.worst, self.relative = 0, 0, 0.0, 0.0
-        self.cost = measure(model.recipe.flatbuffer).signatures["step"].multiply_adds
+        self.cost = count_costs(model.recipe.flatbuffer).signatures["step"].multiply_adds
         quantized = model.metadata.source.quantize or "none"
         self.remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
 

@@ -35,9 +35,9 @@ class Costs:
     weight_bytes: int
 
 
-def measure(content: bytes) -> Costs:
+def count_costs(content: bytes) -> Costs:
     """The costs in a flatbuffer; raises ArtifactError where it is damaged."""
-    model = flatbuffer.read(content)
+    model = flatbuffer.read_flatbuffer(content)
     signatures = {name: _cost(_unrolled(model.graphs, index)) for name, index in model.signatures.items()}
     return Costs(signatures, sum(_constants(*model.graphs).values()))
 

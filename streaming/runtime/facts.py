@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streaming.runtime.typed_json import build, fields_of
+from streaming.runtime.typed_json import fields_of, from_plain
 
 
 @dataclass(frozen=True)
@@ -145,4 +145,4 @@ class Origin:
         names = ("model", "quantize", "keras", "adopted")
         known = {name: data[name] for name in names if isinstance(data.get(name), str)}
         more = {name: value for name, value in data.items() if name not in known}
-        return build(cls, {**known, "more": more}, where)
+        return from_plain(cls, {**known, "more": more}, where)

@@ -119,7 +119,7 @@ class Flatbuffer:
     model: Table
 
 
-def read(content: bytes) -> Flatbuffer:
+def read_flatbuffer(content: bytes) -> Flatbuffer:
     """Read a flatbuffer; raises ArtifactError where it is not one, or contradicts itself."""
     try:
         return _read(content)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.facts import Origin, PlanRow, Proof
-from streaming.runtime.typed_json import build, fields_of
+from streaming.runtime.typed_json import fields_of, from_plain
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
 # 3: no bool at the boundary of a signature; the same text is in the flatbuffer too; strings that are texts or hashed.
@@ -219,7 +219,7 @@ class Metadata:
         for version in range(schema, SCHEMA):
             data = MIGRATIONS[version](data)
         # A file keeps the number of the schema that it was written in.
-        return build(cls, {**data, "schema": schema}, "streaming.json")
+        return from_plain(cls, {**data, "schema": schema}, "streaming.json")
 
 
 def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:

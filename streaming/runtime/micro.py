@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.runtime.flatbuffer import Graph, read
+from streaming.runtime.flatbuffer import Graph, read_flatbuffer
 from streaming.runtime.quiet import quiet
 
 # Bytes of arena at least: the library's own guess, ten times the model, is too small for small models with wide states.
@@ -31,7 +31,7 @@ class Interpreter:
     def __init__(self, model_content: bytes, num_threads: int = 1, arena_size: int | None = None) -> None:
         from tflite_micro.python.tflite_micro import runtime
 
-        content = read(model_content)
+        content = read_flatbuffer(model_content)
         self._names = _signature_tensors(content.model)
         self._graph: Graph = content.graphs[0]
         with quiet():  # it says on standard error what its exception leaves out, and more

@@ -14,7 +14,16 @@ from collections import OrderedDict
 
 from streaming.errors import ArtifactError
 from streaming.runtime import costs
-from streaming.runtime.flatbuffer import DamagedError, Flatbuffer, Graph, Operation, Table, Tensor, check, read
+from streaming.runtime.flatbuffer import (
+    DamagedError,
+    Flatbuffer,
+    Graph,
+    Operation,
+    Table,
+    Tensor,
+    check,
+    read_flatbuffer,
+)
 from streaming.runtime.operations import OPERATIONS, bounds
 from streaming.runtime.operations.call import MAX_TENSOR_BYTES, Bounds, Call, Shape
 
@@ -46,7 +55,7 @@ def verify(content: bytes, digest: str | None = None, *, trust: bool = False) ->
     """
     if digest in _verified:
         return
-    flatbuffer = read(content)
+    flatbuffer = read_flatbuffer(content)
     try:
         _verify_structure(flatbuffer)
     except (DamagedError, struct.error, UnicodeDecodeError) as error:

@@ -30,7 +30,7 @@ class Part:
     parts: list[Part] = field(default_factory=list)
 
 
-def build(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, list[Part]]:
+def build_model(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, list[Part]]:
     """Rebuilds a serialized model of Keras 2 in Keras 3, with its layers in the order of the file.
 
     Raises:
@@ -58,7 +58,7 @@ def build(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, lis
 def _part(entry: Mapping[str, Any], path: str, depth: int) -> Part:
     kind = class_name(entry)
     if kind in MODELS:
-        layer, parts = build(entry, path, depth + 1)
+        layer, parts = build_model(entry, path, depth + 1)
         return Part(layer_name(entry), kind, layer, parts)
     if kind in operations.KINDS:
         return Part(layer_name(entry), kind)

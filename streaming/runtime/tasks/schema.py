@@ -13,7 +13,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.decoding import Sampling
 from streaming.runtime.tables import POLICIES
-from streaming.runtime.typed_json import build, fields_of
+from streaming.runtime.typed_json import fields_of, from_plain
 
 _Spec = TypeVar("_Spec")
 
@@ -25,7 +25,7 @@ def read_spec(kind: type[_Spec], task: Mapping[str, Any]) -> _Spec:
         ArtifactError: a field is missing, of another type or out of range.
     """
     try:
-        spec: _Spec = build(kind, task, f"task {task.get('kind')!r}")
+        spec: _Spec = from_plain(kind, task, f"task {task.get('kind')!r}")
     except InputError as error:
         raise ArtifactError(f"task {task.get('kind')!r}: {error}") from error
     return spec
