@@ -101,14 +101,14 @@ class AnomalyDetectorTask(Task):
 
     def _starts(self, split: str) -> list[tuple[int, int]]:
         """Number of the series and first row of each window, so that each row on probation is forecast about once."""
-        config, found = self.config, []
+        config, starts = self.config, []
         stride = config.window - config.context + 1
         for number in range(len(self.arrays(split))):
             begin, end = self._span(split, number)
-            found += [(number, a) for a in range(begin, end - config.window, stride)]
-        if not found:
+            starts += [(number, a) for a in range(begin, end - config.window, stride)]
+        if not starts:
             raise DataError(f"no series has more rows on probation than data.window={config.window}: lower it")
-        return found
+        return starts
 
     def _span(self, split: str, number: int) -> tuple[int, int]:
         probation = self.examples(split)[number][1]["probation"]
@@ -129,9 +129,9 @@ class AnomalyDetectorTask(Task):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, AnomalyDetector)
-        found = [task.detect(values) for values, _ in self.examples(split)]
+        detections = [task.detect(values) for values, _ in self.examples(split)]
         errors, scores = (
-            [np.array([getattr(e, name) for e in events]) for events in found] for name in ("error", "score")
+            [np.array([getattr(e, name) for e in events]) for events in detections] for name in ("error", "score")
         )
         return self._figures(split, errors, scores)
 
