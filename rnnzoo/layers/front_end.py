@@ -121,12 +121,12 @@ class LogMelFrontEnd(OverSequences, keras.layers.Layer):
 
 def _factor(d: LogMel) -> int:
     """The P with the fewest multiplications."""
-    found: dict[int, int] = {}
+    costs: dict[int, int] = {}
     for first in (number for number in range(1, d.fft_length + 1) if d.fft_length % number == 0):
         columns, spectra = d.fft_length // first, first // 2 + 1
         outer = -(-d.frame_length // columns) * columns * 4 * spectra
-        found[first] = outer + spectra * 2 * columns * (2 * columns + d.num_mels)
-    return min(found, key=lambda first: found[first])
+        costs[first] = outer + spectra * 2 * columns * (2 * columns + d.num_mels)
+    return min(costs, key=lambda first: costs[first])
 
 
 def _constants(d: LogMel, first: int) -> dict[str, NDArray[np.float64]]:

@@ -51,8 +51,8 @@ class AudioTask(Task):
         before = np.zeros(self.zeros if fresh else 0)
         signal = np.concatenate([before, as_samples(samples)])
         features = self.spec.features
-        found = features(signal) if features else signal[: len(signal) // self.width * self.width]
-        return found.astype(np.float32).reshape(-1, *self.shape)
+        rows = features(signal) if features else signal[: len(signal) // self.width * self.width]
+        return rows.astype(np.float32).reshape(-1, *self.shape)
 
     def samples(self, row: int) -> int:
         """The number of samples up to an output row, from the beginning of the utterance, without the lead."""
