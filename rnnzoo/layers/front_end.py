@@ -33,10 +33,10 @@ class LogMelFrontEnd(OverSequences, keras.layers.Layer):
     P / 2 are enough, as the signal is real. Streamed, the state is the samples that later rows still need.
 
     Args:
-        definition: what a feature is, a `LogMel` or its fields.
+        definition: of the features, a `LogMel` or its fields.
 
     Raises:
-        ValueError: the features are centred around their samples, are no energies, or rows are no hops.
+        ValueError: the features are centred or not energies, or a row is not one hop.
     """
 
     sequence_shape = "(B, T, S)"
@@ -95,7 +95,7 @@ class LogMelFrontEnd(OverSequences, keras.layers.Layer):
         return ops.log(ops.maximum(bands, self.definition.floor))
 
     def stream_spec(self, input_shape: tuple[int | None, ...]) -> dict[str, Any]:
-        """State: the samples that later rows still need. The weights stay as they are, whatever is quantized."""
+        """State: the samples that later rows still need. The weights are never quantized."""
         states = {"samples": {"shape": (self._kept,), "dtype": "float32", "initial": 0.0}} if self._kept else {}
         return {"states": states, "unquantized": True}
 

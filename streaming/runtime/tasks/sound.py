@@ -44,9 +44,9 @@ class AudioTask(Task):
         return int(self.spec.sample_rate)
 
     def rows(self, samples: NDArray[Any], fresh: bool = True) -> NDArray[np.float32]:
-        """The input rows (T, *shape) of a signal (N,) that is there as a whole.
+        """The input rows (T, *shape) of a complete signal (N,).
 
-        fresh: after the silence that a fresh state hears; otherwise as what goes on in a stream.
+        fresh: with the silence before the first sample of a fresh state; otherwise as the continuation of a stream.
         """
         before = np.zeros(self.zeros if fresh else 0)
         signal = np.concatenate([before, as_samples(samples)])
