@@ -113,7 +113,7 @@ class KeywordSpotterTask(SpotterMeasures):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
+        """Windows of streams that are new for each pass; row b continues row b of the window before."""
         window = self.config.window
         rng = np.random.default_rng(self.seed) if rng is None else rng
         fresh = self.config.windows
