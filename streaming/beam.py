@@ -52,7 +52,7 @@ class Reject(NamedTuple):
     reason: str
 
 
-class StreamInference(beam.PTransform):
+class StreamInference(beam.PTransform[Any, Any]):
     """Feeds the elements of each key, in the order of their event times, to a stream of that key.
 
     The stream is saved in Beam's state, so that any runner moves, checkpoints and recovers it; the model is loaded

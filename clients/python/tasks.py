@@ -393,13 +393,14 @@ class Sound:
         if self.spec:
             self.spec = {**MEL, **self.spec}
             step, length = self.spec["frame_step"], self.spec["frame_length"]
-        self.step, self.length = step, length
+        self.step, self.length = step, length if self.spec else task.get("frame_length") or length
         self.lead = round(task.get("lead", 0.0) * self.rate / step) * step
+        self.zeros = self.lead if task.get("zeros") is None else task["zeros"]
 
     def rows(self, samples: np.ndarray) -> np.ndarray:
         """Output rows of an utterance."""
-        signal = np.concatenate([np.zeros(self.lead), samples])
-        whole_rows = len(signal) // self.length * self.length
+        signal = np.concatenate([np.zeros(self.zeros), samples])
+        whole_rows = len(signal) // self.step * self.step
         rows = log_mel(self.spec, signal) if self.spec else signal[:whole_rows].astype(np.float32)
         return whole(self.model, {self.info["name"]: rows.reshape(-1, *self.info["shape"])})
 

@@ -42,8 +42,8 @@ def print_models(names: list[str], pattern: str, licence: str | None = None) -> 
     table.add_column("weights")
     if licence is not None:
         table.add_column("licence")
-    found = {name: find_costs(name) for name in names}
-    for name, costs in found.items():
+    costs_by_name = {name: find_costs(name) for name in names}
+    for name, costs in costs_by_name.items():
         table.add_row(
             name,
             load_config(find_config(name)).topology,
@@ -53,7 +53,7 @@ def print_models(names: list[str], pattern: str, licence: str | None = None) -> 
         )
     Console(highlight=False).print(table)
     print(_LEGEND)
-    if None in found.values():
+    if None in costs_by_name.values():
         print(_STALE)
 
 
@@ -129,18 +129,18 @@ def _said(costs: Costs) -> str:
     return f"{text}, {costs.state_bytes:,} bytes of state a stream"
 
 
-def _print_layers(found: dict[str, Any]) -> None:
+def _print_layers(description: dict[str, Any]) -> None:
     """Tables of a streaming file: its layers, and the cost of an invoke of each signature."""
     layers = Table(title="layers, as they stream", box=None, pad_edge=False, title_justify="left")
     for title in ("layer", "kind", "a step's output", "rate", "delay", "states"):
         layers.add_column(title, overflow="fold")
-    for row in found["plan"]:
+    for row in description["plan"]:
         shape = " x ".join(map(str, row["shape"])) or "1"
         layers.add_row(row["name"], row["kind"], shape, str(row["rate"]), str(row["delay"]), _states(row["states"]))
     costs = Table(title="costs", box=None, pad_edge=False, title_justify="left")
     for title in ("signature", "streams", "steps", "multiply-adds", "MB of weights", "operations"):
         costs.add_column(title, justify="left" if title == "signature" else "right")
-    for name, row in found["signatures"].items():
+    for name, row in description["signatures"].items():
         size, count = f"{row['weight_bytes'] / 1e6:.2f}", str(sum(row["operations"].values()))
         streams, steps = (str(row.get(key, "-")) for key in ("batch", "chunk"))
         costs.add_row(name, streams, steps, f"{row['multiply_adds']:,}", size, count)

@@ -53,10 +53,10 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     )
     parser = _Parser("rnnzoo", description=rnnzoo.__doc__, parents=[common])
     parser.add_argument("--version", action="version", version=f"rnnzoo {rnnzoo.__version__}")
-    found = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    subparsers = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        made = found.add_parser(name, help=text, description=text, parents=[common])
+        made = subparsers.add_parser(name, help=text, description=text, parents=[common])
         made.set_defaults(run=run)
         return made
 
@@ -78,7 +78,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _demo(command("demo", commands.demo, "Tag text word by word with the pretrained streaming tagger."))
     _list(command("list", commands.list_models, "List the models of the zoo."))
     _info(command("info", commands.info, "Show what a model of the zoo is made of."))
-    return parser, list(found.choices)
+    return parser, list(subparsers.choices)
 
 
 def _one_of(*known: str) -> Callable[[str], str]:

@@ -78,9 +78,9 @@ class PackedFiles(FileBuilder):
         folder = Path(manager.manual_dir)
         for name, expected in self.FILES.items():
             try:
-                found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+                digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             except OSError as error:
                 raise DataError(f"{folder / name} cannot be read ({error.strerror}). Copy it anew") from error
-            if found != expected:
-                raise DataError(f"{folder / name}: expected SHA-256 {expected}, found {found}. Copy it anew")
+            if digest != expected:
+                raise DataError(f"{folder / name}: expected SHA-256 {expected}, found {digest}. Copy it anew")
         return {name: folder / name for name in self.FILES}

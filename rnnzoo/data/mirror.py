@@ -109,9 +109,9 @@ def _make_known(name: str) -> None:
     """Tell TFDS of the builder of this package, where the data set has one."""
     module = f"rnnzoo.data.sets.{name}"
     if importlib.util.find_spec(module):
-        for found in vars(importlib.import_module(module)).values():
-            if isinstance(found, type) and issubclass(found, FileBuilder) and found.__module__ == module:
-                found.builder  # noqa: B018 - making it registers it
+        for member in vars(importlib.import_module(module)).values():
+            if isinstance(member, type) and issubclass(member, FileBuilder) and member.__module__ == module:
+                member.builder  # noqa: B018 - making it registers it
 
 
 def rows(name: str, split: str) -> Iterator[dict[str, Any]]:
@@ -181,9 +181,9 @@ def _checked_bytes(source: Path, sha256: str, prepare: str) -> bytes:
     except (OSError, EOFError) as error:
         raise DataError(f"{source} of the mirror cannot be read ({error}). Copy it anew") from error
     # The table marks an archive that was packed anew from the same members: its own bytes differ.
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256 and "other archive bytes" not in prepare:
-        raise DataError(f"{source}: expected SHA-256 {sha256}, found {found}. Copy it anew")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256 and "other archive bytes" not in prepare:
+        raise DataError(f"{source}: expected SHA-256 {sha256}, found {digest}. Copy it anew")
     return data
 
 

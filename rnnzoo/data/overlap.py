@@ -32,13 +32,13 @@ def count_overlaps(dataset: str, source: Source) -> list[Overlap]:
     """
     train = source.splits["train"]
     seen = {_digest(row[0]) for row in train}, {key for row in train for key in _targets(row[1])}
-    found = []
+    overlaps = []
     for split in ("dev", "test"):
         rows = source.splits[split]
         inputs = sum(_digest(row[0]) in seen[0] for row in rows)
         targets = sum(any(key in seen[1] for key in _targets(row[1])) for row in rows)
-        found.append(Overlap(dataset, split, len(rows), inputs, targets))
-    return found
+        overlaps.append(Overlap(dataset, split, len(rows), inputs, targets))
+    return overlaps
 
 
 def read_overlaps(path: Path) -> dict[tuple[str, str], Overlap]:

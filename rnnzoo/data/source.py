@@ -110,10 +110,10 @@ def read_source(config: DataConfig) -> Source:
         raise DataError(f"unknown data set {name!r}; {suggest(name, known)}")
     if config.limit is not None and config.limit < 1:
         raise DataError(f"data.limit is at least 1 example; received {config.limit}")
-    found = entry.read(config)
-    if not isinstance(found, Reading) and (option := file_option(config)):
+    loaded = entry.read(config)
+    if not isinstance(loaded, Reading) and (option := file_option(config)):
         raise ConfigError(f"data.{option} is for files of your own, {name!r} is none: leave it out")
-    reading = found if isinstance(found, Reading) else Reading(found, Findings())
+    reading = loaded if isinstance(loaded, Reading) else Reading(loaded, Findings())
     splits = {split: list(itertools.islice(rows, config.limit)) for split, rows in reading.splits.items()}
     for split in SPLITS:
         if not splits.get(split):

@@ -41,10 +41,10 @@ def terms_of(dataset: str) -> Terms:
         DataError: they are not known here: a model made from it cannot be published.
     """
     known_datasets()  # imports every data set, and with it what it says of its terms
-    found = next((terms for name, terms in _TERMS.items() if dataset.startswith(name)), None)
-    if found is None:
+    terms = next((item for name, item in _TERMS.items() if dataset.startswith(name)), None)
+    if terms is None:
         raise DataError(
             f"the terms of {dataset!r} are not known; register them (rnnzoo.data.register_terms) before you publish a "
             "model"
         )
-    return found
+    return terms

@@ -54,13 +54,13 @@ class Cache:
 
     def entries(self) -> list[BundleInfo]:
         """The bundles that say they are here, the newest first of each name."""
-        found = []
+        bundles = []
         for path in self._entry_files():
             with contextlib.suppress(HubError, OSError, ValueError):
                 (bundle,) = parse_manifest(read_plain(path), str(path)).bundles.values()
                 if path == self._entry(bundle) and self.folder(bundle).is_dir():
-                    found.append(bundle)
-        return sorted(found, key=lambda bundle: (bundle.name, -self.folder(bundle).stat().st_mtime_ns))
+                    bundles.append(bundle)
+        return sorted(bundles, key=lambda bundle: (bundle.name, -self.folder(bundle).stat().st_mtime_ns))
 
     @contextlib.contextmanager
     def staging(self, bundle: BundleInfo) -> Iterator[Path]:
@@ -181,8 +181,8 @@ def wrong_with(folder: Path, bundle: BundleInfo) -> str | None:
         for file in bundle.files:
             path = folder / file.name
             # A link has the size of its target's name: whatever it leads to, it is none of the files.
-            found = path.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_size != file.size:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
                 return f"{file.name} is no file of {file.size} bytes"
             if hash_file(path) != file.sha256:
                 return f"{file.name} has another SHA-256"

@@ -204,13 +204,13 @@ class _Reader:
         files = tuple(self.file(item, name) for item in self.get(row, "files", list, name))
         if (twice := find_twice(file.name for file in files)) is not None:
             raise HubError(f"{self.where}: {name}: the file {twice!r} comes twice")
-        found = BundleInfo(name, self.get(row, "format", int, name), texts[1], texts[2], files)
-        if found.revision != texts[0]:
+        bundle = BundleInfo(name, self.get(row, "format", int, name), texts[1], texts[2], files)
+        if bundle.revision != texts[0]:
             raise HubError(
                 f"{self.where}: {name}: its files are not those of revision {texts[0][:16]} (they make "
-                f"{found.revision}): the manifest mixes releases or was changed; take it from another mirror"
+                f"{bundle.revision}): the manifest mixes releases or was changed; take it from another mirror"
             )
-        return found
+        return bundle
 
     def file(self, row: Any, bundle: str) -> FileInfo:
         name = self.get(row, "name", str, bundle)

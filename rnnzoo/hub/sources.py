@@ -147,10 +147,10 @@ def _reply(response: Any, asked: int, deadline: Deadline) -> Reply:
     length = response.headers.get("Content-Length", "")
     if response.status == 200:
         return Reply(response, 0, _length(length), strong, deadline)
-    found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if response.status != 206 or not found or int(found[1]) != asked or not asked:
+    content_range = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if response.status != 206 or not content_range or int(content_range[1]) != asked or not asked:
         raise BadRange(f"answered {response.status} with another range than the one asked for")
-    return Reply(response, asked, _length(found[3]), strong, deadline)
+    return Reply(response, asked, _length(content_range[3]), strong, deadline)
 
 
 def _length(text: str) -> int | None:

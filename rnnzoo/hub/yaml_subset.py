@@ -63,14 +63,14 @@ def read_plain(text: str) -> Any:
     stack: list[tuple[int, dict[str, Any]]] = [(0, tree)]
     waiting: dict[int, tuple[dict[str, Any], str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        found = _LINE.fullmatch(line)
-        if found is None:
+        match = _LINE.fullmatch(line)
+        if match is None:
             raise BadYaml(f"line {number} needs PyYAML: pip install pyyaml")
-        indent, item, key, value = len(found[1]) + len(found[2] or ""), bool(found[2]), found[3], found[4]
-        while stack[-1][0] > len(found[1]):
+        indent, item, key, value = len(match[1]) + len(match[2] or ""), bool(match[2]), match[3], match[4]
+        while stack[-1][0] > len(match[1]):
             stack.pop()
         if item:
-            owner, name = waiting.get(len(found[1]), (None, ""))
+            owner, name = waiting.get(len(match[1]), (None, ""))
             if owner is None:
                 raise BadYaml(f"line {number} is an item of no list")
             rows = owner[name] = owner[name] or []

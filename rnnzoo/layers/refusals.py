@@ -41,27 +41,27 @@ def probability(owner: Any, **rates: Any) -> None:
 
 def fit_states(owner: Any, states: Any, sizes: Any, batch: int | None, names: tuple[str, ...] = ()) -> None:
     """Refuses states that are not (B, size) for each of the sizes."""
-    found = [shape_of(state) for state in keras.tree.flatten(states)]
+    given = [shape_of(state) for state in keras.tree.flatten(states)]
     sizes = keras.tree.flatten(sizes)
-    if len(found) != len(sizes) or not all(
-        fits(shape, (batch, size)) for shape, size in zip(found, sizes, strict=True)
+    if len(given) != len(sizes) or not all(
+        fits(shape, (batch, size)) for shape, size in zip(given, sizes, strict=True)
     ):
         rows = "B" if batch is None else batch
         named = [*names, *[""] * len(sizes)]
         wanted = ", ".join(f"{name} ({rows}, {size})".strip() for name, size in zip(named, sizes, strict=False))
         raise refused(
-            f"{type(owner).__name__}: expected states {wanted}. Received: shapes {', '.join(map(str, found)) or 'none'}"
+            f"{type(owner).__name__}: expected states {wanted}. Received: shapes {', '.join(map(str, given)) or 'none'}"
         )
 
 
 def fit_mask(owner: Any, mask: Any, of: str, shape: tuple[Any, ...]) -> None:
     """Refuses a mask that is not boolean (B, T) for `of`, of that shape."""
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
-    dtype, found = keras.backend.standardize_dtype(mask.dtype), shape_of(mask)
-    if dtype != "bool" or not fits(found, shape[:2]):
+    dtype, mask_shape = keras.backend.standardize_dtype(mask.dtype), shape_of(mask)
+    if dtype != "bool" or not fits(mask_shape, shape[:2]):
         raise refused(
             f"{type(owner).__name__}: expected a boolean mask (B, T), True where a step counts, for {of} of shape "
-            f"{shape}. Received: {dtype} of shape {found}"
+            f"{shape}. Received: {dtype} of shape {mask_shape}"
         )
 
 
@@ -70,10 +70,10 @@ def shape_of(x: Any) -> tuple[Any, ...]:
     return tuple(x.shape if hasattr(x, "shape") else np.shape(x))
 
 
-def fits(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+def fits(actual: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
     """Whether one shape can be the other, as far as both are known."""
-    return len(found) == len(wanted) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(found, wanted, strict=True)
+    return len(actual) == len(wanted) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(actual, wanted, strict=True)
     )
 
 
@@ -127,22 +127,22 @@ class Recurrent(OverSequences):
     """Mix-in of recurrent layers, which at inference also say which weight is NaN where their outputs are."""
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        found = super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
-        return found if training else finite(self, found)
+        outputs = super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
+        return outputs if training else finite(self, outputs)
 
 
-def finite(layer: Any, found: Any) -> Any:
+def finite(layer: Any, outputs: Any) -> Any:
     """Outputs of a layer as they are; refuses those that are NaN because a weight is."""
     try:
-        total = np.sum(ops.convert_to_numpy(keras.tree.flatten(found)[0]), dtype="float64")
+        total = np.sum(ops.convert_to_numpy(keras.tree.flatten(outputs)[0]), dtype="float64")
     except (NotImplementedError, TypeError, ValueError):
-        return found  # The values are not known yet: the call is being traced.
+        return outputs  # The values are not known yet: the call is being traced.
     spoilt = None if np.isfinite(total) else not_finite(layer)
     if spoilt is not None:
         raise refused(
             f"{type(layer).__name__}: expected finite weights. Received: {spoilt}; load others, or train it again"
         )
-    return found
+    return outputs
 
 
 def not_finite(layer: Any) -> str | None:

@@ -149,14 +149,14 @@ class TransformerBlock(OverSequences, keras.layers.Layer):
         """Mean of the values under the weights of each query, all by head; (B, T, U)."""
         if value.shape[2] == 1:
             # Of a single key Keras warns, and the weight is 1.
-            found = ops.broadcast_to(value, ops.shape(query))
+            attended = ops.broadcast_to(value, ops.shape(query))
         else:
             scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) / math.sqrt(self.units // self.heads) + bias
             if shown is not None:
                 # Far below any score, and within float16.
                 scores = ops.where(shown, scores, ops.full_like(scores, -3e4))
-            found = ops.matmul(ops.cast(ops.softmax(widened(scores)), scores.dtype), value)
-        return ops.reshape(ops.transpose(found, (0, 2, 1, 3)), (-1, ops.shape(query)[2], self.units))
+            attended = ops.matmul(ops.cast(ops.softmax(widened(scores)), scores.dtype), value)
+        return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, ops.shape(query)[2], self.units))
 
     def _by_head(self, x: Any) -> Any:
         """(B, T, U) as (B, H, T, d)."""

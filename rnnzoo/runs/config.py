@@ -96,15 +96,15 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
         raise ConfigError(
             f"{reader.place('topology')}: expected one of {', '.join(task_names())}; received {topology!r}"
         )
-    found = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
+    given = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
     kinds: dict[str, Any] = {
-        "data": data_config(topology, _data_input(reader, topology, found["data"])),
+        "data": data_config(topology, _data_input(reader, topology, given["data"])),
         "model": model_config(topology),
         "training": TrainingConfig,
     }
-    if isinstance(found["data"], Mapping):
-        found["data"] = kinds["data"].current(found["data"])
-    sections: dict[str, Any] = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
+    if isinstance(given["data"], Mapping):
+        given["data"] = kinds["data"].current(given["data"])
+    sections: dict[str, Any] = {key: reader.build(kinds[key], given[key], key) for key in _SECTIONS}
     return ExperimentConfig(
         name=name,
         topology=topology,
@@ -173,10 +173,10 @@ class _Reader:
         if hint is Any:
             return value
         if origin is Annotated:
-            found = self.value(args[0], value, key)
-            if wrong := next((item for item in args[1:] if isinstance(item, Range) and not item.holds(found)), None):
+            checked = self.value(args[0], value, key)
+            if wrong := next((item for item in args[1:] if isinstance(item, Range) and not item.holds(checked)), None):
                 raise self._wrong(key, str(wrong), value)
-            return found
+            return checked
         if origin in (Union, types.UnionType):
             inner = [arg for arg in args if arg is not type(None)]
             return None if value is None else self.value(inner[0], value, key)

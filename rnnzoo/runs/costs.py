@@ -105,17 +105,17 @@ def whole_multiply_adds(model: keras.Model, options: Mapping[str, Any]) -> int |
             streaming.convert(model, path, chunk=2, lookahead=0, verify=False, **options)
         except streaming.NotStreamableError:
             return None
-        found = describe(path)["signatures"]
-    return int(found["chunk_2"]["multiply_adds"] - found["step"]["multiply_adds"])
+        signatures = describe(path)["signatures"]
+    return int(signatures["chunk_2"]["multiply_adds"] - signatures["step"]["multiply_adds"])
 
 
 def stream_costs(path: Path) -> tuple[int, int]:
     """Multiply-adds of a step and bytes of a stream's state, of a streaming file."""
     from streaming.inspection import describe
 
-    found = describe(path)
-    step = next(iter(found["signatures"].values()))
-    return step["multiply_adds"] // found["chunk"], found["state_bytes"]
+    description = describe(path)
+    step = next(iter(description["signatures"].values()))
+    return step["multiply_adds"] // description["chunk"], description["state_bytes"]
 
 
 def write_record(costs: Mapping[str, Costs]) -> Path:
@@ -133,8 +133,8 @@ def write_record(costs: Mapping[str, Costs]) -> Path:
     text = io.StringIO()
     writer = csv.DictWriter(text, _FIELDS, lineterminator="\n")
     writer.writeheader()
-    for name, found in sorted(costs.items()):
-        writer.writerow({"name": name, **found._asdict(), "config": _digest(config_paths()[name])})
+    for name, row in sorted(costs.items()):
+        writer.writerow({"name": name, **row._asdict(), "config": _digest(config_paths()[name])})
     write_text(record_path(), text.getvalue())
     return record_path()
 

@@ -154,7 +154,7 @@ def evaluate_run(
     data = run.config.data if limit is None else dataclasses.replace(run.config.data, limit=limit)
     task = load_task(dataclasses.replace(run.config, data=data), run.encoder)
     task.examples(split)
-    found: dict[str, Any] = {
+    evaluation: dict[str, Any] = {
         "name": run.config.name,
         "dataset": run.config.data.dataset,
         "split": split,
@@ -175,19 +175,19 @@ def evaluate_run(
                 path = Path(folder) / "model.tflite" if files is None else files[name]
                 if files is None:
                     export_kind(run, path, name)
-                found |= _evaluate_streamed(task, split, path, name)
+                evaluation |= _evaluate_streamed(task, split, path, name)
     except streaming.NotStreamableError as error:
-        found["not_streamable"] = str(error)
-    return found
+        evaluation["not_streamable"] = str(error)
+    return evaluation
 
 
-def figures_csv(found: Mapping[str, Any]) -> str:
+def figures_csv(evaluation: Mapping[str, Any]) -> str:
     """The result of `evaluate_run` as CSV: a line for each figure of each way to run the model."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    common = {name: found[name] for name in ("name", "dataset", "split")} | found["made"]
+    common = {name: evaluation[name] for name in ("name", "dataset", "split")} | evaluation["made"]
     writer.writerow(["way", "figure", "value", *common])
-    for way, row in found.items():
+    for way, row in evaluation.items():
         if way == "classes":
             rows = [(label, name, value) for label, figures in row.items() for name, value in figures.items()]
             writer.writerows([f"{label} offline", name, value, *common.values()] for label, name, value in rows)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 import streaming
 from rnnzoo.errors import ConfigError
@@ -99,7 +99,7 @@ def _chain(run: Run) -> dict[str, bytes]:
     return {"transitions.json": json.dumps(layers[0].chain_scores()).encode()} if layers else {}
 
 
-def _calibration(run: Run) -> list[dict[str, np.ndarray]]:
+def _calibration(run: Run) -> list[dict[str, NDArray[Any]]]:
     from rnnzoo.runs.building import load_task
 
     data = dataclasses.replace(run.config.data, limit=_CALIBRATION_SEQUENCES)

@@ -59,7 +59,7 @@ class Listening:
     def rows(self) -> list[dict[str, Any]]:
         """For each threshold: misses by condition, false alarms, their rate and its bound at 95 %, and the delay."""
         signals = [signal for rows in self.spoken.values() for signal in rows]
-        found = []
+        table = []
         for threshold in sorted({*THRESHOLDS, self.shipped, *([self.chosen] if self.chosen else [])}):
             row: dict[str, Any] = {"threshold": threshold}
             for name, rows in self.spoken.items():
@@ -67,8 +67,8 @@ class Listening:
             # Signals with keywords are listened to as well: an event that is none is a false alarm there, too.
             every = tally([*signals, *self.quiet], threshold)
             row |= {"false_alarms": every.false, "per_hour": every.rate, "per_hour_bound": every.bound}
-            found.append({**row, "delay_seconds": _number(every.delay)})
-        return found
+            table.append({**row, "delay_seconds": _number(every.delay)})
+        return table
 
     @property
     def hours(self) -> float:
@@ -151,11 +151,11 @@ def listen_to_split(run: Run, split: str, rate: float | None = None) -> Listenin
         }
         conditions = {"": heard.pop("stream"), **({"at 10 dB": heard.pop("noisy")} if "noisy" in heard else {})}
         quiet = [signal for signals in heard.values() for signal in signals]
-        found = _chosen(spotter, f"{run.config.data.dataset}, split {split}", conditions, quiet, rate, [])
-    row = next(row for row in found.rows() if row["threshold"] == found.shipped)
+        listening = _chosen(spotter, f"{run.config.data.dataset}, split {split}", conditions, quiet, rate, [])
+    row = next(row for row in listening.rows() if row["threshold"] == listening.shipped)
     look = {"split": split, "dataset": run.config.data.dataset, "offline": row, "made": {"commit": commit()}}
     record_look(run.config, hash_file(run.path / WEIGHTS_FILE), look)
-    return found
+    return listening
 
 
 def save_threshold(run: Run, threshold: float) -> None:

@@ -28,12 +28,12 @@ class FrequentTags:
     name = "most frequent tag"
 
     def __init__(self, sentences: Iterable[tuple[Sequence[str], Sequence[str]]]):
-        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        counts_by_key: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for words, tags in sentences:
             for word, tag in zip(words, tags, strict=True):
                 for key in self._keys(word):
-                    found[key][tag] += 1
-        self._tags = {key: counts.most_common(1)[0][0] for key, counts in found.items()}
+                    counts_by_key[key][tag] += 1
+        self._tags = {key: counts.most_common(1)[0][0] for key, counts in counts_by_key.items()}
         self.numbers = len(self._tags)
 
     def tag(self, words: Sequence[str]) -> list[str]:
@@ -133,7 +133,7 @@ class NGram:
     def probabilities(self, tokens: NDArray[Any]) -> NDArray[Any]:
         """P of each token but the first, given those before it, (N - 1,)."""
         line = tokens.tolist()
-        found = np.empty(len(line) - 1)
+        chances = np.empty(len(line) - 1)
         for i, token in enumerate(line[1:], 1):
             chance = 1 / self._entries
             for length in range(min(self._order - 1, i) + 1):
@@ -142,8 +142,8 @@ class NGram:
                     break
                 after = self._after[past]
                 chance = (after[token] + len(after) * chance) / (self._totals[past] + len(after))
-            found[i - 1] = chance
-        return found
+            chances[i - 1] = chance
+        return chances
 
 
 class NearestText:
@@ -156,13 +156,13 @@ class NearestText:
     """
 
     def __init__(self, texts: Sequence[str]):
-        found: defaultdict[str, dict[int, int]] = defaultdict(dict)
+        occurrences: defaultdict[str, dict[int, int]] = defaultdict(dict)
         for i, text in enumerate(texts):
             for word in text.lower().split():
-                found[word][i] = found[word].get(i, 0) + 1
-        self._places = {word: np.array(list(held)) for word, held in found.items()}
+                occurrences[word][i] = occurrences[word].get(i, 0) + 1
+        self._places = {word: np.array(list(held)) for word, held in occurrences.items()}
         self._weights = {
-            word: np.array(list(held.values())) * np.log(len(texts) / len(held)) for word, held in found.items()
+            word: np.array(list(held.values())) * np.log(len(texts) / len(held)) for word, held in occurrences.items()
         }
         squares = np.zeros(len(texts))
         for word, places in self._places.items():
@@ -208,9 +208,9 @@ def peaks(signal: NDArray[Any], rate: float) -> NDArray[Any]:
     """
     steep = np.convolve(np.gradient(signal) ** 2, np.full(width := int(0.15 * rate), 1 / width), "same")
     near, far = (_highest(steep, int(seconds * rate)) for seconds in (0.2, 1.0))
-    found = np.flatnonzero((steep == near) & (steep > far / 3))
+    places = np.flatnonzero((steep == near) & (steep > far / 3))
     # Of a flat top the first.
-    return found[np.diff(found, prepend=-len(signal)) > int(0.2 * rate)]
+    return places[np.diff(places, prepend=-len(signal)) > int(0.2 * rate)]
 
 
 def _highest(signal: NDArray[Any], reach: int) -> NDArray[Any]:

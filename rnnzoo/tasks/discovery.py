@@ -45,27 +45,27 @@ def data_inputs(name: str) -> tuple[str, ...]:
 
 def data_config(name: str, kind: str) -> type[DataConfig]:
     """The class of the `data` section of a task, by what `data.input` says."""
-    found: type[DataConfig] = _part(name, "config").DATA[kind]
-    return found
+    section: type[DataConfig] = _part(name, "config").DATA[kind]
+    return section
 
 
 def model_config(name: str) -> type:
     """The class of the `model` section of a task."""
-    found: type = _part(name, "config").MODEL
-    return found
+    section: type = _part(name, "config").MODEL
+    return section
 
 
 def model_builder(name: str) -> Callable[..., Any]:
     """The function (config, encoder) -> keras.Model of a task; importing it imports Keras."""
-    found: Callable[..., Any] = getattr(_part(name, "model"), f"build_{name}")
-    return found
+    builder: Callable[..., Any] = getattr(_part(name, "model"), f"build_{name}")
+    return builder
 
 
 def task_class(name: str) -> type[Task]:
     """Class that trains, evaluates and exports a task."""
     camel = "".join(part.capitalize() for part in name.split("_"))
-    found: type[Task] = getattr(_part(name, "task"), f"{camel}Task")
-    return found
+    task_type: type[Task] = getattr(_part(name, "task"), f"{camel}Task")
+    return task_type
 
 
 def _part(name: str, part: str) -> Any:

@@ -30,9 +30,9 @@ def draw_history(path: Path, history: Mapping[str, Sequence[float]]) -> Path:
     return path
 
 
-def draw_confusion(path: Path, true: Sequence[str], found: Sequence[str]) -> Path:
+def draw_confusion(path: Path, true: Sequence[str], predicted: Sequence[str]) -> Path:
     """The share of each label (rows) that was found to be each (columns)."""
-    pairs = np.array(true), np.array(found)
+    pairs = np.array(true), np.array(predicted)
     labels, counts = np.unique(np.concatenate(pairs)), None
     if len(labels) > _LABELS:
         wrong = np.concatenate([side[pairs[0] != pairs[1]] for side in pairs])

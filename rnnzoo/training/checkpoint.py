@@ -48,12 +48,12 @@ def read_weights(model: keras.Model, path: Path) -> None:
     """
     arrays = load_arrays(path)
     for variable in model.weights:
-        found = arrays.pop(variable.path, None)
-        if found is None or found.shape != tuple(variable.shape):
-            shape = "missing" if found is None else found.shape
+        array = arrays.pop(variable.path, None)
+        if array is None or array.shape != tuple(variable.shape):
+            shape = "missing" if array is None else array.shape
             expected = f"{variable.path} with shape {tuple(variable.shape)}"
             raise DataError(f"{path} belongs to another architecture: expected {expected}, found {shape}")
-        variable.assign(found.astype(variable.dtype))
+        variable.assign(array.astype(variable.dtype))
     if arrays:
         surplus = ", ".join(sorted(arrays)[:3])
         raise DataError(f"{path} belongs to another architecture: it also holds {surplus}")

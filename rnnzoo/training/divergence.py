@@ -67,11 +67,13 @@ def first_not_finite(model: keras.Model, inputs: Any, targets: Any, weights: Any
         {t.name: t for t in model.inputs}, {"all": [layer.output for layer in layers], "output": model.output}
     )
     with tf.GradientTape() as tape:
-        found = looked(tf.nest.map_structure(tf.convert_to_tensor, inputs), training=True)
-        for layer, output in zip(layers, found["all"], strict=True):
+        activations = looked(tf.nest.map_structure(tf.convert_to_tensor, inputs), training=True)
+        for layer, output in zip(layers, activations["all"], strict=True):
             if not all(_finite(one) for one in tf.nest.flatten(output)):
                 return f"the output of layer {layer.name!r}"
-        loss = model.compute_loss(x=inputs, y=targets, y_pred=found["output"], sample_weight=weights, training=True)
+        loss = model.compute_loss(
+            x=inputs, y=targets, y_pred=activations["output"], sample_weight=weights, training=True
+        )
     if not _finite(loss):
         return "the loss itself, of finite outputs"
     gradients = tape.gradient(loss, model.trainable_variables)

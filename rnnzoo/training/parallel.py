@@ -158,9 +158,9 @@ def _cluster() -> tuple[int, int]:
     """Number of this worker, and of all workers."""
     text = os.environ.get("TF_CONFIG", "")
     try:
-        found = json.loads(text)
-        workers: Sequence[str] = found["cluster"]["worker"]
-        task = found["task"]
+        cluster = json.loads(text)
+        workers: Sequence[str] = cluster["cluster"]["worker"]
+        task = cluster["task"]
         if task["type"] != "worker" or not 0 <= task["index"] < len(workers):
             raise ValueError
     except (ValueError, KeyError, TypeError):

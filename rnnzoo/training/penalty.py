@@ -50,14 +50,14 @@ class JacobianPenalized(keras.Model):
         variables = self.trainable_weights
         with tf.GradientTape() as tape:
             tape.watch(pushes)
-            found = probed.model({**x, **pushes}, training=True)
-            predicted = found["output"]
+            outputs = probed.model({**x, **pushes}, training=True)
+            predicted = outputs["output"]
             loss = self.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=True)
             scaled = self.optimizer.scale_loss(loss)
         gradients, back = tape.gradient(scaled, (variables, pushes))
         self._loss_tracker.update_state(loss, sample_weight=first[0])
         with tf.GradientTape() as tape:
-            omega = sum(jacobian_penalty(p, found[p.name], back[p.input_name]) for p in probed.probes)
+            omega = sum(jacobian_penalty(p, outputs[p.name], back[p.input_name]) for p in probed.probes)
             omega = self.optimizer.scale_loss(self._weight * omega)
         more = tape.gradient(omega, variables)
         both = [a if b is None else a + b for a, b in zip(gradients, more, strict=True)]
@@ -65,7 +65,7 @@ class JacobianPenalized(keras.Model):
         return self.compute_metrics(x, y, predicted, weights)
 
 
-def jacobian_penalty(probe: Probe, found: dict[str, Any], back: Any) -> Any:
+def jacobian_penalty(probe: Probe, outputs: dict[str, Any], back: Any) -> Any:
     """Omega of one layer.
 
     Args:
@@ -76,8 +76,8 @@ def jacobian_penalty(probe: Probe, found: dict[str, Any], back: Any) -> Any:
     sizes = keras.tree.flatten(probe.cell.state_size)
     width = sum(sizes)
     back = tf.stop_gradient(tf.reshape(tf.cast(back[:, 1:], tf.float32), (-1, width)))
-    before = tf.stop_gradient(tf.reshape(found["states"][:, :-1], (-1, width)))
-    inputs = tf.stop_gradient(tf.reshape(found["x"][:, 1:], (-1, found["x"].shape[-1])))
+    before = tf.stop_gradient(tf.reshape(outputs["states"][:, :-1], (-1, width)))
+    inputs = tf.stop_gradient(tf.reshape(outputs["x"][:, 1:], (-1, outputs["x"].shape[-1])))
     with tf.GradientTape() as tape:
         tape.watch(before)
         given = tf.split(before, sizes, axis=1)

@@ -72,8 +72,8 @@ def licence_of_weights(data: str) -> str:
 
 def restriction(expression: str) -> str:
     """What licences forbid, in words; nothing for most."""
-    found = [LICENCES[name] for name in parts(expression) if name in LICENCES]
-    return "; ".join(f"{item.restriction} ({item.title})" for item in found if item.restriction)
+    licences = [LICENCES[name] for name in parts(expression) if name in LICENCES]
+    return "; ".join(f"{item.restriction} ({item.title})" for item in licences if item.restriction)
 
 
 def linked(expression: str) -> str:
@@ -84,7 +84,7 @@ def linked(expression: str) -> str:
 
 def asked(expression: str) -> str:
     """What licences ask of who uses the data or publishes what is made of them, in sentences."""
-    found = [LICENCES[name] for name in parts(expression) if name in LICENCES]
-    lines = [item.asks for item in found if item.asks]
-    lines += [f"Use the data and the weights {item.restriction}." for item in found if item.restriction]
+    licences = [LICENCES[name] for name in parts(expression) if name in LICENCES]
+    lines = [item.asks for item in licences if item.asks]
+    lines += [f"Use the data and the weights {item.restriction}." for item in licences if item.restriction]
     return " ".join(dict.fromkeys(lines))

@@ -51,7 +51,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "ClassifierSpec": {"labels": _STEPS},
     "SequenceTaggerSpec": {"labels": _STEPS, "viterbi_delay": (0, 2**16), "sample_rate": (1e-9, 1e9)},
     "EndpointSpec": {"silence": _SECONDS, "level": (-400.0, 0.0)},
-    "AudioSpec": {"sample_rate": (100, 10**6), "lead": (0.0, 60.0)},
+    "AudioSpec": {"sample_rate": (100, 10**6), "lead": (0.0, 60.0), "frame_length": (1, 2**15), "zeros": _STEPS},
     "KeywordSpotterSpec": {"labels": _STEPS, "smoothing": (0.0, 60.0), "refractory": _SECONDS},
     "TranscriberSpec": {"labels": _STEPS, "blank": _STEPS, "width": (1, 1024)},
     "SearchSpec": {"width": (1, 256), "length_penalty": (-10.0, 10.0), "max_length": (1, 2**14)},

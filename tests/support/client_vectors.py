@@ -84,6 +84,7 @@ def _task(name: str) -> tuple[keras.Model, dict[str, Any]]:
         files["transitions.json"] = json.dumps(chain).encode()
     elif name == "samples":
         task, width = {**_SOUND, "smoothing": 0.02, "lead": 0.1, "multi_label": True}, 100
+        task |= {"frame_length": 240, "zeros": 650}
     elif name == "endpoints":
         end = {"silence": 0.06, "level": -35.0}
         task, width = {**_SOUND, "features": _MEL, "endpoint": end, "lead": 0.031}, 8

@@ -38,9 +38,9 @@ class SignalEncoder(RowEncoder):
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> SignalEncoder:
-        found: Any = super().from_files(files)
+        encoder: Any = super().from_files(files)
         try:
-            return dataclasses.replace(found, frame=int(json.loads(files[_FILE])["frame"]))
+            return dataclasses.replace(encoder, frame=int(json.loads(files[_FILE])["frame"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{_FILE} is missing or damaged ({error}); take the files of one run") from error
 
@@ -83,14 +83,14 @@ def read_events(tags: Sequence[str], scores: Sequence[float], frame: int) -> lis
     return events
 
 
-def match_events(true: Sequence[Event], found: Sequence[Event], tolerance: float) -> list[tuple[int, int]]:
+def match_events(true: Sequence[Event], detected: Sequence[Event], tolerance: float) -> list[tuple[int, int]]:
     """Pairs of an event and the one that was found for it: each once, in order, at most `tolerance` samples apart."""
     pairs, i, j = [], 0, 0
-    while i < len(true) and j < len(found):
-        if abs(true[i].at - found[j].at) <= tolerance:
+    while i < len(true) and j < len(detected):
+        if abs(true[i].at - detected[j].at) <= tolerance:
             pairs.append((i, j))
             i, j = i + 1, j + 1
-        elif true[i].at < found[j].at:
+        elif true[i].at < detected[j].at:
             i += 1
         else:
             j += 1

@@ -116,14 +116,14 @@ class Tables:
                 "lack one: say data.missing=drop, hold or interpolate"
             )
         try:
-            found = fill_rows(policy, self.plan.columns, values)
+            filled = fill_rows(policy, self.plan.columns, values)
         except InputError as error:
             raise DataError(f"{path}: {error}") from error
-        self.counts["left out for a missing value"] += len(values) - len(found.rows)
-        self.counts["filled"] += int(found.missing.any(axis=1).sum())
-        rows = found.with_mask() if self.config.mask else found.rows
-        texts = {name: column[found.numbers] for name, column in texts.items()}
-        return Rows(path, rows, texts, None if times is None else times[found.numbers])
+        self.counts["left out for a missing value"] += len(values) - len(filled.rows)
+        self.counts["filled"] += int(filled.missing.any(axis=1).sum())
+        rows = filled.with_mask() if self.config.mask else filled.rows
+        texts = {name: column[filled.numbers] for name, column in texts.items()}
+        return Rows(path, rows, texts, None if times is None else times[filled.numbers])
 
     def _in_time(self, table: Table) -> Table:
         times = table.times
@@ -169,9 +169,9 @@ class Tables:
 
 def table_files(folder: Path, pattern: str = "*") -> tuple[list[Path], int]:
     """Files of tables in a folder, by name, and how many others there are."""
-    found = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
-    tables = [path for path in found if path.name.lower().endswith(_SUFFIXES)]
-    return tables, len(found) - len(tables)
+    paths = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    tables = [path for path in paths if path.name.lower().endswith(_SUFFIXES)]
+    return tables, len(paths) - len(tables)
 
 
 def runs(*columns: NDArray[Any]) -> list[tuple[int, int]]:

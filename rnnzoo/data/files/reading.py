@@ -24,14 +24,14 @@ def split_files(path: Path, suffixes: tuple[str, ...], read: Callable[[Path], It
     """
     if path.is_file():
         return by_content(read(path))
-    found = {file.stem: file for suffix in suffixes for file in sorted(path.glob(f"*{suffix}"))}
-    if not found:
+    files = {file.stem: file for suffix in suffixes for file in sorted(path.glob(f"*{suffix}"))}
+    if not files:
         raise DataError(f"{path} is no file and no folder with train{' or train'.join(suffixes)}: check it")
-    if "train" not in found:
-        return by_content(example for file in found.values() for example in read(file))
-    if missing := [split for split in SPLITS if split not in found]:
-        raise DataError(f"{path} holds train{found['train'].suffix}, and no {' or '.join(missing)}: add it")
-    return {split: read(found[split]) for split in SPLITS}
+    if "train" not in files:
+        return by_content(example for file in files.values() for example in read(file))
+    if missing := [split for split in SPLITS if split not in files]:
+        raise DataError(f"{path} holds train{files['train'].suffix}, and no {' or '.join(missing)}: add it")
+    return {split: read(files[split]) for split in SPLITS}
 
 
 def by_content(examples: Iterable[Example]) -> Splits:
@@ -39,10 +39,10 @@ def by_content(examples: Iterable[Example]) -> Splits:
 
     Equal inputs fall into one split, and more files change no example's split, unless there are too few for all three.
     """
-    found = list(examples)
-    contents = [repr_bytes(example[0]) for example in found]
+    rows = list(examples)
+    contents = [repr_bytes(example[0]) for example in rows]
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
-    for split, example in zip(assign_splits(contents, [""] * len(found)), found, strict=True):
+    for split, example in zip(assign_splits(contents, [""] * len(rows)), rows, strict=True):
         splits[split].append(example)
     return splits
 
@@ -102,11 +102,11 @@ def read_table(
                 raise InputError(f"line {number}: {error}") from error
             if len(cells) != len(header.names):
                 raise InputError(f"line {number}: expected {len(header.names)} columns, found {len(cells)}")
-            found = dict(zip(header.names, cells, strict=True))
+            row = dict(zip(header.names, cells, strict=True))
             for name in columns if filled is None else filled:
-                if not found[name]:
+                if not row[name]:
                     raise InputError(f"line {number}: expected {name} with something in it; found ''")
-            yield number, found
+            yield number, row
 
 
 def _unquoted(cell: str) -> str:

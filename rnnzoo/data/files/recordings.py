@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import AudioConfig, DataConfig
 from rnnzoo.data.files.reading import by_content, read_table
@@ -73,7 +74,7 @@ def recordings(folder: Path, config: DataConfig) -> Iterator[Example]:
         yield samples, path.relative_to(folder).parts[0]
 
 
-def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, np.ndarray]]:
+def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, NDArray[np.float32]]]:
     """Each file with its samples; those that are none are listed at the end where `data.bad_files` is `skip`."""
     left_out = []
     for path in paths:
@@ -89,11 +90,11 @@ def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, 
 
 def audio_files(folder: Path) -> list[Path]:
     """The files of sound in a folder and the folders in it, sorted; hidden ones are left alone."""
-    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
-def read_recording(path: Path, config: DataConfig) -> np.ndarray:
+def read_recording(path: Path, config: DataConfig) -> NDArray[np.float32]:
     """A file at the sample rate of a configuration, (N,) of float32.
 
     Raises:

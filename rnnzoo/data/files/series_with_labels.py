@@ -72,7 +72,9 @@ def _read(config: DataConfig, prefix: str, example: Callable[[Rows, NDArray[Any]
     files = _files(config.dataset.removeprefix(prefix))
     tables = Tables([file for file, _ in files], config)
     splits, how = divide([(split, "", rows) for file, split in files for rows in _grouped(tables, file)], config)
-    made = {split: [example(rows, _labels(rows, config)) for _, rows in found] for split, found in splits.items()}
+    made = {
+        split: [example(rows, _labels(rows, config)) for _, rows in recordings] for split, recordings in splits.items()
+    }
     return Reading(made, tables.findings({"split by": how}))
 
 
@@ -96,10 +98,10 @@ def _files(name: str) -> list[tuple[Path, str | None]]:
         return [(path, None)]
     if all((path / split).is_dir() for split in SPLITS):
         return [(file, split) for split in SPLITS for file in table_files(path / split)[0]]
-    found = table_files(path)[0]
-    if not found:
+    files = table_files(path)[0]
+    if not files:
         raise DataError(f"{path} is no file and no folder of CSV files: check it")
-    by_name = {file.name.partition(".")[0]: file for file in found}
+    by_name = {file.name.partition(".")[0]: file for file in files}
     if set(by_name) == set(SPLITS):
         return [(by_name[split], split) for split in SPLITS]
-    return [(file, None) for file in found]
+    return [(file, None) for file in files]

@@ -23,12 +23,12 @@ def assign_splits(contents: Sequence[bytes], strata: Sequence[str], ratio: Seque
         strata: of each, such as its label.
         ratio: sizes of train, dev and test.
     """
-    found = [split_of(content) for content in contents]
-    if not ratio and set(found) == set(SPLITS):
-        return found
-    found = _drawn(contents, strata, ratio)
+    splits = [split_of(content) for content in contents]
+    if not ratio and set(splits) == set(SPLITS):
+        return splits
+    splits = _drawn(contents, strata, ratio)
     # Strata of one or two units leave nothing to the smaller splits.
-    return found if set(found) == set(SPLITS) else _drawn(contents, [""] * len(contents), ratio)
+    return splits if set(splits) == set(SPLITS) else _drawn(contents, [""] * len(contents), ratio)
 
 
 def _drawn(contents: Sequence[bytes], strata: Sequence[str], ratio: Sequence[float]) -> list[str]:

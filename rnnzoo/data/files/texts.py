@@ -110,12 +110,12 @@ def jsonl_examples(path: Path, config: WordsConfig) -> Iterator[Example]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
+            record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: expected a JSON object, and {error}") from error
-        if not isinstance(found, dict):
-            raise DataError(f"{path}, line {number}: expected a JSON object; found {type(found).__name__}")
-        label = found.get(config.label)
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: expected a JSON object; found {type(record).__name__}")
+        label = record.get(config.label)
         if config.multi_label:
             if not isinstance(label, list) or not all(isinstance(one, str) for one in label):
                 raise DataError(
@@ -123,7 +123,7 @@ def jsonl_examples(path: Path, config: WordsConfig) -> Iterator[Example]:
                 )
         elif not isinstance(label, str) or not label.strip():
             raise DataError(f"{path}, line {number}: expected {config.label} with something in it; received {label!r}")
-        text = found.get(config.text)
+        text = record.get(config.text)
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{path}, line {number}: expected {config.text} with something in it; received {text!r}")
         yield _words(text, path, number), label.strip() if isinstance(label, str) else label

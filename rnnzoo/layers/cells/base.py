@@ -109,9 +109,9 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
 
     def read(self, states: Any) -> list[Any]:
         """The states as a list, once they are known to fit."""
-        found = list(states) if isinstance(states, list | tuple) else [states]
-        fit_states(self, found, self.state_size, None, self.state_names)
-        return found
+        listed = list(states) if isinstance(states, list | tuple) else [states]
+        fit_states(self, listed, self.state_size, None, self.state_names)
+        return listed
 
     def biased(self, x: Any) -> Any:
         """x + b, where there is a bias."""

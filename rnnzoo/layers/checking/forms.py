@@ -183,5 +183,5 @@ def streaming(subject: Subject, settings: Settings) -> float:
             got = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
             got = [g if whole else g[-1] for g, whole in zip(got, flags, strict=True)]
             errors += [difference(e[row], g) for e, g in zip(expected, got, strict=True)]
-    found = f"the stream (delay {report.delay}) differs from the layer"
-    return within(subject, settings, "streaming", errors, found)
+    finding = f"the stream (delay {report.delay}) differs from the layer"
+    return within(subject, settings, "streaming", errors, finding)

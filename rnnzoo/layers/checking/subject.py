@@ -82,9 +82,9 @@ class Subject:
         ]
         return dict(zip(keys, values, strict=True))
 
-    def fails(self, prop: str, found: str) -> LayerCheckError:
+    def fails(self, prop: str, finding: str) -> LayerCheckError:
         """The error to raise."""
-        return LayerCheckError(self.name, prop, found)
+        return LayerCheckError(self.name, prop, finding)
 
     def run(self, layer: Any, inputs: Any = None, **kwargs: Any) -> list[NDArray[Any]]:
         """Outputs in flat order, at inference."""

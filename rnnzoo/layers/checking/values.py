@@ -65,11 +65,11 @@ def by_equations(subject: Subject, oracle: Any, weights: list[NDArray[Any]], inp
     return [np.stack(rows, axis=1)]
 
 
-def within(subject: Subject, settings: Settings, prop: str, errors: list[float], found: str) -> float:
+def within(subject: Subject, settings: Settings, prop: str, errors: list[float], finding: str) -> float:
     """The largest error, or the failure of the property."""
     worst = max(errors, default=0.0)
     if not worst <= settings.tolerance:
-        raise subject.fails(prop, f"{found} by {worst:.3g}, more than {settings.tolerance:g}")
+        raise subject.fails(prop, f"{finding} by {worst:.3g}, more than {settings.tolerance:g}")
     return worst
 
 
@@ -89,8 +89,8 @@ def gradient(subject: Subject, settings: Settings) -> float:
         raise Skipped("no output is differentiable")
     directions = [generator.standard_normal(outputs[i].shape).astype(outputs[i].dtype) for i in places]
 
-    def scalar(found: Any) -> Any:
-        values = keras.tree.flatten(found)
+    def scalar(result: Any) -> Any:
+        values = keras.tree.flatten(result)
         return sum(ops.sum(values[i] * ops.convert_to_tensor(d)) for i, d in zip(places, directions, strict=True))
 
     def loss(weights: list[NDArray[Any]], point: list[NDArray[Any]]) -> float:

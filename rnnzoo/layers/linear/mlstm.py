@@ -200,8 +200,8 @@ def _stabilizers(whole: Any, left: Any, m: Any, count: Any) -> tuple[Any, Any]:
         far_whole, far_left = shifted((whole, left), stride, count + 1, False, fill)
         return stride * 2, whole + far_whole, ops.maximum(whole + far_left, left)
 
-    found = ops.stop_gradient(doubling(body, (whole, left), count + 1)[1])
-    return found[:, :-1], found[:, 1:]
+    stabilizers = ops.stop_gradient(doubling(body, (whole, left), count + 1)[1])
+    return stabilizers[:, :-1], stabilizers[:, 1:]
 
 
 def _cut(x: Any, total: Any, count: Any, size: int, fill: float) -> Any:

@@ -183,14 +183,14 @@ def _row(x: Number, t: int) -> Number:
 
 def _chunks(x: Number, count: Any, steps: int | None, unit: float) -> list[Number]:
     """Step k of every chunk, (B, count, ...), for each k; after the end a real part is `unit`."""
-    found = []
+    chunks = []
     for place, part in enumerate(x):
         shape = ops.shape(part)
         if steps is None or steps % CHUNK:
             fill = ops.full((shape[0], count * CHUNK - shape[1], *shape[2:]), unit if place == 0 else 0.0, part.dtype)
             part = ops.concatenate([part, fill], axis=1)
-        found.append(ops.unstack(ops.reshape(part, (shape[0], count, CHUNK, *shape[2:])), CHUNK, axis=2))
-    return list(zip(*found, strict=True))
+        chunks.append(ops.unstack(ops.reshape(part, (shape[0], count, CHUNK, *shape[2:])), CHUNK, axis=2))
+    return list(zip(*chunks, strict=True))
 
 
 def loop(a: list[Number], b: list[Number], state: Number, reverse: bool) -> list[Number]:

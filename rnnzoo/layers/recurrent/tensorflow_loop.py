@@ -152,8 +152,8 @@ def _backward(
 
     def step(t: Any, given: Tensors, carry: Any) -> Any:
         d_states, *arrays = carry
-        d_states, found = back(t, given, d_states)
-        return d_states, *(a.write(t, item) for a, item in zip(arrays, found, strict=True))
+        d_states, terms = back(t, given, d_states)
+        return d_states, *(a.write(t, item) for a, item in zip(arrays, terms, strict=True))
 
     series = (d_outputs,) if mask is None else (d_outputs, mask)
     example = back(steps - 1, tuple(item[-1] for item in series), tuple(d_states))[1]

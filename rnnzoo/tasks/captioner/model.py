@@ -43,8 +43,8 @@ def build_captioner(config: CaptionerConfig, encoder: CaptionEncoder) -> keras.M
     """
     picture = keras.Input(encoder.shape, name="picture")
     target = keras.Input((None,), dtype="int32", name="target")
-    found = _look(config, picture)
-    regions = keras.layers.Dropout(config.dropout, name=_REGIONS)(found)
+    features = _look(config, picture)
+    regions = keras.layers.Dropout(config.dropout, name=_REGIONS)(features)
     looking, states = _looking_layers(config), _first_states(config, regions)
     entries = len(encoder.labels)
     parts = {
@@ -153,9 +153,9 @@ def _write(parts: dict[str, Any], target: Any, regions: Any, states: list[Any]) 
     """Logits of what follows each word, and the states after the last where the decoder tells them."""
     x = parts["embedding_dropout"](parts["embedding"](target))
     if _SHOWN in parts:
-        found = parts[_LOOP](x, parts[_SHOWN](regions))
+        decoded = parts[_LOOP](x, parts[_SHOWN](regions))
     else:
-        found = parts[_LOOP](x, regions, initial_state=states)
-    y, *new = found if isinstance(found, list) else [found]
+        decoded = parts[_LOOP](x, regions, initial_state=states)
+    y, *new = decoded if isinstance(decoded, list) else [decoded]
     y = parts["readout"](keras.layers.Concatenate()([y, x]))
     return [parts["logits"](parts["readout_dropout"](y)), *new]

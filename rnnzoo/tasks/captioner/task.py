@@ -129,8 +129,8 @@ class CaptionerTask(LabelTask):
             batch = np.stack(pictures[begin : begin + batch_size]).astype(np.float32)
             # A state: the regions, which stay the same, then the states of the decoder.
             decoders = [Decoder(step, list(state)) for state in zip(*encoder.predict_on_batch(batch), strict=True)]
-            found = beam_searches(decoders, START, END, self.config.max_length, banned=BANNED, **options)
-            written += [self.encoder.codec.decode(best.tokens) for best, *_ in found]
+            hypotheses = beam_searches(decoders, START, END, self.config.max_length, banned=BANNED, **options)
+            written += [self.encoder.codec.decode(best.tokens) for best, *_ in hypotheses]
         return written
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:

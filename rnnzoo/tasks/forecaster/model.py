@@ -28,7 +28,7 @@ def least_squares(series: Iterable[NDArray[Any]], context: int, horizon: int) ->
     Returns:
         (C - 1, H) of float64, the oldest change first. Where several maps are as good, the smallest.
     """
-    products, found = np.zeros((context - 1, context - 1)), np.zeros((context - 1, horizon))
+    products, cross_products = np.zeros((context - 1, context - 1)), np.zeros((context - 1, horizon))
     for rows in series:
         for column in rows.T.astype(np.float64):
             if len(column) < context + horizon:
@@ -38,8 +38,8 @@ def least_squares(series: Iterable[NDArray[Any]], context: int, horizon: int) ->
                 windows = every[begin : begin + _BLOCK]
                 changes = np.diff(windows[:, :context])
                 products += changes.T @ changes
-                found += changes.T @ (windows[:, context:] - windows[:, context - 1 : context])
-    return np.linalg.lstsq(products, found, rcond=None)[0]
+                cross_products += changes.T @ (windows[:, context:] - windows[:, context - 1 : context])
+    return np.linalg.lstsq(products, cross_products, rcond=None)[0]
 
 
 def begin_linear(

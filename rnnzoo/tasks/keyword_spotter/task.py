@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead
 from rnnzoo.data.source import Example
@@ -108,7 +109,7 @@ class KeywordSpotterTask(SpotterMeasures):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
         """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
         window = self.config.window
         rng = np.random.default_rng(self.seed) if rng is None else rng
@@ -120,14 +121,16 @@ class KeywordSpotterTask(SpotterMeasures):
                 at = slice(i * window, (i + 1) * window)
                 yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
 
-    def _stream(self, split: str, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _stream(
+        self, split: str, frames: int, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Features (T, M), targets (T,) and weights (T,) of a stream of T frames."""
         config = self.config
         signal, segments = self.composer(split)(frames * config.frame_step + config.frame_length, rng)
         targets, weights = self._aligned(segments, frames)
         return self.encoder.encode(signal)["features"][:frames], targets, weights
 
-    def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[np.ndarray, np.ndarray]:
+    def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """The label of each frame, by the sample at its end; a frame in the first part of a keyword weighs nothing."""
         config = self.config
         ends = np.arange(frames) * config.frame_step + config.frame_length
@@ -147,7 +150,7 @@ class KeywordSpotterTask(SpotterMeasures):
         whole = predict_whole(model, features=np.concatenate(self._without_lead(split)))
         return self.detected(self.offline(model), split) | self._score(split, logits, whole)
 
-    def _without_lead(self, split: str) -> list[np.ndarray]:
+    def _without_lead(self, split: str) -> list[NDArray[Any]]:
         """The features of each recording as one hears it that goes on after the last."""
         return [row["features"][self.config.lead_frames :] for row in self.arrays(split)]
 
@@ -159,7 +162,7 @@ class KeywordSpotterTask(SpotterMeasures):
         confusion = draw_confusion(folder / "confusion.png", true, found)
         return [confusion, *self.draw_trade(self.offline(model), split, folder)]
 
-    def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
+    def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[NDArray[Any]]:
         """Logits of each recording by itself, (T, L)."""
         features = [row["features"] for row in self.arrays(split)]
         logits = predict_padded(model, features, batch_size)
@@ -184,7 +187,7 @@ class KeywordSpotterTask(SpotterMeasures):
         right = [label == guess for (_, label), guess in zip(self.examples(split), found, strict=True)]
         return Baseline(means.name, {"accuracy": mean(right), "count": float(len(right))}, means.numbers)
 
-    def _score(self, split: str, logits: Sequence[np.ndarray], whole: np.ndarray) -> dict[str, float]:
+    def _score(self, split: str, logits: Sequence[NDArray[Any]], whole: NDArray[Any]) -> dict[str, float]:
         """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.
 
         Returns:
@@ -200,7 +203,7 @@ class KeywordSpotterTask(SpotterMeasures):
         ]
         return {"accuracy": mean(right[0]), "never_reset_accuracy": mean(right[1]), "count": float(len(true))}
 
-    def _heard(self, logits: np.ndarray) -> int:
+    def _heard(self, logits: NDArray[Any]) -> int:
         """The keyword with the highest smoothed probability in a recording, logits (T, L)."""
         width = max(1, round(self.config.smoothing * self.config.sample_rate / self.config.frame_step))
         sums = np.cumsum(np.pad(softmax(logits), ((width, 0), (0, 0))), axis=0)

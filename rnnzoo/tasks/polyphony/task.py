@@ -90,8 +90,8 @@ class PolyphonyTask(Task):
 
     def baseline(self, split: str) -> Baseline:
         chain = NoteChain([roll for roll, _ in self.examples("train")])
-        found = [chain.probabilities(row["rows"]) for row in self.arrays(split)]
-        return Baseline(chain.name, self.score(split, found), chain.numbers)
+        probabilities = [chain.probabilities(row["rows"]) for row in self.arrays(split)]
+        return Baseline(chain.name, self.score(split, probabilities), chain.numbers)
 
     def score(self, split: str, predicted: Sequence[NDArray[Any]]) -> dict[str, float]:
         """Figures of the probabilities (T - 1, 88) of every piece, for its second to its last step.

@@ -53,8 +53,8 @@ class SequenceTaggerTask(CarriedRowsTask):
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: SequenceTaggerData) -> SignalEncoder:
         labels = sorted({label for _, events in train for _, label in events})
-        found = SignalEncoder.fit([signal for signal, _ in train], config, (BACKGROUND, *labels))
-        return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.frame or _FRAME)
+        encoder = SignalEncoder.fit([signal for signal, _ in train], config, (BACKGROUND, *labels))
+        return SignalEncoder(encoder.mean, encoder.scale, encoder.labels, encoder.columns, config.frame or _FRAME)
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""
@@ -81,34 +81,34 @@ class SequenceTaggerTask(CarriedRowsTask):
 
         rate = self.rate
         end = int(_DRAWN * rate)
-        (signal, true), found = self.examples(split)[0], self._found(model, split)[0]
-        both = {"true": true, "found": found}
+        (signal, true), detected = self.examples(split)[0], self._found(model, split)[0]
+        both = {"true": true, "found": detected}
         marks = {name: [event for event in events if event[0] < end] for name, events in both.items()}
         return [draw_events(folder / "events.png", signal[:end, 0], rate, marks)]
 
     def _found(self, model: keras.Model, split: str) -> list[list[Event]]:
-        found = []
+        detected = []
         for row in self.arrays(split):
             scores = softmax(predict_whole(model, rows=row["rows"]))
             best = scores.argmax(axis=-1)
-            found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.frame))
-        return found
+            detected.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.frame))
+        return detected
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, SequenceTagger)
-        found = []
+        detected = []
         for signal, _ in self.examples(split):
             tags = task.tag(signal)
-            found.append(read_events([row.tag for row in tags], [row.score for row in tags], self.frame))
-        return self.score(split, found)
+            detected.append(read_events([row.tag for row in tags], [row.score for row in tags], self.frame))
+        return self.score(split, detected)
 
     def baseline(self, split: str) -> Baseline:
         label = Counter(label for _, events in self.examples("train") for _, label in events).most_common(1)[0][0]
         rate = self.rate
-        found = [[Event(int(at), label) for at in peaks(signal[:, 0], rate)] for signal, _ in self.examples(split)]
-        return Baseline("steepest slopes", self.score(split, found), 1)
+        detected = [[Event(int(at), label) for at in peaks(signal[:, 0], rate)] for signal, _ in self.examples(split)]
+        return Baseline("steepest slopes", self.score(split, detected), 1)
 
-    def score(self, split: str, found: Sequence[Sequence[Event]]) -> dict[str, float]:
+    def score(self, split: str, detected: Sequence[Sequence[Event]]) -> dict[str, float]:
         """Figures of the events of every recording, matched within the tolerance (ANSI/AAMI EC57: 150 ms).
 
         Returns:
@@ -117,7 +117,7 @@ class SequenceTaggerTask(CarriedRowsTask):
         """
         tolerance = self.config.tolerance * self.rate
         hits, right, labels = 0, [], {"true": Counter[str](), "found": Counter[str](), "both": Counter[str]()}
-        for (_, known), events in zip(self.examples(split), found, strict=True):
+        for (_, known), events in zip(self.examples(split), detected, strict=True):
             true = [Event(*event) for event in known]
             pairs = match_events(true, events, tolerance)
             hits += len(pairs)

@@ -161,10 +161,10 @@ class TranscriberTask(LabelTask):
         joined = np.concatenate([samples for samples, _ in self.examples(split)])
         whole = self.encoder.encode(after_lead(joined, self.config))
         endless = predict_whole(model, features=whole["features"])
-        found = self._score(split, [self._text(ctc_greedy(row, _BLANK)) for row in logits])
+        figures = self._score(split, [self._text(ctc_greedy(row, _BLANK)) for row in logits])
         beams = [self._text(ctc_beam(row, _BLANK, width=_BEAM)[0].tokens) for row in logits]
         return {
-            **found,
+            **figures,
             "never_reset_word_error_rate": self._endless(split, self._text(ctc_greedy(endless, _BLANK))),
             "beam_word_error_rate": self._score(split, beams)["word_error_rate"],
         }
@@ -173,9 +173,9 @@ class TranscriberTask(LabelTask):
         """Word error rates with a reset for each recording and without any, side by side, of samples transcribed."""
         task = self.streamed_task(model, Transcriber)
         signals = [samples for samples, _ in self.examples(split)]
-        found = self._score(split, [task.transcribe(samples) for samples in signals])
+        figures = self._score(split, [task.transcribe(samples) for samples in signals])
         endless = task.transcribe(np.concatenate(signals))
-        return {**found, "never_reset_word_error_rate": self._endless(split, endless)}
+        return {**figures, "never_reset_word_error_rate": self._endless(split, endless)}
 
     def _text(self, tokens: Sequence[int]) -> str:
         return " ".join(self.labels[token] for token in tokens)
@@ -203,13 +203,13 @@ class TranscriberTask(LabelTask):
         )
 
 
-def word_error_rate(found: Sequence[str], true: Sequence[str]) -> float:
+def word_error_rate(transcripts: Sequence[str], true: Sequence[str]) -> float:
     """Words to insert, delete and replace that make each found text the true one, by all words of the true ones."""
     import tensorflow as tf
 
     words = [text.split() for text in true]
     sparse = [
         tf.ragged.constant(rows, dtype=tf.string, ragged_rank=1).to_sparse()
-        for rows in ([text.split() for text in found], words)
+        for rows in ([text.split() for text in transcripts], words)
     ]
     return float(tf.reduce_sum(tf.edit_distance(*sparse, normalize=False))) / sum(len(row) for row in words)

@@ -80,7 +80,7 @@ class Resampler(Carrier):
         self.begin()
         return found
 
-    def _given(self, bins: NDArray[Any], sums: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], np.ndarray]:
+    def _given(self, bins: NDArray[Any], sums: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         with np.errstate(invalid="ignore"):
             return bins * self._step, sums / counts
 

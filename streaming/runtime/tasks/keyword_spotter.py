@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.decoding import EventRule, sigmoid, softmax
@@ -96,7 +97,7 @@ class KeywordSpotter(AudioTask):
         """Takes blocks of samples (n,)."""
         return KeywordSpotterSession(self)
 
-    def probabilities(self, samples: Any) -> tuple[np.ndarray, np.ndarray]:
+    def probabilities(self, samples: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """The smoothed probabilities (T, labels) of a signal (n,), and the samples that each row has seen (T,)."""
         session, signal = self.session(), np.asarray(samples)
         session.rows = []
@@ -117,7 +118,7 @@ class KeywordSpotterSession(AudioSession):
 
     carries = ("_recent", "_smooth", "_rule")
     # Where it is a list, each row's smoothed probabilities and the samples that it has seen are added.
-    rows: list[tuple[np.ndarray, int]] | None = None
+    rows: list[tuple[NDArray[Any], int]] | None = None
 
     def __init__(self, task: KeywordSpotter):
         self._rule = task.rule()
@@ -125,7 +126,7 @@ class KeywordSpotterSession(AudioSession):
 
     def _anew(self, sample: int) -> None:
         super()._anew(sample)
-        self._recent: deque[np.ndarray] = deque(maxlen=self._task.window)
+        self._recent: deque[NDArray[Any]] = deque(maxlen=self._task.window)
         self._smooth = np.zeros(len(self._task.labels))
         self._rule.reset()
 
@@ -138,7 +139,7 @@ class KeywordSpotterSession(AudioSession):
         """The latest smoothed probabilities by label."""
         return dict(zip(self._task.labels, map(float, self._smooth), strict=True))
 
-    def _decide(self, rows: np.ndarray) -> list[Any]:
+    def _decide(self, rows: NDArray[Any]) -> list[Any]:
         task, found = self._task, []
         for row in sigmoid(rows) if task.spec.multi_label else softmax(rows):
             self._recent.append(row)

@@ -162,15 +162,21 @@ class EndpointSpec:
 
 @dataclass(frozen=True)
 class AudioSpec(TaskSpec):
-    """Audio to rows of a model: `features` where they are made outside of the graph.
+    """Audio to rows of a model: `features` where they are made outside of the graph, else rows of samples.
 
     lead: seconds of silence that a fresh state hears before the first sample.
+    frame_length: of a model that takes samples, those that its first row of output has seen; None: a row of them.
+    zeros: of a model that takes samples, zeros that come before the first of an utterance, where they are others than
+    those of the lead: a front end in the graph begins with some of the lead in its state, or needs some to begin with a
+    whole row.
     """
 
     sample_rate: int
     features: LogMel | None = None
     endpoint: EndpointSpec | None = None
     lead: float = 0.0
+    frame_length: int | None = None
+    zeros: int | None = None
 
     def __post_init__(self) -> None:
         expect(self.sample_rate >= 100, f"sample_rate is {self.sample_rate}, expected 100 samples a second or more")
@@ -179,6 +185,10 @@ class AudioSpec(TaskSpec):
         expect(
             made is None or made.sample_rate == self.sample_rate,
             f"sample_rate is {self.sample_rate}, that of the features {made and made.sample_rate}; they must be equal",
+        )
+        expect(
+            made is None or self.frame_length is self.zeros is None,
+            "frame_length and zeros go with a model that takes samples, and features with one that does not",
         )
 
 

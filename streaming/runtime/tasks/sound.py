@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.audio import Endpointer, LogMelStream, as_samples
@@ -31,10 +32,11 @@ class AudioTask(Task):
             )
         # Samples of an input row: from one to the next, and to the end of the first.
         self.step = features.frame_step if features else self.width
-        self.length = features.frame_length if features else self.width
+        self.length = features.frame_length if features else self.spec.frame_length or self.width
         self.up, self.down = model.metadata.outputs[0].rate
         # Samples of silence before the first of an utterance: whole rows of the model.
         self.lead = round(self.spec.lead * self.spec.sample_rate / self.step) * self.step
+        self.zeros = self.lead if self.spec.zeros is None else self.spec.zeros
 
     @property
     def sample_rate(self) -> int:
@@ -60,12 +62,12 @@ class AudioSession(SavedSession):
         "_held",
         "_taken",
         "_begin",
-        "_lead",
+        "_zeros",
         "_fed",
         "_row",
     )
-    _held: np.ndarray
-    _lead: int
+    _held: NDArray[np.float32]
+    _zeros: int
 
     def __init__(self, task: Any):
         super().__init__(task)
@@ -104,9 +106,9 @@ class AudioSession(SavedSession):
         self._anew(0)
         return found
 
-    def _advance(self, samples: np.ndarray) -> list[Any]:
-        if self._lead and len(samples):
-            samples, self._lead = np.concatenate([np.zeros(self._lead), samples]), 0
+    def _advance(self, samples: NDArray[np.float32]) -> list[Any]:
+        if self._zeros and len(samples):
+            samples, self._zeros = np.concatenate([np.zeros(self._zeros), samples]), 0
         if self._front is not None:
             rows = self._front.feed(samples)
         else:
@@ -115,7 +117,7 @@ class AudioSession(SavedSession):
             rows, self._held = joined[: count * self._task.width], joined[count * self._task.width :]
         return self._outputs(rows)
 
-    def _outputs(self, rows: np.ndarray) -> list[Any]:
+    def _outputs(self, rows: NDArray[np.float32]) -> list[Any]:
         if not rows.size:
             return []
         found = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
@@ -133,7 +135,7 @@ class AudioSession(SavedSession):
     def _anew(self, sample: int) -> None:
         """Begin an utterance at a sample."""
         self._begin, self._fed, self._row = sample, False, 0
-        self._held, self._lead = np.zeros(0), self._task.lead
+        self._held, self._zeros = np.zeros(0, np.float32), self._task.zeros
         self._stream.reset()
         if self._front is not None:
             self._front.reset()
@@ -143,7 +145,7 @@ class AudioSession(SavedSession):
         self._row += 1
         return int(self._begin + self._task.samples(self._row - 1))
 
-    def _decide(self, rows: np.ndarray) -> list[Any]:
+    def _decide(self, rows: NDArray[np.float32]) -> list[Any]:
         """The events of output rows (n, labels)."""
         raise NotImplementedError
 

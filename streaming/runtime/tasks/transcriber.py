@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.decoding import CTCBeam, CTCGreedy, log_softmax
@@ -84,7 +85,7 @@ class TranscriberSession(AudioSession):
         """The text so far; a wide beam may still change it."""
         return str(self._task.text(self._beam.best()[0].tokens if self._beam else self._tokens))
 
-    def _decide(self, rows: np.ndarray) -> list[Any]:
+    def _decide(self, rows: NDArray[Any]) -> list[Any]:
         seen, rate = [self._seen() for _ in rows], self._task.sample_rate
         if self._beam is not None:
             self._beam.feed(rows)
