@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -13,7 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 from client_js import package
-from client_vectors import ALIKE, BUNDLES, FORMS, ROOT, TASKS, bundle_path, bundle_vectors, check_command, command_input, form
+from client_vectors import (
+    ALIKE,
+    BUNDLES,
+    FORMS,
+    ROOT,
+    TASKS,
+    bundle_path,
+    bundle_vectors,
+    check_command,
+    command_input,
+    form,
+)
 
 import streaming
 
@@ -89,7 +101,11 @@ def test_misuse_is_a_code_and_a_line() -> None:
     [
         ("schema", 9, "schema 9, this client reads 1 to 3"),
         ("inputs", [], "an input with steps, or an output, is missing or wrong"),
-        ("outputs", [{"name": "logits", "dtype": "float32", "shape": [8]}], "tensor logits is another than streaming.json says"),
+        (
+            "outputs",
+            [{"name": "logits", "dtype": "float32", "shape": [8]}],
+            "tensor logits is another than streaming.json says",
+        ),
         ("fingerprint", "0" * 64, "the model does not match its fingerprint"),
     ],
 )
@@ -131,6 +147,23 @@ def test_raw_steps_and_lines_of_steps() -> None:
     found = [json.loads(line) for line in node("bin/stream.mjs", path, given=lines + b"\n").splitlines()]
     np.testing.assert_allclose([item["value"] for item in found], expected, atol=2e-6)
     assert b"middle of a step" in node("bin/stream.mjs", path, "--raw", given=x.tobytes()[:-3], code=2)
+
+
+def test_the_examples_of_the_guide_run() -> None:
+    folder = package()
+    page = (ROOT / "docs" / "browser.md").read_text(encoding="utf-8")
+    loop, task, *_ = re.findall(r"^```js\n(.*?)^```", page, flags=re.M | re.S)
+    read = 'new Uint8Array((await import("node:fs")).readFileSync(process.argv[{}]))'
+    code = [
+        "let count = 0;",
+        "const use = (row) => (count += row.length === 11);",
+        "async function* frames() { for (let i = 0; i < 9; i++) yield new Float32Array(40); }",
+        loop.replace('"rnnzoo-streaming"', '"./dist/node.js"').replace('"model.tflite"', read.format(2)),
+        "if (count + rest.count !== 9) throw new Error(`${count} rows`);",
+        f"{{ const model = await open({read.format(3)}); {task} if (events[0].word !== 'Time') throw new Error('tags'); }}",
+    ]
+    (folder / "guide.mjs").write_text("\n".join(code), encoding="utf-8")
+    node("guide.mjs", bundle_path("digits-kws-stream"), bundle_path("tagger-en-ewt-stream"))
 
 
 def test_the_package_holds_what_it_needs() -> None:

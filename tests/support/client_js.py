@@ -26,7 +26,15 @@ def package() -> Path:
     if (SOURCE / "node_modules" / "@litertjs").is_dir():
         (folder / "node_modules").symlink_to(SOURCE / "node_modules")
     else:
-        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"]
+        command = [
+            "npm",
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefer-offline",
+            "--loglevel=error",
+        ]
         found = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
         if found.returncode:
             line = next(iter(found.stderr.strip().splitlines()), "it says nothing")
