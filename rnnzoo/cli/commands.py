@@ -1,4 +1,4 @@
-"""One function a command: take parsed arguments, call the function that does it, print what it found."""
+"""One function for each command: it takes parsed arguments, calls a plain function and prints the result."""
 
 from __future__ import annotations
 
@@ -155,7 +155,11 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.background is not None:
         settings["background"] = tuple(label.strip() for label in arguments.background.split(",") if label.strip())
     run = load_run(run_path(arguments.source))
-    print(export_run(run, arguments.out, quantize, target=arguments.target, settings=settings))
+    print(
+        export_run(
+            run, arguments.out, quantize, target=arguments.target, settings=settings, features=arguments.features
+        )
+    )
 
 
 def bundle(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`rnnzoo diagnose`: the flow of gradients in a run or a fresh model, as plots and words."""
+"""`rnnzoo diagnose`: the flow of gradients in a run or a fresh model, as plots and sentences."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ async ({ name, model, vectors }) => {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some bundles and the page, as the tool writes them; and the script that checks vectors."""
     spec = importlib.util.spec_from_file_location("publish_zoo", ROOT / "tools" / "publish_zoo.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     made: Path = tmp_path_factory.mktemp("zoo")

@@ -45,7 +45,7 @@ def bundle_vectors(bundle: str) -> Path:
 
 def _written(path: Path, name: str) -> Path:
     out = Path(_folder.name) / f"{name}.json"
-    found = vectors.make(streaming.load(path))
+    found = vectors.make_vectors(streaming.load(path))
     out.write_text(json.dumps(found, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     return out
 

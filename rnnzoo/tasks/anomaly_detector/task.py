@@ -33,10 +33,10 @@ _TRAINED = 0.8
 
 
 class AnomalyDetectorTask(Task):
-    """Rows in, after each of them the next one out; what differs from it more than usual is an anomaly.
+    """Forecasts the next row after each row; a row that differs from its forecast more than usual is an anomaly.
 
-    One model for all series: each is standardized by its own first rows. Trained on the rows on probation alone, which
-    no detector is judged on; labels are never seen.
+    One model for all series: each is standardized by its own first rows. It is trained only on the rows on probation,
+    on which no detector is judged, and never sees labels.
     """
 
     topology = "anomaly_detector"
@@ -89,7 +89,7 @@ class AnomalyDetectorTask(Task):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows of all series; outputs count from the row on that has all its context before it."""
+        """Windows of all series; outputs count from the first row that has its whole context before it."""
         window, rows, starts = self.config.window, self.arrays(split), self._starts(split)
         order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
         for i in range(skip, self.steps(split, batch_size)):

@@ -37,7 +37,7 @@ _DRAWN = 3
 
 
 class ForecasterTask(Task):
-    """Rows in, after each of them the `horizon` rows that follow out.
+    """Forecasts the next `horizon` rows after each row.
 
     Figures are on standardized values over all windows of a split, as the literature has them (Zhou et al. 2021).
     """
@@ -97,7 +97,7 @@ class ForecasterTask(Task):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows of the series; outputs count from the row on that has all its context before it."""
+        """Windows of the series; outputs count from the first row that has its whole context before it."""
         config, rows = self.config, self.arrays(split)[0]["rows"]
         starts = self._starts(split, 0 if rng is None else int(rng.integers(config.window - config.context + 1)))
         if rng is not None:

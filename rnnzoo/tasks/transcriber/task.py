@@ -1,4 +1,4 @@
-"""Transcription of a signal that never ends: trained on streams, with a state that is carried."""
+"""Transcription of an endless signal; trained on streams, with a carried state."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BEAM = 8
 
 
 class TranscriberTask(LabelTask):
-    """Samples in; after every few frames the logits of the words and of the blank out."""
+    """Predicts words and blanks after every few frames of a signal."""
 
     topology = "transcriber"
     kinds = ("audio-text",)
@@ -59,7 +59,7 @@ class TranscriberTask(LabelTask):
         )
 
     def encode(self, example: Example) -> Arrays:
-        """Features of a recording after its lead; the targets are the numbers of its words, those that `train` has."""
+        """Features of a recording after its lead; the targets are the numbers of its words that are in `train`."""
         samples, text = example
         return self._arrays(after_lead(samples, self.config), text)
 
@@ -102,10 +102,10 @@ class TranscriberTask(LabelTask):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Always as many rows, as states are carried from row to row.
+        """Batches with a constant number of rows, since states are carried in each row.
 
         `train` is composed anew for each pass: windows of whole recordings. Of other splits the recordings come as
-        they are, in silence up to the longest of a batch; the last batch is filled up with rows that weigh nothing.
+        they are, padded with silence to the longest of a batch; the last batch is filled up with rows of weight 0.
 
         Raises:
             DataError: a recording of `train` is longer than a window.
@@ -204,7 +204,7 @@ class TranscriberTask(LabelTask):
 
 
 def word_error_rate(transcripts: Sequence[str], true: Sequence[str]) -> float:
-    """Words to insert, delete and replace that make each found text the true one, by all words of the true ones."""
+    """The edit distance of transcripts and true texts in words, divided by the number of true words."""
     import tensorflow as tf
 
     words = [text.split() for text in true]
