@@ -23,7 +23,9 @@ abstract class SoundSession extends Session {
   protected readonly seconds: number;
   private readonly length: number;
   private readonly mel: LogMel | null;
+  /** Samples that times leave out, and zeros that come before the first sample. */
   private readonly lead: number;
+  private readonly zeros: number;
   protected readonly endpointer: Endpointer | null;
   private pending: number[] = [];
   /** Samples so far, where the utterance began among them, and output rows of it. */
@@ -42,11 +44,12 @@ abstract class SoundSession extends Session {
     this.mel = task.features == null ? null : new LogMel(isObject(task.features) ? task.features : wrong("task.features"));
     if (this.mel && this.mel.bands !== info.elements) unfit("it takes other features");
     this.step = this.mel?.step ?? info.elements;
-    this.length = this.mel?.length ?? info.elements;
+    this.length = this.mel?.length ?? whole(task, "frame_length", 1, 1e9, info.elements);
     this.seconds = (this.step * down) / up / this.rate;
     const lead = real(task, "lead", 0);
     if (!(lead >= 0 && lead <= 60)) wrong("task.lead");
     this.lead = rint((lead * this.rate) / this.step) * this.step;
+    this.zeros = this.mel ? this.lead : whole(task, "zeros", 0, 1e9, this.lead);
     this.endpointer = Endpointer.of(task, this.rate);
   }
 
@@ -55,7 +58,7 @@ abstract class SoundSession extends Session {
       if (!Number.isFinite(samples[i])) fail("input", `audio holds ${samples[i]} at ${i}, expected finite numbers; clean it`);
     }
     for (let i = 0; i < samples.length; i++) {
-      if (this.sample === this.begin) this.zeros((this.mel?.edge ?? 0) + this.lead);
+      if (this.sample === this.begin) this.putZeros((this.mel?.edge ?? 0) + this.zeros);
       this.put(samples[i]);
       this.sample++;
       if (this.endpointer?.sample(samples[i])) this.utterance();
@@ -73,7 +76,7 @@ abstract class SoundSession extends Session {
   /** The end of an utterance; `isFed`: whether the model gave rows of it. */
   protected abstract spoken(span: Span, isFed: boolean): void;
 
-  private zeros(count: number): void {
+  private putZeros(count: number): void {
     for (let i = 0; i < count; i++) this.put(0);
   }
 
@@ -84,7 +87,7 @@ abstract class SoundSession extends Session {
       return;
     }
     this.pending.push(value);
-    if (this.pending.length < this.length) return;
+    if (this.pending.length < this.step) return;
     this.fed(Float32Array.from(this.pending));
     this.pending = [];
   }
@@ -100,7 +103,7 @@ abstract class SoundSession extends Session {
   }
 
   private utterance(): void {
-    this.zeros(this.mel?.edge ?? 0);
+    this.putZeros(this.mel?.edge ?? 0);
     if (this.isFed) for (const row of this.rowsOf(this.stream.finishNow())) this.timed(row);
     this.spoken({ begin: this.begin / this.rate, end: this.sample / this.rate }, this.isFed);
     this.begin = this.sample;
