@@ -158,9 +158,13 @@ def test_the_examples_of_the_guide_run() -> None:
         "let count = 0;",
         "const use = (row) => (count += row.length === 11);",
         "async function* frames() { for (let i = 0; i < 9; i++) yield new Float32Array(40); }",
-        loop.replace('"rnnzoo-streaming"', '"./dist/node.js"').replace('"model.tflite"', read.format(2)),
+        loop.replace('"rnnzoo-streaming"', '"./dist/node.js"').replace(
+            '"model.tflite", { wasm: "/litert/wasm/" }', read.format(2)
+        ),
         "if (count + rest.count !== 9) throw new Error(`${count} rows`);",
-        f"{{ const model = await open({read.format(3)}); {task} if (events[0].word !== 'Time') throw new Error('tags'); }}",
+        f"{{ const model = await open({read.format(3)});",
+        task,
+        "if (events[0].word !== 'Time') throw new Error('tags'); }",
     ]
     (folder / "guide.mjs").write_text("\n".join(code), encoding="utf-8")
     node("guide.mjs", bundle_path("digits-kws-stream"), bundle_path("tagger-en-ewt-stream"))
