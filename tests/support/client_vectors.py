@@ -39,8 +39,9 @@ def bundle_path(bundle: str) -> Path:
 
 @functools.cache
 def bundle_vectors(bundle: str) -> Path:
-    """The vectors of a published model, as a file."""
-    return _written(bundle_path(bundle), bundle)
+    """The vectors of a published model, as a file: those that it comes with, or new ones."""
+    published = ROOT / "pretrained" / bundle / "vectors.json"
+    return published if published.is_file() else _written(bundle_path(bundle), bundle)
 
 
 def _written(path: Path, name: str) -> Path:
