@@ -151,7 +151,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         count=int(test["offline"]["count"]),
         table=_table(test),
         explained=_explained(config, metrics),
-        files=_files(test),
+        files=_files(test) + _micro(config.name, metrics),
         latency=""
         if "not_streamable" in test
         else f"\nLatency: `streaming bench pretrained/{config.name}/int8.tflite`.",
@@ -264,6 +264,18 @@ def _files(test: Mapping[str, Any]) -> str:
         f"`float32.tflite` ({exact['size_bytes'] / 1e6:.2f} MB) differs from the Keras model by at most "
         f"{exact['max_abs_error']:.1g}, `int8.tflite` ({small['size_bytes'] / 1e6:.2f} MB, int8 weights) by "
         f"{small['max_abs_error']:.1g}; an output comes {delay} after its input."
+    )
+
+
+def _micro(name: str, metrics: Mapping[str, Any]) -> str:
+    found = metrics.get("micro")
+    if found is None:
+        return ""
+    return (
+        f"\n\nOn a microcontroller (`rnnzoo export {name} step.tflite --target micro`, float32): "
+        f"{found['size_bytes'] / 1e6:.2f} MB of model, an arena of {found['arena_bytes'] / 1024:.1f} KiB as TensorFlow "
+        f"Lite for Microcontrollers measures it, and {found['state_bytes']:,} bytes of state; it differs from the "
+        f"Keras model by at most {found['max_abs_error']:.1g}."
     )
 
 
