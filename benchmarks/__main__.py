@@ -8,7 +8,7 @@ import sys
 
 NAMES = (
     *("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients"),
-    *("verify", "attack"),
+    *("front_end", "verify", "attack"),
 )
 
 

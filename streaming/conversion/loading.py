@@ -30,30 +30,30 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
 
     Raises:
         InputError: the file is missing or damaged, holds no whole model, or a module cannot be imported.
-        NotStreamableError: the model holds a Lambda, or a class that is neither Keras's nor registered.
+        NotStreamableError: the model has a Lambda, or a class that is neither Keras's nor registered.
     """
-    found = read_config(path)
+    saved = read_config(path)
     for name in modules:
         try:
             importlib.import_module(name)
         except (ImportError, ValueError) as error:
             raise InputError(f"cannot import {name!r} ({error}); give the name of an installed module") from error
     # A number takes a byte at least.
-    with budget(found.size, str(path)) as spent:
+    with budget(saved.size, str(path)) as spent:
         try:
-            return _load(path, found)
+            return _load(path, saved)
         except InputError:
             if spent.problem is None:
                 raise
             raise InputError(spent.problem) from None
 
 
-def _load(path: Path, found: SavedConfig) -> Any:
+def _load(path: Path, saved: SavedConfig) -> Any:
     import keras
 
-    if found.old:
-        return _load_old(path, found)
-    for entry in _objects(found.config):
+    if saved.old:
+        return _load_old(path, saved)
+    for entry in _objects(saved.config):
         _check_known(entry, path, keras)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -63,15 +63,15 @@ def _load(path: Path, found: SavedConfig) -> Any:
         raise InputError(f"Keras cannot load {path}: {reason}; save the model again with model.save()") from error
 
 
-def _load_old(path: Path, found: SavedConfig) -> Any:
+def _load_old(path: Path, saved: SavedConfig) -> Any:
     import h5py
 
-    from streaming.conversion.keras2.graph import build
+    from streaming.conversion.keras2.graph import build_model
     from streaming.conversion.keras2.weights import load_by_layer, load_by_path
 
-    model, parts = build(found.config, str(path))
+    model, parts = build_model(saved.config, str(path))
     try:
-        if found.zipped:
+        if saved.zipped:
             with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member:
                 content = io.BytesIO(member.read())
             with h5py.File(content, "r") as file:
@@ -129,11 +129,11 @@ def load_sequences(path: Path, inputs: Sequence[Any]) -> list[Any]:
         InputError: the file is missing, is neither, or its arrays have another rank than the inputs.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            size = sum(entry.file_size for entry in found.zip.infolist()) if found.zip is not None else 0
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            size = sum(entry.file_size for entry in loaded.zip.infolist()) if loaded.zip is not None else 0
             check_memory(size, f"{path}, unpacked,", "give fewer sequences")
-        arrays = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {"": found}
+        arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
     except InputError:
         raise
     except (OSError, ValueError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile) as error:

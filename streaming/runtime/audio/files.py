@@ -37,7 +37,7 @@ class Reader(Protocol):
         """Blocks of up to `size` samples, (N,) of float32."""
 
     def close(self) -> None:
-        """Close what was opened for it."""
+        """Close the file, if the reader opened it."""
 
     def __enter__(self) -> Any: ...
 
@@ -48,7 +48,7 @@ class SoundFileReader:
     """The samples of a FLAC or OGG file, in blocks, as float32, by libsndfile.
 
     Args:
-        source: a path, or an open binary file; of one that cannot seek all is read first.
+        source: a path, or an open binary file; a file that cannot seek is first read completely.
         mono: take the mean of the channels of a file that has several.
         name: what errors call it; the path where None.
 
@@ -181,7 +181,7 @@ class RawReader:
 def open_audio(
     source: str | os.PathLike[str] | IO[bytes], *, mono: bool = False, name: str | None = None
 ) -> WavReader | SoundFileReader:
-    """The reader of a file by its first bytes, whatever it is called; arguments and errors as for `WavReader`."""
+    """The reader of a file, chosen by its first bytes; arguments and errors as for `WavReader`."""
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:
             mark = file.read(4)
@@ -231,15 +231,15 @@ def read_wav(
 
 def _whole(reader: Reader, sample_rate: int, resample: bool) -> NDArray[Any]:
     """All samples; silence is packed a thousand times smaller than it is, so that the size of a file says little."""
-    found, size, checked = [], 0, _CHECKED_BYTES
+    blocks, size, checked = [], 0, _CHECKED_BYTES
     for block in at_rate(reader, sample_rate, resample, size=1 << 14):
-        found.append(block)
+        blocks.append(block)
         size += block.nbytes
         if size >= checked:
             # As much again for the whole, and for the blocks up to the next look.
             check_memory(size + _CHECKED_BYTES, f"{reader.name}, unpacked,", "cut it")
             checked += _CHECKED_BYTES
-    return np.concatenate(found) if found else np.zeros(0, np.float32)
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def at_rate(reader: Reader, sample_rate: int, resample: bool, size: int = 1600) -> Iterator[NDArray[Any]]:
@@ -254,10 +254,10 @@ def at_rate(reader: Reader, sample_rate: int, resample: bool, size: int = 1600) 
     yield resampler.finish().astype(np.float32)
 
 
-def check_rate(name: str, found: int, expected: int, resample: bool) -> None:
+def check_rate(name: str, actual: int, expected: int, resample: bool) -> None:
     """Raises InputError where the rates differ and `resample` is not asked for."""
-    if found != expected and not resample:
+    if actual != expected and not resample:
         raise InputError(
-            f"{name} has {found} samples a second, the model takes {expected}; record it at that rate, or ask for "
+            f"{name} has {actual} samples a second, the model takes {expected}; record it at that rate, or ask for "
             "resampling (--resample)"
         )
