@@ -96,13 +96,13 @@ class TranslatorTask(LabelTask):
         return self.score(split, [best[0].text for best in hypotheses])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Attention of some translations, where the model attends to a source that it has whole."""
+        """Attention of some translations, where the model attends to a whole source; else bits of pieces."""
         from rnnzoo.tasks.attentive import attention_model
-        from rnnzoo.tasks.drawing import draw_alignments
+        from rnnzoo.tasks.drawing import draw_alignments, draw_surprise
 
         attention = attention_model(model)
         if attention is None:
-            return []
+            return [draw_surprise(folder / "surprise.png", self.references(model, split, _DRAWN))]
         sources = sorted((self.encoder.read(text) for text, _ in self.examples(split)), key=len)
         middle = sources[len(sources) // 2 :][:_DRAWN]
         drawn = []
