@@ -18,7 +18,7 @@ _SHADES = "Blues"
 # Letters that fit below a picture.
 _LINE = 34
 # Scores of anomalies that are nearer to 1 are drawn as this.
-_SUREST = 1e-9
+_SUREST = 1e-14
 
 
 def draw_history(path: Path, history: Mapping[str, Sequence[float]]) -> Path:
@@ -142,7 +142,9 @@ def draw_anomalies(
         # Thresholds are so near to 1 that only the distance from it tells scores apart.
         rest, alarms = np.clip(1 - score, _SUREST, 1), np.flatnonzero(score >= threshold)
         below.plot(rest, color=COLOURS[0], lw=0.9, label="1 - score")
-        below.axhline(max(1 - threshold, _SUREST), color=COLOURS[1], ls="--", lw=1, label=f"threshold {threshold}")
+        below.axhline(
+            max(1 - threshold, _SUREST), color=COLOURS[1], ls="--", lw=1, label=f"1 - threshold, {1 - threshold:.2g}"
+        )
         below.plot(alarms, rest[alarms], "o", ms=4, color=COLOURS[1], label=f"{len(alarms)} alarms")
         below.set(xlabel="row", ylabel="1 - score", yscale="log")
         below.invert_yaxis()
