@@ -121,13 +121,16 @@ function showThreshold() {
   const settings = find("settings");
   if (model.threshold === undefined || !settings.hidden) return;
   settings.hidden = false;
-  threshold.value = Math.log(model.threshold / (1 - model.threshold));
+  const logit = Math.log(model.threshold / (1 - model.threshold));
+  threshold.max = Math.max(threshold.max, Math.ceil(logit) + 2);
+  threshold.value = logit;
   view.threshold = model.threshold;
   sayThreshold(model.threshold);
 }
 
 function sayThreshold(chosen) {
-  const text = String(chosen > 0.99 ? 1 - Number((1 - chosen).toPrecision(2)) : Number(chosen.toPrecision(2))).slice(0, 9);
+  const rest = Number((1 - chosen).toPrecision(2)), near = Number((1 - rest).toFixed(8));
+  const text = rest < 1e-6 ? `1 − ${rest}` : String(chosen > 0.99 ? near : Number(chosen.toPrecision(2)));
   find("chosen").textContent = text;
   threshold.setAttribute("aria-valuetext", text);
 }
