@@ -170,7 +170,7 @@ class EventSession:
         self._session: Any = task.session()
         self._position = 0
         self.fields: tuple[str, ...] = _FIELDS.get(task.takes, ("x",))
-        self.beside = ("time",) if self._takes_times else ()
+        self.beside: tuple[str, ...] = ("time",) if self._takes_times else ()
         if scores and isinstance(self._session, KeywordSpotterSession):
             self._session.rows = []
 
