@@ -1,4 +1,4 @@
-"""The examples of a task as batches that `fit` and `evaluate` of Keras take on any backend."""
+"""Batches of a task's examples for `fit` and `evaluate` of Keras on any backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures, curves and dots that every picture is made of."""
+"""Plots as PNG files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 def figure(
     path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4), *, rows: int = 1
 ) -> Iterator[list[Any]]:
-    """Axes side by side and below each other, of a size in inches each, saved as PNG at the end, whole or not at all.
+    """Context with axes in columns and rows, each of a size in inches; saved as PNG at the end, atomically.
 
     Raises:
         DataError: the file cannot be written.

@@ -19,7 +19,7 @@ _PUNCTUATION = string.punctuation.encode()
 
 
 class Table(Protocol):
-    """What gives the ids of strings."""
+    """A table that gives the ids of strings."""
 
     def to_bytes(self) -> bytes:
         """The associated file that holds it."""
@@ -32,8 +32,8 @@ class Table(Protocol):
 class LookupTable:
     """The ids of words.
 
-    words: their ids; unknown: the id of any other string, None where there is none; first, others: where several ids
-    stand for other strings, the first of them, and what chooses among them.
+    words: their ids; unknown: the id of any other string, None where there is none; first, others: if other strings
+    have several ids, the first of these, and the hash that chooses among them.
     """
 
     words: Mapping[str, int]

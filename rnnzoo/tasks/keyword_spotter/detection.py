@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.runtime.decoding import EventRule
 
@@ -90,7 +91,7 @@ class Tally(NamedTuple):
         return float(np.median(self.delays)) if self.delays else math.nan
 
 
-def smoothed(probabilities: np.ndarray, window: int) -> np.ndarray:
+def smoothed(probabilities: NDArray[Any], window: int) -> NDArray[Any]:
     """The mean of each row (T, L) and up to `window` - 1 before it, as a session of the device smooths them."""
     sums = np.cumsum(np.concatenate([np.zeros((1, probabilities.shape[1])), probabilities], dtype=np.float64), axis=0)
     ends = np.arange(1, len(sums))
@@ -98,7 +99,7 @@ def smoothed(probabilities: np.ndarray, window: int) -> np.ndarray:
     return np.asarray((sums[ends] - sums[begins]) / (ends - begins)[:, None])
 
 
-def find_episodes(smooth: np.ndarray, times: Sequence[float] | np.ndarray, rule: EventRule) -> list[Episode]:
+def find_episodes(smooth: NDArray[Any], times: Sequence[float] | NDArray[Any], rule: EventRule) -> list[Episode]:
     """The episodes of a signal, in the order of their ends.
 
     Args:

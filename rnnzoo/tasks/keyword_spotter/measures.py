@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.audio import AudioEncoder, after_lead
 from rnnzoo.data.files.sounds import read_sounds
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import keras
 
 # Takes a signal (N,), gives smoothed probabilities (T, L) and the time of each row in seconds, (T,).
-Listener = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Listener = Callable[[NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 
 # Labels of what is no keyword, by convention: also with underscores around them.
 _QUIET = ("background", "background_noise", "noise", "silence", "unknown")
@@ -36,13 +37,13 @@ class SpotterMeasures(LabelTask):
         self, config: KeywordAudioConfig, encoder: AudioEncoder, splits: dict[str, list[Example]], seed: int = 0
     ):
         super().__init__(config, encoder, splits, seed)
-        self._sounds: dict[str, dict[str, list[np.ndarray]]] = {}
+        self._sounds: dict[str, dict[str, list[NDArray[Any]]]] = {}
 
     def number(self, label: str) -> int:
         """The place of a label; 0 for what is no keyword, -1 for a keyword that the training split does not have."""
         return 0 if is_background(label, self.config) else super().number(label)
 
-    def sounds(self, names: Sequence[str], split: str) -> list[np.ndarray]:
+    def sounds(self, names: Sequence[str], split: str) -> list[NDArray[Any]]:
         """The recordings (N,) of a split of data sets and folders, in their order."""
         for name in names:
             if name not in self._sounds:
@@ -54,7 +55,7 @@ class SpotterMeasures(LabelTask):
         config = self.config
         window = max(1, round(config.smoothing * config.sample_rate / config.frame_step))
 
-        def listen(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def listen(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
             features = self.encoder.encode(after_lead(samples, config))["features"]
             probabilities = softmax(model.predict_on_batch({"features": features[None]})[0])
             ends = np.arange(len(features)) * config.frame_step + config.frame_length
@@ -130,7 +131,7 @@ class SpotterMeasures(LabelTask):
 def streamed(spotter: KeywordSpotter) -> Listener:
     """A streaming spotter as a listener."""
 
-    def listen(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def listen(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         smooth, seen = spotter.probabilities(samples)
         return smooth, seen / spotter.sample_rate
 

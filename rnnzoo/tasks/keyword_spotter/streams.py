@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.audio import Segment, stretched
 from rnnzoo.data.encoders.mixing import decibels, in_room, noise_bed, power, speech_span
@@ -36,10 +37,10 @@ class StreamComposer:
     def __init__(
         self,
         config: KeywordAudioConfig,
-        clips: Sequence[np.ndarray],
+        clips: Sequence[NDArray[np.float32]],
         labels: Sequence[int],
-        negatives: Sequence[np.ndarray],
-        noise: Sequence[np.ndarray],
+        negatives: Sequence[NDArray[np.float32]],
+        noise: Sequence[NDArray[np.float32]],
     ):
         self._config, self._rate = config, config.sample_rate
         self._keywords = [(clip, label) for clip, label in zip(clips, labels, strict=True) if label > 0]
@@ -65,7 +66,7 @@ class StreamComposer:
         quiet = sum(len(clip) for clip, _ in self._keywords) - sum(end - begin for begin, end in self._spans)
         return min(_MARGIN, quiet / self._rate / max(1, len(self._spans)) / 2)
 
-    def __call__(self, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[Segment, int]]]:
+    def __call__(self, samples: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[tuple[Segment, int]]]:
         """A stream of so many samples (N,) of float32, and where its recordings lie, each with its label's number."""
         if rng.random() < _SPEECHLESS and (self._noise or self._has_negatives):
             level = decibels(rng, _SPEECHLESS_LEVEL) * (rng.random() > _CLEAN / 2)
@@ -73,7 +74,7 @@ class StreamComposer:
         signal, segments = self._speech(samples, rng)
         return self._in_noise(signal, rng), segments
 
-    def _speech(self, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[Segment, int]]]:
+    def _speech(self, samples: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[tuple[Segment, int]]]:
         signal, segments = np.zeros(samples, np.float32), []
         at = 0 if rng.random() < _ABRUPT else self._pause(rng)
         while at < samples:
@@ -87,7 +88,7 @@ class StreamComposer:
     def _pause(self, rng: np.random.Generator) -> int:
         return int(rng.uniform(0, self._config.pause) * self._rate)
 
-    def _piece(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int, int, int]:
+    def _piece(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int, int, int]:
         """A recording, begin and end of what is loud in it, its label, and which it is."""
         number = int(rng.integers(len(self._keywords)))
         clip, label = self._keywords[number]
@@ -108,19 +109,19 @@ class StreamComposer:
             clip = in_room(clip, self._rate, rng)
         return clip, round(begin / factor), min(round(end / factor), len(clip)), label, number
 
-    def _negative(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+    def _negative(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int]:
         clip = self._negatives[rng.integers(len(self._negatives))]
         size = min(len(clip), int(rng.uniform(*_PIECE) * self._rate))
         first = int(rng.integers(len(clip) - size + 1))
         return clip[first : first + size], 0, size
 
-    def _fragment(self, word: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+    def _fragment(self, word: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int]:
         """The beginning or the end of a keyword, or all of it backwards."""
         size, kind = int(len(word) * rng.uniform(*_FRAGMENT)), rng.integers(3)
         found = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
         return found, 0, len(found)
 
-    def _in_noise(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _in_noise(self, signal: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         config = self._config
         if config.noise and rng.random() > _CLEAN:
             # Against what is loud: pauses would make the noise louder than is meant.

@@ -1,4 +1,4 @@
-"""Speech recognition by connectionist temporal classification: a label when it is heard, blanks between."""
+"""Speech recognition by connectionist temporal classification: labels, with blanks between them."""
 
 from __future__ import annotations
 
