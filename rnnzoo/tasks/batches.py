@@ -88,7 +88,7 @@ class Batches(abc.ABC):
         Args:
             split: `train`, `dev` or `test`.
             batch_size: sequences in a batch; the last one (of each length, where lengths are exact) may be smaller.
-            training: shuffle sequences and batches anew at each pass, by `seed` and the number of the pass.
+            training: shuffle sequences and batches in each pass, by `seed` and the number of the pass.
             seed: None: the seed of the task.
             start: number of the first pass, and of its first batch, to resume an earlier run.
             parts: cuts each batch into the elements that take its place, for training on several devices; then the

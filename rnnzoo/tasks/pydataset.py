@@ -15,7 +15,7 @@ class BatchesOf(keras.utils.PyDataset):
     Args:
         task: has the examples.
         batch_size: sequences in a batch.
-        training: shuffle and augment them anew at each pass.
+        training: shuffle and augment them in each pass.
     """
 
     def __init__(self, task: Task, batch_size: int, training: bool):

@@ -517,7 +517,7 @@ def istft(
     window: Any = "hann",
     center: bool = True,
 ) -> tf.Tensor:
-    """Frames from their spectra, weighted so that the windows add up to one, laid over one another."""
+    """Overlap-add of the frames of spectra, weighted so that the windows add up to one."""
     frames = irfft(x, fft_length)
     values = _window(window, sequence_length, fft_length)
     if window is not None:

@@ -156,8 +156,8 @@ class Plan:
     @property
     def unquantized(self) -> dict[str, Any]:
         """Variables that no quantization may round, by a name that no input has."""
-        found = [variable for step in self.steps for variable in step.rule.unquantized]
-        unique = list({id(variable): variable for variable in found}.values())
+        variables = [variable for step in self.steps for variable in step.rule.unquantized]
+        unique = list({id(variable): variable for variable in variables}.values())
         return {free_name(f"unquantized_{place}", set(self.inputs)): variable for place, variable in enumerate(unique)}
 
     @property

@@ -38,7 +38,7 @@ class Carrier:
 
 
 class SavedSession(Carrier):
-    """A session that can be saved at any moment between two calls, and go on in another process.
+    """A session that can be saved between any two calls, and continued in another process.
 
     Args:
         task: of which it is a session.

@@ -46,7 +46,7 @@ class LookupTable:
         return _packed("lookup", self.fields())
 
     def fields(self) -> dict[str, Any]:
-        """What the associated file says of the words."""
+        """The fields of the associated file."""
         others = {} if self.others is None else {"first": self.first, "others": self.others.fields()}
         return {"words": dict(self.words), "unknown": self.unknown, **others}
 
@@ -79,7 +79,7 @@ class HashTable:
         return _packed("hash", self.fields())
 
     def fields(self) -> dict[str, Any]:
-        """What the associated file says of the hash."""
+        """The fields of the associated file."""
         return {"bins": self.bins, "masked": self.masked, "key": self.key and list(self.key)}
 
     def ids(self, strings: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:

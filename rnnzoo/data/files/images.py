@@ -32,7 +32,7 @@ def read_pictures(config: DataConfig) -> Splits:
 
 
 def examples(path: Path, one_size: bool) -> Iterator[Example]:
-    """Pixels (H, W, 3), or features (S, D), and the captions of every file that a table names, beside which it lies.
+    """Pixels (H, W, 3), or features (S, D), and the captions of every file in a table; paths are relative to the table.
 
     Raises:
         DataError: a line has no file or caption, or a file is no picture, or of another size than the first one where

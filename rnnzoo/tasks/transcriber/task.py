@@ -107,8 +107,8 @@ class TranscriberTask(LabelTask):
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
         """Batches with a constant number of rows, since states are carried in each row.
 
-        `train` is composed anew for each pass: windows of whole recordings. Of other splits the recordings come as
-        they are, padded with silence to the longest of a batch; the last batch is filled up with rows of weight 0.
+        For `train` each pass has new streams: windows of whole recordings. Recordings of other splits are unchanged,
+        padded with silence to the longest of a batch; the last batch is filled up with rows of weight 0.
 
         Raises:
             DataError: a recording of `train` is longer than a window.

@@ -60,9 +60,9 @@ def prove(
 ) -> Proof:
     """Compare streams of the adopted file with the file that it was made from, bit for bit, on random input.
 
-    The second sequence follows a reset; where the state can be saved, a restored stream goes on in the middle.
+    The second sequence follows a reset; if the state can be saved, a restored stream continues in the middle.
 
-    Returns what the file says of it. Raises ParityError where an output differs.
+    Returns the verification for the file. Raises ParityError where an output differs.
     """
     model = StreamingModel(artifact.parse(adopted, "the adopted model"), trust=trust)
     rows = zip(pairs, model.initial_state, strict=True)

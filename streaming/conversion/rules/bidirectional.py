@@ -20,7 +20,7 @@ Rows = list[tf.Tensor]
 
 @register(layers.Bidirectional)
 class BidirectionalRule(BoundedRule):
-    """Latency-controlled: the backward layer starts anew, N steps ahead of each chunk (Zhang et al. 2016).
+    """Latency-controlled: the backward layer starts N steps ahead of each chunk (Zhang et al. 2016).
 
     Masked steps hold the states; their output is zero, as in Keras's Bidirectional. If only the last outputs are
     returned, that of the backward layer belongs to the first step: it runs over the first N + 1 steps.

@@ -44,15 +44,15 @@ class AudioTask(Task):
         return int(self.spec.sample_rate)
 
     def rows(self, samples: NDArray[Any], fresh: bool = True) -> NDArray[np.float32]:
-        """The input rows (T, *shape) of a signal (N,) that is there as a whole.
+        """The input rows (T, *shape) of a complete signal (N,).
 
-        fresh: after the silence that a fresh state hears; otherwise as what goes on in a stream.
+        fresh: with the silence before the first sample of a fresh state; otherwise as the continuation of a stream.
         """
         before = np.zeros(self.zeros if fresh else 0)
         signal = np.concatenate([before, as_samples(samples)])
         features = self.spec.features
-        found = features(signal) if features else signal[: len(signal) // self.width * self.width]
-        return found.astype(np.float32).reshape(-1, *self.shape)
+        rows = features(signal) if features else signal[: len(signal) // self.width * self.width]
+        return rows.astype(np.float32).reshape(-1, *self.shape)
 
     def samples(self, row: int) -> int:
         """The number of samples up to an output row, from the beginning of the utterance, without the lead."""
