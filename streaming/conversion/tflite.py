@@ -1,4 +1,4 @@
-"""Traced steps as one TFLite flatbuffer, and what is inside a flatbuffer: its operations and their costs."""
+"""Converts traced steps to one TFLite flatbuffer, and counts its operations."""
 
 from __future__ import annotations
 
@@ -182,11 +182,13 @@ def _widen(calibrated: bytes) -> bytes:
     Runtimes abort on a scale of zero.
     """
     model = schema.ModelT.InitFromPackedBuf(calibrated, 0)
-    for place in (found.subgraphIndex for found in model.signatureDefs if found.signatureKey == b"encode"):
+    for place in (item.subgraphIndex for item in model.signatureDefs if item.signatureKey == b"encode"):
         for tensor in model.subgraphs[place].tensors:
-            found = tensor.quantization
-            if found is not None and found.max is not None and len(found.max) and not np.any([*found.min, *found.max]):
-                found.min, found.max = [-1.0] * len(found.min), [1.0] * len(found.max)
+            limits = tensor.quantization
+            if limits is None or limits.max is None or not len(limits.max):
+                continue
+            if not np.any([*limits.min, *limits.max]):
+                limits.min, limits.max = [-1.0] * len(limits.min), [1.0] * len(limits.max)
     return _packed(model)
 
 
@@ -200,30 +202,30 @@ def _halve(flatbuffer: bytes) -> bytes:
     for place, buffer in enumerate(model.buffers):
         if buffer.data is not None and len(buffer.data) >= _WORTH_HALVING:
             halves[place] = np.asarray(buffer.data).tobytes()
-    found: dict[int, int] = {}
+    half_buffers: dict[int, int] = {}
     for graph in model.subgraphs:
         for index, tensor in enumerate(list(graph.tensors)):
             if tensor.type != schema.TensorType.FLOAT32 or tensor.buffer not in halves:
                 continue
-            if tensor.buffer not in found:
+            if tensor.buffer not in half_buffers:
                 values = np.frombuffer(halves[tensor.buffer], "<f4")
                 with np.errstate(over="ignore"):
                     half = values.astype("<f2")
                 if not np.array_equal(half.astype("<f4"), values):
                     continue
-                found[tensor.buffer] = len(model.buffers)
+                half_buffers[tensor.buffer] = len(model.buffers)
                 model.buffers.append(schema.BufferT(data=np.frombuffer(half.tobytes(), np.uint8)))
             constant = copy.copy(tensor)
-            constant.type, constant.buffer = schema.TensorType.FLOAT16, found[tensor.buffer]
+            constant.type, constant.buffer = schema.TensorType.FLOAT16, half_buffers[tensor.buffer]
             operator = schema.OperatorT(
                 opcodeIndex=len(model.operatorCodes), inputs=[len(graph.tensors)], outputs=[index]
             )
             graph.operators.insert(0, operator)
             graph.tensors.append(constant)
             tensor.buffer = 0
-    if not found:
+    if not half_buffers:
         return flatbuffer
-    for place in found:
+    for place in half_buffers:
         model.buffers[place].data = None
     number = schema.BuiltinOperator.DEQUANTIZE
     model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=number, builtinCode=number, version=3))

@@ -1,4 +1,4 @@
-"""A text for a text, scored by BLEU; searched for by the code of the device, also where Keras computes."""
+"""Translation, scored by BLEU; the device's code searches, also with a Keras model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DRAWN = 3
 
 
 class TranslatorTask(LabelTask):
-    """Source and target in, logits of the next piece of the target out."""
+    """Translations of texts: the model gives the logits of the next piece of the target."""
 
     topology = "translator"
     kinds = ("text-text",)
@@ -68,7 +68,7 @@ class TranslatorTask(LabelTask):
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
-        """The source is given whole; simultaneous, attention remembers as much as the longest text needs."""
+        """The source is given whole; for simultaneous models, the window of attention covers the longest text."""
         if config.wait_k is not None:
             return {"attention_window": 2 * config.max_length}
         return {"encode": ["source"], "max_length": config.max_length, "batch_sizes": (1, config.width)}
@@ -77,7 +77,7 @@ class TranslatorTask(LabelTask):
         return self.encoder.encode(example)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        """Figures of the translations that a Keras model gives to a beam search, or simultaneously, greedily.
+        """Figures of translations by a Keras model: by beam search or, for simultaneous models, greedily.
 
         Returns:
             `bleu` by sacreBLEU (cased, 13a), `count` of sentences, and with `wait_k` `average_lagging` in words.
@@ -97,13 +97,13 @@ class TranslatorTask(LabelTask):
         return self.score(split, _translated(self.streamed_task(model, Translator), texts))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Attention of some translations, where the model attends to a source that it has whole."""
+        """Draw the attention of some translations to a whole source; of other models the bits of pieces."""
         from rnnzoo.tasks.attentive import attention_model
-        from rnnzoo.tasks.drawing import draw_alignments
+        from rnnzoo.tasks.drawing import draw_alignments, draw_surprise
 
         attention = attention_model(model)
         if attention is None:
-            return []
+            return [draw_surprise(folder / "surprise.png", self.references(model, split, _DRAWN))]
         sources = sorted((self.encoder.read(text) for text, _ in self.examples(split)), key=len)
         middle = sources[len(sources) // 2 :][:_DRAWN]
         drawn = []
@@ -232,12 +232,12 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
 
 
 def average_lagging(read: Sequence[int], source: int) -> float:
-    """Average lagging: source words that a translation stays behind an ideal one (Ma et al. 2019, equation 8).
+    """Average lagging: source words by which a translation lags behind an ideal one (Ma et al. 2019, equation 8).
 
         1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
 
     Args:
-        read: g(t), words that had been read when word t of the translation was written, (|y|,).
+        read: g(t), the words read before word t of the translation was written, (|y|,).
         source: |x|, words of the source.
     """
     rate = source / len(read)
