@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming.runtime.metadata import Metadata
+from streaming.runtime.tasks import TimedRows
 from streaming.runtime.tokenization import iter_words
 
 # Outputs of arrays are sent in pieces of about this size.
@@ -44,6 +45,14 @@ def cut(steps: Any, takes: str) -> Pieces:
     """Pieces of a list or array, for a task."""
     size = _TASK_STEPS[takes]
     return Pieces((steps[begin : begin + size] for begin in range(0, len(steps), size)), len(steps) > size)
+
+
+def cut_timed(seconds: list[float], rows: NDArray[Any]) -> Pieces:
+    """Pieces of rows with their times; rows without a step are one piece as well."""
+    size = _TASK_STEPS["rows"]
+    begins = range(0, max(1, len(rows)), size)
+    parts = (TimedRows(seconds[begin : begin + size], rows[begin : begin + size]) for begin in begins)
+    return Pieces(parts, len(rows) > size)
 
 
 def cut_text(text: str) -> Pieces:
