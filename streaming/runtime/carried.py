@@ -22,7 +22,7 @@ from streaming.runtime import saved
 from streaming.runtime.stream import Stream
 
 MAGIC, VERSION = b"RZSE", 1
-_SHOWN = 200  # characters of a task in an error
+_SHOWN = 1000  # characters of a task in an error
 _PLAIN = (bool, int, float, str, type(None))
 _GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "deque": deque}
 
@@ -80,8 +80,9 @@ class SavedSession(Carrier):
         try:
             fields = json.loads(header)
             if fields["session"] != self._identity():
+                other, own = fields["session"], self._identity()
                 raise StateMismatchError(
-                    f"the session was saved as {_shown(fields['session'])}, this is {_shown(self._identity())}; "
+                    f"the session was saved as {_shown(other, own)}, this is {_shown(own, other)}; "
                     "restore it with the file that it was saved from"
                 )
             changes = list(_read(self, fields["state"], _cut(data, fields["sizes"])))
@@ -149,9 +150,11 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     return plain
 
 
-def _shown(identity: list[str]) -> str:
-    kind, model, task = str(identity[1])[:_SHOWN], str(identity[0])[:12], str(identity[2])[:_SHOWN]
-    return f"a {kind} of model {model}, task {task}"
+def _shown(identity: list[str], other: list[str]) -> str:
+    """What a session is of, and the fields of its task in which the other's differs."""
+    task, others = (json.loads(each[2]) or {} for each in (identity, other))
+    own = json.dumps({name: value for name, value in task.items() if others.get(name) != value}, sort_keys=True)
+    return f"a {str(identity[1])[:_SHOWN]} of model {str(identity[0])[:12]}, task {own[:_SHOWN]}"
 
 
 def _cut(data: bytes, sizes: list[int]) -> list[bytes]:
