@@ -155,7 +155,11 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.background is not None:
         settings["background"] = tuple(label.strip() for label in arguments.background.split(",") if label.strip())
     run = load_run(run_path(arguments.source))
-    print(export_run(run, arguments.out, quantize, target=arguments.target, settings=settings))
+    print(
+        export_run(
+            run, arguments.out, quantize, target=arguments.target, settings=settings, features=arguments.features
+        )
+    )
 
 
 def bundle(arguments: argparse.Namespace) -> None:

@@ -167,6 +167,11 @@ def _export(parser: argparse.ArgumentParser) -> None:
         help="float16; dynamic: int8 weights; int8: activations too, calibrated on the training split (none)",
     )
     parser.add_argument("--target", metavar="NAME", help="micro: for TensorFlow Lite for Microcontrollers")
+    parser.add_argument(
+        "--features",
+        action="store_true",
+        help="audio models: take log-mel features that the client makes (samples; the front end is in the graph)",
+    )
     spotting = parser.add_argument_group("keyword spotters", "what the file says in place of the configuration")
     add = spotting.add_argument
     add("--threshold", type=float, metavar="P", help="smoothed probability that makes a keyword an event")

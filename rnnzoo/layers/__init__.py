@@ -20,6 +20,7 @@ from rnnzoo.layers.checking import Check, LayerCheckError, check
 from rnnzoo.layers.crf import CRF, CRFLoss
 from rnnzoo.layers.ctc import CTCLoss, ctc_greedy_decode
 from rnnzoo.layers.embedding import PaddedEmbedding
+from rnnzoo.layers.front_end import LogMelFrontEnd
 from rnnzoo.layers.linear import (
     LRU,
     MLSTM,
@@ -81,6 +82,7 @@ __all__ = [
     "LayerNormLSTM",
     "LayerNormLSTMCell",
     "LogMel",
+    "LogMelFrontEnd",
     "LookaheadConv",
     "LuongAttention",
     "MLSTMCell",

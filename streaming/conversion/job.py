@@ -110,7 +110,15 @@ class Conversion:
                 traced["reset"] = trace_reset(self.layout, variables)
             named = self.extra.get("source", {}).get("name") or self.plan.offline.name
             self._flatbuffer = tflite.convert(
-                traced, self.quantize, module, self.samples, self.compact, str(named), sorted(self._files()), self.micro
+                traced,
+                self.quantize,
+                module,
+                self.samples,
+                self.compact,
+                str(named),
+                sorted(self._files()),
+                self.micro,
+                {name: variable.numpy() for name, variable in self.plan.unquantized.items()},
             )
         return self._flatbuffer
 

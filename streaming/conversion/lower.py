@@ -75,6 +75,9 @@ def trace(
     fused, loop_bytes: as `Env` takes them.
     variables: what keeps the packed states inside the model, by pack; None: they are inputs and outputs.
     rows: whether outputs are computed; without them it gives the states alone.
+
+    Variables that no quantization may round are inputs, by the names of `Plan.unquantized`; `tflite.convert` makes
+    constants of them when all else is done.
     """
     specs: dict[str, tf.TensorSpec] = {}
     for name, signal in plan.inputs.items():
@@ -85,13 +88,17 @@ def trace(
     if variables is None:
         for pack in layout.packs:
             specs[pack.input] = tf.TensorSpec((batch, pack.size), pack.dtype, name=pack.input)
+    constants = plan.unquantized
+    for name, variable in constants.items():
+        specs[name] = tf.TensorSpec(variable.shape, variable.dtype, name=name)
     weights = [(variable, variable.numpy()) for variable in plan.model.variables]
 
     @tf.function(autograph=False)
     def step(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         tensors |= {name: variable.read_value() for name, variable in (variables or {}).items()}
         # Constants made inside the trace become part of its graph; variables would stay outside the file.
-        mapping = [(variable, tf.constant(value)) for variable, value in weights]
+        given = {id(variable): tensors.pop(name) for name, variable in constants.items()}
+        mapping = [(variable, given.get(id(variable), tf.constant(value))) for variable, value in weights]
         frozen = {id(variable): value for variable, value in weights}
         now = None if valid is None else inside(tensors[valid], "bool")
         states = _unpack(plan, layout, tensors)

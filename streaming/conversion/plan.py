@@ -154,6 +154,13 @@ class Plan:
         return notes
 
     @property
+    def unquantized(self) -> dict[str, Any]:
+        """Variables that no quantization may round, by a name that no input has."""
+        found = [variable for step in self.steps for variable in step.rule.unquantized]
+        unique = list({id(variable): variable for variable in found}.values())
+        return {free_name(f"unquantized_{place}", set(self.inputs)): variable for place, variable in enumerate(unique)}
+
+    @property
     def approximate(self) -> bool:
         """Whether some layer sees less than it does offline, by the user's leave."""
         return any(step.rule.approximate for step in self.steps)

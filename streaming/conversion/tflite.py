@@ -17,6 +17,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
 from streaming.conversion.finishing import finish
@@ -66,12 +67,14 @@ def convert(
     name: str = "step",
     files: Iterable[str] = (),
     micro: bool = False,
+    constants: Mapping[str, NDArray[Any]] | None = None,
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
     module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
     that are float16 numbers are stored so; name, files: of the model and of what comes with it; micro: in the forms of
-    TensorFlow Lite for Microcontrollers.
+    TensorFlow Lite for Microcontrollers; constants: values of inputs, by name, that become constants of the file, as
+    they are whatever is quantized.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
@@ -89,8 +92,9 @@ def convert(
             converter.target_spec.supported_types = [tf.float16]
         try:
             flatbuffer = converter.convert()
+            flatbuffer, products = _bind(flatbuffer, constants or {})
             if quantize == "int8":
-                flatbuffer = _quantize_products(flatbuffer, samples)
+                flatbuffer = _quantize_products(flatbuffer, samples, products)
             if compact:
                 flatbuffer = _halve(flatbuffer)
         except Exception as error:
@@ -137,15 +141,39 @@ def _called(node: Any) -> list[str]:
     return [value.func.name for value in node.attr.values() if value.HasField("func")]
 
 
-def _quantize_products(flatbuffer: bytes, samples: Samples | None) -> bytes:
-    """The model with products of matrices in int8 and arithmetic in float32.
+def _bind(flatbuffer: bytes, constants: Mapping[str, NDArray[Any]]) -> tuple[bytes, list[str]]:
+    """Make constants of some inputs; also the names of the operations that take them."""
+    if not constants:
+        return flatbuffer, []
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    buffers, names = {}, []
+    for name, value in constants.items():
+        buffers[name.encode()] = len(model.buffers)
+        model.buffers.append(schema.BufferT(data=np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)))
+    for signature in model.signatureDefs:
+        graph = model.subgraphs[signature.subgraphIndex]
+        bound = {item.tensorIndex: buffers[item.name] for item in signature.inputs if item.name in buffers}
+        for index, buffer in bound.items():
+            graph.tensors[index].buffer = buffer
+        signature.inputs = [item for item in signature.inputs if item.tensorIndex not in bound]
+        graph.inputs = [index for index in graph.inputs if int(index) not in bound]
+        for operator in graph.operators:
+            if any(int(index) in bound for index in operator.inputs):
+                names += [graph.tensors[index].name.decode() for index in operator.outputs]
+    return _packed(model), names
+
+
+def _quantize_products(flatbuffer: bytes, samples: Samples | None, exact: list[str]) -> bytes:
+    """The model with products of matrices in int8 and arithmetic in float32; operations of `exact` stay as they are.
 
     The arithmetic of a cell decides how long it remembers: a state rounded to a 256th of its range at every step is
     lost where a step adds less than that, as in running means and LSTMs whose forget gates stay open. It costs next
     to nothing beside the products.
     """
     calibrated = _widen(Calibrator(flatbuffer).calibrate(samples))
-    return mlir_quantize(calibrated, denylisted_ops=ARITHMETIC, disable_per_channel_for_dense_layers=True)
+    return mlir_quantize(
+        calibrated, denylisted_ops=ARITHMETIC, denylisted_nodes=exact, disable_per_channel_for_dense_layers=True
+    )
 
 
 def _widen(calibrated: bytes) -> bytes:

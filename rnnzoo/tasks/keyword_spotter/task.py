@@ -74,9 +74,12 @@ class KeywordSpotterTask(SpotterMeasures):
     def encode(self, example: Example) -> Arrays:
         """Features of a recording and of the silence before and after it; the target is its label's number."""
         samples, label = example
-        tail = np.zeros(int(_TAIL * self.config.sample_rate), np.float32)
-        features = self.encoder.encode(after_lead(np.concatenate([samples, tail]), self.config))
+        features = self.encoder.encode(after_lead(self._with_tail(samples), self.config))
         return {**features, "targets": np.array(self.number(label), np.int32)}
+
+    def _with_tail(self, samples: NDArray[Any]) -> NDArray[np.float32]:
+        """A recording, and the silence after it."""
+        return np.concatenate([samples, np.zeros(int(_TAIL * self.config.sample_rate), np.float32)])
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         from rnnzoo.tasks.carried import carried_twin
@@ -147,7 +150,10 @@ class KeywordSpotterTask(SpotterMeasures):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         logits = self._logits(model, split, batch_size)
-        whole = predict_whole(model, features=np.concatenate(self._without_lead(split)))
+        rows = self._without_lead(split)
+        whole = np.split(
+            predict_whole(model, features=np.concatenate(rows)), np.cumsum([len(row) for row in rows])[:-1]
+        )
         return self.detected(self.offline(model), split) | self._score(split, logits, whole)
 
     def _without_lead(self, split: str) -> list[NDArray[Any]]:
@@ -171,14 +177,14 @@ class KeywordSpotterTask(SpotterMeasures):
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures of the task object's events, and of the most probable labels with and without resets."""
         spotter = self.streamed_task(model, KeywordSpotter)
-        rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
+        signals, stream = [self._with_tail(samples) for samples, _ in self.examples(split)], model.create_stream()
         logits = []
-        for row in rows:
+        for signal in signals:
             stream.reset()
-            logits.append(np.asarray(stream.feed(row)))
+            logits.append(np.asarray(stream.feed(spotter.rows(signal))))
         stream.reset()
-        whole = [np.asarray(stream.feed(row)) for row in self._without_lead(split)]
-        return self.detected(streamed(spotter), split) | self._score(split, logits, np.concatenate(whole))
+        whole = [np.asarray(stream.feed(spotter.rows(signal, fresh=False))) for signal in signals]
+        return self.detected(streamed(spotter), split) | self._score(split, logits, whole)
 
     def baseline(self, split: str) -> Baseline:
         labels = [label for _, label in self.examples("train")]
@@ -187,19 +193,17 @@ class KeywordSpotterTask(SpotterMeasures):
         right = [label == guess for (_, label), guess in zip(self.examples(split), found, strict=True)]
         return Baseline(means.name, {"accuracy": mean(right), "count": float(len(right))}, means.numbers)
 
-    def _score(self, split: str, logits: Sequence[NDArray[Any]], whole: NDArray[Any]) -> dict[str, float]:
-        """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.
+    def _score(self, split: str, logits: Sequence[NDArray[Any]], whole: Sequence[NDArray[Any]]) -> dict[str, float]:
+        """Figures of recordings by their logits: of those that begin with a fresh state, and of one stream of all.
 
         Returns:
             `accuracy`, `never_reset_accuracy`, and the `count` of recordings. The label that is most probable at any
             time, with the ends of recordings known and without background: no event needs to be decided.
         """
-        lengths = [len(row) for row in self._without_lead(split)]
-        parts = np.split(whole, np.cumsum(lengths)[:-1])
         true = [self.number(label) for _, label in self.examples(split)]
         right = [
             [self._heard(row) == label for row, label in zip(rows, true, strict=True) if label != 0]
-            for rows in (logits, parts)
+            for rows in (logits, whole)
         ]
         return {"accuracy": mean(right[0]), "never_reset_accuracy": mean(right[1]), "count": float(len(true))}
 

@@ -177,7 +177,7 @@ class Rule:
     states: by name within the call; valid_of: timelines whose validity `step` reads;
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
     it goes on beyond them with an error that is to be measured; longest: steps beyond which the model does not go;
-    notes: what to tell the user about these;
+    notes: what to tell the user about these; unquantized: variables that no quantization may round;
     heeds_masks: whether the operation looks at the Keras masks on its arguments, beside those it is given as arguments;
     drops_mask: whether an argument `mask` changes nothing at inference;
     any_layout: whether it takes signals whose batch and time are not at the first two axes.
@@ -191,6 +191,7 @@ class Rule:
     valid_of: list[Timeline] = field(default_factory=list)
     exact_if: list[Callable[[int], bool]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unquantized: list[Any] = field(default_factory=list)
     approximate: bool = False
     longest: int | None = None
     any_layout: ClassVar[bool] = False

@@ -43,15 +43,17 @@ class ProtocolRule(Rule):
                     f"reads {name!r} as a whole at each step", "name the input that it comes from in encode=..."
                 )
         spec = layer.stream_spec(signal.offline_shape)
-        unknown = sorted(set(spec) - {"states", "delay", "identity"})
+        unknown = sorted(set(spec) - {"states", "delay", "identity", "unquantized"})
         if unknown:
             self.refuse(
                 f"has an unknown key {unknown[0]!r} in stream_spec",
-                "use states, delay and identity",
+                "use states, delay, identity and unquantized",
             )
         self.identity = bool(spec.get("identity", False))
         if self.identity:
             return self.result(quiet=signal.quiet, origin=signal.origin)
+        if spec.get("unquantized", False):
+            self.unquantized = list(layer.weights)
         delay = spec.get("delay", 0)
         if not isinstance(delay, int) or delay < 0:
             self.refuse(f"has delay {delay!r}", "give a whole number of steps, 0 or more")

@@ -43,6 +43,17 @@ class AudioTask(Task):
         """Samples a second that the model takes."""
         return int(self.spec.sample_rate)
 
+    def rows(self, samples: NDArray[Any], fresh: bool = True) -> NDArray[np.float32]:
+        """The input rows (T, *shape) of a signal (N,) that is there as a whole.
+
+        fresh: after the silence that a fresh state hears; otherwise as what goes on in a stream.
+        """
+        before = np.zeros(self.zeros if fresh else 0)
+        signal = np.concatenate([before, as_samples(samples)])
+        features = self.spec.features
+        found = features(signal) if features else signal[: len(signal) // self.width * self.width]
+        return found.astype(np.float32).reshape(-1, *self.shape)
+
     def samples(self, row: int) -> int:
         """The samples that an output row has seen, since the utterance began, after its lead."""
         return int(self.model.last_step(row) * self.step + self.length - self.lead)
