@@ -11,6 +11,10 @@ from typing import Any
 
 import keras
 
+# Shapes of what a call gives, by running it on symbolic tensors. The shapes of further arguments of a subclassed model
+# would not be found: test_user_code.py.
+from keras.src.backend import compute_output_spec
+
 # Masks that travel with tensors. Without them masked sequences stream unmasked: test_masks.py.
 from keras.src.backend import get_keras_mask, set_keras_mask
 
@@ -44,6 +48,7 @@ __all__ = [
     "Functional",
     "Merge",
     "Node",
+    "compute_output_spec",
     "get_keras_mask",
     "inputs_of",
     "layers_of",
