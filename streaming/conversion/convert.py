@@ -209,7 +209,9 @@ def convert(
         ops = tflite.operations(conversion.flatbuffer)
         notes = tuple(planned.notes)
         if quantize == "int8" and "WHILE" in ops:
-            notes += ("recurrent layers run over the window in loops, which compute in float32: no calibration sees them",)
+            notes += (
+                "recurrent layers run over the window in loops, which compute in float32: no calibration sees them",
+            )
         content = conversion.pack(Proof(**compared, notes=notes, approximation=measured, drift=drift, policy=policy))
         artifact.write(path, content)
         return Report(

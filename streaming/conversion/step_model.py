@@ -72,7 +72,9 @@ class StepByStep(keras.layers.Layer):
         values = {**row, **states}
         tensors = [tf.reshape(values[name], (-1, *port.shape)) for name, port in self.inputs.items()]
         structure = keras.tree.pack_sequence_as(inputs_of(self.model), tensors)
-        found = dict(zip(self.outputs, keras.tree.flatten((model or self.model)(structure, training=False)), strict=True))
+        found = dict(
+            zip(self.outputs, keras.tree.flatten((model or self.model)(structure, training=False)), strict=True)
+        )
         new = {name: found[output] for name, output in self.states.items()}
         rows = {
             name: tf.reshape(value, (-1, *self.outputs[name].features))

@@ -53,7 +53,7 @@ def over_time(call: Call, build: Builder) -> list[Signal] | None:
 
 
 def _is_place(index: Any) -> bool:
-    return isinstance(index, int | np.integer) and not isinstance(index, bool) and index >= 0
+    return isinstance(index, int | np.integer) and not isinstance(index, bool) and bool(index >= 0)
 
 
 class _OverTime:
@@ -292,7 +292,8 @@ class _OverTime:
         x = self.first
         if place:
             args = (x, (slice(None), slice(place, None)))
-            x = self.build.add(SlicingRule(self.build.part("from", args)), args)
+            rows = keras.KerasTensor((None, None, *x.shape), dtype=x.dtype)
+            x = self.build.add(SlicingRule(replace(self.build.part("from", args), results=[rows])), args)
         return self.build.compute("value", lambda v: v[(slice(None), *index)], self.build.run("first", x))
 
     # Softmax and other normalizations over time.
