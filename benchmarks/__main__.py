@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients")
+NAMES = ("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients", "front_end")
 
 
 def main(names: list[str]) -> None:

@@ -393,13 +393,14 @@ class Sound:
         if self.spec:
             self.spec = {**MEL, **self.spec}
             step, length = self.spec["frame_step"], self.spec["frame_length"]
-        self.step, self.length = step, length
+        self.step, self.length = step, length if self.spec else task.get("frame_length") or length
         self.lead = round(task.get("lead", 0.0) * self.rate / step) * step
+        self.zeros = self.lead if task.get("zeros") is None else task["zeros"]
 
     def rows(self, samples: np.ndarray) -> np.ndarray:
         """Output rows of an utterance."""
-        signal = np.concatenate([np.zeros(self.lead), samples])
-        whole_rows = len(signal) // self.length * self.length
+        signal = np.concatenate([np.zeros(self.zeros), samples])
+        whole_rows = len(signal) // self.step * self.step
         rows = log_mel(self.spec, signal) if self.spec else signal[:whole_rows].astype(np.float32)
         return whole(self.model, {self.info["name"]: rows.reshape(-1, *self.info["shape"])})
 
@@ -509,7 +510,11 @@ def beam(model: Model, source: dict[str, np.ndarray], width: int, penalty: float
             logits = only(stream.feed({name: np.array([tokens[-1] if tokens else START], kind)}))[0]
             scores = log_softmax(logits)
             scores[[PAD, UNKNOWN, START]] = -np.inf
-            choices += [(total + float(s), [*tokens, i], stream.states) for i, s in enumerate(scores) if s > -np.inf]
+            # More than these of one hypothesis are never among the best of all.
+            likely = np.argsort(-scores, kind="stable")[: 2 * width]
+            choices += [
+                (total + float(scores[i]), [*tokens, int(i)], stream.states) for i in likely if np.isfinite(scores[i])
+            ]
         choices = sorted(choices, key=lambda item: -item[0])[: 2 * width]
         done += [(total, tokens[:-1]) for total, tokens, _ in choices if tokens[-1] == END]
         growing = [item for item in choices if item[1][-1] != END][:width]

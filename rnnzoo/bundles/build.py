@@ -21,6 +21,7 @@ from rnnzoo.runs.config import load_config
 from rnnzoo.runs.ledger import record_look
 from rnnzoo.runs.provenance import commit, train_command
 from rnnzoo.runs.store import METRICS_FILE, WEIGHTS_FILE, Run, load_run, read_files, read_metrics, weights_dtype
+from rnnzoo.tasks.front_end import with_front_end
 from rnnzoo.util import licences
 from rnnzoo.util.files import publish, write_json
 
@@ -128,7 +129,7 @@ def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
     except streaming.NotStreamableError as error:
         return {}, str(error)
     exact: StreamingModel = streaming.load(files["float32"])
-    (part / REFERENCE_FILE).write_bytes(make_reference(run.model, exact))
+    (part / REFERENCE_FILE).write_bytes(make_reference(with_front_end(run.model, run.task)[0], exact))
     return files, None
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnzoo.bundles.reproduction import REPRODUCTIONS, read_reproductions
 from rnnzoo.data.overlap import read_overlaps
 from rnnzoo.data.terms import Terms, terms_of
 from rnnzoo.errors import ConfigError
@@ -88,7 +89,8 @@ The weights are under {own}{restriction}. {asked}
 rnnzoo bundle {run} --to pretrained
 ```
 
-Commit {commit}. `config.yaml` is the configuration with every default, `metrics.json` has the history of the training.
+Commit {commit}. {reproduced} `tools/make_results.py {name} --check` measures these weights, whatever the commit.
+`config.yaml` is the configuration with every default, `metrics.json` has the history of the training.
 """
 
 
@@ -158,6 +160,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         dtype=metrics["dtype"],
         command=metrics["made"]["command"],
         commit=metrics["made"]["commit"] or "unknown",
+        reproduced=_reproduced(config.name, metrics),
         run=f"runs/{config.name}",
     )
 
@@ -198,6 +201,23 @@ def _looks(name: str) -> str:
     count = "No look" if not looks else "One look" if len(looks) == 1 else f"{len(looks)} looks"
     dates = f": {', '.join(looks)}" if looks else ""
     return f"{count} at that split noted in `{LEDGER}`{dates}; earlier ones, where there were, are told below."
+
+
+def _reproduced(name: str, metrics: Mapping[str, Any]) -> str:
+    """What the command of a bundle gave when it was run again, beside what its weights have."""
+    weights, dev = metrics["made"].get("weights", "")[:12], metrics["dev"]
+    found = [row for row in read_reproductions() if (row.name, row.bundle) == (name, weights)]
+    if not found:
+        return (
+            f"What the command gives at a later commit is not noted in `{REPRODUCTIONS}`: expect figures as far off as "
+            "those of another seed, since code, libraries and processors have changed."
+        )
+    again = [f"{figure(row.figure, row.found)} at commit {row.commit} ({row.date})" for row in found]
+    own = figure(found[0].figure, dev.get(found[0].figure))
+    return (
+        f"Run again the command gave, by {_words(found[0].figure)} on the development split, {' and '.join(again)}, "
+        f"where these weights have {own}."
+    )
 
 
 def _overlap(dataset: str) -> str:

@@ -1,4 +1,4 @@
-"""One function a command: take parsed arguments, call the function that does it, print what it found."""
+"""One function for each command: it takes parsed arguments, calls a plain function and prints the result."""
 
 from __future__ import annotations
 
@@ -96,15 +96,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
         raise UsageError("--labels and --skip-bad go with --audio, --save with --false-alarms; give one of these")
     run = load_run(run_path(arguments.source))
     split = arguments.split or "test"
-    found = evaluate_run(run, split)
+    evaluation = evaluate_run(run, split)
     # Shown first: what cannot be written is not lost.
-    print_evaluation(found)
-    if ledger := record_look(run.config, hash_file(run.path / WEIGHTS_FILE), found):
+    print_evaluation(evaluation)
+    if ledger := record_look(run.config, hash_file(run.path / WEIGHTS_FILE), evaluation):
         print(f"a look at the test split: noted in {ledger}")
     if arguments.json:
-        write_json(arguments.json, found)
+        write_json(arguments.json, evaluation)
     if arguments.csv:
-        write_text(arguments.csv, figures_csv(found))
+        write_text(arguments.csv, figures_csv(evaluation))
     for path in draw_run(run, split, arguments.plots) if arguments.plots else ():
         print(f"wrote {path}")
 
@@ -128,19 +128,19 @@ def _listen(arguments: argparse.Namespace) -> None:
         raise UsageError("--audio measures those recordings, --split a part of the data set: give one of them")
     if arguments.audio:
         split, given = "", (arguments.audio, arguments.labels, arguments.false_alarms, arguments.skip_bad)
-        found = listen_to_files(run or path, *given)
+        listening = listen_to_files(run or path, *given)
     else:
-        found = listen_to_split(run, split, arguments.false_alarms)  # type: ignore[arg-type]
-    print_listening(found, split != "dev")
+        listening = listen_to_split(run, split, arguments.false_alarms)  # type: ignore[arg-type]
+    print_listening(listening, split != "dev")
     if arguments.json:
-        write_json(arguments.json, found.summary())
+        write_json(arguments.json, listening.summary())
     if arguments.plots:
-        print(f"wrote {found.draw(arguments.plots)}")
+        print(f"wrote {listening.draw(arguments.plots)}")
     if arguments.save:
-        if found.chosen is None or run is None:
+        if listening.chosen is None or run is None:
             raise UsageError("--save needs a threshold that was found: give --false-alarms, or allow more of them")
-        save_threshold(run, found.chosen)
-        print(f"saved threshold {found.chosen:g} to {run.path}")
+        save_threshold(run, listening.chosen)
+        print(f"saved threshold {listening.chosen:g} to {run.path}")
 
 
 def export(arguments: argparse.Namespace) -> None:
@@ -155,7 +155,11 @@ def export(arguments: argparse.Namespace) -> None:
     if arguments.background is not None:
         settings["background"] = tuple(label.strip() for label in arguments.background.split(",") if label.strip())
     run = load_run(run_path(arguments.source))
-    print(export_run(run, arguments.out, quantize, target=arguments.target, settings=settings))
+    print(
+        export_run(
+            run, arguments.out, quantize, target=arguments.target, settings=settings, features=arguments.features
+        )
+    )
 
 
 def bundle(arguments: argparse.Namespace) -> None:

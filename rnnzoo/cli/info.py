@@ -23,7 +23,7 @@ _STALE = f"?: the configuration is newer than {RECORD}; python tools/make_costs.
 
 
 def print_models(names: list[str], pattern: str, licence: str | None = None) -> None:
-    """A line for each model; with its licence where models were chosen by it.
+    """Print a line for each model; with its licence if models were selected by licence.
 
     Raises:
         ConfigError: there are none.
@@ -42,8 +42,8 @@ def print_models(names: list[str], pattern: str, licence: str | None = None) -> 
     table.add_column("weights")
     if licence is not None:
         table.add_column("licence")
-    found = {name: find_costs(name) for name in names}
-    for name, costs in found.items():
+    costs_by_name = {name: find_costs(name) for name in names}
+    for name, costs in costs_by_name.items():
         table.add_row(
             name,
             load_config(find_config(name)).topology,
@@ -53,7 +53,7 @@ def print_models(names: list[str], pattern: str, licence: str | None = None) -> 
         )
     Console(highlight=False).print(table)
     print(_LEGEND)
-    if None in found.values():
+    if None in costs_by_name.values():
         print(_STALE)
 
 
@@ -69,7 +69,7 @@ def _cells(costs: Costs | None) -> list[str]:
 
 
 def print_info(source: str, plot: Path | None = None) -> None:
-    """The configuration of a model, what it costs, its layers as they stream, and of a trained one its figures.
+    """Print the configuration of a model, its costs, its layers as they stream and, if trained, its figures.
 
     Args:
         source: a name of the zoo, the folder of a run, or a YAML file of an experiment.
@@ -77,7 +77,7 @@ def print_info(source: str, plot: Path | None = None) -> None:
 
     Raises:
         ConfigError: there is no such model.
-        DataError: its layers are to be drawn, and hang on data that cannot be found.
+        DataError: its layers are to be drawn and depend on data that cannot be found.
         InputError: the picture cannot be drawn there.
     """
     from streaming.inspection import describe
@@ -129,18 +129,18 @@ def _said(costs: Costs) -> str:
     return f"{text}, {costs.state_bytes:,} bytes of state a stream"
 
 
-def _print_layers(found: dict[str, Any]) -> None:
+def _print_layers(description: dict[str, Any]) -> None:
     """Tables of a streaming file: its layers, and the cost of an invoke of each signature."""
     layers = Table(title="layers, as they stream", box=None, pad_edge=False, title_justify="left")
     for title in ("layer", "kind", "a step's output", "rate", "delay", "states"):
         layers.add_column(title, overflow="fold")
-    for row in found["plan"]:
+    for row in description["plan"]:
         shape = " x ".join(map(str, row["shape"])) or "1"
         layers.add_row(row["name"], row["kind"], shape, str(row["rate"]), str(row["delay"]), _states(row["states"]))
     costs = Table(title="costs", box=None, pad_edge=False, title_justify="left")
     for title in ("signature", "streams", "steps", "multiply-adds", "MB of weights", "operations"):
         costs.add_column(title, justify="left" if title == "signature" else "right")
-    for name, row in found["signatures"].items():
+    for name, row in description["signatures"].items():
         size, count = f"{row['weight_bytes'] / 1e6:.2f}", str(sum(row["operations"].values()))
         streams, steps = (str(row.get(key, "-")) for key in ("batch", "chunk"))
         costs.add_row(name, streams, steps, f"{row['multiply_adds']:,}", size, count)

@@ -53,10 +53,10 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     )
     parser = _Parser("rnnzoo", description=rnnzoo.__doc__, parents=[common])
     parser.add_argument("--version", action="version", version=f"rnnzoo {rnnzoo.__version__}")
-    found = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    subparsers = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        made = found.add_parser(name, help=text, description=text, parents=[common])
+        made = subparsers.add_parser(name, help=text, description=text, parents=[common])
         made.set_defaults(run=run)
         return made
 
@@ -78,7 +78,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _demo(command("demo", commands.demo, "Tag text word by word with the pretrained streaming tagger."))
     _list(command("list", commands.list_models, "List the models of the zoo."))
     _info(command("info", commands.info, "Show what a model of the zoo is made of."))
-    return parser, list(found.choices)
+    return parser, list(subparsers.choices)
 
 
 def _one_of(*known: str) -> Callable[[str], str]:
@@ -167,6 +167,11 @@ def _export(parser: argparse.ArgumentParser) -> None:
         help="float16; dynamic: int8 weights; int8: activations too, calibrated on the training split (none)",
     )
     parser.add_argument("--target", metavar="NAME", help="micro: for TensorFlow Lite for Microcontrollers")
+    parser.add_argument(
+        "--features",
+        action="store_true",
+        help="audio models: take log-mel features that the client makes (samples; the front end is in the graph)",
+    )
     spotting = parser.add_argument_group("keyword spotters", "what the file says in place of the configuration")
     add = spotting.add_argument
     add("--threshold", type=float, metavar="P", help="smoothed probability that makes a keyword an event")

@@ -29,7 +29,7 @@ _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
 def print_data(task: Task) -> None:
-    """What was understood of the data of a task; what a user should look at goes to standard error."""
+    """Print how the data of a task were read; warnings go to standard error."""
     lines, warnings = summarize(task.splits, task.findings)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
@@ -42,43 +42,43 @@ def print_data(task: Task) -> None:
         print(f"rnnzoo: warning: {warning}", file=sys.stderr)
 
 
-def print_evaluation(found: dict[str, Any]) -> None:
+def print_evaluation(evaluation: dict[str, Any]) -> None:
     """The figures that `evaluate_run` returns."""
-    count = int(found["offline"]["count"])
-    print(f"{found['name']} on {found['dataset']}, split {found['split']}, {count:,} decisions")
-    print_figures(found)
-    print_classes(found.get("classes", {}))
-    if "not_streamable" in found:
-        print(f"not streamed: {found['not_streamable']}")
-    if found["made"]["signature"]:
-        print(f"measured by {found['made']['signature']}")
+    count = int(evaluation["offline"]["count"])
+    print(f"{evaluation['name']} on {evaluation['dataset']}, split {evaluation['split']}, {count:,} decisions")
+    print_figures(evaluation)
+    print_classes(evaluation.get("classes", {}))
+    if "not_streamable" in evaluation:
+        print(f"not streamed: {evaluation['not_streamable']}")
+    if evaluation["made"]["signature"]:
+        print(f"measured by {evaluation['made']['signature']}")
 
 
-def print_listening(found: Any, measured: bool) -> None:
+def print_listening(listening: Any, measured: bool) -> None:
     """What `rnnzoo.runs.spotting` found.
 
     Args:
-        found: a `Listening`.
-        measured: the recordings are not those of the development split, on which thresholds are to be chosen.
+        listening: a `Listening`.
+        measured: the recordings are not those of the development split, on which thresholds should be chosen.
     """
-    print(f"{found.name} on {found.where}: {found.hours:.3f} hours")
-    rows = found.rows()
+    print(f"{listening.name} on {listening.where}: {listening.hours:.3f} hours")
+    rows = listening.rows()
     table = Table()
     for name in rows[0]:
         table.add_column(_TITLES.get(name, name.replace("_", " ")), justify="right")
     for row in rows:
         cells = [_listening_cell(name, value) for name, value in row.items()]
-        style = "bold" if row["threshold"] in (found.shipped, found.chosen) else None
+        style = "bold" if row["threshold"] in (listening.shipped, listening.chosen) else None
         table.add_row(*cells, style=style)
     Console(highlight=False).print(table)
-    print(f"the model's threshold is {found.shipped:g}")
-    if found.asked is None:
+    print(f"the model's threshold is {listening.shipped:g}")
+    if listening.asked is None:
         return
-    if found.chosen is None:
-        print(f"no threshold has at most {found.asked:g} false alarms an hour: train with more negatives")
+    if listening.chosen is None:
+        print(f"no threshold has at most {listening.asked:g} false alarms an hour: train with more negatives")
         return
     note = " (chosen on these recordings: measure it on others)" if measured else ""
-    print(f"lowest threshold with at most {found.asked:g} false alarms an hour: {found.chosen:g}{note}")
+    print(f"lowest threshold with at most {listening.asked:g} false alarms an hour: {listening.chosen:g}{note}")
 
 
 def _listening_cell(name: str, value: float | None) -> str:
@@ -100,20 +100,20 @@ def print_classes(classes: dict[str, dict[str, float]]) -> None:
         print(f"and {len(rows) - _CLASSES} labels with a higher f1: --json and --csv have all")
 
 
-def print_figures(found: dict[str, Any]) -> None:
+def print_figures(evaluation: dict[str, Any]) -> None:
     """The table of these figures."""
     # A column for each way to run it: there are at most five, and any number of figures.
-    kinds = {key: label for key, label in _LABELS.items() if key in found}
+    kinds = {key: label for key, label in _LABELS.items() if key in evaluation}
     table = Table()
     table.add_column("")
     for label in kinds.values():
         table.add_column(label, justify="right")
-    for name in found["offline"]:
+    for name in evaluation["offline"]:
         if name not in _COUNTS:
             # Not every way has every figure: a search is measured offline alone.
-            cells = [figure(name, found[key][name]) if name in found[key] else "" for key in kinds]
+            cells = [figure(name, evaluation[key][name]) if name in evaluation[key] else "" for key in kinds]
             table.add_row(name.replace("_", " "), *cells)
-    files = [_file_figures(found[key]) for key in kinds]
+    files = [_file_figures(evaluation[key]) for key in kinds]
     for name, *values in zip(("MB", "delay", "max error"), *files, strict=True):
         if any(values):
             table.add_row(name, *values)

@@ -1,4 +1,4 @@
-"""Decodes WAV files for builders of TFDS, in place of a library that is no longer kept and fails on Python 3.13."""
+"""Decodes WAV files for builders of TFDS, in place of an unmaintained library that fails on Python 3.13."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.errors import DataError
 from streaming.runtime.audio import WavReader
@@ -19,7 +20,7 @@ class AudioSegment:
 
     channels = 1
 
-    def __init__(self, samples: np.ndarray):
+    def __init__(self, samples: NDArray[np.float32]):
         self._samples = samples
 
     @classmethod
@@ -37,14 +38,14 @@ class AudioSegment:
         joined = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
         return cls((joined * 32768).astype(np.int16))
 
-    def get_array_of_samples(self) -> np.ndarray:
+    def get_array_of_samples(self) -> NDArray[np.float32]:
         """The samples, (N,) of int16."""
         return self._samples
 
 
 @contextlib.contextmanager
 def decoding_sound() -> Iterator[None]:
-    """Let TFDS decode WAV files by this module for a time."""
+    """Context in which TFDS decodes WAV files by this module."""
     module: Any = types.ModuleType("pydub")
     module.AudioSegment = AudioSegment
     before = sys.modules.get("pydub")

@@ -57,8 +57,8 @@ def load_builder(name: str) -> Any:
 
     Apache Beam prepares it where RNNZOO_BEAM_RUNNER names a runner, such as DirectRunner.
 
-    With a mirror the builder's own download cache is filled from it, each file checked by its SHA-256, and no
-    socket is opened. Without one, TFDS downloads.
+    With a mirror, the builder's download cache is filled from it, each file is checked by its SHA-256, and no network
+    connection is opened. Without one, TFDS downloads.
 
     Args:
         name: a TFDS name, such as `universal_dependencies/en_ewt`.
@@ -109,9 +109,9 @@ def _make_known(name: str) -> None:
     """Tell TFDS of the builder of this package, where the data set has one."""
     module = f"rnnzoo.data.sets.{name}"
     if importlib.util.find_spec(module):
-        for found in vars(importlib.import_module(module)).values():
-            if isinstance(found, type) and issubclass(found, FileBuilder) and found.__module__ == module:
-                found.builder  # noqa: B018 - making it registers it
+        for member in vars(importlib.import_module(module)).values():
+            if isinstance(member, type) and issubclass(member, FileBuilder) and member.__module__ == module:
+                member.builder  # noqa: B018 - making it registers it
 
 
 def rows(name: str, split: str) -> Iterator[dict[str, Any]]:
@@ -122,7 +122,7 @@ def rows(name: str, split: str) -> Iterator[dict[str, Any]]:
 
 
 def seed_cache(name: str, mirror: Path, downloads: Path) -> bool:
-    """Copy a data set's files from the mirror to where TFDS keeps its downloads.
+    """Copy a data set's files from the mirror to the download cache of TFDS.
 
     Returns:
         Whether the mirror lists the data set.
@@ -181,9 +181,9 @@ def _checked_bytes(source: Path, sha256: str, prepare: str) -> bytes:
     except (OSError, EOFError) as error:
         raise DataError(f"{source} of the mirror cannot be read ({error}). Copy it anew") from error
     # The table marks an archive that was packed anew from the same members: its own bytes differ.
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256 and "other archive bytes" not in prepare:
-        raise DataError(f"{source}: expected SHA-256 {sha256}, found {found}. Copy it anew")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256 and "other archive bytes" not in prepare:
+        raise DataError(f"{source}: expected SHA-256 {sha256}, found {digest}. Copy it anew")
     return data
 
 

@@ -22,11 +22,11 @@ _TERMS: dict[str, Terms] = {}
 
 
 def register_terms(dataset: str, *, title: str, licence: str, citation: str, url: str) -> None:
-    """Say the terms of a data set, without which no model that is made from it can be published.
+    """Register the terms of a data set; without them, a model trained on it cannot be published.
 
     Args:
         dataset: its name as `data.dataset` says it, or the beginning of its names.
-        title: what it is called in print.
+        title: its name in cards.
         licence: its SPDX name, such as `CC-BY-4.0`; several that apply together with ` AND ` between.
         citation: authors, year, title and place.
         url: its page.
@@ -41,10 +41,10 @@ def terms_of(dataset: str) -> Terms:
         DataError: they are not known here: a model made from it cannot be published.
     """
     known_datasets()  # imports every data set, and with it what it says of its terms
-    found = next((terms for name, terms in _TERMS.items() if dataset.startswith(name)), None)
-    if found is None:
+    terms = next((item for name, item in _TERMS.items() if dataset.startswith(name)), None)
+    if terms is None:
         raise DataError(
             f"the terms of {dataset!r} are not known; register them (rnnzoo.data.register_terms) before you publish a "
             "model"
         )
-    return found
+    return terms

@@ -33,7 +33,7 @@ Watcher = Callable[[BundleInfo, FileInfo, int], None]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A manifest, and the addresses below which the bundles are; none: only the cache may be read."""
+    """A manifest, and the base addresses of its bundles; none: only the cache may be read."""
 
     manifest: Manifest
     bases: tuple[str, ...]
@@ -66,8 +66,8 @@ def download(
         name = f"{name.partition('@')[0]}@{revision}"
     settings = read_settings(url=url, cache_dir=cache_dir, offline=offline)
     pinned = _PINNED.fullmatch(name)
-    if pinned and (found := _cached(Cache(settings.cache), pinned["name"], pinned["revision"])):
-        return found
+    if pinned and (folder := _cached(Cache(settings.cache), pinned["name"], pinned["revision"])):
+        return folder
     return download_all(name, progress=False, settings=settings)[0]
 
 
@@ -121,7 +121,7 @@ def read_catalogue(settings: Settings) -> Catalogue:
     usable = [url for url in settings.urls if is_local(url) or not settings.offline]
     if not usable:
         return Catalogue(_last_manifest(cache), ())
-    tried, found = [], []
+    tried, folders = [], []
     manifest = None
     for base in usable:
         try:
@@ -131,29 +131,29 @@ def read_catalogue(settings: Settings) -> Catalogue:
             tried.append(f"{base} ({error})" if isinstance(error, Unavailable) else str(error))
             continue
         manifest = read if manifest is None else manifest
-        found.append(folder)
+        folders.append(folder)
     if manifest is None:
         has = f"has {len(cache.entries())} bundles" if cache.manifest_path.is_file() else "holds no manifest yet"
         raise HubError(
             f"no list of models: tried {'; '.join(tried)}. Check RNNZOO_URL and the network; RNNZOO_OFFLINE=1 works "
             f"from the cache {cache.root}, which {has}"
         )
-    return Catalogue(manifest, tuple(found))
+    return Catalogue(manifest, tuple(folders))
 
 
 def cached_revisions(cache: Cache) -> list[BundleInfo]:
-    """The cached bundle of each name that is current: as the last manifest says, else the newest."""
+    """The current cached bundle of each name: that of the last manifest, otherwise the newest one."""
     try:
         current = _last_manifest(cache).bundles
     except HubError:
         current = {}
-    found: dict[str, BundleInfo] = {}
+    bundles: dict[str, BundleInfo] = {}
     for bundle in cache.entries():
         listed = current.get(bundle.name)
         if listed is not None and listed.revision == bundle.revision:
-            found[bundle.name] = bundle
-        found.setdefault(bundle.name, bundle)
-    return list(found.values())
+            bundles[bundle.name] = bundle
+        bundles.setdefault(bundle.name, bundle)
+    return list(bundles.values())
 
 
 def _fetch_manifest(base: str) -> tuple[bytes, str, str]:
@@ -203,10 +203,10 @@ def _kept(path: Path) -> bytes | None:
 
 def _read_seen(path: Path) -> dict[str, int]:
     try:
-        found = json.loads(read_plain(path))
+        seen = json.loads(read_plain(path))
     except (OSError, ValueError, RecursionError):
         return {}
-    return {key: value for key, value in found.items() if type(value) is int} if isinstance(found, dict) else {}
+    return {key: value for key, value in seen.items() if type(value) is int} if isinstance(seen, dict) else {}
 
 
 def _last_manifest(cache: Cache) -> Manifest:
@@ -238,8 +238,8 @@ def _chosen(catalogue: Catalogue, cache: Cache, pattern: str) -> list[BundleInfo
 
 
 def _cached(cache: Cache, name: str, revision: str) -> Path | None:
-    found = [one for one in cache.entries() if one.name == name and one.revision.startswith(revision)]
-    return cache.folder(_checked(found[0])) if found and cache.problem(found[0]) is None else None
+    matches = [one for one in cache.entries() if one.name == name and one.revision.startswith(revision)]
+    return cache.folder(_checked(matches[0])) if matches and cache.problem(matches[0]) is None else None
 
 
 def _checked(bundle: BundleInfo) -> BundleInfo:

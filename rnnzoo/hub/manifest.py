@@ -93,7 +93,7 @@ def describe_bundle(folder: Path, *, licence: str, data_licence: str) -> BundleI
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file to read it, and nothing else that may have its name: no link is followed, no pipe waited for.
+    """Open a regular file for reading; links are not followed, and named pipes are refused.
 
     Raises:
         OSError: it is not there, no plain file, or cannot be read.
@@ -142,7 +142,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     """Read a manifest that anybody may have written.
 
     Raises:
-        HubError: it is too large, no YAML, or says something that no manifest says.
+        HubError: it is too large, not YAML, or not a valid manifest.
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise HubError(f"{where}: a manifest has at most {MAX_MANIFEST_BYTES} bytes; received {len(data)} or more")
@@ -175,7 +175,7 @@ def check_file_name(name: str, where: str) -> None:
 
 
 def find_twice(names: Iterable[str]) -> str | None:
-    """A name that comes twice where capitals do not count."""
+    """A name that occurs twice, ignoring case; None if there is none."""
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
@@ -204,13 +204,13 @@ class _Reader:
         files = tuple(self.file(item, name) for item in self.get(row, "files", list, name))
         if (twice := find_twice(file.name for file in files)) is not None:
             raise HubError(f"{self.where}: {name}: the file {twice!r} comes twice")
-        found = BundleInfo(name, self.get(row, "format", int, name), texts[1], texts[2], files)
-        if found.revision != texts[0]:
+        bundle = BundleInfo(name, self.get(row, "format", int, name), texts[1], texts[2], files)
+        if bundle.revision != texts[0]:
             raise HubError(
                 f"{self.where}: {name}: its files are not those of revision {texts[0][:16]} (they make "
-                f"{found.revision}): the manifest mixes releases or was changed; take it from another mirror"
+                f"{bundle.revision}): the manifest mixes releases or was changed; take it from another mirror"
             )
-        return found
+        return bundle
 
     def file(self, row: Any, bundle: str) -> FileInfo:
         name = self.get(row, "name", str, bundle)

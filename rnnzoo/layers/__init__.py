@@ -1,4 +1,4 @@
-"""Keras layers that train as usual and say how they stream."""
+"""Keras layers that train as usual and define how they stream."""
 
 from rnnzoo.layers.attention import BahdanauAttention, LuongAttention
 from rnnzoo.layers.attention_decoder import AttentionCell, AttentionDecoder
@@ -20,6 +20,7 @@ from rnnzoo.layers.checking import Check, LayerCheckError, check
 from rnnzoo.layers.crf import CRF, CRFLoss
 from rnnzoo.layers.ctc import CTCLoss, ctc_greedy_decode
 from rnnzoo.layers.embedding import PaddedEmbedding
+from rnnzoo.layers.front_end import LogMelFrontEnd
 from rnnzoo.layers.linear import (
     LRU,
     MLSTM,
@@ -81,6 +82,7 @@ __all__ = [
     "LayerNormLSTM",
     "LayerNormLSTMCell",
     "LogMel",
+    "LogMelFrontEnd",
     "LookaheadConv",
     "LuongAttention",
     "MLSTMCell",

@@ -201,8 +201,8 @@ class AttentionDecoder(OverSequences, keras.layers.Layer):
         states = [] if initial_state is None else keras.tree.flatten(initial_state)
         keys = self.cell.attention.keys(memory)
         named = {"inputs_mask": inputs_mask, "memory_mask": memory_mask, "training": training}
-        found = self.loop(inputs, keys, memory, initial_state=states or None, **named)
-        return found if training else finite(self, found)
+        outputs = self.loop(inputs, keys, memory, initial_state=states or None, **named)
+        return outputs if training else finite(self, outputs)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -255,12 +255,12 @@ class AttentionLoop(keras.layers.Layer):
             step(inputs[:, 0], states)
         _, outputs, last = loop_over_time(step, inputs, states)
         self._forget_dropout()
-        found = [outputs[..., :width]]
+        results = [outputs[..., :width]]
         if self.return_attention_scores:
             # The width of a part is unknown where that of the weights is.
-            found = [ops.reshape(found[0], (*ops.shape(outputs)[:2], width)), outputs[..., width:]]
-        found += list(last) if self.return_state else []
-        return found if len(found) > 1 else found[0]
+            results = [ops.reshape(results[0], (*ops.shape(outputs)[:2], width)), outputs[..., width:]]
+        results += list(last) if self.return_state else []
+        return results if len(results) > 1 else results[0]
 
     def advance(
         self, x: Any, keep: Any, states: list[Any], keys: Any, memory: Any, memory_mask: Any, training: bool = False
@@ -279,7 +279,7 @@ class AttentionLoop(keras.layers.Layer):
                     getattr(layer, name)()
 
     def stream_spec(self, input_shape: tuple[Any, ...]) -> dict[str, Any]:
-        """States: those of the cell, and whether the stream has begun: its first state may come from the source."""
+        """States: those of the cell, and whether the stream has begun: its first one may be that of the source."""
         states: dict[str, Any] = {"started": {"shape": (1,)}}
         for index, value in enumerate(self.cell.get_initial_state(1)):
             states[f"state{index}"] = {"shape": tuple(value.shape[1:]), "initial": ops.convert_to_numpy(value)[0]}

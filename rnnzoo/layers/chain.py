@@ -55,8 +55,8 @@ def marginals(scores: Any, transitions: Any, start: Any, end: Any, mask: Any = N
     zeros = ops.zeros_like(scores[:, 0])
     alpha, _ = scan(forward, scores, mask, [zeros, zeros[:, :1]])
     beta, _ = scan(backward, scores, mask, [zeros, zeros, zeros[:, :1]], backwards=True)
-    found = ops.softmax(alpha + beta, axis=-1)
-    return found if mask is None else found * ops.cast(mask, found.dtype)[:, :, None]
+    probabilities = ops.softmax(alpha + beta, axis=-1)
+    return probabilities if mask is None else probabilities * ops.cast(mask, probabilities.dtype)[:, :, None]
 
 
 def viterbi(scores: Any, transitions: Any, start: Any, end: Any, mask: Any = None) -> Any:

@@ -56,8 +56,8 @@ class CharRNN(Memoryless, keras.layers.Layer):
     def call(self, x: Any) -> Any:
         chars, present = self._characters(x)
         # A mask would keep cuDNN away from words whose padding is not at the right: none is.
-        found = [layer(chars, mask=present) for layer in (self.ahead, self.back)]
-        return ops.reshape(ops.concatenate(found, axis=-1), (-1, ops.shape(x)[1], 2 * self.units))
+        vectors = [layer(chars, mask=present) for layer in (self.ahead, self.back)]
+        return ops.reshape(ops.concatenate(vectors, axis=-1), (-1, ops.shape(x)[1], 2 * self.units))
 
     def _characters(self, x: Any) -> tuple[Any, Any]:
         """Vectors (words, C, E), and which of them are characters, (words, C): words are folded into the batch."""
@@ -67,14 +67,14 @@ class CharRNN(Memoryless, keras.layers.Layer):
     def stream_step(self, x: Any, valid: Any, states: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
         """The same with the loop over characters unrolled: a device's graph holds no loops."""
         chars, present = self._characters(x)
-        count, found = chars.shape[1], []
+        count, vectors = chars.shape[1], []
         for layer, order in ((self.ahead, range(count)), (self.back, range(count - 1, -1, -1))):
             h = ops.zeros_like(ops.repeat(chars[:, 0, :1], self.units, axis=-1))
             for index in order:
                 new, _ = layer.cell(chars[:, index], [h])
                 h = ops.where(present[:, index : index + 1], new, h)
-            found.append(h)
-        y = ops.reshape(ops.concatenate(found, axis=-1), (x.shape[0], x.shape[1], 2 * self.units))
+            vectors.append(h)
+        y = ops.reshape(ops.concatenate(vectors, axis=-1), (x.shape[0], x.shape[1], 2 * self.units))
         return y, valid, states
 
     def get_config(self) -> dict[str, Any]:

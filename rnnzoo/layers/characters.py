@@ -60,8 +60,8 @@ class CharCNN(Memoryless, keras.layers.Layer):
     def call(self, x: Any) -> Any:
         # Words are folded into the batch: the convolution runs over characters only.
         chars = ops.reshape(x, (-1, x.shape[2] // self.char_size, self.char_size))
-        found = [ops.max(ops.conv(chars, kernel, padding="same"), axis=1) for kernel in self.kernels]
-        y = ops.relu(ops.concatenate(found, axis=-1) - self.thresholds)
+        maxima = [ops.max(ops.conv(chars, kernel, padding="same"), axis=1) for kernel in self.kernels]
+        y = ops.relu(ops.concatenate(maxima, axis=-1) - self.thresholds)
         return ops.reshape(y, (-1, ops.shape(x)[1], self.filters * len(self.widths)))
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Errors of layers, one line each: sizes, sequences, states and masks that do not fit, weights that are NaN."""
+"""One-line errors of layers: sizes, sequences, states and masks that do not fit, weights that are NaN."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streaming._compat import get_keras_mask
 
 
 def refused(message: str) -> ValueError:
-    """The error of bad input, whose message reaches the user as it is, from inside of any number of layers."""
+    """The error of bad input; its message reaches the user unchanged through any number of nested layers."""
     error = ValueError(message)
     # Keras would wrap it in a list of all arguments of the call; by this it knows an error that it has wrapped.
     error._keras_call_info_injected = True  # type: ignore[attr-defined]
@@ -24,7 +24,7 @@ def refused(message: str) -> ValueError:
 
 
 def positive(owner: Any, **sizes: Any) -> None:
-    """Refuses sizes that are no whole numbers of one or more."""
+    """Refuses sizes that are not integers of at least one."""
     for name, size in sizes.items():
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise refused(
@@ -41,44 +41,44 @@ def probability(owner: Any, **rates: Any) -> None:
 
 def fit_states(owner: Any, states: Any, sizes: Any, batch: int | None, names: tuple[str, ...] = ()) -> None:
     """Refuses states that are not (B, size) for each of the sizes."""
-    found = [shape_of(state) for state in keras.tree.flatten(states)]
+    given = [shape_of(state) for state in keras.tree.flatten(states)]
     sizes = keras.tree.flatten(sizes)
-    if len(found) != len(sizes) or not all(
-        fits(shape, (batch, size)) for shape, size in zip(found, sizes, strict=True)
+    if len(given) != len(sizes) or not all(
+        fits(shape, (batch, size)) for shape, size in zip(given, sizes, strict=True)
     ):
         rows = "B" if batch is None else batch
         named = [*names, *[""] * len(sizes)]
         wanted = ", ".join(f"{name} ({rows}, {size})".strip() for name, size in zip(named, sizes, strict=False))
         raise refused(
-            f"{type(owner).__name__}: expected states {wanted}. Received: shapes {', '.join(map(str, found)) or 'none'}"
+            f"{type(owner).__name__}: expected states {wanted}. Received: shapes {', '.join(map(str, given)) or 'none'}"
         )
 
 
 def fit_mask(owner: Any, mask: Any, of: str, shape: tuple[Any, ...]) -> None:
     """Refuses a mask that is not boolean (B, T) for `of`, of that shape."""
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
-    dtype, found = keras.backend.standardize_dtype(mask.dtype), shape_of(mask)
-    if dtype != "bool" or not fits(found, shape[:2]):
+    dtype, mask_shape = keras.backend.standardize_dtype(mask.dtype), shape_of(mask)
+    if dtype != "bool" or not fits(mask_shape, shape[:2]):
         raise refused(
             f"{type(owner).__name__}: expected a boolean mask (B, T), True where a step counts, for {of} of shape "
-            f"{shape}. Received: {dtype} of shape {found}"
+            f"{shape}. Received: {dtype} of shape {mask_shape}"
         )
 
 
 def shape_of(x: Any) -> tuple[Any, ...]:
-    """The shape of an array, or of what is none yet; None where a size is not known."""
+    """The shape of an array, or of nested lists; None where a size is not known."""
     return tuple(x.shape if hasattr(x, "shape") else np.shape(x))
 
 
-def fits(found: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
-    """Whether one shape can be the other, as far as both are known."""
-    return len(found) == len(wanted) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(found, wanted, strict=True)
+def fits(actual: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
+    """Whether two shapes agree, as far as both are known."""
+    return len(actual) == len(wanted) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(actual, wanted, strict=True)
     )
 
 
 class OverSequences:
-    """Mix-in of layers over sequences: what does not fit is refused before anything is computed, symbols included.
+    """Mix-in of layers over sequences: refuses arguments that do not fit before anything is computed.
 
     A sequence is the first argument of `call`, whose mask is `mask`, or each x that has an `x_mask`.
     """
@@ -124,29 +124,29 @@ def _arguments(call: Callable[..., Any]) -> tuple[list[str], dict[str, str]]:
 
 
 class Recurrent(OverSequences):
-    """Mix-in of recurrent layers, which at inference also say which weight is NaN where their outputs are."""
+    """Mix-in of recurrent layers: if outputs at inference are NaN, the error names the weight that is NaN."""
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
-        found = super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
-        return found if training else finite(self, found)
+        outputs = super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
+        return outputs if training else finite(self, outputs)
 
 
-def finite(layer: Any, found: Any) -> Any:
-    """Outputs of a layer as they are; refuses those that are NaN because a weight is."""
+def finite(layer: Any, outputs: Any) -> Any:
+    """Outputs of a layer, unchanged; refuses outputs that are NaN because a weight is."""
     try:
-        total = np.sum(ops.convert_to_numpy(keras.tree.flatten(found)[0]), dtype="float64")
+        total = np.sum(ops.convert_to_numpy(keras.tree.flatten(outputs)[0]), dtype="float64")
     except (NotImplementedError, TypeError, ValueError):
-        return found  # The values are not known yet: the call is being traced.
+        return outputs  # The values are not known yet: the call is being traced.
     spoilt = None if np.isfinite(total) else not_finite(layer)
     if spoilt is not None:
         raise refused(
             f"{type(layer).__name__}: expected finite weights. Received: {spoilt}; load others, or train it again"
         )
-    return found
+    return outputs
 
 
 def not_finite(layer: Any) -> str | None:
-    """The first weight with values that are no finite numbers, in words; None where all are finite."""
+    """A description of the first weight that is not finite; None where all are finite."""
     for weight in layer.weights:
         wrong = np.count_nonzero(~np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32"))))
         if wrong:

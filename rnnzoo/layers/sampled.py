@@ -1,4 +1,4 @@
-"""Softmax over a large vocabulary that training does not have to compute in full."""
+"""Softmax over a large vocabulary, of which training computes only a part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnnzoo.layers.refusals import positive, refused
 
 
 class LargeSoftmax(Memoryless, keras.layers.Layer):
-    """Base of both kinds: layer(x) gives log probabilities (B, T, V), layer(x, targets) what training minimizes.
+    """Base of both kinds: layer(x) gives log probabilities (B, T, V), layer(x, targets) the loss of each step.
 
     To train, give the targets as an input of the model and let it minimize its output: `MeanOutput` is that loss. For
     inference and streaming, build a model of the same layers without targets.
@@ -68,10 +68,10 @@ class SampledSoftmax(LargeSoftmax):
         if targets is not None and training:
             return self._estimate(x, ops.cast(targets, "int32"))
         scores = ops.matmul(x, ops.transpose(ops.convert_to_tensor(self.kernel))) + self.bias
-        found = ops.log_softmax(scores, axis=-1)
+        log_probabilities = ops.log_softmax(scores, axis=-1)
         if targets is None:
-            return found
-        return -ops.take_along_axis(found, ops.cast(targets, "int32")[:, :, None], axis=-1)[:, :, 0]
+            return log_probabilities
+        return -ops.take_along_axis(log_probabilities, ops.cast(targets, "int32")[:, :, None], axis=-1)[:, :, 0]
 
     def _estimate(self, x: Any, targets: Any) -> Any:
         drawn = keras.random.uniform((self.samples,), seed=self._random)
@@ -158,20 +158,22 @@ class AdaptiveSoftmax(LargeSoftmax):
         frequent, place = self.cutoffs[0], targets
         for index, (begin, _) in enumerate(self._spans()):
             place = ops.where(targets >= begin, frequent + index, place)
-        found = ops.reshape(ops.take_along_axis(head, place[:, :, None], axis=-1), (-1,))
+        log_probabilities = ops.reshape(ops.take_along_axis(head, place[:, :, None], axis=-1), (-1,))
         rows, flat = ops.reshape(x, (-1, x.shape[-1])), ops.reshape(targets, (-1,))
         for index, (begin, end) in enumerate(self._spans()):
             inside = ops.logical_and(flat >= begin, flat < end)
             if keras.backend.backend() == "jax":
                 scores = self._tail(rows, index)
                 picked = ops.take_along_axis(scores, ops.clip(flat - begin, 0, end - begin - 1)[:, None], axis=-1)[:, 0]
-                found = found + ops.where(inside, picked, ops.zeros_like(picked))
+                log_probabilities = log_probabilities + ops.where(inside, picked, ops.zeros_like(picked))
                 continue
             (which,) = ops.nonzero(inside)
             scores = self._tail(ops.take(rows, which, axis=0), index)
             picked = ops.take_along_axis(scores, ops.take(flat, which, axis=0)[:, None] - begin, axis=-1)[:, 0]
-            found = found + ops.scatter(ops.cast(which, "int32")[:, None], picked, ops.shape(found))
-        return -ops.reshape(found, ops.shape(targets))
+            log_probabilities = log_probabilities + ops.scatter(
+                ops.cast(which, "int32")[:, None], picked, ops.shape(log_probabilities)
+            )
+        return -ops.reshape(log_probabilities, ops.shape(targets))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "cutoffs": self.cutoffs, "factor": self.factor}
@@ -179,7 +181,7 @@ class AdaptiveSoftmax(LargeSoftmax):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class MeanOutput(keras.losses.Loss):
-    """The loss of a model whose output is what is to be minimized, at each step (B, T); y_true is not looked at."""
+    """The loss of a model whose output is itself the loss of each step (B, T); y_true is ignored."""
 
     def __init__(self, name: str = "mean_output", **kwargs: Any):
         super().__init__(name=name, **kwargs)

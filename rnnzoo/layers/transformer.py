@@ -1,4 +1,4 @@
-"""A Transformer that sees a window: what recurrence is compared with."""
+"""A Transformer over a window of steps, to compare recurrent layers with."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TransformerBlock(OverSequences, keras.layers.Layer):
         causal: False: the window reaches as far ahead, |t - s| < window, as in the encoder of a translator. It streams
             there, in `encode`, and nowhere else.
 
-    Input: (B, T, D); what a mask (B, T) hides is not attended to. Output: (B, T, U).
+    Input: (B, T, D); masked steps, by a mask (B, T), are not attended to. Output: (B, T, U).
 
     Raises:
         ValueError: a size is not positive, the window is below 2, U is no multiple of `heads`, a stateful layer is not
@@ -149,14 +149,14 @@ class TransformerBlock(OverSequences, keras.layers.Layer):
         """Mean of the values under the weights of each query, all by head; (B, T, U)."""
         if value.shape[2] == 1:
             # Of a single key Keras warns, and the weight is 1.
-            found = ops.broadcast_to(value, ops.shape(query))
+            attended = ops.broadcast_to(value, ops.shape(query))
         else:
             scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) / math.sqrt(self.units // self.heads) + bias
             if shown is not None:
                 # Far below any score, and within float16.
                 scores = ops.where(shown, scores, ops.full_like(scores, -3e4))
-            found = ops.matmul(ops.cast(ops.softmax(widened(scores)), scores.dtype), value)
-        return ops.reshape(ops.transpose(found, (0, 2, 1, 3)), (-1, ops.shape(query)[2], self.units))
+            attended = ops.matmul(ops.cast(ops.softmax(widened(scores)), scores.dtype), value)
+        return ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, ops.shape(query)[2], self.units))
 
     def _by_head(self, x: Any) -> Any:
         """(B, T, U) as (B, H, T, d)."""

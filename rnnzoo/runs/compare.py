@@ -1,4 +1,4 @@
-"""Trained models side by side, and what a classical method reaches without any."""
+"""Compares trained models with each other and with a classical method."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def compare_runs(paths: Sequence[Path]) -> list[dict[str, Any]]:
     runs = [load_run(path) for path in paths]
     kinds = {(run.config.topology, run.config.data.dataset) for run in runs}
     if len(kinds) != 1:
-        found = ", ".join(f"{topology} on {dataset}" for topology, dataset in sorted(kinds)) or "none"
-        raise ConfigError(f"expected runs of one topology on one data set; received {found}")
+        received = ", ".join(f"{topology} on {dataset}" for topology, dataset in sorted(kinds)) or "none"
+        raise ConfigError(f"expected runs of one topology on one data set; received {received}")
     kind = task_class(runs[0].config.topology)
     names = [run.config.name for run in runs]
     if len(set(names)) < len(names):

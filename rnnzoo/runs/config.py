@@ -34,11 +34,11 @@ _SECTIONS = ("data", "model", "training")
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """All that decides what a training makes.
+    """The configuration of an experiment, which determines its training.
 
     Args:
-        name: what the run and its bundle are called.
-        topology: which builder makes the model; it decides the class of `model`.
+        name: of the run and its bundle.
+        topology: the name of the task; it decides the class of `model`.
         seed: of weights, batches and dropout.
         data: which data, and how words become numbers.
         model: sizes of the model.
@@ -73,7 +73,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
 
 
 def parse_config(text: str, where: str, overrides: Iterable[str] = ()) -> ExperimentConfig:
-    """The same from YAML text; `where` says in errors where it came from."""
+    """The same from YAML text; `where` is its origin in errors."""
     tree = _mapping(_yaml(text, where), "an experiment", where)
     origin: dict[str, str] = {}
     for override in overrides:
@@ -82,7 +82,7 @@ def parse_config(text: str, where: str, overrides: Iterable[str] = ()) -> Experi
 
 
 def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | None = None) -> ExperimentConfig:
-    """The same from nested dicts; `origin` tells for a dotted key which override has set it."""
+    """The same from nested dicts; `origin` maps a dotted key to the override that set it."""
     from rnnzoo.training.config import TrainingConfig
 
     reader = _Reader(where, origin or {})
@@ -96,15 +96,15 @@ def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | N
         raise ConfigError(
             f"{reader.place('topology')}: expected one of {', '.join(task_names())}; received {topology!r}"
         )
-    found = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
+    given = {key: {} if tree.get(key) is None else tree[key] for key in _SECTIONS}
     kinds: dict[str, Any] = {
-        "data": data_config(topology, _data_input(reader, topology, found["data"])),
+        "data": data_config(topology, _data_input(reader, topology, given["data"])),
         "model": model_config(topology),
         "training": TrainingConfig,
     }
-    if isinstance(found["data"], Mapping):
-        found["data"] = kinds["data"].current(found["data"])
-    sections: dict[str, Any] = {key: reader.build(kinds[key], found[key], key) for key in _SECTIONS}
+    if isinstance(given["data"], Mapping):
+        given["data"] = kinds["data"].current(given["data"])
+    sections: dict[str, Any] = {key: reader.build(kinds[key], given[key], key) for key in _SECTIONS}
     return ExperimentConfig(
         name=name,
         topology=topology,
@@ -173,10 +173,10 @@ class _Reader:
         if hint is Any:
             return value
         if origin is Annotated:
-            found = self.value(args[0], value, key)
-            if wrong := next((item for item in args[1:] if isinstance(item, Range) and not item.holds(found)), None):
+            checked = self.value(args[0], value, key)
+            if wrong := next((item for item in args[1:] if isinstance(item, Range) and not item.holds(checked)), None):
                 raise self._wrong(key, str(wrong), value)
-            return found
+            return checked
         if origin in (Union, types.UnionType):
             inner = [arg for arg in args if arg is not type(None)]
             return None if value is None else self.value(inner[0], value, key)

@@ -1,4 +1,4 @@
-"""`rnnzoo diagnose`: the flow of gradients in a run or a fresh model, as plots and words."""
+"""`rnnzoo diagnose`: the flow of gradients in a run or a fresh model, as plots and sentences."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def diagnose_source(source: str, overrides: Sequence[str], out: Path) -> Report:
         model = build_model(config, task.encoder)
     *_, (_, batch) = task.batches("dev", _BATCH)
     task.training_model(model, _BATCH)  # the loss of a chain of labels needs its layer
-    found = diagnose(model, batch, task.loss(config.training))
+    diagnosis = diagnose(model, batch, task.loss(config.training))
     plot = out / f"{config.name}-gradients.png"
     with figure(plot, 2) as (left, right):
         name = "gradient of the last decision"
-        curves(left, found.by_time, title="Back through time", x="steps back", y=f"|dL/dh|, {name}")
-        bars(right, found.by_layer, title="By layer", x="norm of the gradient of the loss")
-    return Report([_head(config, path), *findings(found)], [plot])
+        curves(left, diagnosis.by_time, title="Back through time", x="steps back", y=f"|dL/dh|, {name}")
+        bars(right, diagnosis.by_layer, title="By layer", x="norm of the gradient of the loss")
+    return Report([_head(config, path), *findings(diagnosis)], [plot])
 
 
 def _head(config: ExperimentConfig, path: Path) -> str:

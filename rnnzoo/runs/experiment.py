@@ -1,4 +1,4 @@
-"""From a configuration to a saved run, and from a run to its figures."""
+"""Trains the run of a configuration, and evaluates runs."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def run_experiment(
 
     Args:
         config: what to train.
-        out: folder of the run; snapshots are beside it until it is saved, and an interrupted training goes on there.
+        out: folder of the run; until it is saved, snapshots are beside it, from which an interrupted training resumes.
         dtype: of the stored weights.
-        overwrite: replace a run that is there, and start anew.
+        overwrite: replace an existing run, and start again.
         strategy: `mirrored` or `multiworker`, as `rnnzoo.training.parallel` takes it; None: one device.
         start: folder of a run whose weights are the start, wherever both models have them; None: fresh weights.
-        announce: is given the task once its data is read, before anything is trained.
+        announce: called with the task when its data has been read, before the training.
 
     Returns:
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
@@ -135,7 +135,7 @@ def evaluate_run(
     Args:
         run: what `load_run` returned.
         split: `train`, `dev` or `test`.
-        files: its converted files by `float32` and `int8`; None converts it for the time of the call.
+        files: its converted files by `float32` and `int8`; None converts it to temporary files.
         limit: measure on the first so many examples only.
 
     Returns:
@@ -154,7 +154,7 @@ def evaluate_run(
     data = run.config.data if limit is None else dataclasses.replace(run.config.data, limit=limit)
     task = load_task(dataclasses.replace(run.config, data=data), run.encoder)
     task.examples(split)
-    found: dict[str, Any] = {
+    evaluation: dict[str, Any] = {
         "name": run.config.name,
         "dataset": run.config.data.dataset,
         "split": split,
@@ -175,19 +175,19 @@ def evaluate_run(
                 path = Path(folder) / "model.tflite" if files is None else files[name]
                 if files is None:
                     export_kind(run, path, name)
-                found |= _evaluate_streamed(task, split, path, name)
+                evaluation |= _evaluate_streamed(task, split, path, name)
     except streaming.NotStreamableError as error:
-        found["not_streamable"] = str(error)
-    return found
+        evaluation["not_streamable"] = str(error)
+    return evaluation
 
 
-def figures_csv(found: Mapping[str, Any]) -> str:
+def figures_csv(evaluation: Mapping[str, Any]) -> str:
     """The result of `evaluate_run` as CSV: a line for each figure of each way to run the model."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    common = {name: found[name] for name in ("name", "dataset", "split")} | found["made"]
+    common = {name: evaluation[name] for name in ("name", "dataset", "split")} | evaluation["made"]
     writer.writerow(["way", "figure", "value", *common])
-    for way, row in found.items():
+    for way, row in evaluation.items():
         if way == "classes":
             rows = [(label, name, value) for label, figures in row.items() for name, value in figures.items()]
             writer.writerows([f"{label} offline", name, value, *common.values()] for label, name, value in rows)
@@ -199,12 +199,12 @@ def figures_csv(found: Mapping[str, Any]) -> str:
 
 
 def draw_run(run: Run, split: str, folder: Path) -> list[Path]:
-    """Pictures of a run: its learning curves, and what its topology shows of a split.
+    """Draw a run: its learning curves, and the plots of its task for a split.
 
     Args:
         run: what `load_run` returned.
         split: `train`, `dev` or `test`.
-        folder: where they go; it is made.
+        folder: for the pictures; made if it is missing.
 
     Raises:
         DataError: the data set or the split cannot be found, or the folder cannot be written.

@@ -1,7 +1,7 @@
-"""The ledger of looks at test splits: whoever measures a model of the zoo there is written down, by weights.
+"""The ledger of evaluations on test splits: each evaluation of a model of the zoo is recorded, by its weights.
 
-A test split that is looked at often chooses the model. Each line is one trained model and one split; measuring the same
-weights again is no new look.
+A test split that is evaluated often becomes part of the model selection. Each line is one trained model and one split;
+measuring the same weights again adds no line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Look:
 
 
 def read_looks(name: str | None = None) -> list[Look]:
-    """All looks in the order in which they were taken, or those of one model."""
+    """All looks in order, or those of one model."""
     path = layout.root() / LEDGER
     if not path.is_file():
         return []
@@ -50,29 +50,29 @@ def read_looks(name: str | None = None) -> list[Look]:
     return [look for look in looks if name in (None, look.name)]
 
 
-def record_look(config: ExperimentConfig, weights: str, found: Mapping[str, Any]) -> Path | None:
+def record_look(config: ExperimentConfig, weights: str, evaluation: Mapping[str, Any]) -> Path | None:
     """Add a look to the ledger of the clone that this code runs from, unless RNNZOO_LEDGER=off.
 
     Args:
         config: of the run.
         weights: SHA-256 of its weights.
-        found: what `evaluate_run` gave.
+        evaluation: the result of `evaluate_run`.
 
     Returns:
         The ledger, None where nothing was added: another split, no model of the zoo, no clone, or weights that it has.
     """
     known = config.name in layout.config_paths() and (layout.root() / ".git").exists()
     known, looks = known and os.environ.get("RNNZOO_LEDGER") != "off", read_looks()
-    if not known or found["split"] != "test" or any(look.weights == weights[:12] for look in looks):
+    if not known or evaluation["split"] != "test" or any(look.weights == weights[:12] for look in looks):
         return None
-    figures = {key: value for key, value in found["offline"].items() if key != "count"}
+    figures = {key: value for key, value in evaluation["offline"].items() if key != "count"}
     look = Look(
         datetime.date.today().isoformat(),
         config.name,
-        found["dataset"],
+        evaluation["dataset"],
         weights[:12],
         hashlib.sha256(dump_config(config).encode()).hexdigest()[:12],
-        (found["made"]["commit"] or "unknown")[:12],
+        (evaluation["made"]["commit"] or "unknown")[:12],
         " ".join(f"{key}={value:.6g}" for key, value in figures.items() if isinstance(value, int | float)),
     )
     text = io.StringIO()

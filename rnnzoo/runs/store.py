@@ -43,14 +43,14 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and all that it needs.
+    """A trained model and everything that it needs.
 
     Args:
         path: its folder.
-        config: what made it.
+        config: of its training.
         model: with its weights.
         encoder: raw input to arrays, and the labels.
-        metrics: what was measured when it was saved.
+        metrics: the figures that were saved with it.
     """
 
     path: Path
@@ -73,7 +73,7 @@ def save_run(
     metrics: Mapping[str, Any],
     dtype: str = "float32",
 ) -> Path:
-    """Write a run; afterwards the folder holds all of it, or what it held before.
+    """Write a run atomically: afterwards the folder has either the whole run or its old content.
 
     Args:
         path: the folder; a run that is there is replaced.
@@ -162,23 +162,23 @@ def read_metrics(run: Path) -> dict[str, Any]:
     """
     path = run / METRICS_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        metrics = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is no JSON ({error}); restore or remove it") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected an object with metrics; received {type(found).__name__}")
-    if (made := found.get("format", BUNDLE_FORMAT)) != BUNDLE_FORMAT:
+    if not isinstance(metrics, dict):
+        raise DataError(f"{path}: expected an object with metrics; received {type(metrics).__name__}")
+    if (made := metrics.get("format", BUNDLE_FORMAT)) != BUNDLE_FORMAT:
         raise ConfigError(
             f"{path.parent} is a bundle of format {made}, made by a newer version; this one reads {BUNDLE_FORMAT}: "
             "pip install --upgrade rnnzoo"
         )
-    return found
+    return metrics
 
 
 def check_run(path: Path) -> None:
-    """Refuse what is not the folder of a run.
+    """Refuse a folder that is not a run.
 
     Raises:
         ConfigError: it is not.
@@ -189,10 +189,10 @@ def check_run(path: Path) -> None:
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse a place for a run that holds something.
+    """Refuse a target folder that is not free.
 
     Raises:
-        ConfigError: there is a run and `overwrite` is false, or something that is no run.
+        ConfigError: the folder has a run and `overwrite` is false, or something that is not a run.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
@@ -231,15 +231,15 @@ def _check_sizes(config: ExperimentConfig, path: Path) -> None:
 
 def _check_tables(model: keras.Model, encoder: Any, path: Path) -> None:
     """Name the vocabulary where reading the weights would only name a shape."""
-    found = _shapes(path)
+    shapes = _shapes(path)
     for variable in model.weights:
-        table, rows = TABLES.get(variable.path.split("/")[0]), found.get(variable.path, [0])[0]
+        table, rows = TABLES.get(variable.path.split("/")[0]), shapes.get(variable.path, [0])[0]
         if table and rows and rows != variable.shape[0]:
             raise DataError(
                 f"{path}: {table} does not fit the weights: with padding and unknown it has "
                 f"{variable.shape[0]} entries, {variable.path} has {rows} rows; take both from one run"
             )
-    count, labels = found.get("logits/bias", [0])[0], len(encoder.labels)
+    count, labels = shapes.get("logits/bias", [0])[0], len(encoder.labels)
     if count and count != labels:
         raise DataError(
             f"{path}: labels.txt does not fit the weights: it has {labels} entries, logits/bias has {count}; "

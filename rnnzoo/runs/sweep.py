@@ -26,32 +26,32 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
     """Key -> the values that it takes, as YAML; from `key=a,b,c`.
 
     Raises:
-        ConfigError: one is no such text, gives nothing, or a key comes twice.
+        ConfigError: a text has another form or no values, or a key occurs twice.
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
         key, equals, values = text.partition("=")
         try:
-            found = yaml.safe_load(f"[{values}]")
+            parsed = yaml.safe_load(f"[{values}]")
         except yaml.YAMLError:
-            found = None
-        if not equals or not key or not found:
+            parsed = None
+        if not equals or not key or not parsed:
             raise ConfigError(f"{text!r}: expected key=value,value, such as model.units=128,256")
         if key in grid:
             raise ConfigError(f"{text!r}: the key {key!r} comes twice; list all its values once")
-        grid[key] = [yaml.safe_dump(one, default_flow_style=True).split("\n...")[0].strip() for one in found]
+        grid[key] = [yaml.safe_dump(one, default_flow_style=True).split("\n...")[0].strip() for one in parsed]
     if not grid:
         raise ConfigError("expected settings to sweep over, such as model.units=128,256")
     return grid
 
 
 def run_sweep(config: Path, grid: dict[str, list[str]], out: Path) -> list[dict[str, Any]]:
-    """Train each combination that is not there yet; one that was interrupted goes on.
+    """Train each combination that has no run yet; interrupted ones are resumed.
 
     Args:
         config: the YAML file.
         grid: as `parse_grid` gives it.
-        out: a folder for the runs and `results.csv`, which is written anew after each.
+        out: a folder for the runs and for `results.csv`, which is written again after each run.
 
     Returns:
         A row for each combination, best first: its settings, the figures on `dev`, `parameters` and `seconds`; of one
@@ -64,9 +64,9 @@ def run_sweep(config: Path, grid: dict[str, list[str]], out: Path) -> list[dict[
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     configs = [load_config(config, [f"{key}={value}" for key, value in one.items()]) for one in combinations]
     rows: list[dict[str, Any]] = []
-    for number, (settings, found) in enumerate(zip(combinations, configs, strict=True), 1):
+    for number, (settings, experiment) in enumerate(zip(combinations, configs, strict=True), 1):
         print(f"{number}/{len(configs)}  {'  '.join(f'{k}={v}' for k, v in settings.items())}", flush=True)
-        rows.append({**settings, **_figures(found, out / _folder(settings))})
+        rows.append({**settings, **_figures(experiment, out / _folder(settings))})
         _write(out / RESULTS_FILE, rows)
     return _ranked(rows, len(grid), _higher_is_better(configs[0].topology))
 

@@ -1,4 +1,4 @@
-"""Weights of a trained model as the start of another one's training."""
+"""Initializes a model with the weights of a trained run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start_from(model: keras.Model, encoder: Any, source: Path) -> int:
     """Give a model the weights of a run wherever both have them.
 
     Weights of the same path and shape are copied; of an embedding the rows of the entries that both vocabularies know;
-    what belongs to labels only where the labels are the same.
+    weights of labels only if the labels are the same.
 
     Args:
         model: of any topology, with fresh weights.
@@ -46,27 +46,27 @@ def start_from(model: keras.Model, encoder: Any, source: Path) -> int:
     theirs, own, files = load_arrays(source / WEIGHTS_FILE), encoder.to_files(), read_files(source)
     copied, other_labels = 0, own.get(_LABELS) != files.get(_LABELS)
     for variable in model.weights:
-        layer, found = variable.path.split("/")[0], theirs.get(variable.path)
+        layer, array = variable.path.split("/")[0], theirs.get(variable.path)
         # Whole numbers are counters and seeds.
-        if found is None or found.dtype.kind != "f" or (layer in _LABELLED and other_labels):
+        if array is None or array.dtype.kind != "f" or (layer in _LABELLED and other_labels):
             continue
         if (table := TABLES.get(layer)) and table in own and table in files:
-            copied += _copy_rows(variable, found, _entries(own, table), _entries(files, table))
-        elif found.shape == tuple(variable.shape):
-            variable.assign(found)
-            copied += found.size
+            copied += _copy_rows(variable, array, _entries(own, table), _entries(files, table))
+        elif array.shape == tuple(variable.shape):
+            variable.assign(array)
+            copied += array.size
     if not copied:
         raise ConfigError(f"expected a run with layers of this model's names and sizes; {source} has none that fit")
     return copied
 
 
-def _copy_rows(variable: Any, found: NDArray[Any], own: list[str], theirs: list[str]) -> int:
-    if found.shape[1:] != tuple(variable.shape[1:]):
+def _copy_rows(variable: Any, array: NDArray[Any], own: list[str], theirs: list[str]) -> int:
+    if array.shape[1:] != tuple(variable.shape[1:]):
         return 0
     rows = {entry: i for i, entry in enumerate(theirs)}
     pairs = np.array([(i, rows[entry]) for i, entry in enumerate(own) if entry in rows])
     table = np.array(variable)
-    table[pairs[:, 0]] = found[pairs[:, 1]]
+    table[pairs[:, 0]] = array[pairs[:, 1]]
     variable.assign(table)
     return len(pairs) * table[0].size
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Baseline(NamedTuple):
-    """A method without a network on a split: what it is called, its figures, and how many numbers it keeps."""
+    """A method without a network on a split: its name, its figures, and the count of numbers that it stores."""
 
     name: str
     figures: Mapping[str, float]
@@ -28,12 +28,12 @@ class FrequentTags:
     name = "most frequent tag"
 
     def __init__(self, sentences: Iterable[tuple[Sequence[str], Sequence[str]]]):
-        found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        counts_by_key: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for words, tags in sentences:
             for word, tag in zip(words, tags, strict=True):
                 for key in self._keys(word):
-                    found[key][tag] += 1
-        self._tags = {key: counts.most_common(1)[0][0] for key, counts in found.items()}
+                    counts_by_key[key][tag] += 1
+        self._tags = {key: counts.most_common(1)[0][0] for key, counts in counts_by_key.items()}
         self.numbers = len(self._tags)
 
     def tag(self, words: Sequence[str]) -> list[str]:
@@ -51,7 +51,7 @@ class FrequentTags:
 
 
 class NaiveBayes:
-    """Multinomial naive Bayes over words, of each label against the rest (Maron 1961), counts of one more added.
+    """Multinomial naive Bayes over words, of each label against the rest (Maron 1961), with add-one smoothing.
 
     Args:
         texts: words of each text.
@@ -79,7 +79,7 @@ class NaiveBayes:
 
 
 class NearestMean:
-    """The label whose mean is nearest, of means and deviations along time.
+    """Gives the label with the nearest mean, of features that are means and deviations along time.
 
     Args:
         rows: sequences (T, D).
@@ -115,7 +115,7 @@ class NGram:
 
     Args:
         tokens: of the training split, (N,).
-        entries: V tokens, each with at least 1 / V where nothing is known.
+        entries: V tokens, each with a base probability of 1 / V.
         order: tokens of an n-gram.
     """
 
@@ -133,7 +133,7 @@ class NGram:
     def probabilities(self, tokens: NDArray[Any]) -> NDArray[Any]:
         """P of each token but the first, given those before it, (N - 1,)."""
         line = tokens.tolist()
-        found = np.empty(len(line) - 1)
+        chances = np.empty(len(line) - 1)
         for i, token in enumerate(line[1:], 1):
             chance = 1 / self._entries
             for length in range(min(self._order - 1, i) + 1):
@@ -142,27 +142,27 @@ class NGram:
                     break
                 after = self._after[past]
                 chance = (after[token] + len(after) * chance) / (self._totals[past] + len(after))
-            found[i - 1] = chance
-        return found
+            chances[i - 1] = chance
+        return chances
 
 
 class NearestText:
-    """The text of the training split that shares most with another one.
+    """Finds the text of the training split that is most similar to another one.
 
-    By the cosine of the frequencies of their words, each weighted by how rare it is (Salton and Buckley 1988).
+    The similarity is the cosine of TF-IDF vectors of words (Salton and Buckley 1988).
 
     Args:
         texts: of the training split.
     """
 
     def __init__(self, texts: Sequence[str]):
-        found: defaultdict[str, dict[int, int]] = defaultdict(dict)
+        occurrences: defaultdict[str, dict[int, int]] = defaultdict(dict)
         for i, text in enumerate(texts):
             for word in text.lower().split():
-                found[word][i] = found[word].get(i, 0) + 1
-        self._places = {word: np.array(list(held)) for word, held in found.items()}
+                occurrences[word][i] = occurrences[word].get(i, 0) + 1
+        self._places = {word: np.array(list(held)) for word, held in occurrences.items()}
         self._weights = {
-            word: np.array(list(held.values())) * np.log(len(texts) / len(held)) for word, held in found.items()
+            word: np.array(list(held.values())) * np.log(len(texts) / len(held)) for word, held in occurrences.items()
         }
         squares = np.zeros(len(texts))
         for word, places in self._places.items():
@@ -181,7 +181,7 @@ class NearestText:
 
 
 class NoteChain:
-    """Whether a note sounds, by whether it did a step before: a Markov chain for each note.
+    """A Markov chain for each note: the probability that it sounds, given whether it sounded one step before.
 
     Args:
         rolls: pieces (T, N) of the training split.
@@ -208,9 +208,9 @@ def peaks(signal: NDArray[Any], rate: float) -> NDArray[Any]:
     """
     steep = np.convolve(np.gradient(signal) ** 2, np.full(width := int(0.15 * rate), 1 / width), "same")
     near, far = (_highest(steep, int(seconds * rate)) for seconds in (0.2, 1.0))
-    found = np.flatnonzero((steep == near) & (steep > far / 3))
+    places = np.flatnonzero((steep == near) & (steep > far / 3))
     # Of a flat top the first.
-    return found[np.diff(found, prepend=-len(signal)) > int(0.2 * rate)]
+    return places[np.diff(places, prepend=-len(signal)) > int(0.2 * rate)]
 
 
 def _highest(signal: NDArray[Any], reach: int) -> NDArray[Any]:

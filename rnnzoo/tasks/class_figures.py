@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 
-def class_figures(true: Sequence[Collection[str]], found: Sequence[Collection[str]]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and count of each label that examples have or were given, by name.
+def class_figures(true: Sequence[Collection[str]], predicted: Sequence[Collection[str]]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and count of each true or predicted label, by name.
 
-    F1 = 2 TP / (2 TP + FP + FN); what nothing is known of is 0.
+    F1 = 2 TP / (2 TP + FP + FN); a figure without any example is 0.
 
     Args:
-        true, found: the labels of each example.
+        true, predicted: the labels of each example.
     """
     held, given, both = Counter[str](), Counter[str](), Counter[str]()
-    for right, guess in zip(true, found, strict=True):
+    for right, guess in zip(true, predicted, strict=True):
         held.update(right)
         given.update(guess)
         both.update(set(right) & set(guess))

@@ -34,7 +34,7 @@ def task_names() -> tuple[str, ...]:
 
 
 def current_name(name: Any) -> Any:
-    """The name that a task has today, where an earlier version called it otherwise."""
+    """The current name of a task that an earlier version called otherwise."""
     return _OLD_NAMES.get(name, name) if isinstance(name, str) else name
 
 
@@ -44,28 +44,28 @@ def data_inputs(name: str) -> tuple[str, ...]:
 
 
 def data_config(name: str, kind: str) -> type[DataConfig]:
-    """The class of the `data` section of a task, by what `data.input` says."""
-    found: type[DataConfig] = _part(name, "config").DATA[kind]
-    return found
+    """The class of the `data` section of a task, by the value of `data.input`."""
+    section: type[DataConfig] = _part(name, "config").DATA[kind]
+    return section
 
 
 def model_config(name: str) -> type:
     """The class of the `model` section of a task."""
-    found: type = _part(name, "config").MODEL
-    return found
+    section: type = _part(name, "config").MODEL
+    return section
 
 
 def model_builder(name: str) -> Callable[..., Any]:
     """The function (config, encoder) -> keras.Model of a task; importing it imports Keras."""
-    found: Callable[..., Any] = getattr(_part(name, "model"), f"build_{name}")
-    return found
+    builder: Callable[..., Any] = getattr(_part(name, "model"), f"build_{name}")
+    return builder
 
 
 def task_class(name: str) -> type[Task]:
     """Class that trains, evaluates and exports a task."""
     camel = "".join(part.capitalize() for part in name.split("_"))
-    found: type[Task] = getattr(_part(name, "task"), f"{camel}Task")
-    return found
+    task_type: type[Task] = getattr(_part(name, "task"), f"{camel}Task")
+    return task_type
 
 
 def _part(name: str, part: str) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures of what a model does: mistakes, attention, forecasts, captions."""
+"""Plots of a model's results: confusion, attention, forecasts, captions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINE = 34
 
 
 def draw_history(path: Path, history: Mapping[str, Sequence[float]]) -> Path:
-    """Learning curves: the loss, and beside it what else was followed in training and on `dev`."""
+    """Learning curves: the loss and the other metrics, in training and on `dev`."""
     lines = {name: values for name, values in history.items() if name not in ("seconds", "learning_rate")}
     losses = {name: values for name, values in lines.items() if name.endswith("loss")}
     others = {name: values for name, values in lines.items() if name not in losses}
@@ -30,9 +30,9 @@ def draw_history(path: Path, history: Mapping[str, Sequence[float]]) -> Path:
     return path
 
 
-def draw_confusion(path: Path, true: Sequence[str], found: Sequence[str]) -> Path:
-    """The share of each label (rows) that was found to be each (columns)."""
-    pairs = np.array(true), np.array(found)
+def draw_confusion(path: Path, true: Sequence[str], predicted: Sequence[str]) -> Path:
+    """Confusion matrix: the share of each true label (rows) that was predicted as each label (columns)."""
+    pairs = np.array(true), np.array(predicted)
     labels, counts = np.unique(np.concatenate(pairs)), None
     if len(labels) > _LABELS:
         wrong = np.concatenate([side[pairs[0] != pairs[1]] for side in pairs])
@@ -59,7 +59,7 @@ def draw_confusion(path: Path, true: Sequence[str], found: Sequence[str]) -> Pat
 
 
 def draw_alignments(path: Path, alignments: Sequence[tuple[Sequence[str], Sequence[str], NDArray[Any]]]) -> Path:
-    """Weights of attention (T, S), each with what was written (T) and read (S)."""
+    """Weights of attention (T, S), with the target (T) and the source (S)."""
     with figure(path, len(alignments)) as axes:
         for axis, (written, read, weights) in zip(axes, alignments, strict=True):
             axis.imshow(weights, cmap=_SHADES, vmin=0, vmax=1, aspect="auto")
@@ -71,7 +71,7 @@ def draw_alignments(path: Path, alignments: Sequence[tuple[Sequence[str], Sequen
 
 
 def draw_forecasts(path: Path, columns: Mapping[str, Mapping[str, NDArray[Any]]], origin: int) -> Path:
-    """For each column what was (`true`, from before the forecast on) and what was forecast from row `origin` on.
+    """For each column the true values (also from before the forecast), and the forecast from row `origin` on.
 
     A forecast of several quantiles (H, Q) is a band with a line for the one in the middle.
     """

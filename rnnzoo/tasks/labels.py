@@ -1,4 +1,4 @@
-"""Labels as targets, and what is minimized where the outputs are logits of labels."""
+"""Base of tasks whose outputs are logits of labels: targets and loss."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LabelTask(Task):
         return [LabelAccuracy()]
 
     def endless_outputs(self, model: StreamingModel, split: str) -> list[NDArray[Any]]:
-        """Outputs (T, L) for each example of one stream that is never reset: its input is all examples in a row."""
+        """Outputs (T, L) for each example, of one stream over all examples that is never reset."""
         rows = self.arrays(split)
         joined = {name: np.concatenate([row[name] for row in rows]) for name in self.input_names}
         stream = model.create_stream()
@@ -58,5 +58,5 @@ class LabelTask(Task):
         return np.split(np.concatenate([np.asarray(part) for part in parts]), ends[:-1])
 
     def best(self, model: keras.Model, split: str, batch_size: int) -> list[NDArray[Any]]:
-        """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""
+        """Numbers of the most probable labels of each example, () or (T,), T as in the padded batch."""
         return [np.argmax(row, axis=-1) for row in self.predict(model, split, batch_size)]

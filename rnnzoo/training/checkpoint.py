@@ -1,4 +1,4 @@
-"""Weights as safetensors files, never half-written."""
+"""Weights as safetensors files, written atomically."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rnnzoo.util.files import replacing
 
 
 def write_weights(model: keras.Model, path: Path, dtype: str = "float32") -> None:
-    """Write the weights by the names of their variables, to a temporary file that then takes the place.
+    """Write the weights by the paths of their variables, to a temporary file that is then renamed.
 
     Args:
         model: a built model.
-        path: where to; its folder is made.
+        path: of the file; its folder is made if missing.
         dtype: floating-point weights are stored as this, `float32` or `float16`.
     """
     arrays = {}
@@ -48,12 +48,12 @@ def read_weights(model: keras.Model, path: Path) -> None:
     """
     arrays = load_arrays(path)
     for variable in model.weights:
-        found = arrays.pop(variable.path, None)
-        if found is None or found.shape != tuple(variable.shape):
-            shape = "missing" if found is None else found.shape
+        array = arrays.pop(variable.path, None)
+        if array is None or array.shape != tuple(variable.shape):
+            shape = "missing" if array is None else array.shape
             expected = f"{variable.path} with shape {tuple(variable.shape)}"
             raise DataError(f"{path} belongs to another architecture: expected {expected}, found {shape}")
-        variable.assign(found.astype(variable.dtype))
+        variable.assign(array.astype(variable.dtype))
     if arrays:
         surplus = ", ".join(sorted(arrays)[:3])
         raise DataError(f"{path} belongs to another architecture: it also holds {surplus}")

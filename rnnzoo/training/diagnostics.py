@@ -31,7 +31,7 @@ class Diagnosis:
         radii: recurrent layer -> part of its recurrent matrix -> spectral radius.
         saturation: recurrent layer -> gate -> (share shut, share open); for a plain tanh layer `state` -> (0, share
             flat).
-        unseen: recurrent layers that could not be looked into.
+        unseen: recurrent layers that could not be measured.
     """
 
     by_layer: dict[str, float] = field(default_factory=dict)
@@ -68,13 +68,13 @@ def diagnose_model(model: keras.Model, x: Any, y: Any, *, loss: Any = None, samp
 def _without_graph(model: keras.Model, batch: Any, loss: Any) -> Diagnosis:
     """Measurements that need no look into the model while it runs."""
     inputs, targets, weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
-    found = Diagnosis(by_layer=_by_layer(model, inputs, targets, weights, loss))
+    diagnosis = Diagnosis(by_layer=_by_layer(model, inputs, targets, weights, loss))
     for layer in layers_of(model, include_self=False):
         if isinstance(layer, keras.layers.RNN):
-            found.unseen.append(layer.name)
+            diagnosis.unseen.append(layer.name)
             if radii := spectral_radii(layer.cell):
-                found.radii[layer.name] = radii
-    return found
+                diagnosis.radii[layer.name] = radii
+    return diagnosis
 
 
 def _weights_like(outputs: Any, y: Any) -> NDArray[Any]:
@@ -109,18 +109,18 @@ def diagnose(model: keras.Model, batch: Any, loss: Any, given: Any = None) -> Di
     """
     inputs, targets, weights = tf.nest.map_structure(tf.convert_to_tensor, batch)
     probed = probe(model)
-    found = Diagnosis(
+    diagnosis = Diagnosis(
         by_layer=_by_layer(model, inputs if given is None else given, targets, weights, loss), unseen=probed.unseen
     )
     last = _last(np.asarray(batch[2]))
     back, seen = _through_time(probed, inputs, targets, last, loss)
     for one in probed.probes:
-        found.by_time[one.name] = backwards(np.asarray(back[one.input_name]), last, one.reverse)
+        diagnosis.by_time[one.name] = backwards(np.asarray(back[one.input_name]), last, one.reverse)
         if radii := spectral_radii(one.cell):
-            found.radii[one.name] = radii
+            diagnosis.radii[one.name] = radii
         if gates := _saturation(one, seen[one.name], np.asarray(batch[2])):
-            found.saturation[one.name] = gates
-    return found
+            diagnosis.saturation[one.name] = gates
+    return diagnosis
 
 
 def _by_layer(model: Any, inputs: Any, targets: Any, weights: Any, loss: Any) -> dict[str, float]:
@@ -163,7 +163,7 @@ def backwards(back: NDArray[Any], weights: NDArray[Any], reverse: bool = False) 
     Args:
         back: dL/dh (B, T, U), in the order in which the layer reads.
         weights: (B, T) with one decision a sequence, or (B,): the decision is at the last step.
-        reverse: the layer reads from the end; then distance is from its own last step.
+        reverse: the layer reads from the end; the distance is then from its own last step.
     """
     norms = np.linalg.norm(back, axis=-1)
     ends = np.full(len(norms), norms.shape[1] - 1)
@@ -214,29 +214,29 @@ def _saturation(one: Probe, seen: Any, weights: NDArray[Any]) -> dict[str, tuple
     return gates
 
 
-def findings(found: Diagnosis) -> list[str]:
-    """Sentences that say what the measurements mean, with their numbers."""
+def findings(diagnosis: Diagnosis) -> list[str]:
+    """Sentences that explain the measurements, with their figures."""
     lines = []
-    for name, curve in found.by_time.items():
+    for name, curve in diagnosis.by_time.items():
         lines.append(f"{name}: {_reach(curve)}")
-    for name, parts in found.radii.items():
+    for name, parts in diagnosis.radii.items():
         text = ", ".join(f"{part} {radius:.2f}" for part, radius in parts.items())
         verdict = ""
         if list(parts) == ["state"]:
             radius = parts["state"]
             verdict = ": below 1, gradients must vanish" if radius < 1 else ": above 1, gradients can explode"
         lines.append(f"{name}: spectral radius of the recurrent matrix: {text}{verdict}")
-    for name, gates in found.saturation.items():
+    for name, gates in diagnosis.saturation.items():
         text = ", ".join(
             f"state {flat:.0%} flat" if gate == "state" else f"{gate} {shut:.0%} shut {flat:.0%} open"
             for gate, (shut, flat) in gates.items()
         )
         lines.append(f"{name}: saturation: {text}")
-    if found.by_layer:
-        sizes = sorted(found.by_layer.items(), key=lambda item: -item[1])
+    if diagnosis.by_layer:
+        sizes = sorted(diagnosis.by_layer.items(), key=lambda item: -item[1])
         (big, most), (small, least) = sizes[0], sizes[-1]
         lines.append(f"gradient by layer: largest in {big} ({most:.2g}), smallest in {small} ({least:.2g})")
-    lines += [f"{name}: not looked into: it carries or is given its state" for name in found.unseen]
+    lines += [f"{name}: not looked into: it carries or is given its state" for name in diagnosis.unseen]
     return lines
 
 

@@ -13,20 +13,20 @@ from rnnzoo.training.probing import Probe, probe
 
 
 class JacobianPenalized(keras.Model):
-    """A model whose `fit` adds to the loss what keeps gradients from vanishing (Pascanu, Mikolov & Bengio 2013).
+    """A model whose `fit` adds a regularizer against vanishing gradients (Pascanu, Mikolov & Bengio 2013).
 
         Omega = mean over steps of (|dE/dh[t+1] dh[t+1]/dh[t]| / |dE/dh[t+1]| - 1)^2        (equation 9)
 
-    h are all states of a recurrent layer together. As in the paper (equations 10 and 11), Omega is derived by the
-    weights of the step alone: the states and dE/dh are constants. The mean takes the place of the paper's sum, so
-    that the weight depends on neither length nor batch; steps without a gradient, such as padding, do not count.
+    h are all states of a recurrent layer together. As in the paper (equations 10 and 11), Omega is differentiated with
+    respect to the weights of the step only; the states and dE/dh are constants. The mean replaces the sum of the paper,
+    so that the weight depends on neither length nor batch; steps without a gradient, such as padding, do not count.
 
     Args:
         model: functional; it shares its layers and weights.
         weight: of Omega, summed over the recurrent layers.
 
     Raises:
-        ConfigError: there is no recurrent layer that it can reach.
+        ConfigError: no recurrent layer can be probed.
     """
 
     def __init__(self, model: keras.Model, weight: float):
@@ -50,14 +50,14 @@ class JacobianPenalized(keras.Model):
         variables = self.trainable_weights
         with tf.GradientTape() as tape:
             tape.watch(pushes)
-            found = probed.model({**x, **pushes}, training=True)
-            predicted = found["output"]
+            outputs = probed.model({**x, **pushes}, training=True)
+            predicted = outputs["output"]
             loss = self.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weights, training=True)
             scaled = self.optimizer.scale_loss(loss)
         gradients, back = tape.gradient(scaled, (variables, pushes))
         self._loss_tracker.update_state(loss, sample_weight=first[0])
         with tf.GradientTape() as tape:
-            omega = sum(jacobian_penalty(p, found[p.name], back[p.input_name]) for p in probed.probes)
+            omega = sum(jacobian_penalty(p, outputs[p.name], back[p.input_name]) for p in probed.probes)
             omega = self.optimizer.scale_loss(self._weight * omega)
         more = tape.gradient(omega, variables)
         both = [a if b is None else a + b for a, b in zip(gradients, more, strict=True)]
@@ -65,19 +65,19 @@ class JacobianPenalized(keras.Model):
         return self.compute_metrics(x, y, predicted, weights)
 
 
-def jacobian_penalty(probe: Probe, found: dict[str, Any], back: Any) -> Any:
+def jacobian_penalty(probe: Probe, outputs: dict[str, Any], back: Any) -> Any:
     """Omega of one layer.
 
     Args:
         probe: the layer.
-        found: `x` (B, T, D) and `states` (B, T, S), as the probed model gives them.
+        outputs: `x` (B, T, D) and `states` (B, T, S), as the probed model gives them.
         back: dE/dh (B, T, S) at each step, a constant.
     """
     sizes = keras.tree.flatten(probe.cell.state_size)
     width = sum(sizes)
     back = tf.stop_gradient(tf.reshape(tf.cast(back[:, 1:], tf.float32), (-1, width)))
-    before = tf.stop_gradient(tf.reshape(found["states"][:, :-1], (-1, width)))
-    inputs = tf.stop_gradient(tf.reshape(found["x"][:, 1:], (-1, found["x"].shape[-1])))
+    before = tf.stop_gradient(tf.reshape(outputs["states"][:, :-1], (-1, width)))
+    inputs = tf.stop_gradient(tf.reshape(outputs["x"][:, 1:], (-1, outputs["x"].shape[-1])))
     with tf.GradientTape() as tape:
         tape.watch(before)
         given = tf.split(before, sizes, axis=1)

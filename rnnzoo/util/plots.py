@@ -1,4 +1,4 @@
-"""Plots of how gradients flow."""
+"""Plots as PNG files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 @contextlib.contextmanager
 def figure(path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4)) -> Iterator[list[Any]]:
-    """Axes side by side, of a size in inches each, saved as PNG at the end, whole or not at all.
+    """Context with axes side by side, each of a size in inches; saved as PNG at the end, atomically.
 
     Raises:
         DataError: the file cannot be written.

@@ -1,7 +1,7 @@
 """Private parts of Keras that this project uses, in one place; `streaming._compat.tensorflow` has those of TensorFlow.
 
-Keras may move any of them in a minor version. What each is for, what breaks without it and which test shows that, is
-beside it; `test_compat.py` asks all of them for their existence first. Needs Keras, not TensorFlow.
+Keras may move any of them in a minor version. The docstring of each says what it is for, what breaks without it and
+which test shows that; `test_compat.py` first checks that all of them exist. Needs Keras, not TensorFlow.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ __all__ = [
 def layers_of(layer: Any, *, include_self: bool = True) -> list[Any]:
     """A layer or model and all layers inside of it, at any depth.
 
-    `model.layers` stops at one level; policies and states of inner layers would be missed: test_precision.py.
+    `model.layers` has only one level, without the policies and states of inner layers: test_precision.py.
     """
     return list(layer._flatten_layers(include_self=include_self))
 
 
 def nodes_of(graph: Functional) -> Iterator[Node]:
-    """The calls of a graph in an order in which they can be computed, those of its inputs first.
+    """The calls of a graph in topological order, those of its inputs first.
 
-    `graph.operations` names a layer that is called twice once: test_conversion.py.
+    `graph.operations` lists a layer that is called twice only once: test_conversion.py.
     """
     for depth in sorted(graph._nodes_by_depth, reverse=True):
         yield from graph._nodes_by_depth[depth]
@@ -80,7 +80,7 @@ def nodes_of(graph: Functional) -> Iterator[Node]:
 def inputs_of(graph: keras.Model) -> Any:
     """The inputs of a graph as the structure that its call takes: a tensor, a list or a dict.
 
-    `graph.inputs` is flat, and says not whether names or places are meant: test_user_code.py.
+    `graph.inputs` is flat, and does not say whether inputs are given by name or by position: test_user_code.py.
     """
     return graph._inputs_struct
 

@@ -1,4 +1,4 @@
-"""Meaning of a model's stream, carried state or a sliding window, and its plan.
+"""Decides whether a model streams with carried state or as a sliding window, and plans it.
 
 A model of unknown length is carried. One of a fixed number of steps W is carried where it holds state between calls, or
 where all its outputs have the time axis and it can be carried exactly; else a stream of it is a window of W steps.
@@ -28,7 +28,7 @@ from streaming.errors import InputError, NotStreamableError
 
 
 def plan_model(model: Any, options: Options) -> Plan:
-    """Decide and plan; raises NotStreamableError or InputError naming what stands in the way."""
+    """Decide and plan; raises NotStreamableError or InputError naming the layer or option that prevents it."""
     if options.states:
         wrapped = step_model(model, dict(options.states))
         planned = plan(wrapped, options, wrapped)
@@ -91,13 +91,13 @@ def _offering_states(function: Functional) -> Iterator[None]:
 
 
 def _one_length(function: Functional, lengths: dict[int, int | None]) -> int:
-    found = sorted({steps for steps in lengths.values() if steps is not None})
-    if len(found) == 1:
-        return found[0]
+    fixed = sorted({steps for steps in lengths.values() if steps is not None})
+    if len(fixed) == 1:
+        return fixed[0]
     said = ", ".join(f"{function.inputs[place].name!r} {steps}" for place, steps in lengths.items())
     raise NotStreamableError(
         f"the inputs have different fixed numbers of steps ({said}); convert with "
-        f"{' or '.join(f'window={steps}' for steps in found)}: inputs of that length come step by step, others whole"
+        f"{' or '.join(f'window={steps}' for steps in fixed)}: inputs of that length come step by step, others whole"
     )
 
 

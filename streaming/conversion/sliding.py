@@ -1,12 +1,12 @@
-"""Sliding windows: what of a model of W steps is kept from step to step, and what is computed anew for each window.
+"""Sliding windows: splits a model of W steps into layers computed once for each step, and layers computed per window.
 
-model(x[k H : k H + W]) for every k. Layers that see one step at a time, and convolutions and poolings without padding,
-give for a window just the rows that they give for the stream: they run once a step, as in any stream, and their last
-rows stay in a ring buffer. All that follows is computed anew every H steps, by Keras's own layers, on the whole window.
-Windows of one invoke are laid into the batch.
+The stream gives model(x[k H : k H + W]) for every k. Layers that treat each step by itself, and convolutions and
+poolings without padding, give the same rows for a window as for the stream: they run once for each step, and a ring
+buffer keeps their last rows. The layers after them are computed every H steps, by Keras, on the whole window. The
+windows of one invoke are in the batch axis.
 
-A window ends with the last step of a chunk. Where W is no multiple of H, the stream therefore begins with `lead` steps
-that no window sees.
+A window ends with the last step of a chunk. If W is not a multiple of H, the stream therefore begins with `lead` steps
+that are in no window.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Split:
 
 
 class Window:
-    """The operation that a plan shows for all that is computed anew."""
+    """The operation that stands in the plan for everything that is computed for each window."""
 
     name = "window"
 
@@ -63,7 +63,7 @@ def lead(window: int, hop: int) -> int:
 
 
 def split(whole: Functional, timed: set[int], options: Options) -> Split:
-    """Cut a graph of W steps where its layers begin to look at the window as such.
+    """Cut a graph of W steps before the first layers that depend on the whole window.
 
     timed: inputs, by place, that are sequences of W steps; the others are given whole.
     """
@@ -96,7 +96,7 @@ class _Splitter:
                 self.signals[id(tensor)] = Signal(tensor.name, shape[2:], dtype, Timeline())
 
     def keep(self, node: Any) -> bool:
-        """Whether a call is kept from step to step; it is recorded then."""
+        """Whether the results of a call are kept from step to step; the call is then recorded."""
         tensors, op = node.input_tensors, node.operation
         if not tensors or any(id(tensor) not in self.signals for tensor in tensors):
             return False
@@ -182,7 +182,7 @@ def _per_step(op: Any, tensor: Any) -> Any:
 
 
 class SlidingRule(Rule):
-    """Computes what is not kept, on each window that ends in the chunk."""
+    """Computes the layers that are not kept, on each window that ends in the chunk."""
 
     def __init__(self, split: Split, signals: list[Signal], static: dict[int, Signal], options: Options) -> None:
         """signals: of the cuts; static: of the inputs that are given whole, by the id of their tensor."""

@@ -1,6 +1,7 @@
 """Models of one step, with their states as arguments and results: `y, h = model(x, h)`.
 
-`step_model` wraps one in a model of sequences, whose layer calls it once a step and hands each state on, from zeros.
+`step_model` wraps such a model in a model of sequences, whose layer calls it for each step and carries its states,
+which begin at zero.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from streaming.errors import InputError
 class Port:
     """An input or output of the model of one step.
 
-    shape: without the batch; squeezed: it has a time axis of size 1 in front, which the rows of a stream have not.
+    shape: without the batch; squeezed: it has a leading time axis of size 1, which the rows of a stream do not have.
     """
 
     shape: tuple[int, ...]
@@ -72,13 +73,12 @@ class StepByStep(keras.layers.Layer):
         values = {**row, **states}
         tensors = [tf.reshape(values[name], (-1, *port.shape)) for name, port in self.inputs.items()]
         structure = keras.tree.pack_sequence_as(inputs_of(self.model), tensors)
-        found = dict(
-            zip(self.outputs, keras.tree.flatten((model or self.model)(structure, training=False)), strict=True)
-        )
-        new = {name: found[output] for name, output in self.states.items()}
+        results = (model or self.model)(structure, training=False)
+        outputs = dict(zip(self.outputs, keras.tree.flatten(results), strict=True))
+        new = {name: outputs[output] for name, output in self.states.items()}
         rows = {
             name: tf.reshape(value, (-1, *self.outputs[name].features))
-            for name, value in found.items()
+            for name, value in outputs.items()
             if name not in self.states.values()
         }
         return rows, new
@@ -93,7 +93,7 @@ class StepByStep(keras.layers.Layer):
 
 
 def step_model(model: Any, states: Mapping[str, str]) -> Functional:
-    """The model of sequences that a model of one step stands for.
+    """The model of sequences for a model of one step.
 
     Raises:
         InputError: `states` names what is no input or output, or two that differ in shape; or every input is a state.
@@ -126,15 +126,15 @@ def likely_states(graph: Functional) -> dict[str, str]:
     """Inputs of a model of one step that look like states, with the outputs of their shape; empty for other models."""
     shapes = {tensor.name: tuple(tensor.shape) for tensor in graph.inputs}
     single = [name for name, shape in shapes.items() if len(shape) > 1 and shape[1] == 1]
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for name, shape in shapes.items():
         if name in single or None in shape[1:] or len(shape) < 2:
             continue
         alike = [o for o, t in zip(_outputs(graph), graph.outputs, strict=True) if tuple(t.shape) == shape]
-        alike = [output for output in alike if output not in found.values()]
+        alike = [output for output in alike if output not in pairs.values()]
         if alike:
-            found[name] = alike[0]
-    return found if single and not any(None in shape[1:] for shape in shapes.values()) else {}
+            pairs[name] = alike[0]
+    return pairs if single and not any(None in shape[1:] for shape in shapes.values()) else {}
 
 
 def _outputs(graph: Functional) -> list[str]:

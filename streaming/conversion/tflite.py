@@ -1,4 +1,4 @@
-"""Traced steps as one TFLite flatbuffer, and what is inside a flatbuffer: its operations and their costs."""
+"""Converts traced steps to one TFLite flatbuffer, and counts its operations."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
 from streaming.conversion.finishing import finish
@@ -66,12 +67,14 @@ def convert(
     name: str = "step",
     files: Iterable[str] = (),
     micro: bool = False,
+    constants: Mapping[str, NDArray[Any]] | None = None,
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
     module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
     that are float16 numbers are stored so; name, files: of the model and of what comes with it; micro: in the forms of
-    TensorFlow Lite for Microcontrollers.
+    TensorFlow Lite for Microcontrollers; constants: values of inputs, by name, that become constants of the file, as
+    they are whatever is quantized.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
@@ -89,8 +92,9 @@ def convert(
             converter.target_spec.supported_types = [tf.float16]
         try:
             flatbuffer = converter.convert()
+            flatbuffer, products = _bind(flatbuffer, constants or {})
             if quantize == "int8":
-                flatbuffer = _quantize_products(flatbuffer, samples)
+                flatbuffer = _quantize_products(flatbuffer, samples, products)
             if compact:
                 flatbuffer = _halve(flatbuffer)
         except Exception as error:
@@ -148,15 +152,39 @@ def _called(node: Any) -> list[str]:
     return [value.func.name for value in node.attr.values() if value.HasField("func")]
 
 
-def _quantize_products(flatbuffer: bytes, samples: Samples | None) -> bytes:
-    """The model with products of matrices in int8 and arithmetic in float32.
+def _bind(flatbuffer: bytes, constants: Mapping[str, NDArray[Any]]) -> tuple[bytes, list[str]]:
+    """Make constants of some inputs; also the names of the operations that take them."""
+    if not constants:
+        return flatbuffer, []
+    model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
+    buffers, names = {}, []
+    for name, value in constants.items():
+        buffers[name.encode()] = len(model.buffers)
+        model.buffers.append(schema.BufferT(data=np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)))
+    for signature in model.signatureDefs:
+        graph = model.subgraphs[signature.subgraphIndex]
+        bound = {item.tensorIndex: buffers[item.name] for item in signature.inputs if item.name in buffers}
+        for index, buffer in bound.items():
+            graph.tensors[index].buffer = buffer
+        signature.inputs = [item for item in signature.inputs if item.tensorIndex not in bound]
+        graph.inputs = [index for index in graph.inputs if int(index) not in bound]
+        for operator in graph.operators:
+            if any(int(index) in bound for index in operator.inputs):
+                names += [graph.tensors[index].name.decode() for index in operator.outputs]
+    return _packed(model), names
+
+
+def _quantize_products(flatbuffer: bytes, samples: Samples | None, exact: list[str]) -> bytes:
+    """The model with products of matrices in int8 and arithmetic in float32; operations of `exact` stay as they are.
 
     The arithmetic of a cell decides how long it remembers: a state rounded to a 256th of its range at every step is
     lost where a step adds less than that, as in running means and LSTMs whose forget gates stay open. It costs next
     to nothing beside the products.
     """
     calibrated = _widen(Calibrator(flatbuffer).calibrate(samples))
-    return mlir_quantize(calibrated, denylisted_ops=ARITHMETIC, disable_per_channel_for_dense_layers=True)
+    return mlir_quantize(
+        calibrated, denylisted_ops=ARITHMETIC, denylisted_nodes=exact, disable_per_channel_for_dense_layers=True
+    )
 
 
 def _widen(calibrated: bytes) -> bytes:
@@ -165,11 +193,13 @@ def _widen(calibrated: bytes) -> bytes:
     Runtimes abort on a scale of zero.
     """
     model = schema.ModelT.InitFromPackedBuf(calibrated, 0)
-    for place in (found.subgraphIndex for found in model.signatureDefs if found.signatureKey == b"encode"):
+    for place in (item.subgraphIndex for item in model.signatureDefs if item.signatureKey == b"encode"):
         for tensor in model.subgraphs[place].tensors:
-            found = tensor.quantization
-            if found is not None and found.max is not None and len(found.max) and not np.any([*found.min, *found.max]):
-                found.min, found.max = [-1.0] * len(found.min), [1.0] * len(found.max)
+            limits = tensor.quantization
+            if limits is None or limits.max is None or not len(limits.max):
+                continue
+            if not np.any([*limits.min, *limits.max]):
+                limits.min, limits.max = [-1.0] * len(limits.min), [1.0] * len(limits.max)
     return _packed(model)
 
 
@@ -183,30 +213,30 @@ def _halve(flatbuffer: bytes) -> bytes:
     for place, buffer in enumerate(model.buffers):
         if buffer.data is not None and len(buffer.data) >= _WORTH_HALVING:
             halves[place] = np.asarray(buffer.data).tobytes()
-    found: dict[int, int] = {}
+    half_buffers: dict[int, int] = {}
     for graph in model.subgraphs:
         for index, tensor in enumerate(list(graph.tensors)):
             if tensor.type != schema.TensorType.FLOAT32 or tensor.buffer not in halves:
                 continue
-            if tensor.buffer not in found:
+            if tensor.buffer not in half_buffers:
                 values = np.frombuffer(halves[tensor.buffer], "<f4")
                 with np.errstate(over="ignore"):
                     half = values.astype("<f2")
                 if not np.array_equal(half.astype("<f4"), values):
                     continue
-                found[tensor.buffer] = len(model.buffers)
+                half_buffers[tensor.buffer] = len(model.buffers)
                 model.buffers.append(schema.BufferT(data=np.frombuffer(half.tobytes(), np.uint8)))
             constant = copy.copy(tensor)
-            constant.type, constant.buffer = schema.TensorType.FLOAT16, found[tensor.buffer]
+            constant.type, constant.buffer = schema.TensorType.FLOAT16, half_buffers[tensor.buffer]
             operator = schema.OperatorT(
                 opcodeIndex=len(model.operatorCodes), inputs=[len(graph.tensors)], outputs=[index]
             )
             graph.operators.insert(0, operator)
             graph.tensors.append(constant)
             tensor.buffer = 0
-    if not found:
+    if not half_buffers:
         return flatbuffer
-    for place in found:
+    for place in half_buffers:
         model.buffers[place].data = None
     number = schema.BuiltinOperator.DEQUANTIZE
     model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=number, builtinCode=number, version=3))

@@ -2,7 +2,7 @@
 
 First with unknown sizes. A `call` that computes with the number of sequences or steps (`ops.shape(x)[0] * 4`, zeros for
 an initial state) is run twice on tensors of distinct sizes instead, and what differs between the two is unknown.
-A `call` that cannot be followed at all is one operation, which is tried on each step by itself.
+A `call` that cannot be traced at all is one operation, which is tried on each step by itself.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _holds_ids(graph: Functional, tensor: Any) -> bool:
 def unfold(op: keras.Layer, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Functional:
     """The graph of one call of a composite layer; the tensors among the arguments become its inputs.
 
-    Where the `call` cannot be followed, the graph is one call of `Opaque`. Raises NotStreamableError for a layer that
+    If the `call` cannot be traced, the graph is one call of `Opaque`. Raises NotStreamableError for a layer that
     calls itself.
     """
     try:
@@ -178,7 +178,7 @@ def _run(
 
 
 def can_unfold(op: Any) -> bool:
-    """Whether the `call` of an operation may be followed: a layer of the user's own, or one that wraps others."""
+    """Whether the `call` of an operation may be traced: a custom layer, or a layer that wraps others."""
     if type(op) in (keras.layers.Pipeline, keras.layers.SpectralNormalization, keras.layers.Lambda):
         return True
     return isinstance(op, keras.Layer) and not type(op).__module__.startswith("keras.")

@@ -1,6 +1,6 @@
-"""The ranges of all numbers in `streaming.json`, those of tasks included: a right checksum makes no number sensible.
+"""The ranges of all numbers in `streaming.json`, also of tasks; a checksum does not show that they are valid.
 
-What is beyond them would run for ever, or ask for memory that the size of a file does not explain. Relations between
+Numbers beyond them would run forever, or need much more memory than the size of the file suggests. Relations between
 numbers are checked where they are used: `agreement`, and the specifications of tasks.
 """
 
@@ -51,7 +51,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "ClassifierSpec": {"labels": _STEPS},
     "SequenceTaggerSpec": {"labels": _STEPS, "viterbi_delay": (0, 2**16), "sample_rate": (1e-9, 1e9)},
     "EndpointSpec": {"silence": _SECONDS, "level": (-400.0, 0.0)},
-    "AudioSpec": {"sample_rate": (100, 10**6), "lead": (0.0, 60.0)},
+    "AudioSpec": {"sample_rate": (100, 10**6), "lead": (0.0, 60.0), "frame_length": (1, 2**15), "zeros": _STEPS},
     "KeywordSpotterSpec": {"labels": _STEPS, "smoothing": (0.0, 60.0), "refractory": _SECONDS},
     "TranscriberSpec": {"labels": _STEPS, "blank": _STEPS, "width": (1, 1024)},
     "SearchSpec": {"width": (1, 256), "length_penalty": (-10.0, 10.0), "max_length": (1, 2**14)},
@@ -89,9 +89,9 @@ def check(kind: type, name: str, value: Any, where: str) -> None:
 
 def _range(kind: type, name: str) -> tuple[float, float]:
     for part in kind.__mro__:
-        found = RANGES.get(part.__name__, {}).get(name)
-        if found is not None:
-            return found
+        limits = RANGES.get(part.__name__, {}).get(name)
+        if limits is not None:
+            return limits
     return _WHOLE
 
 

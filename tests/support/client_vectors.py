@@ -45,7 +45,7 @@ def bundle_vectors(bundle: str) -> Path:
 
 def _written(path: Path, name: str) -> Path:
     out = Path(_folder.name) / f"{name}.json"
-    found = vectors.make(streaming.load(path))
+    found = vectors.make_vectors(streaming.load(path))
     out.write_text(json.dumps(found, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     return out
 
@@ -83,6 +83,7 @@ def _task(name: str) -> tuple[keras.Model, dict[str, Any]]:
         files["transitions.json"] = json.dumps(chain).encode()
     elif name == "samples":
         task, width = {**_SOUND, "smoothing": 0.02, "lead": 0.1, "multi_label": True}, 100
+        task |= {"frame_length": 240, "zeros": 650}
     elif name == "endpoints":
         end = {"silence": 0.06, "level": -35.0}
         task, width = {**_SOUND, "features": _MEL, "endpoint": end, "lead": 0.031}, 8

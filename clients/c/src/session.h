@@ -222,6 +222,9 @@ static streaming_code st_open_sound(streaming_session *s) {
   double lead = st_number(m->task, "lead", 0);
   if (!(lead >= 0 && lead <= 60)) return st_wrong("task.lead");
   s->lead = (size_t)rint(lead * s->rate / (double)s->step) * s->step;
+  s->zeros = s->lead;
+  if (!features && (!st_whole(m->task, "frame_length", 1, 1e9, (double)s->length, &s->length) || !st_whole(m->task, "zeros", 0, 1e9, (double)s->lead, &s->zeros)))
+    return st_wrong("task.frame_length or zeros");
   ST_TRY(st_endpointer_fill(&s->endpointer, m->task, s->rate));
   if (s->task == ST_TRANSCRIBER) {
     s->joiner = st_text(m->task, "joiner", " ");
@@ -604,7 +607,7 @@ streaming_code streaming_session_samples(streaming_session *s, const float *samp
   for (size_t i = 0; i < count; i++) {
     if (s->sample == s->begin) {
       ST_TRY(st_put_zeros(s, s->mel ? s->mel->edge : 0));
-      ST_TRY(st_put_zeros(s, s->lead));
+      ST_TRY(st_put_zeros(s, s->zeros));
       if (s->mel) s->mel->begun = true;
     }
     ST_TRY(st_put_sample(s, samples[i]));

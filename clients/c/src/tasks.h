@@ -56,7 +56,7 @@ struct streaming_session {
   float *frames;
   bool *wanted, *told, *rising;
   size_t *absent, rest; /* rows since a keyword led, and how many end an episode */
-  size_t window, recent_count, recent_next, step, length, lead, blank, beam, sample, begin, pending;
+  size_t window, recent_count, recent_next, step, length, lead, zeros, blank, beam, sample, begin, pending;
   int32_t last_token;
   st_buffer text;
   const char *joiner;

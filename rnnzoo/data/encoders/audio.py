@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.errors import DataError
@@ -26,9 +27,9 @@ class AudioEncoder:
     """Samples (N,) to `features` (T, M), and names for the outputs.
 
     Args:
-        definition: what a feature is; the device makes the same.
-        mean, scale: of each feature in the training split; the model brings them to 0 and 1.
-        labels: what the model's outputs are called, in their order.
+        definition: of the features; the device computes the same.
+        mean, scale: of each feature in the training split; the model standardizes by them.
+        labels: names of the model's outputs, in order.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("features",)
@@ -38,7 +39,7 @@ class AudioEncoder:
     labels: tuple[str, ...]
 
     @classmethod
-    def fit(cls, train: Sequence[np.ndarray], config: AudioConfig, labels: Iterable[str]) -> AudioEncoder:
+    def fit(cls, train: Sequence[NDArray[np.float32]], config: AudioConfig, labels: Iterable[str]) -> AudioEncoder:
         """Fits the encoder to the recordings of the training split.
 
         Raises:
@@ -53,7 +54,7 @@ class AudioEncoder:
         mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
         return cls(definition, tuple(mean.tolist()), tuple(scale.tolist()), tuple(labels))
 
-    def encode(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+    def encode(self, samples: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """`features` (T, M) of float32."""
         return {"features": self.definition(samples)}
 
@@ -66,24 +67,24 @@ class AudioEncoder:
     def from_files(cls, files: Mapping[str, bytes]) -> AudioEncoder:
         """Read what `to_files` wrote; raises ArtifactError where it is missing or damaged."""
         try:
-            found = json.loads(files[_FILE])
-            mean, scale = (tuple(map(float, found[name])) for name in ("mean", "scale"))
+            stored = json.loads(files[_FILE])
+            mean, scale = (tuple(map(float, stored[name])) for name in ("mean", "scale"))
             labels = Vocabulary.from_bytes(files[_LABELS]).entries
-            return cls(LogMel(**found["definition"]), mean, scale, labels)
+            return cls(LogMel(**stored["definition"]), mean, scale, labels)
         except (ValueError, KeyError, TypeError, InputError) as error:
             raise ArtifactError(
                 f"{_FILE} or {_LABELS} is missing or damaged ({error}); take both of one run"
             ) from error
 
 
-def decoded(data: bytes, config: Any) -> np.ndarray:
+def decoded(data: bytes, config: Any) -> NDArray[np.float32]:
     """The samples of an audio file at the rate of a configuration, (N,) of float32, as the device reads it."""
     rate = getattr(config, "sample_rate", AudioConfig.sample_rate)
     return read_audio(io.BytesIO(data), rate, mono=True, resample=True)
 
 
-def after_lead(samples: np.ndarray, config: AudioConfig) -> np.ndarray:
-    """Samples (N,) after the silence that a fresh state hears first."""
+def after_lead(samples: NDArray[np.float32], config: AudioConfig) -> NDArray[np.float32]:
+    """Samples (N,) after the silence with which a fresh state begins."""
     return np.pad(samples, (config.lead_frames * config.frame_step, 0))
 
 
@@ -96,8 +97,8 @@ class Segment(NamedTuple):
 
 
 def compose(
-    clips: Sequence[np.ndarray], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, list[Segment]]:
+    clips: Sequence[NDArray[np.float32]], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], list[Segment]]:
     """One signal of recordings with pauses between them, played at other speeds and loudnesses, in noise.
 
     Args:
@@ -114,10 +115,10 @@ def compose(
 
 
 def arrange(
-    clips: Sequence[np.ndarray], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
-) -> tuple[np.ndarray, list[Segment]]:
+    clips: Sequence[NDArray[np.float32]], order: Sequence[int], config: AudioConfig, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], list[Segment]]:
     """`compose` without noise."""
-    parts: list[np.ndarray] = []
+    parts: list[NDArray[np.float32]] = []
     segments, at = [], 0
     for number in order:
         pause = np.zeros(int(rng.uniform(0, config.pause) * config.sample_rate), np.float32)
@@ -128,13 +129,13 @@ def arrange(
     return np.concatenate(parts), segments
 
 
-def in_noise(signal: np.ndarray, config: AudioConfig, rng: np.random.Generator) -> np.ndarray:
+def in_noise(signal: NDArray[np.float32], config: AudioConfig, rng: np.random.Generator) -> NDArray[np.float32]:
     """The signal (N,) in white noise of a deviation between 0 and that of the loudest, float32."""
     noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
     return (signal + noise).astype(np.float32)
 
 
-def stretched(samples: np.ndarray, factor: float) -> np.ndarray:
+def stretched(samples: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     """Samples played `factor` times as fast, by linear interpolation: pitch changes too, as between speakers."""
     count = max(1, round(len(samples) / factor))
     return np.interp(np.arange(count) * factor, np.arange(len(samples)), samples).astype(np.float32)

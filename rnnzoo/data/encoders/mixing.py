@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Frames of this length in seconds are loud down to so many dB below the peak, and so far above the quiet part.
 _FRAME, _BELOW_PEAK, _ABOVE_QUIET = 0.01, 25.0, 10.0
@@ -15,7 +17,7 @@ _REVERBERATION, _DIRECT = (0.1, 0.7), (-3.0, 12.0)
 _QUIET = 1e-10
 
 
-def speech_span(samples: np.ndarray, sample_rate: int) -> tuple[int, int]:
+def speech_span(samples: NDArray[np.float32], sample_rate: int) -> tuple[int, int]:
     """Where the word in a recording (N,) begins and ends, in samples: its loud part with the most energy.
 
     All of the recording where nothing stands out.
@@ -33,7 +35,7 @@ def speech_span(samples: np.ndarray, sample_rate: int) -> tuple[int, int]:
     return int(best[0]) * size, min(len(samples), (int(best[-1]) + 1) * size)
 
 
-def in_room(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+def in_room(samples: NDArray[np.float32], sample_rate: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """A recording (N,) as it sounds some way off in a room: the direct sound and a tail of noise that dies away.
 
     Its loudness stays; the tail beyond the end of the recording is cut off (Polack 1988, "La transmission de l'énergie
@@ -44,25 +46,25 @@ def in_room(samples: np.ndarray, sample_rate: int, rng: np.random.Generator) -> 
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
     tail *= 10 ** (-direct / 20) / np.sqrt(np.sum(tail**2) + _QUIET)
     size = 1 << (len(samples) + len(tail)).bit_length()
-    found = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft([1.0, *tail], size), size)[: len(samples)]
-    return (found * np.sqrt(power(samples) / (power(found) + _QUIET))).astype(np.float32)
+    heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft([1.0, *tail], size), size)[: len(samples)]
+    return (heard * np.sqrt(power(samples) / (power(heard) + _QUIET))).astype(np.float32)
 
 
-def noise_bed(count: int, clips: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def noise_bed(count: int, clips: Sequence[NDArray[np.float32]], rng: np.random.Generator) -> NDArray[np.float32]:
     """So many samples (N,) of one sort of noise, with a power of 1: a recording played on and on, or coloured noise.
 
     Without recordings, and in a quarter of the cases, it is noise whose spectrum falls by 0 to 12 dB an octave.
     """
     if clips and rng.random() < 0.75:
         clip = clips[rng.integers(len(clips))]
-        found = np.resize(np.roll(clip, -int(rng.integers(len(clip)))), count)
+        sound: NDArray[np.floating[Any]] = np.resize(np.roll(clip, -int(rng.integers(len(clip)))), count)
     else:
         spectrum = np.fft.rfft(rng.standard_normal(count, np.float32))
-        found = np.fft.irfft(spectrum * np.arange(1, len(spectrum) + 1) ** -rng.uniform(0, 2), count)
-    return (found / np.sqrt(power(found) + _QUIET)).astype(np.float32)
+        sound = np.fft.irfft(spectrum * np.arange(1, len(spectrum) + 1) ** -rng.uniform(0, 2), count)
+    return (sound / np.sqrt(power(sound) + _QUIET)).astype(np.float32)
 
 
-def power(samples: np.ndarray) -> float:
+def power(samples: NDArray[np.floating[Any]]) -> float:
     """The mean square."""
     return float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
 

@@ -62,18 +62,18 @@ class CaptionEncoder:
         return cls(codec, _seen_shape(train[0][0].shape), config.max_length)
 
     def read(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """A picture as the model takes it, in the numbers that it came in where they are of the right shape.
+        """A picture as the model takes it, with its own dtype if the shape is right.
 
         Raises:
             DataError: it has another shape.
         """
-        found = on_white(picture) if picture.ndim == 3 and picture.shape[-1] == _OPACITY else picture
-        if found.shape != self.shape:
+        pixels = on_white(picture) if picture.ndim == 3 and picture.shape[-1] == _OPACITY else picture
+        if pixels.shape != self.shape:
             raise DataError(
                 f"a picture has shape {picture.shape}, the first one of the training split {self.shape}: bring all to "
                 "one size, such as by data.size=[96, 128]"
             )
-        return found
+        return pixels
 
     def encode(self, example: Example) -> Arrays:
         """A picture with its first caption as `picture`, `target` (T,) and `targets` (T,)."""
@@ -126,8 +126,8 @@ def _seen_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _read_shape(data: bytes) -> tuple[int, ...]:
     try:
-        found: Any = json.loads(data)["shape"]
-        shape = tuple(int(size) for size in found)
+        sizes: Any = json.loads(data)["shape"]
+        shape = tuple(int(size) for size in sizes)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{_SHAPE} is damaged ({error}); take the files of one run") from error
     if len(shape) not in (2, 3) or min(shape) < 1:

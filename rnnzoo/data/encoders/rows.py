@@ -26,7 +26,7 @@ class RowEncoder:
 
     Args:
         mean, scale: a number for each column.
-        labels: what the model's outputs are called, in their order; none where they are no labels.
+        labels: names of the model's outputs, in order; none where they are no labels.
         columns: their names, or none.
     """
 
@@ -65,15 +65,15 @@ class RowEncoder:
         return Scaler(self.mean, self.scale)
 
     def table(self, config: RowsConfig) -> dict[str, Any]:
-        """Fields of a task's specification that tell a device how rows were read."""
-        found: dict[str, Any] = {"columns": self.measured(config)}
+        """Fields of a task's specification by which a device reads rows in the same way."""
+        fields: dict[str, Any] = {"columns": self.measured(config)}
         if config.time is not None:
-            found["time"] = config.time
+            fields["time"] = config.time
         if config.missing != "refuse":
-            found |= {"missing": config.missing, "mask": config.mask}
+            fields |= {"missing": config.missing, "mask": config.mask}
         if config.resample is not None:
-            found["resample"] = parse_step(config.resample)
-        return found
+            fields["resample"] = parse_step(config.resample)
+        return fields
 
     def measured(self, config: RowsConfig) -> tuple[str, ...]:
         """Names of the columns without those of masks."""
@@ -96,8 +96,8 @@ class RowEncoder:
         """Read what `to_files` wrote; raises ArtifactError where it is missing or damaged."""
         labels = Vocabulary.from_bytes(files[_LABELS]).entries if _LABELS in files else ()
         try:
-            found = json.loads(files[_FILE])
-            mean, scale = (tuple(map(float, found[name])) for name in ("mean", "scale"))
-            return cls(mean, scale, labels, tuple(map(str, found["columns"])))
+            stored = json.loads(files[_FILE])
+            mean, scale = (tuple(map(float, stored[name])) for name in ("mean", "scale"))
+            return cls(mean, scale, labels, tuple(map(str, stored["columns"])))
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{_FILE} is missing or damaged ({error}); take the files of one run") from error

@@ -39,11 +39,11 @@ class SeriesEncoder(RowEncoder):
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> SeriesEncoder:
-        found: Any = super().from_files(files)
+        encoder: Any = super().from_files(files)
         try:
             known = json.loads(files[_FILE])
             quantiles, targets = tuple(map(float, known["quantiles"])), tuple(map(str, known.get("targets", ())))
             context, horizon = int(known["context"]), int(known["horizon"])
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{_FILE} is missing or damaged ({error}); take the files of one run") from error
-        return dataclasses.replace(found, context=context, horizon=horizon, quantiles=quantiles, targets=targets)
+        return dataclasses.replace(encoder, context=context, horizon=horizon, quantiles=quantiles, targets=targets)

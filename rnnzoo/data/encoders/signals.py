@@ -38,15 +38,15 @@ class SignalEncoder(RowEncoder):
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> SignalEncoder:
-        found: Any = super().from_files(files)
+        encoder: Any = super().from_files(files)
         try:
-            return dataclasses.replace(found, frame=int(json.loads(files[_FILE])["frame"]))
+            return dataclasses.replace(encoder, frame=int(json.loads(files[_FILE])["frame"]))
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{_FILE} is missing or damaged ({error}); take the files of one run") from error
 
 
 def frame_labels(events: Sequence[tuple[int, int]], frames: int, frame: int) -> NDArray[Any]:
-    """The number of the label that each frame bears, 0 for the background, (frames,).
+    """The number of the label of each frame, 0 for the background, (frames,).
 
     Args:
         events: sample, and number of the label, of each.
@@ -61,14 +61,14 @@ def frame_labels(events: Sequence[tuple[int, int]], frames: int, frame: int) -> 
 
 
 def read_events(tags: Sequence[str], scores: Sequence[float], frame: int) -> list[Event]:
-    """The events that labels of frames say: one for each run of frames that are no background.
+    """The events in labels of frames: one for each run of frames that are not background.
 
     Args:
         tags, scores: label and probability of each frame.
         frame: samples of a frame.
 
     Returns:
-        Events in order; of the labels of a run the one with the highest sum of probabilities.
+        Events in order; the label of an event is the one with the highest sum of probabilities in the run.
     """
     events: list[Event] = []
     marked = np.flatnonzero(np.array([tag != BACKGROUND for tag in tags], bool))
@@ -83,14 +83,14 @@ def read_events(tags: Sequence[str], scores: Sequence[float], frame: int) -> lis
     return events
 
 
-def match_events(true: Sequence[Event], found: Sequence[Event], tolerance: float) -> list[tuple[int, int]]:
-    """Pairs of an event and the one that was found for it: each once, in order, at most `tolerance` samples apart."""
+def match_events(true: Sequence[Event], detected: Sequence[Event], tolerance: float) -> list[tuple[int, int]]:
+    """Pairs (true, detected) of matching events: each once, in order, at most `tolerance` samples apart."""
     pairs, i, j = [], 0, 0
-    while i < len(true) and j < len(found):
-        if abs(true[i].at - found[j].at) <= tolerance:
+    while i < len(true) and j < len(detected):
+        if abs(true[i].at - detected[j].at) <= tolerance:
             pairs.append((i, j))
             i, j = i + 1, j + 1
-        elif true[i].at < found[j].at:
+        elif true[i].at < detected[j].at:
             i += 1
         else:
             j += 1

@@ -1,4 +1,4 @@
-"""Which columns of a user's tables are features, and the numbers in them."""
+"""Chooses the columns of a user's tables that are features, and reads their numbers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Plan:
         time: the column of times, or None.
         texts: columns that are read as they are, such as labels.
         left_out: other columns, and why.
-        warnings: what a user should look at.
+        warnings: for the user.
     """
 
     columns: tuple[str, ...]
@@ -80,7 +80,7 @@ class Table:
     Args:
         path: of it.
         values: (T, D) of float64, NaN where a value is missing.
-        lines: (T,), the line that each row begins in.
+        lines: (T,), the line at which each row begins.
         times: (T,) in seconds, or None.
         texts: columns of text by their names.
     """
@@ -93,7 +93,7 @@ class Table:
 
 
 def plan_columns(paths: Sequence[Path], config: RowsConfig) -> tuple[Plan, dict[Path, Survey]]:
-    """The columns of a data set, and what each file begins with.
+    """The columns of a data set, and the survey of each file.
 
     Raises:
         DataError: a file lacks a column that is named or that the first one has; file and column are named.
@@ -104,8 +104,8 @@ def plan_columns(paths: Sequence[Path], config: RowsConfig) -> tuple[Plan, dict[
     for name in special:
         _check_named(first, [name])
     kinds: dict[str, str] = {}
-    for found in surveys.values():
-        for name, kind in found.kinds.items():
+    for other in surveys.values():
+        for name, kind in other.kinds.items():
             kinds[name] = kind if kinds.get(name, "nothing") == "nothing" else kinds[name]
     columns = _features(first, config, kinds, special)
     left_out = {
@@ -115,8 +115,8 @@ def plan_columns(paths: Sequence[Path], config: RowsConfig) -> tuple[Plan, dict[
     }
     if blank := first.header.names.count(""):
         left_out[f"{blank} without a name"] = "nameless"
-    for found in surveys.values():
-        _check_alike(first, found, [*columns, *special], not config.columns)
+    for other in surveys.values():
+        _check_alike(first, other, [*columns, *special], not config.columns)
     plan = Plan(columns, config.time, tuple(filter(None, (config.label, config.group))), left_out)
     return Plan(**{**plan.__dict__, "warnings": tuple(_warnings(plan, first, kinds))}), surveys
 
@@ -145,19 +145,19 @@ def _check_named(first: Survey, names: Sequence[str]) -> None:
         raise DataError(f"{first.path}: {error}") from error
 
 
-def _check_alike(first: Survey, found: Survey, needed: Sequence[str], every: bool) -> None:
+def _check_alike(first: Survey, other: Survey, needed: Sequence[str], every: bool) -> None:
     """Refuse a file that lacks a column; where all columns are taken, also one that has another of numbers."""
-    if found.header.named != first.header.named:
-        with_names, without = (first, found) if first.header.named else (found, first)
+    if other.header.named != first.header.named:
+        with_names, without = (first, other) if first.header.named else (other, first)
         raise DataError(
             f"{without.path} has no header, {with_names.path} has one: give all files a header, or none, and say "
             "data.header=true where names are numbers"
         )
-    _check_named(found, needed)
-    numbers = {name for name, kind in found.kinds.items() if kind == "numbers"}
+    _check_named(other, needed)
+    numbers = {name for name, kind in other.kinds.items() if kind == "numbers"}
     if every and (more := in_order(numbers - set(needed))):
         raise DataError(
-            f"{found.path} has the column {', '.join(more)}, {first.path} has not: name the columns to take by "
+            f"{other.path} has the column {', '.join(more)}, {first.path} has not: name the columns to take by "
             f"data.columns=[{', '.join(needed)}]"
         )
 
@@ -175,7 +175,7 @@ def _warnings(plan: Plan, first: Survey, kinds: dict[str, str]) -> Iterator[str]
 
 
 def survey(path: Path, config: RowsConfig) -> Survey:
-    """What a file begins with.
+    """Survey of the first rows of a file.
 
     Raises:
         DataError: it cannot be read, has no row, or its first line is no header and no row.
@@ -188,9 +188,11 @@ def survey(path: Path, config: RowsConfig) -> Survey:
     for place, name in enumerate(header.names):
         if name:
             kinds[name] = [row[place] for row in sample if len(row) > place]
-    found = {name: _kind(cells) for name, cells in kinds.items()}
-    rising = [name for name, kind in found.items() if kind == "numbers" and _rises(name, kinds[name], header.delimiter)]
-    return Survey(path, header, found, tuple(rising))
+    kind_by_name = {name: _kind(cells) for name, cells in kinds.items()}
+    rising = [
+        name for name, kind in kind_by_name.items() if kind == "numbers" and _rises(name, kinds[name], header.delimiter)
+    ]
+    return Survey(path, header, kind_by_name, tuple(rising))
 
 
 def _first(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:

@@ -1,4 +1,4 @@
-"""Recordings of a user by split: as their folders say, by file, by group or by time."""
+"""Divides a user's recordings into splits: by their folders, by file, by group or by time."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from rnnzoo.errors import ConfigError
 Recording = tuple[str, Rows]
 
 
-def divide(found: Sequence[tuple[str | None, str, Rows]], config: RowsConfig) -> tuple[dict[str, list[Recording]], str]:
+def divide(
+    labelled_rows: Sequence[tuple[str | None, str, Rows]], config: RowsConfig
+) -> tuple[dict[str, list[Recording]], str]:
     """Recordings by split, and how they were divided.
 
     Args:
-        found: split where the folders say it, label (or '') and rows of each.
-        config: says by what.
+        labelled_rows: split where the folders say it, label (or '') and rows of each.
+        config: the data section.
 
     Raises:
-        ConfigError: it says how to divide what folders have divided.
+        ConfigError: it has options of splits, but the folders are the splits.
     """
     splits: dict[str, list[Recording]] = {split: [] for split in SPLITS}
-    if all(split is not None for split, _, _ in found):
+    if all(split is not None for split, _, _ in labelled_rows):
         if config.split or config.group or config.ratio:
             raise ConfigError("data.split, data.group and data.ratio divide files; these lie in train, dev and test")
-        for split, label, rows in found:
+        for split, label, rows in labelled_rows:
             splits[str(split)].append((label, rows))
         return splits, "folders"
-    recordings = [(label, rows) for _, label, rows in found]
+    recordings = [(label, rows) for _, label, rows in labelled_rows]
     several = len({rows.path for _, rows in recordings}) > 1
     if config.group is None and (config.split == "time" or (config.split is None and not several)):
         for label, rows in recordings:
@@ -56,7 +58,7 @@ def _by_units(recordings: Sequence[Recording], config: RowsConfig) -> tuple[dict
         by_file: dict[Path, list[Recording]] = {}
         for label, rows in recordings:
             by_file.setdefault(rows.path, []).append((label, rows))
-        whole = {path: b"".join(_content(rows) for _, rows in found) for path, found in by_file.items()}
+        whole = {path: b"".join(_content(rows) for _, rows in parts) for path, parts in by_file.items()}
         contents = [whole[rows.path] for _, rows in recordings]
         strata = [label if len(by_file[rows.path]) == 1 else "" for label, rows in recordings]
         how = f"file ({len(by_file)})"

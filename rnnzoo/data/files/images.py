@@ -1,4 +1,4 @@
-"""A user's own pictures and what is said of them."""
+"""Reads a user's own pictures and their captions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streaming.runtime.pictures import read_picture
 
 
 @register_dataset("pictures:", "image-captions")
-def read(config: DataConfig) -> Splits:
+def read_pictures(config: DataConfig) -> Splits:
     """`pictures:FOLDER`: PNG and JPEG files, and `captions.csv` with columns `file` and `caption`.
 
     Instead of pictures there may be `.npy` files of features (positions, features), such as another network gives.
@@ -32,7 +32,7 @@ def read(config: DataConfig) -> Splits:
 
 
 def examples(path: Path, one_size: bool) -> Iterator[Example]:
-    """Pixels (H, W, 3), or features (S, D), and the captions of every file that a table names, beside which it lies.
+    """Pixels (H, W, 3), or features (S, D), and the captions of every file in a table; paths are relative to the table.
 
     Raises:
         DataError: a line has no file or caption, or a file is no picture, or of another size than the first one where
@@ -73,11 +73,16 @@ def read_features(path: Path, shape: tuple[int, ...] | None) -> NDArray[Any]:
     """
     wanted = "an array of numbers (positions, features)" if shape is None else f"an array of shape {shape}"
     try:
-        found = np.load(path, allow_pickle=False)
+        features = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, MemoryError) as error:
         raise DataError(f"{path}: expected {wanted} as numpy.save writes it, and {error}") from error
-    if found.ndim != 2 or found.dtype.kind not in "fiu" or shape not in (None, found.shape) or not found.size:
-        raise DataError(f"{path}: expected {wanted}; received {found.dtype} of shape {found.shape}")
-    if not np.isfinite(found).all():
-        raise DataError(f"{path}: expected finite numbers; row {np.argwhere(~np.isfinite(found))[0][0]} has others")
-    return found.astype(np.float32)
+    if (
+        features.ndim != 2
+        or features.dtype.kind not in "fiu"
+        or shape not in (None, features.shape)
+        or not features.size
+    ):
+        raise DataError(f"{path}: expected {wanted}; received {features.dtype} of shape {features.shape}")
+    if not np.isfinite(features).all():
+        raise DataError(f"{path}: expected finite numbers; row {np.argwhere(~np.isfinite(features))[0][0]} has others")
+    return features.astype(np.float32)

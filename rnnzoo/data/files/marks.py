@@ -1,4 +1,4 @@
-"""Where keywords are said in recordings, from a table."""
+"""Reads the places of keywords in recordings from a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_marks(path: Path, names: list[str]) -> dict[str, list[Mark]]:
     Raises:
         DataError: a row is malformed, or names no recording; file and line are named.
     """
-    found: dict[str, list[Mark]] = {name: [] for name in names}
+    marks: dict[str, list[Mark]] = {name: [] for name in names}
     short = {Path(name).name: name for name in names}
     order: list[str] | None = None
     for number, row in enumerate(csv.reader((line for _, line in read_lines(path)), delimiter="\t"), 1):
@@ -50,7 +50,7 @@ def read_marks(path: Path, names: list[str]) -> dict[str, list[Mark]]:
             )
         values = dict(zip(columns, cells, strict=True))
         name = values.get("file", names[0] if len(names) == 1 else "")
-        if name not in found and name not in short:
+        if name not in marks and name not in short:
             raise DataError(f"{path}, line {number}: expected the name of a recording, found {name!r}; name its file")
         try:
             mark = Mark(values["label"], float(values["begin"]), float(values["end"]))
@@ -61,5 +61,5 @@ def read_marks(path: Path, names: list[str]) -> dict[str, list[Mark]]:
             ) from None
         if not 0 <= mark.begin < mark.end:
             raise DataError(f"{path}, line {number}: expected 0 <= begin < end, found {mark.begin} and {mark.end}")
-        found[name if name in found else short[name]].append(mark)
-    return found
+        marks[name if name in marks else short[name]].append(mark)
+    return marks

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import AudioConfig, DataConfig
 from rnnzoo.data.files.reading import by_content, read_table
@@ -47,7 +48,7 @@ def _transcribed(folder: Path, config: DataConfig) -> Iterator[Example]:
 
 
 @register_dataset("wav:", "audio-label")
-def read(config: DataConfig) -> Splits:
+def read_recordings(config: DataConfig) -> Splits:
     """`wav:FOLDER`: `FOLDER/LABEL/*`, or `FOLDER/train/LABEL/*` and the same for `dev` and `test`.
 
     Files are WAV, FLAC or OGG, of any rate and number of channels: mixed down and resampled as the device does it.
@@ -73,8 +74,8 @@ def recordings(folder: Path, config: DataConfig) -> Iterator[Example]:
         yield samples, path.relative_to(folder).parts[0]
 
 
-def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, np.ndarray]]:
-    """Each file with its samples; those that are none are listed at the end where `data.bad_files` is `skip`."""
+def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, NDArray[np.float32]]]:
+    """Each file with its samples; with `data.bad_files: skip`, other files are listed at the end."""
     left_out = []
     for path in paths:
         try:
@@ -88,12 +89,12 @@ def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, 
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The files of sound in a folder and the folders in it, sorted; hidden ones are left alone."""
-    found = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    """The audio files in a folder and its subfolders, sorted, without hidden ones."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
+    return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
-def read_recording(path: Path, config: DataConfig) -> np.ndarray:
+def read_recording(path: Path, config: DataConfig) -> NDArray[np.float32]:
     """A file at the sample rate of a configuration, (N,) of float32.
 
     Raises:

@@ -30,7 +30,7 @@ def read_tagged(config: DataConfig) -> Reading:
 
 @register_dataset("events:", "signal-events")
 def read_events(config: DataConfig) -> Reading:
-    """`events:FILE_OR_FOLDER`: samples; the column `data.label` says what happens at one, its other cells are empty."""
+    """`events:FILE_OR_FOLDER`: samples; `data.label` has a label at each event, and empty cells elsewhere."""
 
     def example(rows: Rows, labels: NDArray[Any]) -> Example:
         return rows.values, [(int(at), str(labels[at])) for at in np.flatnonzero(labels != "")]
@@ -40,7 +40,7 @@ def read_events(config: DataConfig) -> Reading:
 
 @register_dataset("anomalies:", "series-windows")
 def read_anomalies(config: DataConfig) -> Reading:
-    """`anomalies:FILE_OR_FOLDER`: a series a file; the column `data.label` may mark unusual rows: 1, true, a word.
+    """`anomalies:FILE_OR_FOLDER`: a series in each file; `data.label` may mark unusual rows: 1, true, a word.
 
     Each split holds all series: a detector learns from the first rows of each and is measured on the others.
     """
@@ -72,7 +72,9 @@ def _read(config: DataConfig, prefix: str, example: Callable[[Rows, NDArray[Any]
     files = _files(config.dataset.removeprefix(prefix))
     tables = Tables([file for file, _ in files], config)
     splits, how = divide([(split, "", rows) for file, split in files for rows in _grouped(tables, file)], config)
-    made = {split: [example(rows, _labels(rows, config)) for _, rows in found] for split, found in splits.items()}
+    made = {
+        split: [example(rows, _labels(rows, config)) for _, rows in recordings] for split, recordings in splits.items()
+    }
     return Reading(made, tables.findings({"split by": how}))
 
 
@@ -96,10 +98,10 @@ def _files(name: str) -> list[tuple[Path, str | None]]:
         return [(path, None)]
     if all((path / split).is_dir() for split in SPLITS):
         return [(file, split) for split in SPLITS for file in table_files(path / split)[0]]
-    found = table_files(path)[0]
-    if not found:
+    files = table_files(path)[0]
+    if not files:
         raise DataError(f"{path} is no file and no folder of CSV files: check it")
-    by_name = {file.name.partition(".")[0]: file for file in found}
+    by_name = {file.name.partition(".")[0]: file for file in files}
     if set(by_name) == set(SPLITS):
         return [(by_name[split], split) for split in SPLITS]
-    return [(file, None) for file in found]
+    return [(file, None) for file in files]

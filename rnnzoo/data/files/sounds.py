@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import AudioConfig
 from rnnzoo.data.files.reading import by_content
@@ -15,7 +16,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.util.suggest import suggest
 
 
-def read_sounds(name: str, config: AudioConfig) -> dict[str, list[np.ndarray]]:
+def read_sounds(name: str, config: AudioConfig) -> dict[str, list[NDArray[np.float32]]]:
     """The recordings of each split, (N,) of float32 at the sample rate of a configuration.
 
     Args:
@@ -28,10 +29,10 @@ def read_sounds(name: str, config: AudioConfig) -> dict[str, list[np.ndarray]]:
     folder = Path(name.removeprefix("wav:"))
     if folder.is_dir() and not (folder / "train").is_dir():
         splits = by_content((samples, "") for _, samples in readable(audio_files(folder), config))
-        found = {split: [samples for samples, _ in splits[split]] for split in SPLITS}
-        if not found["train"]:
+        signals = {split: [samples for samples, _ in splits[split]] for split in SPLITS}
+        if not signals["train"]:
             raise DataError(f"{folder} holds no recordings for training: put more WAV, FLAC or OGG files into it")
-        return found
+        return signals
     known = known_datasets()
     if not folder.is_dir() and not any(
         name == key or (key.endswith(("/", ":")) and name.startswith(key)) for key in known

@@ -72,7 +72,7 @@ def read_labelled(config: DataConfig) -> Reading:
 
 
 def rows_config(config: DataConfig) -> RowsConfig:
-    """The data section as one of rows; topologies of other data are told later that the kind is wrong."""
+    """The data section as `RowsConfig`; for a topology of other data, the wrong kind is reported later."""
     return config if isinstance(config, RowsConfig) else RowsConfig(dataset=config.dataset, limit=config.limit)
 
 
@@ -88,12 +88,12 @@ def _labelled_files(path: Path, config: RowsConfig) -> tuple[list[tuple[Path, st
         raise DataError(f"{path} holds train, and no {' or '.join(missing)}: add it")
     pattern = "*" if config.label else "*/*"
     places: list[tuple[Path, str | None]] = [(path / s, s) for s in SPLITS] if "train" in given else [(path, None)]
-    found, other = [], 0
+    labelled_files, other = [], 0
     for folder, split in places:
         files, others = table_files(folder, pattern)
-        found += [(file, split, "" if config.label else file.parent.name) for file in files]
+        labelled_files += [(file, split, "" if config.label else file.parent.name) for file in files]
         other += others
-    return found, other
+    return labelled_files, other
 
 
 def _recordings(rows: Rows, config: RowsConfig, label: str, tables: Tables) -> Iterator[tuple[str, Rows]]:

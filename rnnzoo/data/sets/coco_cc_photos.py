@@ -70,9 +70,9 @@ class CocoCcPhotos(PackedFiles):
         }
 
     def _generate_examples(self, captions: Path, images: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        found, pictures = json.loads(captions.read_text(encoding="utf-8")), members(images)
-        for image in found["images"]:
+        content, pictures = json.loads(captions.read_text(encoding="utf-8")), members(images)
+        for image in content["images"]:
             if image["split"] == split:
-                said = [row["caption"] for row in found["annotations"] if row["image_id"] == image["id"]]
+                said = [row["caption"] for row in content["annotations"] if row["image_id"] == image["id"]]
                 picture = io.BytesIO(pictures[image["file_name"]])
                 yield image["id"], {"image": picture, "captions": said, "credit": image["flickr_url"]}

@@ -23,13 +23,13 @@ def read_strings(config: DataConfig) -> Splits:
     """Free Spoken Digit Dataset: float32 samples and the digits that are said, with a space between.
 
     `dev` and `test` are strings of 3 to 7 digits by any of the speakers, with pauses and in noise, the same each
-    time; recordings of the official test split are in `test` only. `train` holds single recordings, of which a
-    problem composes strings anew for each pass.
+    time; recordings of the official test split are in `test` only. `train` has single recordings, from which the task
+    composes new strings for each pass.
     """
     # By number first: the first few hold every digit.
-    found = sorted(recordings(), key=lambda item: (item[2], item[1], item[0][1]))
+    ordered = sorted(recordings(), key=lambda item: (item[2], item[1], item[0][1]))
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
-    for example, _, index in found:
+    for example, _, index in ordered:
         splits["test" if index in TEST else "dev" if index in DEV else "train"].append(example)
     made = {"train": splits["train"], **{name: _strings(splits[name], *_STRINGS[name]) for name in _STRINGS}}
     return {name: [(at_rate_of(config, samples), text) for samples, text in rows] for name, rows in made.items()}

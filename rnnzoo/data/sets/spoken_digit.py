@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.config import DataConfig
 from rnnzoo.data.mirror import rows
@@ -53,7 +54,7 @@ def read_without_speaker(config: DataConfig) -> Splits:
     return splits
 
 
-def at_rate_of(config: DataConfig, samples: np.ndarray) -> np.ndarray:
+def at_rate_of(config: DataConfig, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Samples (N,) at the rate that a configuration asks for, as the device resamples."""
     rate = getattr(config, "sample_rate", SAMPLE_RATE)
     return samples if rate == SAMPLE_RATE else resample(samples, SAMPLE_RATE, rate).astype(np.float32)
@@ -61,8 +62,8 @@ def at_rate_of(config: DataConfig, samples: np.ndarray) -> np.ndarray:
 
 def recordings() -> list[tuple[Example, str, int]]:
     """All recordings in the order of their names: (samples in -1 .. 1, digit), speaker, number."""
-    found = []
+    examples = []
     for row in rows(_NAME, "train"):
         digit, speaker, index = row["audio/filename"].decode().removesuffix(".wav").split("_")
-        found.append(((row["audio"].astype("float32") / 32768, digit), speaker, int(index)))
-    return sorted(found, key=lambda item: (item[0][1], item[1], item[2]))
+        examples.append(((row["audio"].astype("float32") / 32768, digit), speaker, int(index)))
+    return sorted(examples, key=lambda item: (item[0][1], item[1], item[2]))

@@ -1,4 +1,4 @@
-"""The error of a layer that does not keep its promises."""
+"""The error of a layer that fails a check."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from __future__ import annotations
 class LayerCheckError(AssertionError):
     """A property does not hold; the message names the layer, the property and the figure."""
 
-    def __init__(self, layer: str, prop: str, found: str):
-        super().__init__(f"{layer}: {prop}: {found}")
+    def __init__(self, layer: str, prop: str, finding: str):
+        super().__init__(f"{layer}: {prop}: {finding}")
         self.layer, self.property = layer, prop

@@ -19,7 +19,7 @@ Arrays = list[NDArray[Any]]
 
 
 def loop(subject: Subject, settings: Settings) -> float:
-    """The cell by hand, step after step, from zeros and from another state."""
+    """A loop over the cell, from zeros and from another state, equals the layer."""
     if subject.cell is None:
         raise Skipped("has no cell")
     layer = subject.whole()
@@ -58,7 +58,7 @@ def by_hand(cell: Any, x: NDArray[Any], states: Any = None) -> tuple[NDArray[Any
 
 
 def mask(subject: Subject, settings: Settings) -> float:
-    """Masked steps are as if they were not there: at the end, and in the middle where there is a cell or a pool."""
+    """Masked steps have no effect: at the end, and for a cell or a pooling layer also in the middle."""
     if not subject.takes("mask"):
         raise Skipped("takes no mask")
     if not subject.single:
@@ -95,7 +95,7 @@ def _sequences(subject: Subject, layer: Any) -> list[bool]:
 
 
 def chunked(subject: Subject, settings: Settings) -> float:
-    """Pieces of a sequence, with the state carried from one to the next, give the whole."""
+    """Pieces of a sequence, with the state carried between them, give the same result as the whole."""
     if subject.cell is not None and subject.takes("initial_state"):
         if getattr(subject.layer, "go_backwards", False):
             raise Skipped("reads backwards")
@@ -183,5 +183,5 @@ def streaming(subject: Subject, settings: Settings) -> float:
             got = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
             got = [g if whole else g[-1] for g, whole in zip(got, flags, strict=True)]
             errors += [difference(e[row], g) for e, g in zip(expected, got, strict=True)]
-    found = f"the stream (delay {report.delay}) differs from the layer"
-    return within(subject, settings, "streaming", errors, found)
+    finding = f"the stream (delay {report.delay}) differs from the layer"
+    return within(subject, settings, "streaming", errors, finding)

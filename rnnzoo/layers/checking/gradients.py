@@ -16,7 +16,7 @@ Arrays = list[NDArray[Any]]
 def gradients(layer: Any, inputs: Any, scalar: Callable[[Any], Any]) -> tuple[Arrays, Arrays]:
     """Gradients of scalar(layer(inputs)) by the trainable weights, and by the floating inputs (in flat order).
 
-    Where a value has no part in the result, its gradient is zero.
+    The gradient of a value that does not affect the result is zero.
     """
     values = [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
     floating = [i for i, x in enumerate(values) if "float" in keras.backend.standardize_dtype(x.dtype)]
@@ -33,10 +33,10 @@ def gradients(layer: Any, inputs: Any, scalar: Callable[[Any], Any]) -> tuple[Ar
     return _arrays(by_weight, weights), _arrays(by_input, [values[i] for i in floating])
 
 
-def _arrays(found: Any, like: Any) -> Arrays:
+def _arrays(derivatives: Any, like: Any) -> Arrays:
     return [
         np.zeros(tuple(value.shape)) if gradient is None else ops.convert_to_numpy(gradient)
-        for gradient, value in zip(found, like, strict=True)
+        for gradient, value in zip(derivatives, like, strict=True)
     ]
 
 
@@ -48,8 +48,8 @@ def _tensorflow(layer: Any, sources: list[Any], pack: Any, scalar: Any) -> tuple
         result = scalar(layer(pack(sources), training=False))
     weights = [v.value for v in layer.trainable_variables]
     # A lookup's gradient comes as slices.
-    found = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(result, [*weights, *sources])]
-    return found[: len(weights)], found[len(weights) :]
+    derivatives = [None if g is None else tf.convert_to_tensor(g) for g in tape.gradient(result, [*weights, *sources])]
+    return derivatives[: len(weights)], derivatives[len(weights) :]
 
 
 def _torch(layer: Any, sources: list[Any], pack: Any, scalar: Any) -> tuple[Any, Any]:
@@ -58,8 +58,8 @@ def _torch(layer: Any, sources: list[Any], pack: Any, scalar: Any) -> tuple[Any,
     leaves = [source.detach().clone().requires_grad_() for source in sources]
     result = scalar(layer(pack(leaves), training=False))
     weights = [v.value for v in layer.trainable_variables]
-    found = torch.autograd.grad(result, [*weights, *leaves], allow_unused=True)
-    return found[: len(weights)], found[len(weights) :]
+    derivatives = torch.autograd.grad(result, [*weights, *leaves], allow_unused=True)
+    return derivatives[: len(weights)], derivatives[len(weights) :]
 
 
 def _jax(layer: Any, sources: list[Any], pack: Any, scalar: Any) -> tuple[Any, Any]:

@@ -24,7 +24,7 @@ MIXED_TOLERANCE = {"mixed_float16": 0.02, "mixed_bfloat16": 0.15}
 
 
 def shape(subject: Subject, settings: Settings) -> float:
-    """The promised shape and dtype is the real one; inference is deterministic."""
+    """The computed output spec equals the real shape and dtype; inference is deterministic."""
     values = subject.run(subject.layer)
     symbols = keras.tree.flatten(subject.model().outputs)
     for symbol, value in zip(symbols, values, strict=True):
@@ -41,7 +41,7 @@ def shape(subject: Subject, settings: Settings) -> float:
 
 
 def oracle(subject: Subject, settings: Settings) -> float:
-    """The equations of the paper."""
+    """The outputs equal the equations of the paper."""
     if settings.oracle is None:
         raise Skipped("no oracle was given")
     inputs = keras.tree.map_structure(widen, subject.inputs)
@@ -65,11 +65,11 @@ def by_equations(subject: Subject, oracle: Any, weights: list[NDArray[Any]], inp
     return [np.stack(rows, axis=1)]
 
 
-def within(subject: Subject, settings: Settings, prop: str, errors: list[float], found: str) -> float:
+def within(subject: Subject, settings: Settings, prop: str, errors: list[float], finding: str) -> float:
     """The largest error, or the failure of the property."""
     worst = max(errors, default=0.0)
     if not worst <= settings.tolerance:
-        raise subject.fails(prop, f"{found} by {worst:.3g}, more than {settings.tolerance:g}")
+        raise subject.fails(prop, f"{finding} by {worst:.3g}, more than {settings.tolerance:g}")
     return worst
 
 
@@ -89,8 +89,8 @@ def gradient(subject: Subject, settings: Settings) -> float:
         raise Skipped("no output is differentiable")
     directions = [generator.standard_normal(outputs[i].shape).astype(outputs[i].dtype) for i in places]
 
-    def scalar(found: Any) -> Any:
-        values = keras.tree.flatten(found)
+    def scalar(result: Any) -> Any:
+        values = keras.tree.flatten(result)
         return sum(ops.sum(values[i] * ops.convert_to_tensor(d)) for i, d in zip(places, directions, strict=True))
 
     def loss(weights: list[NDArray[Any]], point: list[NDArray[Any]]) -> float:
@@ -162,7 +162,7 @@ def saving(subject: Subject, settings: Settings) -> float:
 
 
 def mixed_precision(subject: Subject, settings: Settings) -> float:
-    """Runs in half precision, near float32, with the dtype that its policy says."""
+    """Half precision gives results near float32, with the dtype of its policy."""
     expected, worst = subject.run(subject.layer), 0.0
     for policy, tolerance in MIXED_TOLERANCE.items():
         layer = subject.copy(policy)

@@ -1,4 +1,4 @@
-"""The matrix memory of xLSTM: as attention with exponential gates in chunks, or one step at a time."""
+"""The matrix memory of xLSTM, computed as attention with exponential gates within chunks, or step by step."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def chunkwise(q: Any, k: Any, v: Any, log_i: Any, log_f: Any, memory: Any, m: An
         memory: C / exp(m) before the first step, (B, H, d, e). m: (B, H).
 
     Returns:
-        The result (B, T, H, e), m (B, T, H), and memory and m after the last step. What m is found to be has no
-        gradient: it is a unit of measure, and cancels.
+        The result (B, T, H, e), m (B, T, H), and memory and m after the last step. m has no gradient: it is only a
+        scale, which cancels.
     """
     total, size = ops.shape(q)[1], CHUNK
     if isinstance(total, int):
@@ -200,8 +200,8 @@ def _stabilizers(whole: Any, left: Any, m: Any, count: Any) -> tuple[Any, Any]:
         far_whole, far_left = shifted((whole, left), stride, count + 1, False, fill)
         return stride * 2, whole + far_whole, ops.maximum(whole + far_left, left)
 
-    found = ops.stop_gradient(doubling(body, (whole, left), count + 1)[1])
-    return found[:, :-1], found[:, 1:]
+    stabilizers = ops.stop_gradient(doubling(body, (whole, left), count + 1)[1])
+    return stabilizers[:, :-1], stabilizers[:, 1:]
 
 
 def _cut(x: Any, total: Any, count: Any, size: int, fill: float) -> Any:

@@ -57,9 +57,9 @@ def linear_scan(a: Any, b: Any, initial: Any = None, *, mask: Any = None, revers
 
 
 def hold(x: Any, mask: Any, initial: Any = None) -> Any:
-    """x (B, T, ...) where the mask (B, T) is True, else what it was at the last such step, at first `initial` (B, ...).
+    """x (B, T, ...) where the mask (B, T) is True, elsewhere its last such value, at first `initial` (B, ...).
 
-    Half precision comes back as it went in.
+    Half precision is kept.
     """
     if mask is None:
         return x
@@ -183,14 +183,14 @@ def _row(x: Number, t: int) -> Number:
 
 def _chunks(x: Number, count: Any, steps: int | None, unit: float) -> list[Number]:
     """Step k of every chunk, (B, count, ...), for each k; after the end a real part is `unit`."""
-    found = []
+    chunks = []
     for place, part in enumerate(x):
         shape = ops.shape(part)
         if steps is None or steps % CHUNK:
             fill = ops.full((shape[0], count * CHUNK - shape[1], *shape[2:]), unit if place == 0 else 0.0, part.dtype)
             part = ops.concatenate([part, fill], axis=1)
-        found.append(ops.unstack(ops.reshape(part, (shape[0], count, CHUNK, *shape[2:])), CHUNK, axis=2))
-    return list(zip(*found, strict=True))
+        chunks.append(ops.unstack(ops.reshape(part, (shape[0], count, CHUNK, *shape[2:])), CHUNK, axis=2))
+    return list(zip(*chunks, strict=True))
 
 
 def loop(a: list[Number], b: list[Number], state: Number, reverse: bool) -> list[Number]:
@@ -242,7 +242,7 @@ def doubling(body: Callable[..., Any], values: Any, count: Any) -> Number:
 
 
 def shifted(values: Number, stride: Any, count: Any, reverse: bool, fill: list[Any]) -> list[Any]:
-    """Each value as it is `stride` places before along axis 1 (after, in reverse); `fill` where there is none."""
+    """Each value shifted by `stride` along axis 1 (backwards in reverse), filled with `fill`."""
     places = ops.arange(count, dtype="int32")
     source = places + stride if reverse else places - stride
     exists = ops.logical_and(source >= 0, source < count)

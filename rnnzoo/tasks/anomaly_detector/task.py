@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.series import SeriesEncoder
 from rnnzoo.data.source import Example
@@ -32,10 +33,10 @@ _TRAINED = 0.8
 
 
 class AnomalyDetectorTask(Task):
-    """Rows in, after each of them the next one out; what differs from it more than usual is an anomaly.
+    """Forecasts the next row after each row; a row that differs from its forecast more than usual is an anomaly.
 
-    One model for all series: each is standardized by its own first rows. Trained on the rows on probation alone, which
-    no detector is judged on; labels are never seen.
+    One model for all series: each is standardized by its own first rows. It is trained only on the rows on probation,
+    on which no detector is judged, and never sees labels.
     """
 
     topology = "anomaly_detector"
@@ -87,8 +88,8 @@ class AnomalyDetectorTask(Task):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Windows of all series; outputs count from the row on that has all its context before it."""
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
+        """Windows of all series; outputs count from the first row that has its whole context before it."""
         window, rows, starts = self.config.window, self.arrays(split), self._starts(split)
         order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
         for i in range(skip, self.steps(split, batch_size)):
@@ -100,14 +101,14 @@ class AnomalyDetectorTask(Task):
 
     def _starts(self, split: str) -> list[tuple[int, int]]:
         """Number of the series and first row of each window, so that each row on probation is forecast about once."""
-        config, found = self.config, []
+        config, starts = self.config, []
         stride = config.window - config.context + 1
         for number in range(len(self.arrays(split))):
             begin, end = self._span(split, number)
-            found += [(number, a) for a in range(begin, end - config.window, stride)]
-        if not found:
+            starts += [(number, a) for a in range(begin, end - config.window, stride)]
+        if not starts:
             raise DataError(f"no series has more rows on probation than data.window={config.window}: lower it")
-        return found
+        return starts
 
     def _span(self, split: str, number: int) -> tuple[int, int]:
         probation = self.examples(split)[number][1]["probation"]
@@ -128,13 +129,13 @@ class AnomalyDetectorTask(Task):
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, AnomalyDetector)
-        found = [task.detect(values) for values, _ in self.examples(split)]
+        detections = [task.detect(values) for values, _ in self.examples(split)]
         errors, scores = (
-            [np.array([getattr(e, name) for e in events]) for events in found] for name in ("error", "score")
+            [np.array([getattr(e, name) for e in events]) for events in detections] for name in ("error", "score")
         )
         return self._figures(split, errors, scores)
 
-    def _figures(self, split: str, errors: list[np.ndarray], scores: list[np.ndarray]) -> dict[str, float]:
+    def _figures(self, split: str, errors: list[NDArray[Any]], scores: list[NDArray[Any]]) -> dict[str, float]:
         """Figures of errors (T,) and scores (T,) of all series.
 
         Returns:
@@ -161,7 +162,7 @@ class AnomalyDetectorTask(Task):
             figures = {"mse": float(np.mean(errors[0] ** 2)), "alarms_per_1000_rows": 1000 * float(np.mean(alarms))}
             return figures | {"count": float(len(alarms))}
 
-        def scored(rows: Sequence[np.ndarray]) -> list[ScoredSeries]:
+        def scored(rows: Sequence[NDArray[Any]]) -> list[ScoredSeries]:
             about = [about for _, about in examples]
             return [ScoredSeries(s, a["windows"], a["probation"]) for s, a in zip(rows, about, strict=True)]
 

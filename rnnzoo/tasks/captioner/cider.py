@@ -1,4 +1,4 @@
-"""CIDEr-D: how much of what people say of a picture, and of few others, a caption says (Vedantam et al. 2015)."""
+"""CIDEr-D: similarity of a caption and human captions by TF-IDF weighted n-grams (Vedantam et al. 2015)."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def _weigh(grams: _Grams, seen: _Grams, pictures: int) -> _Vectors:
 
 
 def _similar(own: _Vectors, other: _Vectors) -> float:
-    found = []
+    similarities = []
     for mine, theirs, a, b in zip(own.weights, other.weights, own.norms, other.norms, strict=True):
         shared = sum(min(value, theirs[gram]) * theirs[gram] for gram, value in mine.items() if gram in theirs)
-        found.append(shared / (a * b) if a and b else 0.0)
-    return float(np.mean(found) * np.exp(-((own.words - other.words) ** 2) / (2 * _SIGMA**2)))
+        similarities.append(shared / (a * b) if a and b else 0.0)
+    return float(np.mean(similarities) * np.exp(-((own.words - other.words) ** 2) / (2 * _SIGMA**2)))

@@ -1,4 +1,4 @@
-"""A text for a picture: a convolutional encoder, and a decoder that looks at a region before each word."""
+"""A text for a picture: a convolutional encoder, and a decoder that attends to image regions before each word."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def build_captioner(config: CaptionerConfig, encoder: CaptionEncoder) -> keras.M
     """Show, Attend and Tell (Xu et al. 2015), with soft attention: trained with the right word before each step.
 
     The regions are the cells of the last feature map, or the positions of given features; the first state is made of
-    their mean; the next word is scored from the state, the context and the word before. A Transformer's block looks at
-    the regions in place of it (as in Cornia et al. 2020).
+    their mean; the next word is scored from the state, the context and the word before. With a Transformer, a block
+    attends to the regions instead (as in Cornia et al. 2020).
 
     Args:
         config: sizes.
-        encoder: vocabulary of V entries, and the shape of what is looked at.
+        encoder: vocabulary of V entries, and the shape of the picture or its features.
 
     Returns:
         A functional model; inputs `picture` (B, H, W, C) of float32, 0 to 255, or (B, S, D), and `target` (B, T) of
@@ -43,8 +43,8 @@ def build_captioner(config: CaptionerConfig, encoder: CaptionEncoder) -> keras.M
     """
     picture = keras.Input(encoder.shape, name="picture")
     target = keras.Input((None,), dtype="int32", name="target")
-    found = _look(config, picture)
-    regions = keras.layers.Dropout(config.dropout, name=_REGIONS)(found)
+    features = _look(config, picture)
+    regions = keras.layers.Dropout(config.dropout, name=_REGIONS)(features)
     looking, states = _looking_layers(config), _first_states(config, regions)
     entries = len(encoder.labels)
     parts = {
@@ -153,9 +153,9 @@ def _write(parts: dict[str, Any], target: Any, regions: Any, states: list[Any]) 
     """Logits of what follows each word, and the states after the last where the decoder tells them."""
     x = parts["embedding_dropout"](parts["embedding"](target))
     if _SHOWN in parts:
-        found = parts[_LOOP](x, parts[_SHOWN](regions))
+        decoded = parts[_LOOP](x, parts[_SHOWN](regions))
     else:
-        found = parts[_LOOP](x, regions, initial_state=states)
-    y, *new = found if isinstance(found, list) else [found]
+        decoded = parts[_LOOP](x, regions, initial_state=states)
+    y, *new = decoded if isinstance(decoded, list) else [decoded]
     y = parts["readout"](keras.layers.Concatenate()([y, x]))
     return [parts["logits"](parts["readout_dropout"](y)), *new]

@@ -1,4 +1,4 @@
-"""A text for a picture, scored by BLEU and CIDEr beside the caption of the most similar picture of the training."""
+"""A text for a picture, scored by BLEU and CIDEr; the baseline is the caption of the most similar training picture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DRAWN = 5
 
 
 class CaptionerTask(LabelTask):
-    """Picture and caption in, logits of the next word of the caption out."""
+    """Captions for pictures: the model gives the logits of the next word of the caption."""
 
     topology = "captioner"
     kinds = ("image-captions",)
@@ -129,8 +129,8 @@ class CaptionerTask(LabelTask):
             batch = np.stack(pictures[begin : begin + batch_size]).astype(np.float32)
             # A state: the regions, which stay the same, then the states of the decoder.
             decoders = [Decoder(step, list(state)) for state in zip(*encoder.predict_on_batch(batch), strict=True)]
-            found = beam_searches(decoders, START, END, self.config.max_length, banned=BANNED, **options)
-            written += [self.encoder.codec.decode(best.tokens) for best, *_ in found]
+            hypotheses = beam_searches(decoders, START, END, self.config.max_length, banned=BANNED, **options)
+            written += [self.encoder.codec.decode(best.tokens) for best, *_ in hypotheses]
         return written
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
@@ -139,7 +139,7 @@ class CaptionerTask(LabelTask):
         return self.score(split, [best[0].text for best in task.captions(pictures)])
 
     def score(self, split: str, written: Sequence[str]) -> dict[str, float]:
-        """Figures of a caption for each example, and of the nearest neighbours' ones."""
+        """Figures of a caption for each example, and of the captions of the nearest neighbours."""
         references = [captions for _, captions in self.examples(split)]
         nearest = {f"nearest_{name}": value for name, value in _score(self.nearest(split), references).items()}
         return {**_score(written, references), **nearest, "count": float(len(written))}

@@ -38,7 +38,7 @@ _ENCODERS: dict[str, Any] = {"words": WordEncoder, "rows": RowEncoder}
 
 
 class ClassifierTask(LabelTask):
-    """A sequence in, one label out."""
+    """A label, or several, for a sequence."""
 
     topology = "classifier"
     kinds = ("text-label", "text-labels", "rows-label")
@@ -57,9 +57,9 @@ class ClassifierTask(LabelTask):
     def from_source(
         cls, source: Source, config: WordsConfig | RowsConfig, *, encoder: Any = None, seed: int = 0
     ) -> Self:
-        found = "rows" if source.kind.startswith("rows") else "words"
-        if source.kind in cls.kinds and found != config.input:
-            raise DataError(f"{config.dataset!r} holds {found}, not {config.input}: say data.input={found}")
+        received = "rows" if source.kind.startswith("rows") else "words"
+        if source.kind in cls.kinds and received != config.input:
+            raise DataError(f"{config.dataset!r} holds {received}, not {config.input}: say data.input={received}")
         several = source.kind.endswith("-labels")
         if source.kind in cls.kinds and several != config.multi_label:
             raise DataError(
@@ -89,7 +89,7 @@ class ClassifierTask(LabelTask):
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
-        """A model of windows streams in windows."""
+        """A model that was trained on windows streams in windows."""
         window = getattr(config, "window", None)
         return {} if window is None else {"window": window, "hop": config.step}
 
@@ -123,10 +123,10 @@ class ClassifierTask(LabelTask):
     def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
         true = [_listed(label) for _, label in self.examples(split)]
         if self.config.multi_label:
-            found = self._held(np.stack(self.predict(model, split, 64)))
+            predicted = self._held(np.stack(self.predict(model, split, 64)))
         else:
-            found = [[self.labels[int(k)]] for k in self.best(model, split, 64)]
-        return class_figures(true, found)
+            predicted = [[self.labels[int(k)]] for k in self.best(model, split, 64)]
+        return class_figures(true, predicted)
 
     def _held(self, logits: NDArray[Any]) -> list[list[str]]:
         """The labels of several that hold, by logits (N, L)."""
@@ -141,17 +141,17 @@ class ClassifierTask(LabelTask):
         task = self.streamed_task(model, (Classifier, SensorClassifier))
         if not reset:
             return self._score_logits(split, np.stack([row[-1] for row in self.endless_outputs(model, split)]))
-        found = [task.classify(given) for given, _ in self.examples(split)]
-        return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in found])
+        predictions = [task.classify(given) for given, _ in self.examples(split)]
+        return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in predictions])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Confusion of labels that exclude each other."""
+        """Draw the confusion matrix of single labels."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         if self.config.multi_label:
             return []
-        found = [self.labels[int(k)] for k in self.best(model, split, 64)]
-        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], found)]
+        predicted = [self.labels[int(k)] for k in self.best(model, split, 64)]
+        return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], predicted)]
 
     def baseline(self, split: str) -> Baseline:
         (given, labels), (asked, _) = (zip(*self.examples(name), strict=True) for name in ("train", split))
@@ -167,7 +167,7 @@ class ClassifierTask(LabelTask):
         """Figures of the label (or labels) of every example, in order.
 
         Returns:
-            `accuracy`, `macro_f1` over labels, and `count`; where the labels know out-of-scope sequences, also
+            `accuracy`, `macro_f1` over labels, and `count`; if there is a label for out-of-scope sequences, also
             `in_scope_accuracy` and `out_of_scope_recall`. With several labels: `macro_f1` and `micro_f1` instead of the
             accuracy.
         """
@@ -176,12 +176,12 @@ class ClassifierTask(LabelTask):
             return _f1(self.labels, true, predicted)
         right = np.array([a == b for a, b in zip(true, predicted, strict=True)])
         by_label = class_figures([[label] for label in true], [[label] for label in predicted])
-        found = {"accuracy": mean(right), "macro_f1": macro_f1(by_label), "count": float(len(right))}
+        figures = {"accuracy": mean(right), "macro_f1": macro_f1(by_label), "count": float(len(right))}
         if OUT_OF_SCOPE in self.labels:
             outside = np.array([label == OUT_OF_SCOPE for label in true])
-            found["in_scope_accuracy"] = mean(right[~outside])
-            found["out_of_scope_recall"] = mean(right[outside])
-        return found
+            figures["in_scope_accuracy"] = mean(right[~outside])
+            figures["out_of_scope_recall"] = mean(right[outside])
+        return figures
 
 
 def _listed(label: Any) -> Sequence[str]:

@@ -37,7 +37,7 @@ _DRAWN = 3
 
 
 class ForecasterTask(Task):
-    """Rows in, after each of them the `horizon` rows that follow out.
+    """Forecasts the next `horizon` rows after each row.
 
     Figures are on standardized values over all windows of a split, as the literature has them (Zhou et al. 2021).
     """
@@ -52,14 +52,14 @@ class ForecasterTask(Task):
     def fit_encoder(cls, train: Sequence[Example], config: ForecasterData) -> SeriesEncoder:
         ((rows, _),) = train
         columns = config.columns or tuple(f"column_{i}" for i in range(rows.shape[1]))
-        found = RowEncoder.fit([rows], dataclasses.replace(config, columns=columns))
-        measured = found.measured(config)
+        encoder = RowEncoder.fit([rows], dataclasses.replace(config, columns=columns))
+        measured = encoder.measured(config)
         if strange := [name for name in config.targets if name not in measured]:
             raise DataError(f"data.targets: no column {strange[0]!r}; {suggest(strange[0], measured)}")
         # What is filled in, masks, is not forecast.
         targets = config.targets or (measured if measured != columns else ())
         sizes = {"context": config.context, "horizon": config.horizon, "quantiles": config.quantiles}
-        return SeriesEncoder(found.mean, found.scale, (), columns, **sizes, targets=targets)  # type: ignore[arg-type]
+        return SeriesEncoder(encoder.mean, encoder.scale, (), columns, **sizes, targets=targets)  # type: ignore[arg-type]
 
     @classmethod
     def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> SeriesEncoder:
@@ -97,7 +97,7 @@ class ForecasterTask(Task):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows of the series; outputs count from the row on that has all its context before it."""
+        """Windows of the series; outputs count from the first row that has its whole context before it."""
         config, rows = self.config, self.arrays(split)[0]["rows"]
         starts = self._starts(split, 0 if rng is None else int(rng.integers(config.window - config.context + 1)))
         if rng is not None:
@@ -135,12 +135,12 @@ class ForecasterTask(Task):
 
         def outputs() -> Iterator[NDArray[Any]]:
             for first, last in blocks(len(self._true(split))):
-                found = []
+                batches = []
                 for i in range(first, last, batch_size):
                     starts = range(begin + i, begin + min(i + batch_size, last))
                     windows = np.stack([rows[a : a + context] for a in starts])
-                    found.append(np.asarray(model.predict_on_batch({"rows": windows}))[:, -1])
-                yield np.concatenate(found)
+                    batches.append(np.asarray(model.predict_on_batch({"rows": windows}))[:, -1])
+                yield np.concatenate(batches)
 
         return self._figures(split, outputs())
 
@@ -162,9 +162,9 @@ class ForecasterTask(Task):
                     yield (np.stack(values, axis=-1) - mean) / scale
 
         # Models of this task answer each row at once.
-        found = itertools.islice(events(), self.config.context - 1, None)
+        forecasts = itertools.islice(events(), self.config.context - 1, None)
         for first, last in blocks(len(self._true(split))):
-            outputs = np.stack(list(itertools.islice(found, last - first)))
+            outputs = np.stack(list(itertools.islice(forecasts, last - first)))
             yield outputs if several else outputs[..., 0]
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
@@ -184,9 +184,9 @@ class ForecasterTask(Task):
 
         def outputs() -> Iterator[NDArray[Any]]:
             for begin, end in blocks(len(self._true(split))):
-                found = np.repeat(rows[last + begin : last + end, None], self.config.horizon, axis=1)
+                last_values = np.repeat(rows[last + begin : last + end, None], self.config.horizon, axis=1)
                 quantiles = len(self.encoder.quantiles)
-                yield np.repeat(found[..., None], quantiles, axis=-1) if quantiles else found
+                yield np.repeat(last_values[..., None], quantiles, axis=-1) if quantiles else last_values
 
         return Baseline("last value", self._figures(split, outputs()), self.encoder.width)
 
@@ -213,10 +213,10 @@ class ForecasterTask(Task):
         rows, known = (self.arrays(name)[0]["rows"][:, places] for name in (split, "train"))
         figures = ForecastFigures(known, config.season, self.encoder.quantiles)
         back = config.season - np.arange(config.horizon) % config.season
-        for (begin, end), found in zip(blocks(len(true)), outputs, strict=True):
+        for (begin, end), block in zip(blocks(len(true)), outputs, strict=True):
             ends = self._begin(split) + config.context + np.arange(begin, end)
             naive = {"last_value_mse": rows[ends - 1][:, None], "seasonal_mse": rows[ends[:, None] - back]}
-            figures.add(true[begin:end].swapaxes(1, 2), found, naive)
+            figures.add(true[begin:end].swapaxes(1, 2), block, naive)
         return figures.result()
 
     def _signature(self, split: str) -> Any:

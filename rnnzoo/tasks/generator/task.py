@@ -1,4 +1,4 @@
-"""The next token of a text, with a state that is never reset: trained as it is used."""
+"""Language modelling with a state that is carried through the text, in training as in use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEASURED = 1024
 
 
 class GeneratorTask(Task):
-    """Tokens in, logits of the next one out; gradients flow through a window, the state through the whole text."""
+    """Predicts the next token; gradients flow through a window, the state through the whole text."""
 
     topology = "generator"
     kinds = ("text",)
@@ -95,7 +95,7 @@ class GeneratorTask(Task):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows in order; a pass of a training begins at another token each time."""
+        """Windows in order; each training pass begins at another token."""
         window = self.config.window
         offset = 0 if rng is None else int(rng.integers(window))
         for i, (inputs, targets) in enumerate(windows(self.tokens(split), batch_size, window, offset)):
@@ -103,7 +103,7 @@ class GeneratorTask(Task):
                 yield np.arange(batch_size), ({"tokens": inputs}, targets, np.ones(targets.shape, np.float32))
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        """Figures of one pass over the whole split that never resets the state.
+        """Figures of one pass over the whole split without a reset of the state.
 
         Returns:
             `nats` a token, `bits_per_token`, `perplexity`, and the `count` of tokens.
@@ -116,7 +116,7 @@ class GeneratorTask(Task):
         return self._score(tokens, np.concatenate(logits))
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        """The same figures of a stream, which is never reset: a text is one."""
+        """The same figures of a single stream that is never reset."""
         tokens, stream = self.tokens(split), model.create_stream()
         return self._score(tokens, np.concatenate([np.asarray(stream.feed(tokens)), np.asarray(stream.finish())]))
 

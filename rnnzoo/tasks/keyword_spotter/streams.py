@@ -1,10 +1,11 @@
-"""Streams to train a keyword spotter on: keywords among other speech, with pauses, in rooms and in noise."""
+"""Composes training streams of a keyword spotter: keywords and other speech, with pauses, rooms and noise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.audio import Segment, stretched
 from rnnzoo.data.encoders.mixing import decibels, in_room, noise_bed, power, speech_span
@@ -23,12 +24,12 @@ _LOUDNESS = (0.5, 1.5)
 
 
 class StreamComposer:
-    """Composes training streams; each is drawn by the generator that is given, and by nothing else.
+    """Composes training streams; each depends only on the generator that is given.
 
     Args:
         config: pauses, speeds, rooms, noise, and the shares of keywords and negatives.
-        clips: recordings (N,) of keywords and of what else the data set holds.
-        labels: their numbers; 0 for those that are no keywords.
+        clips: all recordings (N,) of the data set, keywords and others.
+        labels: their numbers; 0 for other than keywords.
         negatives: more recordings without a keyword.
         noise: recordings of noise.
     """
@@ -36,10 +37,10 @@ class StreamComposer:
     def __init__(
         self,
         config: KeywordAudioConfig,
-        clips: Sequence[np.ndarray],
+        clips: Sequence[NDArray[np.float32]],
         labels: Sequence[int],
-        negatives: Sequence[np.ndarray],
-        noise: Sequence[np.ndarray],
+        negatives: Sequence[NDArray[np.float32]],
+        noise: Sequence[NDArray[np.float32]],
     ):
         self._config, self._rate = config, config.sample_rate
         self._keywords = [(clip, label) for clip, label in zip(clips, labels, strict=True) if label > 0]
@@ -49,7 +50,7 @@ class StreamComposer:
 
     @property
     def seconds(self) -> float:
-        """The length of a stream in which each keyword comes once, on average."""
+        """The length of a stream in which each keyword occurs once, on average."""
         spoken = sum(end - begin for begin, end in self._spans) / self._rate + len(self._spans) * (
             self._config.pause / 2 + self._margin
         )
@@ -65,7 +66,7 @@ class StreamComposer:
         quiet = sum(len(clip) for clip, _ in self._keywords) - sum(end - begin for begin, end in self._spans)
         return min(_MARGIN, quiet / self._rate / max(1, len(self._spans)) / 2)
 
-    def __call__(self, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[Segment, int]]]:
+    def __call__(self, samples: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[tuple[Segment, int]]]:
         """A stream of so many samples (N,) of float32, and where its recordings lie, each with its label's number."""
         if rng.random() < _SPEECHLESS and (self._noise or self._has_negatives):
             level = decibels(rng, _SPEECHLESS_LEVEL) * (rng.random() > _CLEAN / 2)
@@ -73,7 +74,7 @@ class StreamComposer:
         signal, segments = self._speech(samples, rng)
         return self._in_noise(signal, rng), segments
 
-    def _speech(self, samples: int, rng: np.random.Generator) -> tuple[np.ndarray, list[tuple[Segment, int]]]:
+    def _speech(self, samples: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[tuple[Segment, int]]]:
         signal, segments = np.zeros(samples, np.float32), []
         at = 0 if rng.random() < _ABRUPT else self._pause(rng)
         while at < samples:
@@ -87,7 +88,7 @@ class StreamComposer:
     def _pause(self, rng: np.random.Generator) -> int:
         return int(rng.uniform(0, self._config.pause) * self._rate)
 
-    def _piece(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int, int, int]:
+    def _piece(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int, int, int]:
         """A recording, begin and end of what is loud in it, its label, and which it is."""
         number = int(rng.integers(len(self._keywords)))
         clip, label = self._keywords[number]
@@ -108,19 +109,19 @@ class StreamComposer:
             clip = in_room(clip, self._rate, rng)
         return clip, round(begin / factor), min(round(end / factor), len(clip)), label, number
 
-    def _negative(self, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+    def _negative(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int]:
         clip = self._negatives[rng.integers(len(self._negatives))]
         size = min(len(clip), int(rng.uniform(*_PIECE) * self._rate))
         first = int(rng.integers(len(clip) - size + 1))
         return clip[first : first + size], 0, size
 
-    def _fragment(self, word: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, int, int]:
+    def _fragment(self, word: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int]:
         """The beginning or the end of a keyword, or all of it backwards."""
         size, kind = int(len(word) * rng.uniform(*_FRAGMENT)), rng.integers(3)
-        found = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
-        return found, 0, len(found)
+        fragment = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
+        return fragment, 0, len(fragment)
 
-    def _in_noise(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _in_noise(self, signal: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         config = self._config
         if config.noise and rng.random() > _CLEAN:
             # Against what is loud: pauses would make the noise louder than is meant.
@@ -128,6 +129,6 @@ class StreamComposer:
             level = np.sqrt(power(loud)) / decibels(rng, config.snr)
             signal = signal + np.float32(level) * noise_bed(len(signal), self._noise, rng)
         noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
-        found = (signal + noise) * np.float32(decibels(rng, config.level))
+        mixed = (signal + noise) * np.float32(decibels(rng, config.level))
         # As a converter does it that is driven too hard.
-        return np.clip(found, -1, 1).astype(np.float32)
+        return np.clip(mixed, -1, 1).astype(np.float32)

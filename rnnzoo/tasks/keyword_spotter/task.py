@@ -1,4 +1,4 @@
-"""Keywords in a signal that never ends: trained on streams, with a state that is carried."""
+"""Keyword spotting in an endless signal; trained on streams, with a carried state."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.audio import AudioEncoder, Segment, after_lead
 from rnnzoo.data.source import Example
@@ -33,7 +34,7 @@ _TAIL = 0.3
 
 
 class KeywordSpotterTask(SpotterMeasures):
-    """Samples in, after each frame the logits of keywords and of the background out."""
+    """Predicts keywords and background after each frame of a signal."""
 
     topology = "keyword_spotter"
     kinds = ("audio-label",)
@@ -73,9 +74,12 @@ class KeywordSpotterTask(SpotterMeasures):
     def encode(self, example: Example) -> Arrays:
         """Features of a recording and of the silence before and after it; the target is its label's number."""
         samples, label = example
-        tail = np.zeros(int(_TAIL * self.config.sample_rate), np.float32)
-        features = self.encoder.encode(after_lead(np.concatenate([samples, tail]), self.config))
+        features = self.encoder.encode(after_lead(self._with_tail(samples), self.config))
         return {**features, "targets": np.array(self.number(label), np.int32)}
+
+    def _with_tail(self, samples: NDArray[Any]) -> NDArray[np.float32]:
+        """A recording, and the silence after it."""
+        return np.concatenate([samples, np.zeros(int(_TAIL * self.config.sample_rate), np.float32)])
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         from rnnzoo.tasks.carried import carried_twin
@@ -88,13 +92,13 @@ class KeywordSpotterTask(SpotterMeasures):
         return [FreshStates(self.config.windows)]
 
     def steps(self, split: str, batch_size: int) -> int:
-        """Windows of one pass: each recording comes about once, among negatives and with pauses."""
+        """Windows of one pass: each recording occurs about once, between negatives and pauses."""
         config = self.config
         frames = self.composer(split).seconds * config.sample_rate / config.frame_step
         return max(1, int(frames / (batch_size * config.window * config.windows))) * int(config.windows)
 
     def composer(self, split: str) -> StreamComposer:
-        """What makes the streams of a split."""
+        """The composer of the streams of a split."""
         if split not in self._composers:
             rows, config = self.examples(split), self.config
             self._composers[split] = StreamComposer(
@@ -108,8 +112,8 @@ class KeywordSpotterTask(SpotterMeasures):
 
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
-    ) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
+    ) -> Iterator[tuple[NDArray[Any], Batch]]:
+        """Windows of streams that are new for each pass; row b continues row b of the window before."""
         window = self.config.window
         rng = np.random.default_rng(self.seed) if rng is None else rng
         fresh = self.config.windows
@@ -120,14 +124,16 @@ class KeywordSpotterTask(SpotterMeasures):
                 at = slice(i * window, (i + 1) * window)
                 yield np.arange(batch_size), ({"features": features[:, at]}, targets[:, at], weights[:, at])
 
-    def _stream(self, split: str, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _stream(
+        self, split: str, frames: int, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Features (T, M), targets (T,) and weights (T,) of a stream of T frames."""
         config = self.config
         signal, segments = self.composer(split)(frames * config.frame_step + config.frame_length, rng)
         targets, weights = self._aligned(segments, frames)
         return self.encoder.encode(signal)["features"][:frames], targets, weights
 
-    def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[np.ndarray, np.ndarray]:
+    def _aligned(self, segments: Sequence[tuple[Segment, int]], frames: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """The label of each frame, by the sample at its end; a frame in the first part of a keyword weighs nothing."""
         config = self.config
         ends = np.arange(frames) * config.frame_step + config.frame_length
@@ -144,22 +150,25 @@ class KeywordSpotterTask(SpotterMeasures):
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         logits = self._logits(model, split, batch_size)
-        whole = predict_whole(model, features=np.concatenate(self._without_lead(split)))
+        rows = self._without_lead(split)
+        whole = np.split(
+            predict_whole(model, features=np.concatenate(rows)), np.cumsum([len(row) for row in rows])[:-1]
+        )
         return self.detected(self.offline(model), split) | self._score(split, logits, whole)
 
-    def _without_lead(self, split: str) -> list[np.ndarray]:
+    def _without_lead(self, split: str) -> list[NDArray[Any]]:
         """The features of each recording as one hears it that goes on after the last."""
         return [row["features"][self.config.lead_frames :] for row in self.arrays(split)]
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         from rnnzoo.tasks.drawing import draw_confusion
 
-        found = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
+        predicted = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
         true = [self.labels[max(0, self.number(label))] for _, label in self.examples(split)]
-        confusion = draw_confusion(folder / "confusion.png", true, found)
+        confusion = draw_confusion(folder / "confusion.png", true, predicted)
         return [confusion, *self.draw_trade(self.offline(model), split, folder)]
 
-    def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[np.ndarray]:
+    def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[NDArray[Any]]:
         """Logits of each recording by itself, (T, L)."""
         features = [row["features"] for row in self.arrays(split)]
         logits = predict_padded(model, features, batch_size)
@@ -168,39 +177,37 @@ class KeywordSpotterTask(SpotterMeasures):
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Figures of the task object's events, and of the most probable labels with and without resets."""
         spotter = self.streamed_task(model, KeywordSpotter)
-        rows, stream = [row["features"] for row in self.arrays(split)], model.create_stream()
+        signals, stream = [self._with_tail(samples) for samples, _ in self.examples(split)], model.create_stream()
         logits = []
-        for row in rows:
+        for signal in signals:
             stream.reset()
-            logits.append(np.asarray(stream.feed(row)))
+            logits.append(np.asarray(stream.feed(spotter.rows(signal))))
         stream.reset()
-        whole = [np.asarray(stream.feed(row)) for row in self._without_lead(split)]
-        return self.detected(streamed(spotter), split) | self._score(split, logits, np.concatenate(whole))
+        whole = [np.asarray(stream.feed(spotter.rows(signal, fresh=False))) for signal in signals]
+        return self.detected(streamed(spotter), split) | self._score(split, logits, whole)
 
     def baseline(self, split: str) -> Baseline:
         labels = [label for _, label in self.examples("train")]
         means = NearestMean([row["features"] for row in self.arrays("train")], labels)
-        found = means.labels([row["features"] for row in self.arrays(split)])
-        right = [label == guess for (_, label), guess in zip(self.examples(split), found, strict=True)]
+        predicted = means.labels([row["features"] for row in self.arrays(split)])
+        right = [label == guess for (_, label), guess in zip(self.examples(split), predicted, strict=True)]
         return Baseline(means.name, {"accuracy": mean(right), "count": float(len(right))}, means.numbers)
 
-    def _score(self, split: str, logits: Sequence[np.ndarray], whole: np.ndarray) -> dict[str, float]:
-        """Figures of recordings that begin with a fresh state, and of the same in one stream without resets.
+    def _score(self, split: str, logits: Sequence[NDArray[Any]], whole: Sequence[NDArray[Any]]) -> dict[str, float]:
+        """Figures of recordings by their logits: of those that begin with a fresh state, and of one stream of all.
 
         Returns:
             `accuracy`, `never_reset_accuracy`, and the `count` of recordings. The label that is most probable at any
             time, with the ends of recordings known and without background: no event needs to be decided.
         """
-        lengths = [len(row) for row in self._without_lead(split)]
-        parts = np.split(whole, np.cumsum(lengths)[:-1])
         true = [self.number(label) for _, label in self.examples(split)]
         right = [
             [self._heard(row) == label for row, label in zip(rows, true, strict=True) if label != 0]
-            for rows in (logits, parts)
+            for rows in (logits, whole)
         ]
         return {"accuracy": mean(right[0]), "never_reset_accuracy": mean(right[1]), "count": float(len(true))}
 
-    def _heard(self, logits: np.ndarray) -> int:
+    def _heard(self, logits: NDArray[Any]) -> int:
         """The keyword with the highest smoothed probability in a recording, logits (T, L)."""
         width = max(1, round(self.config.smoothing * self.config.sample_rate / self.config.frame_step))
         sums = np.cumsum(np.pad(softmax(logits), ((width, 0), (0, 0))), axis=0)

@@ -1,4 +1,4 @@
-"""Signals that a keyword spotter is measured on: the same each time, made of the recordings of a split."""
+"""Signals for the evaluation of a keyword spotter: always the same, made of the recordings of a split."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.mixing import noise_bed, power, speech_span
 from rnnzoo.tasks.keyword_spotter.detection import Spoken
@@ -22,11 +23,11 @@ _SEED = 7
 class Trial(NamedTuple):
     """A signal (N,), and the keywords in it."""
 
-    samples: np.ndarray
+    samples: NDArray[np.float32]
     spoken: tuple[Spoken, ...]
 
 
-def recording(clip: np.ndarray, label: int, sample_rate: int) -> Trial:
+def recording(clip: NDArray[np.float32], label: int, sample_rate: int) -> Trial:
     """One recording and the silence after it."""
     samples = np.pad(clip, (0, int(_TAIL * sample_rate)))
     spoken = [Spoken(label, 0.0, len(clip) / sample_rate, speech_span(clip, sample_rate)[1] / sample_rate)]
@@ -34,19 +35,22 @@ def recording(clip: np.ndarray, label: int, sample_rate: int) -> Trial:
 
 
 def stream(
-    clips: Sequence[np.ndarray], labels: Sequence[int], sample_rate: int, noise: Sequence[np.ndarray] | None = None
+    clips: Sequence[NDArray[np.float32]],
+    labels: Sequence[int],
+    sample_rate: int,
+    noise: Sequence[NDArray[np.float32]] | None = None,
 ) -> Trial:
-    """All recordings in one signal, in an order of chance, with pauses.
+    """All recordings in one signal, in random order, with pauses.
 
     Args:
         clips: recordings (N,).
         labels: their numbers.
         sample_rate: samples a second.
-        noise: recordings of noise, laid under each recording and the pause before it, 10 dB below its loud part; None:
+        noise: recordings of noise, mixed with each recording and the pause before it, 10 dB below its loud part; None:
             the pauses are silent.
     """
     rng = np.random.default_rng(_SEED)
-    parts: list[np.ndarray] = []
+    parts: list[NDArray[np.float32]] = []
     spoken, at = [], 0
     for number in rng.permutation(len(clips)):
         clip = clips[number]
@@ -65,13 +69,13 @@ def stream(
     return Trial(np.clip(np.concatenate(parts), -1, 1), tuple(spoken))
 
 
-def speech(clips: Sequence[np.ndarray], sample_rate: int) -> Trial:
+def speech(clips: Sequence[NDArray[np.float32]], sample_rate: int) -> Trial:
     """Recordings without a keyword, one after the other with short pauses."""
     pause = np.zeros(int(_PAUSE[0] * sample_rate), np.float32)
     return Trial(np.concatenate([part for clip in clips for part in (clip, pause)] or [pause]), ())
 
 
-def noises(clips: Sequence[np.ndarray], sample_rate: int) -> Trial:
+def noises(clips: Sequence[NDArray[np.float32]], sample_rate: int) -> Trial:
     """Digital silence, and white noise and recordings of noise at every loudness up to that of speech."""
     rng = np.random.default_rng(_SEED)
     parts = [np.zeros(_WHITE * sample_rate, np.float32)]

@@ -1,4 +1,4 @@
-"""Which notes sound next: polyphonic music as rows of zeros and ones."""
+"""Polyphonic music as rows of zeros and ones: predicts the notes of the next step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOWEST = 1e-7
 
 
 class PolyphonyTask(Task):
-    """Chords in, the probability of each note of the next chord out (Boulanger-Lewandowski et al. 2012)."""
+    """The probability of each note of the next chord, after each chord (Boulanger-Lewandowski et al. 2012)."""
 
     topology = "polyphony"
     kinds = ("rolls",)
@@ -61,7 +61,7 @@ class PolyphonyTask(Task):
         }
 
     def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
-        """The piece in another key, where no note leaves the keyboard."""
+        """The piece in another key in which all notes are on the keyboard."""
         most = self.config.transpose
         used = np.flatnonzero(np.concatenate([row["rows"], row["targets"]]).any(axis=0))
         if not most or not len(used):
@@ -90,8 +90,8 @@ class PolyphonyTask(Task):
 
     def baseline(self, split: str) -> Baseline:
         chain = NoteChain([roll for roll, _ in self.examples("train")])
-        found = [chain.probabilities(row["rows"]) for row in self.arrays(split)]
-        return Baseline(chain.name, self.score(split, found), chain.numbers)
+        probabilities = [chain.probabilities(row["rows"]) for row in self.arrays(split)]
+        return Baseline(chain.name, self.score(split, probabilities), chain.numbers)
 
     def score(self, split: str, predicted: Sequence[NDArray[Any]]) -> dict[str, float]:
         """Figures of the probabilities (T - 1, 88) of every piece, for its second to its last step.

@@ -1,4 +1,4 @@
-"""A label for every row of a recording, such as what a wearer does: trained with a state that is carried."""
+"""A label for every row of a recording, such as activities from a wearable; trained with a carried state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RowTaggerTask(CarriedRowsTask):
-    """Rows in, after each frame the logits of the label of its last row out; rows without a label weigh nothing."""
+    """Predicts the label of the last row of each frame; rows without a label have weight 0."""
 
     kinds = ("rows-tags",)
 
@@ -37,8 +37,8 @@ class RowTaggerTask(CarriedRowsTask):
         labels = sorted({label for _, tags in train for label in tags if label})
         if not labels:
             raise DataError(f"no row of train in {config.dataset!r} has a label: check the column data.label")
-        found = SignalEncoder.fit([rows for rows, _ in train], config, labels)
-        return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.rows_in_frame)
+        encoder = SignalEncoder.fit([rows for rows, _ in train], config, labels)
+        return SignalEncoder(encoder.mean, encoder.scale, encoder.labels, encoder.columns, config.rows_in_frame)
 
     def encode(self, example: Example) -> Arrays:
         rows, tags = example
@@ -55,8 +55,8 @@ class RowTaggerTask(CarriedRowsTask):
         return self.score(split, self._tags(model, split))
 
     def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
-        true, found = self._pairs(split, self._tags(model, split))
-        return class_figures([[label] for label in true], [[label] for label in found])
+        true, predicted = self._pairs(split, self._tags(model, split))
+        return class_figures([[label] for label in true], [[label] for label in predicted])
 
     def _tags(self, model: keras.Model, split: str) -> list[list[str]]:
         best = (predict_whole(model, rows=row["rows"]).argmax(axis=-1) for row in self.arrays(split))
@@ -73,25 +73,28 @@ class RowTaggerTask(CarriedRowsTask):
 
     def baseline(self, split: str) -> Baseline:
         label = Counter(tag for _, tags in self.examples("train") for tag in tags if tag).most_common(1)[0][0]
-        found = [[label] * (len(tags) // self.frame) for _, tags in self.examples(split)]
-        return Baseline("most frequent label", self.score(split, found), 1)
+        predicted = [[label] * (len(tags) // self.frame) for _, tags in self.examples(split)]
+        return Baseline("most frequent label", self.score(split, predicted), 1)
 
-    def score(self, split: str, found: Sequence[Sequence[Any]]) -> dict[str, float]:
+    def score(self, split: str, predicted: Sequence[Sequence[Any]]) -> dict[str, float]:
         """Figures of the labels of all frames that have one.
 
         Returns:
             `accuracy`, `macro_f1` over labels, and `count` of frames.
         """
-        true, guesses = self._pairs(split, found)
+        true, guesses = self._pairs(split, predicted)
         right = [a == b for a, b in zip(true, guesses, strict=True)]
         figures = class_figures([[label] for label in true], [[label] for label in guesses])
         return {"accuracy": mean(right), "macro_f1": macro_f1(figures), "count": float(len(right))}
 
-    def _pairs(self, split: str, found: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
+    def _pairs(self, split: str, predicted: Sequence[Sequence[str]]) -> tuple[list[str], list[str]]:
         """The true labels of frames that have one, and those that were found."""
         true = [_of_frames(tags, self.frame) for _, tags in self.examples(split)]
         pairs = [
-            pair for tags, guess in zip(true, found, strict=True) for pair in zip(tags, guess, strict=True) if pair[0]
+            pair
+            for tags, guess in zip(true, predicted, strict=True)
+            for pair in zip(tags, guess, strict=True)
+            if pair[0]
         ]
         return [label for label, _ in pairs], [label for _, label in pairs]
 

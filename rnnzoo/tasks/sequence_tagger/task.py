@@ -1,4 +1,4 @@
-"""Events in a signal that never ends, such as heart beats: trained with a state that is carried."""
+"""Events in an endless signal, such as heart beats; trained with a carried state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DRAWN = 10
 
 
 class SequenceTaggerTask(CarriedRowsTask):
-    """Samples in, after each frame the logits of events and of the background out; of rows with labels, these."""
+    """Predicts events and background after each frame of samples; for rows with labels, the labels."""
 
     kinds = ("signal-events", "rows-tags")
 
@@ -53,8 +53,8 @@ class SequenceTaggerTask(CarriedRowsTask):
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: SequenceTaggerData) -> SignalEncoder:
         labels = sorted({label for _, events in train for _, label in events})
-        found = SignalEncoder.fit([signal for signal, _ in train], config, (BACKGROUND, *labels))
-        return SignalEncoder(found.mean, found.scale, found.labels, found.columns, config.frame or _FRAME)
+        encoder = SignalEncoder.fit([signal for signal, _ in train], config, (BACKGROUND, *labels))
+        return SignalEncoder(encoder.mean, encoder.scale, encoder.labels, encoder.columns, config.frame or _FRAME)
 
     def encode(self, example: Example) -> Arrays:
         """All whole frames; events with a label that the training split does not have are background."""
@@ -73,42 +73,42 @@ class SequenceTaggerTask(CarriedRowsTask):
         return np.array([np.sqrt(most / held.get(label, most)) for label in self.labels], np.float32)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        return self.score(split, self._found(model, split))
+        return self.score(split, self._detect_events(model, split))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """The first seconds of the first recording, the events that it has and those that were found."""
+        """Draw the first seconds of the first recording with its true and its detected events."""
         from rnnzoo.tasks.drawing import draw_events
 
         rate = self.rate
         end = int(_DRAWN * rate)
-        (signal, true), found = self.examples(split)[0], self._found(model, split)[0]
-        both = {"true": true, "found": found}
+        (signal, true), detected = self.examples(split)[0], self._detect_events(model, split)[0]
+        both = {"true": true, "found": detected}
         marks = {name: [event for event in events if event[0] < end] for name, events in both.items()}
         return [draw_events(folder / "events.png", signal[:end, 0], rate, marks)]
 
-    def _found(self, model: keras.Model, split: str) -> list[list[Event]]:
-        found = []
+    def _detect_events(self, model: keras.Model, split: str) -> list[list[Event]]:
+        detected = []
         for row in self.arrays(split):
             scores = softmax(predict_whole(model, rows=row["rows"]))
             best = scores.argmax(axis=-1)
-            found.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.frame))
-        return found
+            detected.append(read_events([self.labels[k] for k in best], scores.max(axis=-1).tolist(), self.frame))
+        return detected
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, SequenceTagger)
-        found = []
+        detected = []
         for signal, _ in self.examples(split):
             tags = task.tag(signal)
-            found.append(read_events([row.tag for row in tags], [row.score for row in tags], self.frame))
-        return self.score(split, found)
+            detected.append(read_events([row.tag for row in tags], [row.score for row in tags], self.frame))
+        return self.score(split, detected)
 
     def baseline(self, split: str) -> Baseline:
         label = Counter(label for _, events in self.examples("train") for _, label in events).most_common(1)[0][0]
         rate = self.rate
-        found = [[Event(int(at), label) for at in peaks(signal[:, 0], rate)] for signal, _ in self.examples(split)]
-        return Baseline("steepest slopes", self.score(split, found), 1)
+        detected = [[Event(int(at), label) for at in peaks(signal[:, 0], rate)] for signal, _ in self.examples(split)]
+        return Baseline("steepest slopes", self.score(split, detected), 1)
 
-    def score(self, split: str, found: Sequence[Sequence[Event]]) -> dict[str, float]:
+    def score(self, split: str, detected: Sequence[Sequence[Event]]) -> dict[str, float]:
         """Figures of the events of every recording, matched within the tolerance (ANSI/AAMI EC57: 150 ms).
 
         Returns:
@@ -117,7 +117,7 @@ class SequenceTaggerTask(CarriedRowsTask):
         """
         tolerance = self.config.tolerance * self.rate
         hits, right, labels = 0, [], {"true": Counter[str](), "found": Counter[str](), "both": Counter[str]()}
-        for (_, known), events in zip(self.examples(split), found, strict=True):
+        for (_, known), events in zip(self.examples(split), detected, strict=True):
             true = [Event(*event) for event in known]
             pairs = match_events(true, events, tolerance)
             hits += len(pairs)

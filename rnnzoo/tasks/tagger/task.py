@@ -34,7 +34,7 @@ _OUTSIDE = "O"
 
 
 class TaggerTask(LabelTask):
-    """Words in, a label for each of them out."""
+    """Predicts a label for each word."""
 
     topology = "tagger"
     kinds = ("words-tags",)
@@ -99,30 +99,30 @@ class TaggerTask(LabelTask):
         return [viterbi(row[:length], scores)[0] for row, length in zip(outputs, lengths, strict=True)]
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        return self.score(split, self._found(model, split, batch_size))
+        return self.score(split, self._predict_tags(model, split, batch_size))
 
-    def _found(self, model: keras.Model, split: str, batch_size: int = 64) -> list[list[str]]:
+    def _predict_tags(self, model: keras.Model, split: str, batch_size: int = 64) -> list[list[str]]:
         best, lengths = self.best(model, split, batch_size), [len(words) for words, _ in self.examples(split)]
         return [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)]
 
     def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
-        """Of each tag; of each type of entity where the labels are those of the BIO scheme."""
-        true, found = [tags for _, tags in self.examples(split)], self._found(model, split)
+        """Figures of each tag, or with the BIO scheme of each type of entity."""
+        true, predicted = [tags for _, tags in self.examples(split)], self._predict_tags(model, split)
         if self.has_entities:
-            return entity_types(true, found)
-        flat = [[[tag] for tags in rows for tag in tags] for rows in (true, found)]
+            return entity_types(true, predicted)
+        flat = [[[tag] for tags in rows for tag in tags] for rows in (true, predicted)]
         return class_figures(*flat)
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Confusion of tags; of types of entities, of the words that are or were taken for part of one."""
+        """Draw the confusion of tags, or with the BIO scheme of types of true and predicted entities."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         true = [tag for _, tags in self.examples(split) for tag in tags]
-        found = [tag for tags in self._found(model, split) for tag in tags]
+        predicted = [tag for tags in self._predict_tags(model, split) for tag in tags]
         if self.has_entities:
-            pairs = [pair for pair in zip(true, found, strict=True) if pair != (_OUTSIDE, _OUTSIDE)]
-            true, found = ([tag.partition("-")[2] or tag for tag in side] for side in zip(*pairs, strict=True))
-        return [draw_confusion(folder / "confusion.png", true, found)]
+            pairs = [pair for pair in zip(true, predicted, strict=True) if pair != (_OUTSIDE, _OUTSIDE)]
+            true, predicted = ([tag.partition("-")[2] or tag for tag in side] for side in zip(*pairs, strict=True))
+        return [draw_confusion(folder / "confusion.png", true, predicted)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, Tagger)
@@ -152,8 +152,8 @@ class TaggerTask(LabelTask):
         ]
         seen, right = np.array(flat, bool).T
         # What comes first is what models are compared by.
-        found = _entities([tags for _, tags in self.examples(split)], predicted) if self.has_entities else {}
-        return found | {"accuracy": mean(right), "unseen_accuracy": mean(right[~seen]), "count": float(len(right))}
+        figures = _entities([tags for _, tags in self.examples(split)], predicted) if self.has_entities else {}
+        return figures | {"accuracy": mean(right), "unseen_accuracy": mean(right[~seen]), "count": float(len(right))}
 
 
 def chain_layer(model: keras.Model) -> CRF | None:
@@ -169,11 +169,11 @@ def best_path(layer: CRF) -> Chain:
     return Chain(**{name: np.where(np.isnan(rows), -np.inf, rows) for name, rows in scores.items()})
 
 
-def entity_types(true: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
+def entity_types(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and count of each type of entity, as seqeval measures them."""
     from seqeval.metrics import classification_report
 
-    rows = [list(tags) for tags in true], [list(tags) for tags in found]
+    rows = [list(tags) for tags in true], [list(tags) for tags in predicted]
     report = classification_report(*rows, output_dict=True, zero_division=0)
     names = {"precision": "precision", "recall": "recall", "f1-score": "f1", "support": "count"}
     return {

@@ -1,4 +1,4 @@
-"""Transcription of a signal that never ends: trained on streams, with a state that is carried."""
+"""Transcription of an endless signal; trained on streams, with a carried state."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BEAM = 8
 
 
 class TranscriberTask(LabelTask):
-    """Samples in; after every few frames the logits of the words and of the blank out."""
+    """Predicts words and blanks after every few frames of a signal."""
 
     topology = "transcriber"
     kinds = ("audio-text",)
@@ -59,7 +59,7 @@ class TranscriberTask(LabelTask):
         )
 
     def encode(self, example: Example) -> Arrays:
-        """Features of a recording after its lead; the targets are the numbers of its words, those that `train` has."""
+        """Features of a recording after its lead; the targets are the numbers of its words that are in `train`."""
         samples, text = example
         return self._arrays(after_lead(samples, self.config), text)
 
@@ -102,10 +102,10 @@ class TranscriberTask(LabelTask):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Always as many rows, as states are carried from row to row.
+        """Batches with a constant number of rows, since states are carried in each row.
 
-        `train` is composed anew for each pass: windows of whole recordings. Of other splits the recordings come as
-        they are, in silence up to the longest of a batch; the last batch is filled up with rows that weigh nothing.
+        For `train` each pass has new streams: windows of whole recordings. Recordings of other splits are unchanged,
+        padded with silence to the longest of a batch; the last batch is filled up with rows of weight 0.
 
         Raises:
             DataError: a recording of `train` is longer than a window.
@@ -161,10 +161,10 @@ class TranscriberTask(LabelTask):
         joined = np.concatenate([samples for samples, _ in self.examples(split)])
         whole = self.encoder.encode(after_lead(joined, self.config))
         endless = predict_whole(model, features=whole["features"])
-        found = self._score(split, [self._text(ctc_greedy(row, _BLANK)) for row in logits])
+        figures = self._score(split, [self._text(ctc_greedy(row, _BLANK)) for row in logits])
         beams = [self._text(ctc_beam(row, _BLANK, width=_BEAM)[0].tokens) for row in logits]
         return {
-            **found,
+            **figures,
             "never_reset_word_error_rate": self._endless(split, self._text(ctc_greedy(endless, _BLANK))),
             "beam_word_error_rate": self._score(split, beams)["word_error_rate"],
         }
@@ -173,9 +173,9 @@ class TranscriberTask(LabelTask):
         """Word error rates with a reset for each recording and without any, side by side, of samples transcribed."""
         task = self.streamed_task(model, Transcriber)
         signals = [samples for samples, _ in self.examples(split)]
-        found = self._score(split, [task.transcribe(samples) for samples in signals])
+        figures = self._score(split, [task.transcribe(samples) for samples in signals])
         endless = task.transcribe(np.concatenate(signals))
-        return {**found, "never_reset_word_error_rate": self._endless(split, endless)}
+        return {**figures, "never_reset_word_error_rate": self._endless(split, endless)}
 
     def _text(self, tokens: Sequence[int]) -> str:
         return " ".join(self.labels[token] for token in tokens)
@@ -203,13 +203,13 @@ class TranscriberTask(LabelTask):
         )
 
 
-def word_error_rate(found: Sequence[str], true: Sequence[str]) -> float:
-    """Words to insert, delete and replace that make each found text the true one, by all words of the true ones."""
+def word_error_rate(transcripts: Sequence[str], true: Sequence[str]) -> float:
+    """The edit distance of transcripts and true texts in words, divided by the number of true words."""
     import tensorflow as tf
 
     words = [text.split() for text in true]
     sparse = [
         tf.ragged.constant(rows, dtype=tf.string, ragged_rank=1).to_sparse()
-        for rows in ([text.split() for text in found], words)
+        for rows in ([text.split() for text in transcripts], words)
     ]
     return float(tf.reduce_sum(tf.edit_distance(*sparse, normalize=False))) / sum(len(row) for row in words)

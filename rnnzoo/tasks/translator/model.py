@@ -1,4 +1,4 @@
-"""A text for a text: an encoder, and a decoder that sees of the source what its architecture lets it."""
+"""The translator: an encoder, and a decoder that uses the source as its architecture says."""
 
 from __future__ import annotations
 
@@ -117,11 +117,11 @@ def _encode(config: TranslatorConfig, x: Any) -> tuple[Any, list[Any]]:
         both = config.architecture in _ATTENTIVE
         units = config.units // 2 if both else config.units
         layer = _LAYERS[config.cell](units, return_sequences=True, return_state=True, name=f"encoder_{i}")
-        x, *found = (Bidirectional(layer, name=f"both_encoder_{i}") if both else layer)(x)
+        x, *states = (Bidirectional(layer, name=f"both_encoder_{i}") if both else layer)(x)
         x = keras.layers.Dropout(config.dropout, name=f"encoder_{i}_dropout")(x)
-        half = len(found) // 2
-        pairs = zip(found[:half], found[half:], strict=True)
-        last += [keras.layers.Concatenate()(pair) for pair in pairs] if both else found
+        half = len(states) // 2
+        pairs = zip(states[:half], states[half:], strict=True)
+        last += [keras.layers.Concatenate()(pair) for pair in pairs] if both else states
     if config.architecture == "wait_k":
         return x, []
     if config.architecture == "sutskever":
@@ -130,7 +130,7 @@ def _encode(config: TranslatorConfig, x: Any) -> tuple[Any, list[Any]]:
         keras.layers.Dense(config.units, activation="tanh", name=f"{_STATE}{i}")(state) for i, state in enumerate(last)
     ]
     if config.architecture == "cho":
-        x = keras.layers.Reshape((1, config.units), name="context")(found[0])
+        x = keras.layers.Reshape((1, config.units), name="context")(states[0])
     return keras.layers.Identity(name=_MEMORY)(x), begun
 
 

@@ -1,4 +1,4 @@
-"""A text for a text, scored by BLEU; searched for by the code of the device, also where Keras computes."""
+"""Translation, scored by BLEU; the device's code searches, also with a Keras model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DRAWN = 3
 
 
 class TranslatorTask(LabelTask):
-    """Source and target in, logits of the next piece of the target out."""
+    """Translations of texts: the model gives the logits of the next piece of the target."""
 
     topology = "translator"
     kinds = ("text-text",)
@@ -66,7 +66,7 @@ class TranslatorTask(LabelTask):
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
-        """The source is given whole; simultaneous, attention remembers as much as the longest text needs."""
+        """The source is given whole; for simultaneous models, the window of attention covers the longest text."""
         if config.wait_k is not None:
             return {"attention_window": 2 * config.max_length}
         return {"encode": ["source"], "max_length": config.max_length, "batch_sizes": (1, config.width)}
@@ -75,7 +75,7 @@ class TranslatorTask(LabelTask):
         return self.encoder.encode(example)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        """Figures of the translations that a Keras model gives to a beam search, or simultaneously, greedily.
+        """Figures of translations by a Keras model: by beam search or, for simultaneous models, greedily.
 
         Returns:
             `bleu` by sacreBLEU (cased, 13a), `count` of sentences, and with `wait_k` `average_lagging` in words.
@@ -84,8 +84,8 @@ class TranslatorTask(LabelTask):
             turns = [self._turns(text, self.config.wait_k) for text, _ in self.examples(split)]
             return self._score_simultaneous(split, _taken(model, turns, batch_size))
         sources = [self.encoder.read(text) for text, _ in self.examples(split)]
-        found = _searched(model, sources, self.config, batch_size)
-        return self.score(split, [self.encoder.target.decode(tokens) for tokens in found])
+        translations = _searched(model, sources, self.config, batch_size)
+        return self.score(split, [self.encoder.target.decode(tokens) for tokens in translations])
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         texts = [text for text, _ in self.examples(split)]
@@ -96,7 +96,7 @@ class TranslatorTask(LabelTask):
         return self.score(split, [best[0].text for best in hypotheses])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Attention of some translations, where the model attends to a source that it has whole."""
+        """Draw the attention of some translations, if the model attends to a source that is given whole."""
         from rnnzoo.tasks.attentive import attention_model
         from rnnzoo.tasks.drawing import draw_alignments
 
@@ -137,10 +137,10 @@ class TranslatorTask(LabelTask):
     def _turns(self, text: str, k: int) -> Turn:
         """All turns of the simultaneous translation of a text, as the device takes them."""
         source = self.encoder.source
-        pace, found = WaitK(k, self.encoder.target, self.config.max_length), []
+        pace, words = WaitK(k, self.encoder.target, self.config.max_length), []
         for unit in source.units(source.encode(text)):
-            found += yield from pace.read(unit)
-        return found + (yield from pace.finish(END))
+            words += yield from pace.read(unit)
+        return words + (yield from pace.finish(END))
 
     def _chosen(self, split: str, size: int, rng: np.random.Generator | None) -> list[NDArray[Any]]:
         rows = self.arrays(split)
@@ -156,7 +156,7 @@ def _searched(
     from rnnzoo.tasks.translator.model import decoding_models
 
     encoder, decoder = decoding_models(model)
-    found: list[Any] = [None] * len(sources)
+    translations: list[Any] = [None] * len(sources)
     for chosen in batch_indices(np.array([len(source) for source in sources]), batch_size, None):
         batch = collate([{"source": sources[i]} for i in chosen], {})["source"]
         given = _listed(encoder.predict_on_batch(batch))
@@ -167,8 +167,8 @@ def _searched(
         options: dict[str, Any] = {"width": config.width, "length_penalty": config.length_penalty, "banned": BANNED}
         best = beam_searches([Decoder(step, state) for state in states], START, END, config.max_length, **options)
         for i, (hypothesis, *_) in zip(chosen, best, strict=True):
-            found[i] = hypothesis.tokens
-    return found
+            translations[i] = hypothesis.tokens
+    return translations
 
 
 def _step(decoder: keras.Model, source: NDArray[Any], fixed: list[NDArray[Any]]) -> StepFunction:
@@ -190,7 +190,7 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
 
     hidden = keras.Model(model.input, model.get_layer("readout_dropout").output)
     table = model.get_layer("target_embedding")
-    found: list[list[TranslatedWord]] = [[] for _ in turns]
+    translations: list[list[TranslatedWord]] = [[] for _ in turns]
     for begin in range(0, len(turns), batch_size):
         batch = turns[begin : begin + batch_size]
         steps: list[list[tuple[int, int]]] = [[] for _ in batch]
@@ -200,7 +200,7 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
                 try:
                     steps[row] = steps[row] + batch[row].send(answer)
                 except StopIteration as end:
-                    found[begin + row] = end.value
+                    translations[begin + row] = end.value
                     del answers[row]
             if not answers:
                 break
@@ -212,16 +212,16 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
             states = hidden.predict_on_batch(dict(zip(("source", "target"), given, strict=True)))
             logits = np.asarray(table(states[np.arange(len(batch)), lengths - 1], reverse=True))
             answers = {row: logits[row] for row in answers}
-    return found
+    return translations
 
 
 def average_lagging(read: Sequence[int], source: int) -> float:
-    """Average lagging: source words that a translation stays behind an ideal one (Ma et al. 2019, equation 8).
+    """Average lagging: source words by which a translation lags behind an ideal one (Ma et al. 2019, equation 8).
 
         1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
 
     Args:
-        read: g(t), words that had been read when word t of the translation was written, (|y|,).
+        read: g(t), the words read before word t of the translation was written, (|y|,).
         source: |x|, words of the source.
     """
     rate = source / len(read)
@@ -229,5 +229,5 @@ def average_lagging(read: Sequence[int], source: int) -> float:
     return float(np.mean([n - t * rate for t, n in enumerate(read[:until])]))
 
 
-def _listed(found: Any) -> list[NDArray[Any]]:
-    return list(found) if isinstance(found, list | tuple) else [found]
+def _listed(outputs: Any) -> list[NDArray[Any]]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]

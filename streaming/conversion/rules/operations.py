@@ -1,4 +1,4 @@
-"""Operations of `keras.ops` that mean something of their own along time; all others are tried (`per_step`)."""
+"""Operations of `keras.ops` with a rule of their own along time; all others are tried (`per_step`)."""
 
 from __future__ import annotations
 

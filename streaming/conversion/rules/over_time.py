@@ -48,8 +48,8 @@ def over_time(call: Call, build: Builder) -> list[Signal] | None:
         return None
     if not sequences:
         return None
-    found = _OverTime(call, build).signal()
-    return None if found is None else [found]
+    output = _OverTime(call, build).signal()
+    return None if output is None else [output]
 
 
 def _is_place(index: Any) -> bool:
@@ -66,14 +66,14 @@ class _OverTime:
         self.mixed = any(signal.running for signal in call.signals)
 
     def refuse(self) -> NoReturn:
-        """Refuse what would be known only at the end."""
+        """Refuse a result that is known only at the end."""
         raise NotStreamableError(
             f"layer {self.call.name!r} ({self.kind}) needs at every step what is known only at the end of the "
             "sequence; sum or average its input over time first"
         )
 
     def refuse_axis(self) -> NoReturn:
-        """Refuse an operation that does not leave time to itself where it lies."""
+        """Refuse an operation that mixes steps at the place of the time axis."""
         places = sorted({signal.time_axis for signal in self.call.signals if signal.sequence})
         raise NotStreamableError(
             f"layer {self.call.name!r} ({self.kind}) works along time, which it has at axis {places[0]}; "
@@ -190,12 +190,12 @@ class _OverTime:
             "Logsumexp": ("logsumexp", tf.reduce_logsumexp),
         }
         name, function = table[kind]
-        found = run(name, along(features, function, x))
+        reduced = run(name, along(features, function, x))
         initial = getattr(self.call.op, "initial", None)
         if initial is None:
-            return found
+            return reduced
         extreme = tf.maximum if name == "max" else tf.minimum
-        return self.build.compute("initial", lambda v: extreme(v, tf.cast(initial, v.dtype)), found)
+        return self.build.compute("initial", lambda v: extreme(v, tf.cast(initial, v.dtype)), reduced)
 
     def _along(self, features: list[int], function: Callable[..., Any], x: Signal) -> Signal:
         """A reduction over axes behind the batch, time not among them, that keeps them with size 1."""
@@ -437,8 +437,8 @@ class _OverTime:
                 return None
             return item if np.ndim(item) <= rank - axis or np.shape(item)[axis - rank] == 1 else None
 
-        found = [lifted(item) for item in operands]
-        return None if any(item is None for item in found) else found
+        results = [lifted(item) for item in operands]
+        return None if any(item is None for item in results) else results
 
     def _combined(self, operands: list[Any]) -> Terms:
         algebra = self.algebra

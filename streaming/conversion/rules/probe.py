@@ -1,8 +1,8 @@
 """Decides by trial whether an operation works on each step by itself, and where batch and time are in its results.
 
-The operation is run on a few small random inputs: whole, for each stream and for each step. It works step by step where
-the whole results are those of the steps put together. Nothing needs to be known of the operation; the proof at the
-end of a conversion confirms what was decided here.
+The operation is run on a few small random inputs: whole, for each stream and for each step. It works step by step if
+the whole results equal the concatenated results of the steps. This needs no knowledge of the operation; the
+verification at the end of a conversion confirms the decision.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
 
     Args:
         call: its arguments are signals in place of tensors.
-        compute: what takes a step in the stream; compared with the operation itself.
+        compute: the function of a step in the stream; compared with the operation itself.
 
     Raises:
         Mixes: it does not work step by step.
         Exception: whatever the operation raises on every input that was tried.
     """
-    found: Probe | None = None
+    agreed: Probe | None = None
     long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MAX_STEPS)
     failure: Exception | None = None
     for index, draw in enumerate(_DRAWS):
@@ -79,17 +79,17 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
         except Exception as error:  # a domain error of the operation, or ids outside of a table
             failure = failure or error
             continue
-        if found is not None and not all(_finite(value) for value in whole):
+        if agreed is not None and not all(_finite(value) for value in whole):
             continue
         checked = trial.check(whole)
-        if found is None:
-            found = checked
+        if agreed is None:
+            agreed = checked
         else:
-            found = Probe(_common(found, checked), found.foldable and checked.foldable)
-    if found is None:
+            agreed = Probe(_common(agreed, checked), agreed.foldable and checked.foldable)
+    if agreed is None:
         assert failure is not None
         raise failure
-    return found
+    return agreed
 
 
 def _common(first: Probe, second: Probe) -> list[Result]:

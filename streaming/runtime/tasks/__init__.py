@@ -1,4 +1,4 @@
-"""Raw input in, human output out: what a streaming model means to a person."""
+"""Tasks: objects that turn raw input into readable output by a streaming model."""
 
 from __future__ import annotations
 

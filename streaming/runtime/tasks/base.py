@@ -31,11 +31,11 @@ class Session(Protocol):
         """The session between two calls, as bytes that `restore` reads."""
 
     def restore(self, blob: bytes) -> None:
-        """Go on where another session of this task was saved."""
+        """Continue from the saved state of another session of this task."""
 
 
 class Task:
-    """A model with what its file says of its task; immutable, and shared by any number of sessions.
+    """A model with the description of its task; immutable, and shared by any number of sessions.
 
     Args:
         model: its metadata names this task, its files hold what the task needs.
@@ -75,7 +75,7 @@ class Task:
 
 
 class Prediction(NamedTuple):
-    """The most probable label of a sequence, its probability, and those of all labels in their order.
+    """The most probable label of a sequence, its probability, and the probabilities of all labels in order.
 
     `labels` are all labels that hold, where several may.
     """
@@ -116,11 +116,11 @@ def read_codec(model: StreamingModel, name: str, size: int | None = None) -> Tex
 
 
 class LabelStream(Carrier):
-    """Rows of logits to labels with their probabilities: each row's best, or the best path of a chain.
+    """Decodes rows of logits to labels with probabilities: the best of each row, or the best path of a chain.
 
     Args:
         chain: scores of neighbours, or None.
-        delay: most rows that a path is waited for.
+        delay: the most rows for which a label waits.
     """
 
     carries = ("_path", "_waiting")
@@ -176,7 +176,7 @@ def _score(value: Any) -> float:
 
 
 class Decision:
-    """Logits to a `Prediction`, of one label or of several that hold together."""
+    """Decodes logits to a `Prediction`, of one label or of several."""
 
     def __init__(self, labels: tuple[str, ...], multi_label: bool, threshold: float):
         self._labels, self._several, self._threshold = labels, multi_label, threshold
@@ -185,8 +185,8 @@ class Decision:
         """The prediction of a row of logits (labels,)."""
         scores = sigmoid(logits) if self._several else softmax(logits)
         best = int(np.argmax(scores))
-        found: Mapping[str, Any] = {"label": self._labels[best], "score": float(scores[best]), "scores": scores}
+        fields: Mapping[str, Any] = {"label": self._labels[best], "score": float(scores[best]), "scores": scores}
         if not self._several:
-            return Prediction(**found)
+            return Prediction(**fields)
         held = [name for name, score in zip(self._labels, scores, strict=True) if score >= self._threshold]
-        return Prediction(**found, labels=tuple(held))
+        return Prediction(**fields, labels=tuple(held))

@@ -1,4 +1,4 @@
-"""Audio in blocks of any size, keywords out."""
+"""Keyword spotting: audio in blocks of any size to keywords."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.decoding import EventRule, sigmoid, softmax
@@ -20,7 +21,7 @@ _BLOCK = 10
 
 
 class Keyword(NamedTuple):
-    """A keyword, its smoothed probability, and when it was clear: in seconds, and in samples of the model's rate."""
+    """A keyword, its smoothed probability, and the time of its detection, in seconds and in samples."""
 
     label: str
     score: float
@@ -29,7 +30,7 @@ class Keyword(NamedTuple):
 
 
 class Utterance(NamedTuple):
-    """What lies between two ends of utterances, in seconds and samples: its most probable label, by the last row."""
+    """An utterance: its most probable label, by its last row, and its bounds in seconds and samples."""
 
     label: str
     score: float
@@ -42,14 +43,13 @@ class Utterance(NamedTuple):
 class KeywordSpotter(AudioTask):
     """Hears keywords in a signal: a label whose smoothed probability reaches a threshold is an event.
 
-    `EventRule` says when: a label is an event once as long as it leads, and again after it has not led for the
-    refractory time; labels do not disturb each other. Where the task has endpoints each utterance begins with a fresh
-    state, and its end is an `Utterance`.
+    `EventRule` decides: a label is one event while it leads, and can be an event again after it has not led for the
+    refractory time; labels do not affect each other. If the task has endpoints, each utterance begins with a fresh
+    state, and its end is an `Utterance` event.
 
     Args:
         model: takes samples or log-mel rows and gives logits (labels,); its file holds `labels.txt`.
-        changes: fields of the file's task that are to have other values: `threshold`, `smoothing`, `refractory`,
-            `background`.
+        changes: new values of fields of the file's task: `threshold`, `smoothing`, `refractory`, `background`.
 
     Raises:
         ArtifactError: a field is unknown or out of its range, or a background label is no label of the model.
@@ -83,7 +83,7 @@ class KeywordSpotter(AudioTask):
         return KeywordSpotter(self.model, **{name: getattr(self.spec, name) for name in self.settings} | changes)
 
     def rule(self) -> EventRule:
-        """What makes events of the smoothed probabilities of this spotter."""
+        """The event rule of this spotter."""
         return EventRule(
             self.keywords,
             [i for i in range(len(self.labels)) if i not in self.keywords],
@@ -96,7 +96,7 @@ class KeywordSpotter(AudioTask):
         """Takes blocks of samples (n,)."""
         return KeywordSpotterSession(self)
 
-    def probabilities(self, samples: Any) -> tuple[np.ndarray, np.ndarray]:
+    def probabilities(self, samples: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """The smoothed probabilities (T, labels) of a signal (n,), and the samples that each row has seen (T,)."""
         session, signal = self.session(), np.asarray(samples)
         session.rows = []
@@ -117,7 +117,7 @@ class KeywordSpotterSession(AudioSession):
 
     carries = ("_recent", "_smooth", "_rule")
     # Where it is a list, each row's smoothed probabilities and the samples that it has seen are added.
-    rows: list[tuple[np.ndarray, int]] | None = None
+    rows: list[tuple[NDArray[Any], int]] | None = None
 
     def __init__(self, task: KeywordSpotter):
         self._rule = task.rule()
@@ -125,7 +125,7 @@ class KeywordSpotterSession(AudioSession):
 
     def _anew(self, sample: int) -> None:
         super()._anew(sample)
-        self._recent: deque[np.ndarray] = deque(maxlen=self._task.window)
+        self._recent: deque[NDArray[Any]] = deque(maxlen=self._task.window)
         self._smooth = np.zeros(len(self._task.labels))
         self._rule.reset()
 
@@ -138,8 +138,8 @@ class KeywordSpotterSession(AudioSession):
         """The latest smoothed probabilities by label."""
         return dict(zip(self._task.labels, map(float, self._smooth), strict=True))
 
-    def _decide(self, rows: np.ndarray) -> list[Any]:
-        task, found = self._task, []
+    def _decide(self, rows: NDArray[Any]) -> list[Any]:
+        task, keywords = self._task, []
         for row in sigmoid(rows) if task.spec.multi_label else softmax(rows):
             self._recent.append(row)
             self._smooth = np.mean(self._recent, axis=0)
@@ -147,8 +147,8 @@ class KeywordSpotterSession(AudioSession):
             if self.rows is not None:
                 self.rows.append((self._smooth, seen))
             for label in self._rule.feed(self._smooth):
-                found.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
-        return found
+                keywords.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
+        return keywords
 
     def _close(self, begin: int, end: int) -> list[Any]:
         if self._task.spec.endpoint is None or not self._recent:

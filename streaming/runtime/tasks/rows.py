@@ -1,4 +1,4 @@
-"""Rows of numbers as models of tables take them: checked, by name, filled, scaled."""
+"""Reads rows of numbers for a model: checked, ordered by name, filled and scaled."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from streaming.runtime.tasks.schema import Scaler
 
 
 class RowReader:
-    """Rows of numbers as the model takes them: checked, by the names of their columns, scaled.
+    """Reads rows of numbers for a model: checked, ordered by the names of their columns, scaled.
 
     Args:
         model: takes rows (columns,), masks included.
-        spec: what its task says of them.
+        spec: their description in the task.
 
     Raises:
         ArtifactError: these do not fit each other.
@@ -49,7 +49,7 @@ class RowReader:
         return self.columns or tuple(f"column_{i}" for i in range(1, self.width + 1))
 
     def filler(self) -> Filler:
-        """What fills missing values, for one sequence at a time."""
+        """A new filler of missing values, for one sequence at a time."""
         return Filler(self.policy, self.names)
 
     def read(self, rows: Any) -> NDArray[Any]:
@@ -89,7 +89,7 @@ class RowReader:
         return np.stack(parts, axis=-1)
 
     def scaled(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """What the model takes, of rows (n, columns) without a gap, masks included."""
+        """The input of the model, from rows (n, columns) without a gap, masks included."""
         values = rows.astype(np.float32) if self._scaler is None else self._scaler.apply(rows)
         return values.reshape(len(rows), *self.shape)
 
@@ -118,11 +118,11 @@ class FilledSession(SavedSession):
         return self._fed(self._filler.feed(rows))
 
     def finish(self) -> list[Any]:
-        """Those of the rows that waited for a value, and the rest."""
+        """The events of the rows that waited for a value, and the last events."""
         return [*self._fed(self._filler.finish()), *self._inner.finish()]
 
-    def _fed(self, found: Filled) -> list[Any]:
-        rows = found.with_mask() if self._task.reader.mask else found.rows
+    def _fed(self, filled: Filled) -> list[Any]:
+        rows = filled.with_mask() if self._task.reader.mask else filled.rows
         return list(self._inner.feed(rows)) if len(rows) else []
 
 

@@ -1,10 +1,11 @@
-"""What tasks over audio share: blocks of any size, cut into utterances, as rows of a model."""
+"""Base of tasks over audio: cuts blocks of any size into utterances, and makes rows for the model."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.audio import Endpointer, LogMelStream, as_samples
@@ -31,22 +32,34 @@ class AudioTask(Task):
             )
         # Samples of an input row: from one to the next, and to the end of the first.
         self.step = features.frame_step if features else self.width
-        self.length = features.frame_length if features else self.width
+        self.length = features.frame_length if features else self.spec.frame_length or self.width
         self.up, self.down = model.metadata.outputs[0].rate
         # Samples of silence before the first of an utterance: whole rows of the model.
         self.lead = round(self.spec.lead * self.spec.sample_rate / self.step) * self.step
+        self.zeros = self.lead if self.spec.zeros is None else self.spec.zeros
 
     @property
     def sample_rate(self) -> int:
         """Samples a second that the model takes."""
         return int(self.spec.sample_rate)
 
+    def rows(self, samples: NDArray[Any], fresh: bool = True) -> NDArray[np.float32]:
+        """The input rows (T, *shape) of a complete signal (N,).
+
+        fresh: with the silence before the first sample of a fresh state; otherwise as the continuation of a stream.
+        """
+        before = np.zeros(self.zeros if fresh else 0)
+        signal = np.concatenate([before, as_samples(samples)])
+        features = self.spec.features
+        rows = features(signal) if features else signal[: len(signal) // self.width * self.width]
+        return rows.astype(np.float32).reshape(-1, *self.shape)
+
     def samples(self, row: int) -> int:
-        """The samples that an output row has seen, since the utterance began, after its lead."""
+        """The number of samples up to an output row, from the beginning of the utterance, without the lead."""
         return int(self.model.last_step(row) * self.step + self.length - self.lead)
 
     def seconds(self, row: int) -> float:
-        """When that was, in seconds."""
+        """The same in seconds."""
         return self.samples(row) / self.sample_rate
 
 
@@ -60,12 +73,12 @@ class AudioSession(SavedSession):
         "_held",
         "_taken",
         "_begin",
-        "_lead",
+        "_zeros",
         "_fed",
         "_row",
     )
-    _held: np.ndarray
-    _lead: int
+    _held: NDArray[np.float32]
+    _zeros: int
 
     def __init__(self, task: Any):
         super().__init__(task)
@@ -84,29 +97,29 @@ class AudioSession(SavedSession):
             InputError: the samples are not one row of finite numbers.
         """
         samples, begin = as_samples(piece), 0
-        found: list[Any] = []
+        events: list[Any] = []
         for boundary in self._endpointer.feed(samples) if self._endpointer else ():
             if boundary.kind == "end":
                 until = boundary.sample - self._taken
-                found += self._advance(samples[begin:until])
-                found += self._end(boundary.sample)
+                events += self._advance(samples[begin:until])
+                events += self._end(boundary.sample)
                 begin = until
-        found += self._advance(samples[begin:])
+        events += self._advance(samples[begin:])
         self._taken += len(samples)
-        return found
+        return events
 
     def finish(self) -> list[Any]:
         """Ends the signal and returns its last events; the next block begins a new signal at time 0."""
-        found = self._end(self._taken) if self._taken > self._begin else []
+        events = self._end(self._taken) if self._taken > self._begin else []
         if self._endpointer:
             self._endpointer.reset()
         self._taken = 0
         self._anew(0)
-        return found
+        return events
 
-    def _advance(self, samples: np.ndarray) -> list[Any]:
-        if self._lead and len(samples):
-            samples, self._lead = np.concatenate([np.zeros(self._lead), samples]), 0
+    def _advance(self, samples: NDArray[np.float32]) -> list[Any]:
+        if self._zeros and len(samples):
+            samples, self._zeros = np.concatenate([np.zeros(self._zeros), samples]), 0
         if self._front is not None:
             rows = self._front.feed(samples)
         else:
@@ -115,25 +128,25 @@ class AudioSession(SavedSession):
             rows, self._held = joined[: count * self._task.width], joined[count * self._task.width :]
         return self._outputs(rows)
 
-    def _outputs(self, rows: np.ndarray) -> list[Any]:
+    def _outputs(self, rows: NDArray[np.float32]) -> list[Any]:
         if not rows.size:
             return []
-        found = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
+        outputs = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
         self._fed = True
-        return self._decide(np.asarray(found))
+        return self._decide(np.asarray(outputs))
 
     def _end(self, sample: int) -> list[Any]:
-        found = self._outputs(self._front.finish()) if self._front is not None else []
+        events = self._outputs(self._front.finish()) if self._front is not None else []
         if self._fed:
-            found += self._decide(np.asarray(self._stream.finish()))
-        found += self._close(self._begin, sample)
+            events += self._decide(np.asarray(self._stream.finish()))
+        events += self._close(self._begin, sample)
         self._anew(sample)
-        return found
+        return events
 
     def _anew(self, sample: int) -> None:
         """Begin an utterance at a sample."""
         self._begin, self._fed, self._row = sample, False, 0
-        self._held, self._lead = np.zeros(0), self._task.lead
+        self._held, self._zeros = np.zeros(0, np.float32), self._task.zeros
         self._stream.reset()
         if self._front is not None:
             self._front.reset()
@@ -143,7 +156,7 @@ class AudioSession(SavedSession):
         self._row += 1
         return int(self._begin + self._task.samples(self._row - 1))
 
-    def _decide(self, rows: np.ndarray) -> list[Any]:
+    def _decide(self, rows: NDArray[np.float32]) -> list[Any]:
         """The events of output rows (n, labels)."""
         raise NotImplementedError
 

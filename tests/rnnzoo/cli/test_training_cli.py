@@ -80,6 +80,7 @@ def test_evaluation_tells_reset_from_never_reset(place, capsys):
     assert sum(f"{found[key]['accuracy']:.2%}" in shown for key in found if "reset" in key) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_that_diverges_says_so_below_a_table_that_fits(place, capsys):
     grid = [
         "training.learning_rate=1e-2,1e38",

@@ -102,6 +102,7 @@ def test_stacked_cells_pieces_and_dropout() -> None:
     np.testing.assert_allclose(layer(x, memory)[0], whole)
 
 
+@pytest.mark.slow
 def test_learns_to_reverse_and_saves(tmp_path: Any) -> None:
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)

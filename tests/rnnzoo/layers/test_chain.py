@@ -82,6 +82,7 @@ def test_training_finds_the_chain_and_the_gradient_is_expected_minus_observed() 
     np.testing.assert_allclose(np.eye(3)[labels] - layer.marginals(scores), gradient, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_fits_with_masks_saves_and_decodes_on_the_device(tmp_path: Any) -> None:
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(3)

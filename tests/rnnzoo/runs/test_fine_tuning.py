@@ -23,6 +23,7 @@ def _alone(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_guide_runs(capsys):
     namespace = {"__name__": "guide"}
     for text in BLOCK.findall(GUIDE.read_text(encoding="utf-8")):

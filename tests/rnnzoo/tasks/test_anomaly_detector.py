@@ -96,6 +96,7 @@ def test_series_with_too_few_rows_are_named():
         problem_of(window=59).steps("train", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_real_series_train_convert_and_stream_the_same(tmp_path):
     config = load_config(find_config("anomaly-nab"), ["model.units=4", "data.limit=1"])

@@ -94,6 +94,7 @@ def test_a_feed_forward_model_sees_one_word_at_a_time(encoder):
     np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_cell_that_a_configuration_names_streams(tmp_path):
     keras.utils.set_random_seed(0)
     x = y = keras.Input((None, 3))

@@ -108,6 +108,7 @@ def test_what_cannot_be_is_named(problem):
         problem.steps("train", 64)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_real_beats_train_convert_and_stream_the_same(tmp_path):
     config = load_config(find_config("ecg-beats-stream"), ["model.units=16", "data.window=60"])

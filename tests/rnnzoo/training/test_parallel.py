@@ -52,6 +52,7 @@ def expected(tmp_path_factory):
     return result(start("one", tmp_path_factory.mktemp("one")))
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(expected, tmp_path):
     np.testing.assert_allclose(result(start("mirrored", tmp_path)), expected, rtol=1e-4)
 

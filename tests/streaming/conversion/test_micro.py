@@ -20,7 +20,7 @@ from rnnzoo.layers import MinGRU
 from streaming.cli import main
 from streaming.conversion import micro
 from streaming.errors import ArtifactError, InputError, NotStreamableError
-from streaming.runtime.flatbuffer import read
+from streaming.runtime.flatbuffer import read_flatbuffer
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed for this Python")
 from streaming import firmware
@@ -185,7 +185,7 @@ def test_a_firmware_has_all_that_it_needs(convert: Any, tmp_path: Path, capsys: 
     assert main(["micro", str(path), str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     source = (tmp_path / "out" / "stream.cc").read_text()
-    graph = read(streaming.load(path).recipe.flatbuffer).graphs[0]
+    graph = read_flatbuffer(streaming.load(path).recipe.flatbuffer).graphs[0]
     for name in {operation.name for operation in graph.operations}:
         assert name in said
     assert source.count("resolver.Add") == len({operation.name for operation in graph.operations})

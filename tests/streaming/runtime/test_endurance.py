@@ -60,6 +60,7 @@ def endure(path: Path, steps: int) -> tuple[float, float, float]:
     return resident() - before, float(np.median(times[-tenth:]) / np.median(times[:tenth])), error
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_twenty_thousand_steps(tmp_path: Path) -> None:
     growth, _, error = endure(tmp_path / "lstm.tflite", 20_000)

@@ -116,15 +116,25 @@ def test_each_utterance_begins_with_a_fresh_state_after_its_lead(lead, model, fo
     np.testing.assert_allclose([time for _, time in keywords], [time for _, time in expected])
 
 
-def test_features_in_the_graph_take_samples(folder):
+@pytest.mark.parametrize(
+    ("more", "zeros", "first"),
+    [
+        ({}, 0, 40),
+        ({"lead": 0.05}, 400, 40 - 400),
+        ({"lead": 0.05, "frame_length": 100, "zeros": 337}, 337, 39 + 100 - 400),
+    ],
+)
+def test_features_in_the_graph_take_samples(more, zeros, first, folder):
+    """more: of the task; zeros: before the first sample; first: samples that the first row has heard."""
     keras.utils.set_random_seed(2)
     inputs = keras.Input((None, 1), name="samples")
     x = layers.Conv1D(4, 40, strides=40, activation="relu")(inputs)
     model = keras.Model(inputs, layers.Dense(3)(layers.GRU(4, return_sequences=True)(x)))
-    task = {"kind": "keyword_spotter", "sample_rate": RATE, "threshold": 0.35, "refractory": 0.0}
+    task = {"kind": "keyword_spotter", "sample_rate": RATE, "threshold": 0.35, "refractory": 0.0, **more}
     spotter = streaming.pipeline(save(model, folder, task, {"labels.txt": labels_file()}))
     samples = signal(4, 0.5)
-    scores = softmax(np.asarray(model(samples[None, :, None].astype("float32")))[0])
+    heard = np.concatenate([np.zeros(zeros), samples]).astype("float32")
+    scores = softmax(np.asarray(model(heard[None, :, None]))[0])
     session = spotter.session()
     found = [event for block in blocks(samples, 0) for event in session.feed(block)] + session.finish()
     # Without background each row's best label leads: an event begins each of its runs that gets high enough.
@@ -133,8 +143,8 @@ def test_features_in_the_graph_take_samples(folder):
     rises = [next(t for t in run if scores[t].max() >= 0.35) for run in runs if scores[run].max() >= 0.35]
     assert rises
     assert [event.label for event in found] == [LABELS[best[t]] for t in rises]
-    assert [event.sample for event in found] == [(t + 1) * 40 for t in rises]
-    np.testing.assert_allclose([event.time for event in found], [(t + 1) * 40 / RATE for t in rises])
+    assert [event.sample for event in found] == [first + t * 40 for t in rises]
+    np.testing.assert_allclose([event.time for event in found], [(first + t * 40) / RATE for t in rises])
 
 
 def transcriber(folder, model, **more):

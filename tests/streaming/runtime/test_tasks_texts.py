@@ -175,6 +175,7 @@ def test_a_lag_must_be_given(translator):
         translator[3].simultaneous(0)
 
 
+@pytest.mark.slow
 def test_a_model_of_two_inputs_translates_in_step(folder):
     source, target = codecs()
     model = lockstep_model(len(source), len(target))

@@ -16,6 +16,7 @@ from rnnzoo.layers import (
     CharCNN,
     CharRNN,
     LogMel,
+    LogMelFrontEnd,
     LookaheadConv,
     LuongAttention,
     PaddedEmbedding,
@@ -205,6 +206,16 @@ def transformer(w, x, window=3, heads=2, ahead=0, source=None):
     return u + hidden @ w["last_kernel"] + w["last_bias"]
 
 
+SMALL_MEL = {
+    "sample_rate": 1000,
+    "frame_length": 16,
+    "frame_step": 5,
+    "fft_length": 32,
+    "num_mels": 6,
+    "high_hz": 500.0,
+}
+
+
 def log_mel(w, x):
     """By the definition, frame by frame, with the Fourier sum and the triangles written out."""
     rate, length, step, size, bands, low, high = 1000, 16, 5, 32, 6, 20.0, 500.0
@@ -293,6 +304,11 @@ CASES = {
         lambda: LogMel(1000, 16, 5, 32, 6),
         log_mel,
         settings={"inputs": normal(2, 61, 1), "tolerance": 1e-4, "skip": {"mixed_precision": "energies need float32"}},
+    ),
+    "logmel-front-end": Case(
+        lambda: LogMelFrontEnd(SMALL_MEL),
+        lambda w, x: log_mel(w, np.pad(x.reshape(len(x), -1, 1), [(0, 0), (11, 0), (0, 0)])),
+        settings={"inputs": normal(2, 12, 5), "tolerance": 1e-4, "skip": {"mixed_precision": "energies need float32"}},
     ),
     "sampled-softmax": Case(lambda: SampledSoftmax(11, 4), full_softmax),
     "adaptive-softmax": Case(lambda: AdaptiveSoftmax(11, (3, 7), factor=2), adaptive),
