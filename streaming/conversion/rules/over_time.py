@@ -279,9 +279,10 @@ class _OverTime:
         operands = [*self.call.args, *self.call.kwargs.values()]
         if self.kind == "Take":
             return (operands[1], (0,)) if axes_of(self.call.op) == [1] and _is_place(operands[1]) else None
-        if self.kind != "GetItem" or not isinstance(operands[1], tuple) or operands[1][:1] != (slice(None),):
+        key = operands[1] if self.kind == "GetItem" else None
+        if not isinstance(key, tuple) or len(key) < 2 or key[0] != slice(None):
             return None
-        _, index, *rest = (*operands[1], slice(None))
+        _, index, *rest = key
         if _is_place(index):
             return index, (0, *rest)
         single = isinstance(index, slice) and _is_place(index.stop) and index.stop == (index.start or 0) + 1
