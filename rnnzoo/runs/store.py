@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.json"
+VECTORS_FILE = "vectors.json"
 _DTYPES = ("float32", "float16")
 # Sizes that need no weight to vouch for them.
 _SMALL = 4096
-_OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE)
+_OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, VECTORS_FILE)
 # An embedding's rows are the entries of one of the encoder's vocabularies.
 TABLES = {
     "word_embedding": "words.txt",
