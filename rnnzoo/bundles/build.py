@@ -1,4 +1,4 @@
-"""From a run to a bundle that can be published: ready files, figures, a card, and a place in the manifest."""
+"""Makes a publishable bundle of a run: ready files, figures, a card, and an entry in the manifest."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def make_bundle(source: Path, to: Path, *, test: Mapping[str, Any] | None = None
     """Make the bundle of a run: a folder that is replaced whole.
 
     Args:
-        source: folder of the run (a bundle is one too, and is made anew).
-        to: the folder of all bundles; this one is called as the run's configuration says.
-        test: what `evaluate_run` gave on the test split; None measures it now.
+        source: folder of the run (a bundle is one too, and is then made again).
+        to: the folder of all bundles; the name of this one is that of the run's configuration.
+        test: the result of `evaluate_run` on the test split; None measures it now.
         made: the commit that trained it, where the run does not say.
 
     Returns:
@@ -80,7 +80,7 @@ def make_bundle(source: Path, to: Path, *, test: Mapping[str, Any] | None = None
 
 
 def rewrite_bundle(source: Path, to: Path) -> Path:
-    """Make the streaming files of a bundle anew from its weights, with vectors and card; what was measured stays.
+    """Make the streaming files, vectors and card of a bundle again from its weights; keeps the measured figures.
 
     Args:
         source: the bundle's folder.
@@ -91,7 +91,7 @@ def rewrite_bundle(source: Path, to: Path) -> Path:
 
     Raises:
         ConfigError: the run has no text for its card, or the folder cannot be written.
-        DataError: the bundle is damaged, or has never been measured.
+        DataError: the bundle is damaged, or has no figures.
         StreamingError: the model cannot be converted, or its stream differs.
     """
     run = load_run(source)
@@ -112,7 +112,7 @@ def rewrite_bundle(source: Path, to: Path) -> Path:
             if path.name not in made:
                 shutil.copyfile(path, part / path.name)
         files, why = _convert(run, part)
-        test = {kind: found for kind, found in run.metrics["test"].items() if kind != "not_streamable"}
+        test = {kind: figures for kind, figures in run.metrics["test"].items() if kind != "not_streamable"}
         test |= {kind: {**test.get(kind, {}), **_file_figures(path)} for kind, path in files.items()}
         metrics = {**run.metrics, "test": test | ({"not_streamable": why} if why else {})}
         metrics["made"] = {**metrics["made"], "weights": hash_file(part / WEIGHTS_FILE)}
@@ -208,8 +208,8 @@ def _micro(run: Run) -> dict[str, Any]:
         path = Path(folder) / "micro.tflite"
         report = export_run(run, path, target="micro")
         arena, size = least_arena(artifact.read(path).flatbuffer), path.stat().st_size
-    found = {"size_bytes": size, "arena_bytes": arena, "state_bytes": report.state_bytes}
-    return {"micro": {**found, "max_abs_error": report.max_abs_error}}
+    sizes = {"size_bytes": size, "arena_bytes": arena, "state_bytes": report.state_bytes}
+    return {"micro": {**sizes, "max_abs_error": report.max_abs_error}}
 
 
 def _file_figures(path: Path) -> dict[str, Any]:
@@ -224,14 +224,14 @@ def _file_figures(path: Path) -> dict[str, Any]:
 def read_figures(path: Path) -> dict[str, Any]:
     """Reads the figures that `rnnzoo evaluate --json` wrote; raises ConfigError where it is something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"cannot read the figures in {path} ({error}); write them with rnnzoo evaluate --json"
         ) from None
-    if not isinstance(found, dict) or not isinstance(found.get("offline"), dict):
+    if not isinstance(evaluation, dict) or not isinstance(evaluation.get("offline"), dict):
         raise ConfigError(f"{path} holds no figures of a run; write them with rnnzoo evaluate --json")
-    return found
+    return evaluation
 
 
 def ready_files(bundle: Path) -> dict[str, Path]:
@@ -240,7 +240,7 @@ def ready_files(bundle: Path) -> dict[str, Path]:
 
 
 def build_manifest() -> Manifest:
-    """The manifest of the bundles in `pretrained/`; the serial is one more where the last one says something else."""
+    """The manifest of the bundles in `pretrained/`; the serial is raised by one if it differs from the last."""
     path = layout.root() / MANIFEST
     last = parse_manifest(path.read_bytes(), str(path)) if path.is_file() else Manifest(0, {})
     bundles = {}
@@ -260,5 +260,5 @@ def write_manifest() -> Path:
     return path
 
 
-def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if isinstance(value, dict)}
+def _figures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in evaluation.items() if isinstance(value, dict)}

@@ -1,4 +1,4 @@
-"""Trainings that were run again: what a bundle's command gives at a later commit, by the development split."""
+"""Reproductions: results of a bundle's training command at later commits, on the development split."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Reproduction:
 
 
 def read_reproductions() -> list[Reproduction]:
-    """All in the order in which they were noted; none where there is no such file."""
+    """All reproductions in order; none if there is no such file."""
     path = layout.root() / REPRODUCTIONS
     if not path.is_file():
         return []
@@ -45,11 +45,10 @@ def read_reproductions() -> list[Reproduction]:
 
 
 def note_reproduction(run: Run) -> Reproduction:
-    """Note what a run of a bundle's command gives.
+    """Note the result of a run of a bundle's command.
 
     Raises:
-        ConfigError: there is no bundle of that name, the configuration or the seed is another, or the run has no
-            figures.
+        ConfigError: there is no bundle of that name, the configuration or the seed differs, or the run has no figures.
     """
     from rnnzoo.runs.config import dump_config, load_config
 

@@ -136,7 +136,8 @@ def _print_layers(description: dict[str, Any]) -> None:
         layers.add_column(title, overflow="fold")
     for row in description["plan"]:
         shape = " x ".join(map(str, row["shape"])) or "1"
-        layers.add_row(row["name"], row["kind"], shape, str(row["rate"]), str(row["delay"]), _states(row["states"]))
+        rate = "once" if row["encoded"] else str(row["rate"])
+        layers.add_row(row["name"], row["kind"], shape, rate, str(row["delay"]), _states(row["states"]))
     costs = Table(title="costs", box=None, pad_edge=False, title_justify="left")
     for title in ("signature", "streams", "steps", "multiply-adds", "MB of weights", "operations"):
         costs.add_column(title, justify="left" if title == "signature" else "right")

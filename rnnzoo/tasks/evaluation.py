@@ -15,6 +15,7 @@ from rnnzoo.data.batching import collate
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.batches import Batches
+from streaming.runtime.decoding import log_softmax
 from streaming.runtime.tasks import task_for
 
 if TYPE_CHECKING:
@@ -118,6 +119,12 @@ def predict_padded(model: keras.Model, features: Sequence[NDArray[Any]], batch_s
         for i, row in zip(chosen, model.predict_on_batch(batch), strict=True):
             outputs[i] = np.asarray(row)
     return outputs
+
+
+def surprise(logits: NDArray[Any], numbers: NDArray[Any]) -> NDArray[Any]:
+    """-log2 p of numbers (T,), p the softmax of logits (T, L): bits."""
+    rows = log_softmax(logits.astype(np.float64))
+    return np.asarray(-rows[np.arange(len(numbers)), numbers] / np.log(2))
 
 
 def mean(values: Sequence[bool] | NDArray[Any]) -> float:

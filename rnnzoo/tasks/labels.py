@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnzoo.tasks.base import Task
+from rnnzoo.tasks.evaluation import predict_whole, surprise
 
 if TYPE_CHECKING:
     import keras
@@ -60,3 +61,17 @@ class LabelTask(Task):
     def best(self, model: keras.Model, split: str, batch_size: int) -> list[NDArray[Any]]:
         """Numbers of the most probable labels of each example, () or (T,), T as in the padded batch."""
         return [np.argmax(row, axis=-1) for row in self.predict(model, split, batch_size)]
+
+    def references(self, model: keras.Model, split: str, count: int) -> list[tuple[list[str], NDArray[Any]]]:
+        """Pieces of so many true outputs of middle length, with the bits (T,) of each given those before it."""
+        assert self.decoder_input is not None
+        rows = sorted(self.arrays(split), key=lambda row: len(row["targets"]))
+        found = []
+        for row in rows[len(rows) // 2 :][:count]:
+            logits = predict_whole(model, **{name: row[name] for name in self.input_names})
+            # Simultaneous translation is also asked for a piece where it goes on reading instead.
+            said = np.append(row[self.decoder_input][1:], row["targets"][-1])
+            counted = row["targets"] == said
+            numbers = row["targets"][counted]
+            found.append(([self.labels[number] for number in numbers], surprise(logits[counted], numbers)))
+        return found

@@ -157,7 +157,8 @@ def _plan(description: dict[str, Any]) -> list[list[Any]]:
     for row in description["plan"]:
         states = ", ".join(f"{name} {_cell(shape)}" for name, shape in row["states"].items())
         reuse = ["anew" if row.get("anew") else "kept"] if description["window"] is not None else []
-        rows.append([row["name"], row["kind"], row["shape"], row["rate"], row["delay"], *reuse, states])
+        rate = "once" if row.get("encoded") else row["rate"]
+        rows.append([row["name"], row["kind"], row["shape"], rate, row["delay"], *reuse, states])
     return rows
 
 

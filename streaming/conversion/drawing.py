@@ -28,6 +28,7 @@ _COLOURS = {
     "weights": ("#e6f3e3", "#6a9f5e"),
     "plain": ("#f5f6f8", "#b3bcc6"),
     "delay": ("#f9e1dd", "#c7645a"),
+    "encode": ("#ece6f5", "#8467ad"),
 }
 _LEGEND = (
     ("input", "input or output"),
@@ -35,6 +36,7 @@ _LEGEND = (
     ("delay", "holds a branch back"),
     ("plain", "no state"),
 )
+_ENCODED = ("encode", "computed once, by encode")
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Node:
     """A box of three lines; or a lane, without a kind, where an edge passes a rank.
 
     Args:
-        kind: `input`, `output`, `state`, `weights`, `plain` or `delay`, which gives the colour.
+        kind: `input`, `output`, `state`, `weights`, `plain`, `delay` or `encode`, which gives the colour.
         lines: its name and what else is said of it.
         before, after: keys of its predecessors and of its successors.
     """
@@ -65,7 +67,8 @@ def draw_plan(description: dict[str, Any], path: str | os.PathLike[str]) -> None
     text = (
         f"{chunk} step{'s' * (chunk > 1)} a chunk · delay {delay} · state {description['state_bytes']:,} bytes a stream"
     )
-    draw_graph(_graph(description), path, str(description["source"].get("model", "model")), text, _LEGEND)
+    legend = (*_LEGEND, _ENCODED) if any(row.get("encoded") for row in description["plan"]) else _LEGEND
+    draw_graph(_graph(description), path, str(description["source"].get("model", "model")), text, legend)
 
 
 def draw_graph(
@@ -117,10 +120,12 @@ def _graph(description: dict[str, Any]) -> dict[str, Node]:
     for info in description["inputs"]:
         form = "a row a step" if info["time"] else "whole"
         nodes["in:" + info["name"]] = Node("input", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", form))
+    for info in (description["encode"] or {}).get("inputs", ()):
+        length = f"up to {description['encode']['max_length']}" if info["time"] else "whole"
+        nodes["in:" + info["name"]] = Node("input", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", length))
     rows = {row["name"]: row for row in description["plan"]}
     for name, row in rows.items():
-        kind = "delay" if row["kind"] == "Alignment" else "state" if row["states"] else "plain"
-        nodes[name] = Node(kind, _lines(row))
+        nodes[name] = Node(_kind(row), _lines(row))
     for name, row in rows.items():
         for source in row.get("inputs", []):
             key = source if source in rows and source != name else "in:" + source
@@ -139,6 +144,12 @@ def _graph(description: dict[str, Any]) -> dict[str, Node]:
     return nodes
 
 
+def _kind(row: dict[str, Any]) -> str:
+    if row.get("encoded"):
+        return "encode"
+    return "delay" if row["kind"] == "Alignment" else "state" if row["states"] else "plain"
+
+
 def _ends(nodes: dict[str, Node], rows: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> list[str]:
     """The layers that make the outputs; in files that do not say so, the layers that feed no other."""
     last = [name for name in rows if not nodes[name].after]
@@ -149,7 +160,7 @@ def _ends(nodes: dict[str, Node], rows: dict[str, Any], outputs: Sequence[dict[s
 
 
 def _lines(row: dict[str, Any]) -> tuple[str, str, str]:
-    text = "whole" if row["rate"] == "static" else f"rate {row['rate']}"
+    text = "once" if row.get("encoded") else "whole" if row["rate"] == "static" else f"rate {row['rate']}"
     if row["running"]:
         text += " · running"
     if row.get("anew"):

@@ -198,7 +198,7 @@ class Plan:
         for step in (*self.whole, *self.steps):
             made |= {id(signal): step.rule.call.name for signal in keras.tree.flatten(step.outputs)}
         rows: list[PlanRow] = []
-        for step in self.steps:
+        for step in (*self.whole, *self.steps):
             taken = [made.get(id(item)) for item in keras.tree.flatten((step.args, step.kwargs))]
             for signal in keras.tree.flatten(step.outputs)[:1]:
                 row = PlanRow(
@@ -210,6 +210,7 @@ class Plan:
                     running=signal.running,
                     states={name: tuple(spec.shape) for name, spec in step.rule.states.items()},
                     inputs=tuple(dict.fromkeys(name for name in taken if name)),
+                    encoded=signal.whole,
                 )
                 rows += step.rule.inside(row, made) or [row]
                 ends = tuple(n for n, end in self.outputs.items() if end in keras.tree.flatten(step.outputs))

@@ -80,6 +80,20 @@ class SavedSession(Carrier):
             else:
                 setattr(owner, name, value)
 
+    @property
+    def threshold(self) -> float | None:
+        """The probability that it decides by; None where the task decides without one."""
+        found: float | None = self._task.threshold
+        return found
+
+    def set_threshold(self, threshold: float) -> None:
+        """Decide by another threshold from the next piece on; what is carried stays.
+
+        Raises:
+            InputError: the task decides without one, or it is no probability.
+        """
+        self._task = self._task.with_threshold(threshold)
+
     def _identity(self) -> list[str]:
         model = self._task.model
         task = json.dumps(model.metadata.task, sort_keys=True)

@@ -26,6 +26,7 @@ class PlanRow:
         inputs: names of the calls and of the inputs of the model that it takes.
         outputs: names of the outputs of the model that it makes.
         anew: it is computed again for each window.
+        encoded: it is computed once, by `encode`, before the first step; a length in `shape` is the longest source's.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PlanRow:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     anew: bool = False
+    encoded: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ def form(name: str) -> tuple[Path, Path]:
     """A converted model of each form of file, and its vectors."""
     model, options = _task(name) if name in TASKS else _layers(name)
     path = Path(_folder.name) / f"{name}.tflite"
-    streaming.convert(model, path, **options)
+    # The vectors are compared with: that the stream equals its model is proven by the tests of the converter.
+    streaming.convert(model, path, verify=False, **options)
     return path, _written(path, name)
 
 

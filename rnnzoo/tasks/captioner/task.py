@@ -110,13 +110,13 @@ class CaptionerTask(LabelTask):
         return self.score(split, self._searched(model, self._pictures(split), batch_size))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Some pictures with their captions; nothing where features are given."""
-        from rnnzoo.tasks.drawing import draw_captions
+        """Some pictures with their captions; where features are given, the bits of pieces of true captions."""
+        from rnnzoo.tasks.drawing import draw_captions, draw_surprise
 
         pictures = self._pictures(split)
         chosen = pictures[:: max(1, len(pictures) // _DRAWN)][:_DRAWN]
         if chosen[0].ndim != 3:
-            return []
+            return [draw_surprise(folder / "surprise.png", self.references(model, split, _DRAWN))]
         return [draw_captions(folder / "captions.png", chosen, self._searched(model, chosen))]
 
     def _searched(self, model: keras.Model, pictures: Sequence[NDArray[Any]], batch_size: int = 64) -> list[str]:

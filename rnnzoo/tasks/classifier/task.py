@@ -145,11 +145,11 @@ class ClassifierTask(LabelTask):
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in predictions])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Draw the confusion matrix of single labels."""
-        from rnnzoo.tasks.drawing import draw_confusion
+        """Confusion of labels that exclude each other; precision and recall of those that do not."""
+        from rnnzoo.tasks.drawing import draw_classes, draw_confusion
 
         if self.config.multi_label:
-            return []
+            return [draw_classes(folder / "labels.png", self.classes(model, split))]
         predicted = [self.labels[int(k)] for k in self.best(model, split, 64)]
         return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], predicted)]
 

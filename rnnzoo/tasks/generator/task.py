@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import predict_whole
+from rnnzoo.tasks.evaluation import predict_whole, surprise
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import log_softmax
 from streaming.runtime.tasks.schema import GeneratorSpec
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
 
-# Steps that are measured at a time.
-_MEASURED = 1024
+# Steps that are measured at a time, and those that are drawn.
+_MEASURED, _DRAWN = 1024, 90
 
 
 class GeneratorTask(Task):
@@ -114,6 +115,15 @@ class GeneratorTask(Task):
         parts = [tokens[i : i + _MEASURED] for i in range(0, len(tokens) - 1, _MEASURED)]
         logits = [predict_whole(twin, tokens=part) for part in parts]
         return self._score(tokens, np.concatenate(logits))
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """The bits of each token of the first ones."""
+        from rnnzoo.tasks.drawing import draw_surprise
+
+        tokens = self.tokens(split)[: _DRAWN + 1]
+        bits = surprise(predict_whole(model, tokens=tokens[:-1]), tokens[1:])
+        pieces = [self.encoder.labels[number] for number in tokens[1:]]
+        return [draw_surprise(folder / "surprise.png", [(pieces, bits)])]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """The same figures of a single stream that is never reset."""

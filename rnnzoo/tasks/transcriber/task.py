@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import predict_padded, predict_whole
 from rnnzoo.tasks.labels import LabelTask
-from streaming.runtime.decoding import ctc_beam, ctc_greedy
+from streaming.runtime.decoding import ctc_beam, ctc_greedy, softmax
 from streaming.runtime.tasks import Transcriber
 from streaming.runtime.tasks.schema import TranscriberSpec
 
@@ -32,6 +33,8 @@ _BLANK = 0
 # Silence that a window ends with, in seconds: a causal model hears the end of a word after it.
 _TAIL = 0.3
 _BEAM = 8
+# Recordings of which one is drawn.
+_LOOKED = 100
 
 
 class TranscriberTask(LabelTask):
@@ -168,6 +171,17 @@ class TranscriberTask(LabelTask):
             "never_reset_word_error_rate": self._endless(split, self._text(ctc_greedy(endless, _BLANK))),
             "beam_word_error_rate": self._score(split, beams)["word_error_rate"],
         }
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """What is heard over time in a recording of many words."""
+        from rnnzoo.tasks.drawing import draw_heard
+
+        samples, text = max(self.examples(split)[:_LOOKED], key=lambda example: len(example[1].split()))
+        features = self.encode((samples, text))["features"]
+        logits = predict_whole(model, features=features)
+        step = len(features) / len(logits) * self.config.frame_step / self.config.sample_rate
+        texts = {"said": text, "heard": self._text(ctc_greedy(logits, _BLANK))}
+        return [draw_heard(folder / "heard.png", softmax(logits), self.labels, step, texts)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Word error rates with a reset for each recording and without any, side by side, of samples transcribed."""

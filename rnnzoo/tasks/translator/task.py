@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from rnnzoo.tasks.baselines import Baseline, NearestText
 from rnnzoo.tasks.bleu import bleu
 from rnnzoo.tasks.evaluation import mean, predict_whole
 from rnnzoo.tasks.labels import LabelTask
+from streaming.errors import InputError
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
 from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator
@@ -92,17 +94,16 @@ class TranslatorTask(LabelTask):
         if self.config.wait_k is not None:
             simultaneous = self.streamed_task(model, SimultaneousTranslator)
             return self._score_simultaneous(split, [list(simultaneous.run([text])) for text in texts])
-        hypotheses = self.streamed_task(model, Translator).search([self.encoder.read(text) for text in texts])
-        return self.score(split, [best[0].text for best in hypotheses])
+        return self.score(split, _translated(self.streamed_task(model, Translator), texts))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Draw the attention of some translations, if the model attends to a source that is given whole."""
+        """Draw the attention of some translations to a whole source; of other models the bits of pieces."""
         from rnnzoo.tasks.attentive import attention_model
-        from rnnzoo.tasks.drawing import draw_alignments
+        from rnnzoo.tasks.drawing import draw_alignments, draw_surprise
 
         attention = attention_model(model)
         if attention is None:
-            return []
+            return [draw_surprise(folder / "surprise.png", self.references(model, split, _DRAWN))]
         sources = sorted((self.encoder.read(text) for text, _ in self.examples(split)), key=len)
         middle = sources[len(sources) // 2 :][:_DRAWN]
         drawn = []
@@ -169,6 +170,21 @@ def _searched(
         for i, (hypothesis, *_) in zip(chosen, best, strict=True):
             translations[i] = hypothesis.tokens
     return translations
+
+
+def _translated(task: Translator, texts: Sequence[str]) -> list[str]:
+    """The translations of a file; of a source that it refuses, empty or longer than it takes, none."""
+    encode = task.model.metadata.encode
+    most = None if encode is None else encode.max_length
+    taken: dict[int, NDArray[Any]] = {}
+    for i, text in enumerate(texts):
+        with contextlib.suppress(InputError):
+            taken[i] = task.numbers(text)
+    taken = {i: numbers for i, numbers in taken.items() if most is None or len(numbers) <= most}
+    found = [""] * len(texts)
+    for i, best in zip(taken, task.search(list(taken.values())), strict=True):
+        found[i] = best[0].text
+    return found
 
 
 def _step(decoder: keras.Model, source: NDArray[Any], fixed: list[NDArray[Any]]) -> StepFunction:

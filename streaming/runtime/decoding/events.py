@@ -28,7 +28,7 @@ class EventRule(Carrier):
     Args:
         keywords: numbers of the labels that can be events.
         background: numbers of those that cannot.
-        threshold: probability of an event.
+        threshold: probability of an event; it may be changed from row to row.
         rest: a label begins a new episode after so many rows in which it does not lead; 0 means 1.
         multi_label: each label has a probability of its own.
 
@@ -54,7 +54,7 @@ class EventRule(Carrier):
             )
         self.keywords, self.rest = tuple(keywords), max(1, rest)
         self._keywords, self._background = np.array(keywords, int), np.array(background, int)
-        self._threshold, self._several = threshold, multi_label
+        self.threshold, self._several = threshold, multi_label
         self.reset()
 
     def reset(self) -> None:
@@ -68,7 +68,7 @@ class EventRule(Carrier):
         """Which keywords lead in a row of probabilities (labels,), (keywords,) of bool."""
         own = smooth[self._keywords]
         if self._several:
-            return own >= min(0.5, self._threshold)
+            return own >= min(0.5, self.threshold)
         leading = np.zeros(len(own), bool)
         if len(own):
             best = int(np.argmax(own))
@@ -80,6 +80,6 @@ class EventRule(Carrier):
         leads = self.leads(smooth)
         self._fired &= ~(leads & (self._absent >= self.rest))
         self._absent = np.where(leads, 0, np.minimum(self._absent + 1, self.rest))
-        events = leads & ~self._fired & (smooth[self._keywords] >= self._threshold)
+        events = leads & ~self._fired & (smooth[self._keywords] >= self.threshold)
         self._fired |= events
         return sorted(self._keywords[events].tolist(), key=lambda label: -smooth[label])

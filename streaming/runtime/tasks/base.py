@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from streaming.runtime.decoding import Chain, ViterbiStream, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.schema import TaskSpec, read_spec
 from streaming.runtime.text import Vocabulary
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Session(Protocol):
@@ -55,6 +60,23 @@ class Task:
     def session(self) -> Session:
         """A new session."""
         raise NotImplementedError
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability that makes an event, an alarm or a label; None where the task decides without one."""
+        return None
+
+    def with_threshold(self, threshold: float) -> Self:
+        """The same with another threshold.
+
+        Raises:
+            InputError: the task decides without one, or it is no probability.
+        """
+        if self.threshold is None:
+            raise InputError(f"this {self.spec_type.kind.replace('_', ' ')} decides without a threshold; set none")
+        made = copy.copy(self)
+        made.spec = dataclasses.replace(self.spec, threshold=threshold)
+        return made
 
     def restore(self, blob: bytes) -> Session:
         """The session that `Session.save` wrote, in this process or another.

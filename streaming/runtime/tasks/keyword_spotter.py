@@ -82,6 +82,11 @@ class KeywordSpotter(AudioTask):
         """The same with other settings: `threshold`, `smoothing` and `refractory` (seconds), `background` (labels)."""
         return KeywordSpotter(self.model, **{name: getattr(self.spec, name) for name in self.settings} | changes)
 
+    @property
+    def threshold(self) -> float:
+        """The smoothed probability that makes an event."""
+        return float(self.spec.threshold)
+
     def rule(self) -> EventRule:
         """The event rule of this spotter."""
         return EventRule(
@@ -128,6 +133,11 @@ class KeywordSpotterSession(AudioSession):
         self._recent: deque[NDArray[Any]] = deque(maxlen=self._task.window)
         self._smooth = np.zeros(len(self._task.labels))
         self._rule.reset()
+
+    def set_threshold(self, threshold: float) -> None:
+        """Decide by another threshold from the next block on; a keyword that was an event is none again."""
+        super().set_threshold(threshold)
+        self._rule.threshold = threshold
 
     def _identity(self) -> list[str]:
         # Settings may differ from those of the file.

@@ -146,6 +146,11 @@ class AnomalyDetector(Forecaster):
                 "an anomaly detector needs a forecast after each row; the model's come late or less often"
             )
 
+    @property
+    def threshold(self) -> float:
+        """The score that makes an alarm."""
+        return float(self.spec.threshold)
+
     def session(self) -> Any:
         """Takes arrays (n, columns) of one series."""
         return filled(self, AnomalyDetectorSession(self))

@@ -136,9 +136,15 @@ class Classifier(_WordTask):
 
     spec_type = ClassifierSpec
 
-    def __init__(self, model: StreamingModel):
-        super().__init__(model)
-        self.decide = Decision(self.labels, self.spec.multi_label, self.spec.threshold)
+    @property
+    def decide(self) -> Decision:
+        """What makes a prediction of logits."""
+        return Decision(self.labels, self.spec.multi_label, self.spec.threshold)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability of a label that holds, where several may."""
+        return float(self.spec.threshold) if self.spec.multi_label else None
 
     def session(self) -> ClassifierSession:
         """Takes lists of words of one sequence."""

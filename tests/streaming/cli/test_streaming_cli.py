@@ -325,6 +325,24 @@ def test_branches_and_held_branches_are_in_the_picture(tmp_path):
         assert part in text, part
 
 
+def test_the_picture_of_a_translator_shows_its_encoder(tmp_path, capsys):
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None, 3), name="target")
+    _, state = layers.GRU(4, return_state=True, name="reader")(layers.Embedding(9, 3, name="letters")(source))
+    outputs = layers.GRU(4, return_sequences=True, name="writer")(target, initial_state=state)
+    streaming.convert(keras.Model([source, target], outputs), tmp_path / "m.tflite", encode=["source"], max_length=7)
+    draw_plan(describe(tmp_path / "m.tflite"), tmp_path / "plan.svg")
+    text = (tmp_path / "plan.svg").read_text()
+    for part in ("source", "up to 7", "letters", "reader", "writer", "once", "computed once, by encode"):
+        assert f"<!-- {part}" in text or f" {part}" in text, part
+    # From the source through the encoder to the writer: an edge each.
+    rows = {row["name"]: row for row in describe(tmp_path / "m.tflite")["plan"]}
+    assert [rows[name]["inputs"] for name in ("letters", "reader")] == [["source"], ["letters"]]
+    assert set(rows["writer"]["inputs"]) == {"target", "reader"}
+    assert [rows[name]["encoded"] for name in ("letters", "reader", "writer")] == [True, True, False]
+    assert "once" in run(capsys, "inspect", tmp_path / "m.tflite")[1]
+
+
 def test_a_picture_that_cannot_be_drawn(converted, tmp_path, capsys, monkeypatch):
     assert ".png, .svg or .pdf" in refused(capsys, "inspect", converted, "--plot", tmp_path / "plan.jpg")
     assert "No such file" in refused(capsys, "inspect", converted, "--plot", tmp_path / "none" / "plan.png")
@@ -455,7 +473,7 @@ def test_models_that_read_a_source_first(tmp_path, capsys, monkeypatch):
     code, text, _ = run(capsys, "inspect", path, "--plot", tmp_path / "plan.svg")
     assert code == 0
     assert "up to 6" in text
-    assert "from encode" in (tmp_path / "plan.svg").read_text()
+    assert "computed once, by encode" in (tmp_path / "plan.svg").read_text()
     # Six steps of 3 inputs and 4 units by 4 gates, without the product with the first state, which is zero.
     assert describe(path)["signatures"]["encode"]["multiply_adds"] == 6 * 3 * 16 + 5 * 4 * 16
     assert [row["streams"] for row in run_benchmark(path, 20)["throughput"]] == [1, 2]
