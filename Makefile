@@ -35,11 +35,17 @@ clients: $(READY)
 	else \
 	    echo "make: cmake is not installed; clients/c/build/stream is not built" >&2; \
 	fi
+	@if command -v npm >/dev/null; then \
+	    npm install --prefix clients/js --loglevel=error || echo "make: npm cannot install; clients/js is not built" >&2; \
+	else \
+	    echo "make: npm is not installed; clients/js is not built" >&2; \
+	fi
 	$(BIN)/python -m pytest tests/clients -rs $(ARGS)
 
 # The C client under emulation; Debian: qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross.
 test-arm: $(READY)
 	$(BIN)/python tools/run_on_arm.py
+	$(BIN)/python tools/run_on_armhf.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -50,8 +50,8 @@ def create(name: str, **overrides: Any) -> keras.Model:
         overrides: keys of the model section of its configuration, such as `units=128`.
 
     Returns:
-        The model; its vocabularies are those of the bundle where there is one, else of the data set's
-        training split, which is read (and downloaded where it is missing).
+        The model; its vocabularies are those of the bundle, or otherwise of the training split of the data set, which
+        is read (and downloaded if it is missing).
 
     Raises:
         ConfigError: no model has this name, or an override is unknown or of the wrong type.
@@ -70,20 +70,21 @@ def download(
     revision: str | None = None,
     offline: bool = False,
 ) -> Path:
-    """The folder of a pretrained model in the cache, downloaded where it is not there, and verified; needs no Keras.
+    """The folder of a pretrained model in the cache, downloaded if it is missing, and verified; needs no Keras.
 
     `streaming.pipeline(rnnzoo.download(name))` runs it.
 
     Args:
         name: such as `tagger-en-ewt-stream`; `NAME@REVISION` for a certain revision.
-        url: where from, https, http or file, several by spaces; None: RNNZOO_URL, else this installation's own files.
-        cache_dir: where to; None: RNNZOO_CACHE, else `rnnzoo` in the user's cache.
+        url: source addresses, https, http or file, separated by spaces; None: RNNZOO_URL, else this installation's own
+            files.
+        cache_dir: target folder; None: RNNZOO_CACHE, else `rnnzoo` in the user's cache.
         revision: the same as `NAME@REVISION`.
-        offline: open no socket; RNNZOO_OFFLINE=1 says the same.
+        offline: open no network connection; the same as RNNZOO_OFFLINE=1.
 
     Raises:
-        HubError: the model is unknown, cannot be had, or is not what the manifest says; or an argument and its variable
-            disagree.
+        HubError: the model is unknown, cannot be downloaded, or differs from the manifest; or an argument and its
+            variable disagree.
     """
     from rnnzoo.hub.download import download
 
@@ -107,7 +108,7 @@ def load(source: str | Path, **options: Any) -> keras.Model:
 
 
 def load_pretrained(source: str | Path, **options: Any) -> Pretrained:
-    """The same model with what turns raw input into its arrays: `.model`, `.encode(raw)`, `.batches(examples)`.
+    """The same model with functions that encode raw input: `.model`, `.encode(raw)`, `.batches(examples)`.
 
     Args:
         source, options: as for `load`, which raises the same.
@@ -118,7 +119,7 @@ def load_pretrained(source: str | Path, **options: Any) -> Pretrained:
 
 
 def diagnose(model: keras.Model, x: Any, y: Any, *, loss: Any = None, sample_weight: Any = None) -> Diagnosis:
-    """Diagnosis of the gradients of any Keras model on one batch; `print` says it in words.
+    """Diagnosis of the gradients of any Keras model on one batch; `print` shows it in words.
 
     Args:
         model: functional, `Sequential` or subclassed.

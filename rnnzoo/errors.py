@@ -1,4 +1,4 @@
-"""Errors that a user of the zoo can cause, and mend: one line, what was expected, what came, what to do."""
+"""Errors that a user of the zoo can cause and fix: one line with what was expected, what came, and what to do."""
 
 
 class RnnzooError(Exception):
@@ -6,7 +6,7 @@ class RnnzooError(Exception):
 
 
 class ConfigError(RnnzooError, ValueError):
-    """A configuration says something that is unknown, of the wrong type, or contradicts itself."""
+    """A configuration has an unknown key or a value of the wrong type, or contradicts itself."""
 
 
 class DataError(RnnzooError, ValueError):
@@ -18,8 +18,8 @@ class Diverged(RnnzooError, ValueError):
 
 
 class UsageError(RnnzooError, ValueError):
-    """A command line says something that no command takes."""
+    """The arguments are not valid for any command."""
 
 
 class HubError(RnnzooError, ValueError):
-    """A pretrained model cannot be had, or what came is not what was announced."""
+    """A pretrained model cannot be downloaded, or differs from the manifest."""

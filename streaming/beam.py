@@ -36,7 +36,7 @@ _loading = threading.Lock()
 class Result(NamedTuple):
     """Outputs of a stream for the steps of one element.
 
-    time: the event time of the element, in seconds; that of the last one for what `finish` gives.
+    time: the event time of the element, in seconds; for the rows of `finish`, that of the last element.
     y: as `Stream.feed` returns it, (m, *features) or a dict by name.
     """
 
@@ -45,7 +45,7 @@ class Result(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """An element that no stream took: its event time in seconds, what it brought, and one line that says why."""
+    """A rejected element: its event time in seconds, its input, and the reason in one line."""
 
     time: float
     x: Any
@@ -59,8 +59,8 @@ class StreamInference(beam.PTransform[Any, Any]):
     once in each worker process. In windows other than the global one each window of a key is a sequence of its own.
 
     Elements may come in any order: each is held back until the watermark is `allowed_lateness` seconds past it, and
-    the outputs are those of one stream that is fed in order. What comes after a later element was fed is rejected,
-    and counted in `streaming/late`. Elements of equal event time are fed in an order that is not defined.
+    the outputs are those of one stream that is fed in order. An element that comes after a later one was fed is
+    rejected, and counted in `streaming/late`. Elements of equal event time are fed in an order that is not defined.
 
     Outputs are stamped with the time of their release, so that they are never late themselves; `Result.time` is that
     of the element.
@@ -69,7 +69,8 @@ class StreamInference(beam.PTransform[Any, Any]):
         model: the file, on a path that all workers can read, or that Beam's file systems can (gs://, s3://, hdfs://).
         allowed_lateness: seconds behind the watermark; 0 trusts it.
         max_buffer: elements that a key may hold back. Where there are more, the oldest is fed at once.
-        finish: feed the end of the window (of the input, for the global one) too: what the delay held back comes out.
+        finish: call `finish` at the end of the window (for the global window, of the input), which gives the outputs
+            that the delay held back.
         every: seconds of event time for which releases are gathered; less work for the runner, more delay.
         runtime, num_threads: as for `streaming.load`.
 
@@ -98,7 +99,7 @@ class StreamInference(beam.PTransform[Any, Any]):
         self._has_rejects = False
 
     def with_rejects(self) -> StreamInference:
-        """Give two collections: the outputs, and (key, Reject) for what came too late or is no input of the model.
+        """Give two collections: the outputs, and (key, Reject) of elements that were late or no input of the model.
 
         Without this, late elements are dropped and counted, and wrong ones fail the pipeline.
         """
@@ -107,8 +108,8 @@ class StreamInference(beam.PTransform[Any, Any]):
 
     def expand(self, pcoll: PCollection[Any]) -> Any:
         function = _Streaming(*self._options, self._has_rejects)
-        found = pcoll | beam.ParDo(function).with_outputs(_REJECTS, main="outputs")
-        return (found["outputs"], found[_REJECTS]) if self._has_rejects else found["outputs"]
+        results = pcoll | beam.ParDo(function).with_outputs(_REJECTS, main="outputs")
+        return (results["outputs"], results[_REJECTS]) if self._has_rejects else results["outputs"]
 
 
 @functools.lru_cache(maxsize=4)
@@ -219,7 +220,7 @@ class _Streaming(beam.DoFn):
         buffer: Any = beam.DoFn.StateParam(BUFFER),
         mark: Any = beam.DoFn.StateParam(MARK),
     ) -> Iterator[Any]:
-        """Feed all that is left; the sequence is over."""
+        """Feed the remaining elements and end the sequence."""
         fed, _, _ = mark.read() or (MIN_TIMESTAMP, 0, MAX_TIMESTAMP)
         entries = _sorted(buffer)
         yield from self._feed(key, entries, stream)
@@ -272,12 +273,12 @@ def _packed(model: StreamingModel, x: Any) -> bytes:
 
 
 def _unpacked(model: StreamingModel, data: bytes) -> Any:
-    (steps,), offset, found = _COUNT.unpack_from(data), _COUNT.size, {}
+    (steps,), offset, arrays = _COUNT.unpack_from(data), _COUNT.size, {}
     for info in model.metadata.inputs:
         tensor = info.graph
         shape = (steps, *tensor.shape) if info.time else tuple(tensor.shape)
         size, dtype = math.prod(shape), np.dtype(tensor.dtype)
         array = np.frombuffer(data, dtype.newbyteorder("<"), size, offset)
-        found[info.name] = array.astype(dtype).reshape(shape)
+        arrays[info.name] = array.astype(dtype).reshape(shape)
         offset += size * dtype.itemsize
-    return found if len(found) > 1 else next(iter(found.values()))
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))

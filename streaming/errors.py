@@ -1,4 +1,4 @@
-"""The errors that `streaming` raises, one class a cause."""
+"""The errors that `streaming` raises, one class for each cause."""
 
 
 class StreamingError(Exception):

@@ -16,7 +16,7 @@ import numpy as np
 
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime import artifact
-from streaming.runtime.flatbuffer import read
+from streaming.runtime.flatbuffer import read_flatbuffer
 from streaming.runtime.metadata import Metadata
 from streaming.runtime.micro import least_arena
 from streaming.runtime.model import StreamingModel
@@ -165,7 +165,7 @@ def write(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Firmw
         )
     model = StreamingModel(content, "tflite_micro")
     interpreter: Any = model.engines.get().interpreter
-    graph = read(content.flatbuffer).graphs[0]
+    graph = read_flatbuffer(content.flatbuffer).graphs[0]
     arena = least_arena(content.flatbuffer)
     operations = tuple(sorted({operation.name for operation in graph.operations}))
     parts = _parts(model, interpreter, meta, arena, operations, len(content.flatbuffer))

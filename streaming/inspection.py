@@ -15,8 +15,8 @@ from streaming.runtime.metadata import Metadata
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns inputs, outputs, states, plan, origin and costs of a model, ready for `json.dumps`.
 
-    Signatures come with their multiply-adds, bytes of constants and operations, counted in the flatbuffer itself;
-    everything else is what `streaming.json` says.
+    The multiply-adds, bytes of constants and operations of signatures are counted in the flatbuffer itself; everything
+    else is from `streaming.json`.
 
     Raises:
         ArtifactError: the file is missing, damaged or no streaming model.
@@ -24,7 +24,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     content = artifact.read(path)
     meta = content.metadata
     agreement.check_metadata(meta)
-    cost = costs.measure(content.flatbuffer)
+    cost = costs.count_costs(content.flatbuffer)
     signatures = {}
     for name in sorted(cost.signatures, key=lambda name: _order(name, meta)):
         counted, info = cost.signatures[name], meta.signatures.get(name)

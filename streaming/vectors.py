@@ -34,10 +34,10 @@ _DERIVED = ("scores", "sample", "begin_sample", "end_sample")
 
 def numbers(seed: int, count: int) -> NDArray[Any]:
     """x' = 1664525 x + 1013904223 modulo 2^32 from a seed on (Numerical Recipes), (count,) of uint32, the seed not."""
-    found, x = np.empty(count, np.uint32), seed
+    drawn, x = np.empty(count, np.uint32), seed
     for place in range(count):
-        found[place] = x = (1664525 * x + 1013904223) % 2**32
-    return found
+        drawn[place] = x = (1664525 * x + 1013904223) % 2**32
+    return drawn
 
 
 def array_of(item: dict[str, Any]) -> NDArray[Any]:
@@ -52,34 +52,34 @@ def array_of(item: dict[str, Any]) -> NDArray[Any]:
     return (low + drawn.astype(np.int64) % (high - low)).astype(dtype).reshape(shape)
 
 
-def make(model: StreamingModel) -> dict[str, Any]:
-    """The vectors of a model: steps of it, and where it has a task what the task makes of a raw input.
+def make_vectors(model: StreamingModel) -> dict[str, Any]:
+    """The vectors of a model: steps, and for a task also a raw input with its encoding and its events.
 
     Raises:
-        InputError: there is no input that the task can be shown with.
+        InputError: the task has no example input.
     """
-    found: dict[str, Any] = {"version": VERSION, "fingerprint": model.fingerprint, "tolerance": TOLERANCE}
-    found["steps"] = _steps(model)
+    vectors: dict[str, Any] = {"version": VERSION, "fingerprint": model.fingerprint, "tolerance": TOLERANCE}
+    vectors["steps"] = _steps(model)
     if (model.metadata.task or {}).get("kind") is not None:
-        found["task"] = _task(task_for(model))
-    return found
+        vectors["task"] = _task(task_for(model))
+    return vectors
 
 
 def _steps(model: StreamingModel) -> dict[str, Any]:
     meta = model.metadata
     steps = min(_MAX_STEPS, (meta.window or 0) + 5 * meta.unit + meta.chunk + meta.unit // 2)
     inputs = {info.name: _drawn(info, (steps,) * info.time, seed) for seed, info in enumerate(meta.inputs, 1)}
-    found: dict[str, Any] = {"inputs": inputs}
+    vectors: dict[str, Any] = {"inputs": inputs}
     stream = model.create_stream()
     if meta.encode is not None:
         positions = max(1, meta.encode.max_length // 2)
         source = {i.name: _drawn(i, (positions,) * i.time, seed) for seed, i in enumerate(meta.encode.inputs, 100)}
         stream.encode({name: array_of(item) for name, item in source.items()})
-        found["encode"] = source
-    found["cuts"] = sorted({1, steps // 3, steps})
-    rows = _streamed(stream, {name: array_of(item) for name, item in inputs.items()}, found["cuts"])
-    found["outputs"] = {name: _sampled(rows[name]) for name in model.output_spec}
-    return found
+        vectors["encode"] = source
+    vectors["cuts"] = sorted({1, steps // 3, steps})
+    rows = _streamed(stream, {name: array_of(item) for name, item in inputs.items()}, vectors["cuts"])
+    vectors["outputs"] = {name: _sampled(rows[name]) for name in model.output_spec}
+    return vectors
 
 
 def _streamed(stream: Stream, arrays: dict[str, NDArray[Any]], cuts: Iterable[int]) -> dict[str, NDArray[Any]]:
@@ -115,10 +115,10 @@ def _task(task: Task) -> dict[str, Any]:
     given, pieces, options = _given(task)
     kind_of_session: Any = type(task.session())
     session = kind_of_session(task, **options) if options else task.session()
-    found = [event for piece in pieces for event in session.feed(piece)]
-    found += session.finish()
+    emitted = [event for piece in pieces for event in session.feed(piece)]
+    emitted += session.finish()
     events = []
-    for event in found:
+    for event in emitted:
         fields = {name: value for name, value in event._asdict().items() if name not in _DERIVED}
         if not fields.get("labels", True):
             del fields["labels"]  # only where several may hold

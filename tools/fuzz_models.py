@@ -69,7 +69,7 @@ def read_target(path: Path) -> Target:
         verifier.verify(content)
     finally:
         flatbuffer.Source = original  # type: ignore[misc]
-    for tensor in (tensor for graph in flatbuffer.read(content).graphs for tensor in graph.tensors):
+    for tensor in (tensor for graph in flatbuffer.read_flatbuffer(content).graphs for tensor in graph.tensors):
         if 0 < tensor.constant_bytes <= _SMALL_BYTES:
             _Recorder.seen.update((tensor.begin + 4 * item, 4) for item in range(tensor.constant_bytes // 4))
     return Target(content, sorted(_Recorder.seen))

@@ -67,7 +67,7 @@ def main() -> None:
         command = prepare(folder)
         for path in sorted((ROOT / "pretrained").glob("*/float32.tflite")):
             out = folder / "vectors.json"
-            out.write_text(json.dumps(vectors.make(streaming.load(path)), allow_nan=False))
+            out.write_text(json.dumps(vectors.make_vectors(streaming.load(path)), allow_nan=False))
             found = subprocess.run([*command, str(path), str(out)], capture_output=True, text=True, env=environment)
             wrong += found.returncode != 0
             said = [line for line in found.stderr.splitlines() if line.startswith("vectors:")]

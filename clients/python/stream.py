@@ -36,12 +36,15 @@ class Model:
         if hashlib.sha256(model).hexdigest() != self.meta["fingerprint"]:
             raise ValueError("the model does not match its fingerprint")
         self.interpreter = Interpreter(model_content=content[:end])
+        self.runners: dict[str, Any] = {}
         self.flags = self.meta.get("flags", "bool")
 
     def run(self, name: str, values: Arrays) -> Arrays:
         """One signature: tensors by name, each in the dtype that the graph has for it."""
-        runner = self.interpreter.get_signature_runner(name)
-        kinds = {key: item["dtype"] for key, item in runner.get_input_details().items()}
+        if name not in self.runners:
+            runner = self.interpreter.get_signature_runner(name)
+            self.runners[name] = runner, {key: item["dtype"] for key, item in runner.get_input_details().items()}
+        runner, kinds = self.runners[name]
         found: Arrays = runner(**{key: np.asarray(value).astype(kinds[key]) for key, value in values.items()})
         return found
 

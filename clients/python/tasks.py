@@ -510,7 +510,11 @@ def beam(model: Model, source: dict[str, np.ndarray], width: int, penalty: float
             logits = only(stream.feed({name: np.array([tokens[-1] if tokens else START], kind)}))[0]
             scores = log_softmax(logits)
             scores[[PAD, UNKNOWN, START]] = -np.inf
-            choices += [(total + float(s), [*tokens, i], stream.states) for i, s in enumerate(scores) if s > -np.inf]
+            # More than these of one hypothesis are never among the best of all.
+            likely = np.argsort(-scores, kind="stable")[: 2 * width]
+            choices += [
+                (total + float(scores[i]), [*tokens, int(i)], stream.states) for i in likely if np.isfinite(scores[i])
+            ]
         choices = sorted(choices, key=lambda item: -item[0])[: 2 * width]
         done += [(total, tokens[:-1]) for total, tokens, _ in choices if tokens[-1] == END]
         growing = [item for item in choices if item[1][-1] != END][:width]

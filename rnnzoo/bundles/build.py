@@ -1,7 +1,8 @@
-"""From a run to a bundle that can be published: ready files, figures, a card, and a place in the manifest."""
+"""Makes a publishable bundle of a run: ready files, figures, a card, and an entry in the manifest."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import tempfile
@@ -13,22 +14,34 @@ import streaming
 from rnnzoo.bundles.cards import Notes, read_notes, terms_behind, write_card
 from rnnzoo.bundles.reference import REFERENCE_FILE, make_reference
 from rnnzoo.data.terms import terms_of
-from rnnzoo.errors import ConfigError
+from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.hub.manifest import Manifest, describe_bundle, dump_manifest, hash_file, parse_manifest
 from rnnzoo.registry import layout
 from rnnzoo.registry.layout import BUNDLE_FORMAT, CONFIG_FILE, KINDS, MANIFEST, bundle_paths
 from rnnzoo.runs.config import load_config
 from rnnzoo.runs.ledger import record_look
 from rnnzoo.runs.provenance import commit, train_command
-from rnnzoo.runs.store import METRICS_FILE, WEIGHTS_FILE, Run, load_run, read_files, read_metrics, weights_dtype
+from rnnzoo.runs.store import (
+    METRICS_FILE,
+    VECTORS_FILE,
+    WEIGHTS_FILE,
+    Run,
+    load_run,
+    read_files,
+    read_metrics,
+    weights_dtype,
+)
 from rnnzoo.tasks.front_end import with_front_end
 from rnnzoo.util import licences
 from rnnzoo.util.files import publish, write_json
+from streaming.vectors import make_vectors
 
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 CARD_FILE = "card.md"
+# Tasks whose models are for microcontrollers too, beside classifiers of rows.
+_MICRO = ("keyword_spotter", "sequence_tagger", "anomaly_detector")
 # What continuous integration measures anew: the first examples of the development split.
 CHECK_SPLIT, CHECK_EXAMPLES = "dev", 200
 
@@ -37,9 +50,9 @@ def make_bundle(source: Path, to: Path, *, test: Mapping[str, Any] | None = None
     """Make the bundle of a run: a folder that is replaced whole.
 
     Args:
-        source: folder of the run (a bundle is one too, and is made anew).
-        to: the folder of all bundles; this one is called as the run's configuration says.
-        test: what `evaluate_run` gave on the test split; None measures it now.
+        source: folder of the run (a bundle is one too, and is then made again).
+        to: the folder of all bundles; the name of this one is that of the run's configuration.
+        test: the result of `evaluate_run` on the test split; None measures it now.
         made: the commit that trained it, where the run does not say.
 
     Returns:
@@ -64,6 +77,52 @@ def make_bundle(source: Path, to: Path, *, test: Mapping[str, Any] | None = None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return to / name
+
+
+def rewrite_bundle(source: Path, to: Path) -> Path:
+    """Make the streaming files, vectors and card of a bundle again from its weights; keeps the measured figures.
+
+    Args:
+        source: the bundle's folder.
+        to: the folder of all bundles, in which this one is replaced whole.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ConfigError: the run has no text for its card, or the folder cannot be written.
+        DataError: the bundle is damaged, or has no figures.
+        StreamingError: the model cannot be converted, or its stream differs.
+    """
+    run = load_run(source)
+    notes = read_notes(run.config.name)
+    if not (run.metrics.get("made") and run.metrics.get("test")):
+        raise DataError(f"{source} has no figures to keep: make it with rnnzoo bundle")
+    to.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=to, prefix=f".{run.config.name}.", suffix=".part"))
+    try:
+        made = {
+            METRICS_FILE,
+            CARD_FILE,
+            REFERENCE_FILE,
+            VECTORS_FILE,
+            *(path.name for path in ready_files(source).values()),
+        }
+        for path in source.iterdir():
+            if path.name not in made:
+                shutil.copyfile(path, part / path.name)
+        files, why = _convert(run, part)
+        test = {kind: figures for kind, figures in run.metrics["test"].items() if kind != "not_streamable"}
+        test |= {kind: {**test.get(kind, {}), **_file_figures(path)} for kind, path in files.items()}
+        metrics = {**run.metrics, "test": test | ({"not_streamable": why} if why else {})}
+        metrics["made"] = {**metrics["made"], "weights": hash_file(part / WEIGHTS_FILE)}
+        metrics |= _micro(run)
+        write_json(part / METRICS_FILE, metrics)
+        (part / CARD_FILE).write_text(write_card(run.config, metrics, notes), encoding="utf-8")
+        publish(part, to / run.config.name)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return to / run.config.name
 
 
 def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, made: str | None) -> None:
@@ -102,6 +161,7 @@ def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, ma
     }
     if pictures := _draw(run, files, part):
         metrics["pictures"] = pictures
+    metrics |= _micro(run)
     write_json(part / METRICS_FILE, metrics)
     (part / CARD_FILE).write_text(write_card(run.config, metrics, notes), encoding="utf-8")
 
@@ -129,8 +189,27 @@ def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
     except streaming.NotStreamableError as error:
         return {}, str(error)
     exact: StreamingModel = streaming.load(files["float32"])
+    made = json.dumps(make_vectors(exact), ensure_ascii=False, allow_nan=False)
+    (part / VECTORS_FILE).write_text(made, encoding="utf-8")
     (part / REFERENCE_FILE).write_bytes(make_reference(with_front_end(run.model, run.task)[0], exact))
     return files, None
+
+
+def _micro(run: Run) -> dict[str, Any]:
+    """`micro`: what a file for microcontrollers needs, of tasks that are small enough; nothing without TFLM."""
+    rows = run.config.topology == "classifier" and getattr(run.config.data, "input", "") == "rows"
+    if not (rows or run.config.topology in _MICRO) or importlib.util.find_spec("tflite_micro") is None:
+        return {}
+    from rnnzoo.runs.export import export_run
+    from streaming.runtime import artifact
+    from streaming.runtime.micro import least_arena
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "micro.tflite"
+        report = export_run(run, path, target="micro")
+        arena, size = least_arena(artifact.read(path).flatbuffer), path.stat().st_size
+    sizes = {"size_bytes": size, "arena_bytes": arena, "state_bytes": report.state_bytes}
+    return {"micro": {**sizes, "max_abs_error": report.max_abs_error}}
 
 
 def _file_figures(path: Path) -> dict[str, Any]:
@@ -145,14 +224,14 @@ def _file_figures(path: Path) -> dict[str, Any]:
 def read_figures(path: Path) -> dict[str, Any]:
     """Reads the figures that `rnnzoo evaluate --json` wrote; raises ConfigError where it is something else."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"cannot read the figures in {path} ({error}); write them with rnnzoo evaluate --json"
         ) from None
-    if not isinstance(found, dict) or not isinstance(found.get("offline"), dict):
+    if not isinstance(evaluation, dict) or not isinstance(evaluation.get("offline"), dict):
         raise ConfigError(f"{path} holds no figures of a run; write them with rnnzoo evaluate --json")
-    return found
+    return evaluation
 
 
 def ready_files(bundle: Path) -> dict[str, Path]:
@@ -161,7 +240,7 @@ def ready_files(bundle: Path) -> dict[str, Path]:
 
 
 def build_manifest() -> Manifest:
-    """The manifest of the bundles in `pretrained/`; the serial is one more where the last one says something else."""
+    """The manifest of the bundles in `pretrained/`; the serial is raised by one if it differs from the last."""
     path = layout.root() / MANIFEST
     last = parse_manifest(path.read_bytes(), str(path)) if path.is_file() else Manifest(0, {})
     bundles = {}
@@ -181,5 +260,5 @@ def write_manifest() -> Path:
     return path
 
 
-def _figures(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if isinstance(value, dict)}
+def _figures(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in evaluation.items() if isinstance(value, dict)}

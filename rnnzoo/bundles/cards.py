@@ -1,4 +1,4 @@
-"""The card of a bundle: a template, the figures, and what a person has written beside the configuration."""
+"""The card of a bundle: a template, the figures, and the hand-written text beside the configuration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnzoo.bundles.reproduction import REPRODUCTIONS, read_reproductions
 from rnnzoo.data.overlap import read_overlaps
 from rnnzoo.data.terms import Terms, terms_of
 from rnnzoo.errors import ConfigError
@@ -88,7 +89,8 @@ The weights are under {own}{restriction}. {asked}
 rnnzoo bundle {run} --to pretrained
 ```
 
-Commit {commit}. `config.yaml` is the configuration with every default, `metrics.json` has the history of the training.
+Commit {commit}. {reproduced} `tools/make_results.py {name} --check` measures these weights, whatever the commit.
+`config.yaml` is the configuration with every default, `metrics.json` has the history of the training.
 """
 
 
@@ -125,7 +127,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
     Args:
         config: of the run.
         metrics: of the bundle, with `test`, `dev`, `parameters`, `dtype` and `made`.
-        notes: what a person has written.
+        notes: the hand-written part.
 
     Raises:
         DataError: the terms of the data set are not known.
@@ -149,7 +151,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         count=int(test["offline"]["count"]),
         table=_table(test),
         explained=_explained(config, metrics),
-        files=_files(test),
+        files=_files(test) + _micro(config.name, metrics),
         latency=""
         if "not_streamable" in test
         else f"\nLatency: `streaming bench pretrained/{config.name}/int8.tflite`.",
@@ -158,6 +160,7 @@ def write_card(config: ExperimentConfig, metrics: Mapping[str, Any], notes: Note
         dtype=metrics["dtype"],
         command=metrics["made"]["command"],
         commit=metrics["made"]["commit"] or "unknown",
+        reproduced=_reproduced(config.name, metrics),
         run=f"runs/{config.name}",
     )
 
@@ -174,7 +177,7 @@ def _explained(config: ExperimentConfig, metrics: Mapping[str, Any]) -> str:
 
 
 def terms_behind(config: ExperimentConfig, command: str) -> list[Terms]:
-    """The terms of all data that weights were trained on: those of the models that a training began from, too.
+    """The terms of all data that weights were trained on, also of the model that the training started from.
 
     Args:
         config: of the run.
@@ -184,12 +187,12 @@ def terms_behind(config: ExperimentConfig, command: str) -> list[Terms]:
         DataError: the terms of a data set are not known.
     """
     sounds = [name for key in ("negatives", "noise") for name in getattr(config.data, key, ())]
-    found = list(dict.fromkeys(terms_of(name) for name in (config.data.dataset, *sounds)))
+    all_terms = list(dict.fromkeys(terms_of(name) for name in (config.data.dataset, *sounds)))
     words = shlex.split(command)
     start = words[words.index("--start") + 1] if "--start" in words[:-1] else ""
     if (path := config_paths().get(start)) is not None:
-        found += [terms for terms in terms_behind(load_config(path), "") if terms not in found]
-    return found
+        all_terms += [terms for terms in terms_behind(load_config(path), "") if terms not in all_terms]
+    return all_terms
 
 
 def _looks(name: str) -> str:
@@ -198,6 +201,24 @@ def _looks(name: str) -> str:
     count = "No look" if not looks else "One look" if len(looks) == 1 else f"{len(looks)} looks"
     dates = f": {', '.join(looks)}" if looks else ""
     return f"{count} at that split noted in `{LEDGER}`{dates}; earlier ones, where there were, are told below."
+
+
+def _reproduced(name: str, metrics: Mapping[str, Any]) -> str:
+    """What the command of a bundle gave when it was run again, beside what its weights have."""
+    weights, dev = metrics["made"].get("weights", "")[:12], metrics["dev"]
+    reproductions = [row for row in read_reproductions() if (row.name, row.bundle) == (name, weights)]
+    if not reproductions:
+        return (
+            f"What the command gives at a later commit is not noted in `{REPRODUCTIONS}`: expect figures as far off as "
+            "those of another seed, since code, libraries and processors have changed."
+        )
+    again = [f"{figure(row.figure, row.found)} at commit {row.commit} ({row.date})" for row in reproductions]
+    measure = reproductions[0].figure
+    own = figure(measure, dev.get(measure))
+    return (
+        f"Run again the command gave, by {_words(measure)} on the development split, {' and '.join(again)}, "
+        f"where these weights have {own}."
+    )
 
 
 def _overlap(dataset: str) -> str:
@@ -215,7 +236,7 @@ def _data_set(terms: Terms) -> str:
 
 
 def figure(name: str, value: float | None) -> str:
-    """A figure as people write it: shares in per cent, thresholds in full, others with four digits; "-" for none."""
+    """A figure as text: shares in per cent, thresholds in full, others with four digits; "-" for none."""
     if value is None or math.isnan(value):
         return "-"
     if "threshold" in name:
@@ -247,8 +268,20 @@ def _files(test: Mapping[str, Any]) -> str:
     )
 
 
+def _micro(name: str, metrics: Mapping[str, Any]) -> str:
+    micro = metrics.get("micro")
+    if micro is None:
+        return ""
+    return (
+        f"\n\nOn a microcontroller (`rnnzoo export {name} step.tflite --target micro`, float32): "
+        f"{micro['size_bytes'] / 1e6:.2f} MB of model, an arena of {micro['arena_bytes'] / 1024:.1f} KiB as TensorFlow "
+        f"Lite for Microcontrollers measures it, and {micro['state_bytes']:,} bytes of state; it differs from the "
+        f"Keras model by at most {micro['max_abs_error']:.1g}."
+    )
+
+
 def measures(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a row that measure the model, without those of the file."""
+    """The figures of the model in a row, without those of the file."""
     return {key: value for key, value in row.items() if key not in FILE_FIGURES and not isinstance(value, dict)}
 
 

@@ -1,4 +1,4 @@
-"""Streaming files of a bundle: its own where they are current, else converted once and kept in the user's cache."""
+"""Streaming files of a bundle: its own if they are current, otherwise converted once to the user's cache."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MAKERS = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
 def cache_folder(bundle: Path) -> Path:
-    """Cache folder of the files of a bundle; another one once the bundle, the code or a library changes."""
+    """Cache folder of the files of a bundle; it changes with the bundle, the code and the libraries."""
     return cache_root() / "demo" / fingerprint(bundle)
 
 
 def load_ready(bundle: Path) -> dict[str, StreamingModel] | None:
-    """The bundle's own files by kind; None unless they were made from its weights and encoder and prove it now."""
+    """The bundle's own files by kind; None unless they belong to its weights and encoder and pass its reference."""
     try:
         models = {kind: streaming.load(bundle / f"{kind}.tflite") for kind in KINDS}
         made = read_metrics(bundle).get("made") or {}
@@ -60,7 +60,7 @@ def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
     """Convert a bundle to every kind, each verified, and put the files in the cache together.
 
     Raises:
-        ConfigError: the cache cannot be written, or the bundle is none.
+        ConfigError: the cache cannot be written, or the folder is not a bundle.
         DataError: the bundle is damaged.
     """
     from rnnzoo.runs.export import export_kind
@@ -87,7 +87,7 @@ def convert_bundle(bundle: Path, folder: Path) -> dict[str, StreamingModel]:
 
 
 def fingerprint(bundle: Path) -> str:
-    """A hash of the bundle's files, the code that builds and converts, and the versions of what it calls."""
+    """A hash of the bundle's files, the code that builds and converts, and the versions of its libraries."""
     code = Path(rnnzoo.__file__).parent, Path(streaming.__file__).parent
     files = sorted(path for path in bundle.iterdir() if path.is_file())
     for package in code:

@@ -34,6 +34,7 @@ _PAGE = """<!doctype html>
 td {{ padding: .2rem .8rem .2rem 0; vertical-align: top }} td:nth-child(3) {{ text-align: right }}</style>
 <h1>rnnzoo: pretrained models</h1>
 <p><code>RNNZOO_URL={address} rnnzoo download NAME</code></p>
+<p><a href="try/index.html">Try them in this browser</a>, where the page for that has been put beside them.</p>
 <table>
 {rows}
 </table>
@@ -81,7 +82,7 @@ def publish_zoo(to: Path, *, private_key: str | None = None) -> Path:
             for path in sorted(folder.iterdir()):
                 shutil.copyfile(path, to / name / path.name)
             _write(to / name / "README.md", _front_matter(folder, manifest.bundles[name]) + _card(folder))
-        abouts = {name: _about(folder) for name, folder in bundles.items()}
+        abouts = {name: about(folder) for name, folder in bundles.items()}
         _write(to / "README.md", _hub_readme(manifest, abouts))
         _write(to / "index.html", _index(manifest, abouts))
         # Last: what it lists is there.
@@ -113,7 +114,7 @@ def _card(folder: Path) -> str:
     return (folder / CARD_FILE).read_text(encoding="utf-8")
 
 
-def _about(folder: Path) -> str:
+def about(folder: Path) -> str:
     """The first paragraph of a card, on one line."""
     return " ".join(_card(folder).split("\n\n")[1].split())
 

@@ -1,4 +1,4 @@
-"""Inputs with the Keras model's outputs, shipped with a bundle: they prove a stream where there is no Keras."""
+"""Reference inputs with the Keras model's outputs, shipped with a bundle, to check a stream without Keras."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
 
     Args:
         model: the offline model.
-        stream: the same one converted; it says what inputs look like.
+        stream: the same model, converted; it gives the shapes of the inputs.
         seed: of the random inputs.
     """
     from safetensors.numpy import save
@@ -56,7 +56,7 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
 
 
 def prove(model: StreamingModel, path: Path, seed: int = 0) -> Proof:
-    """Stream the inputs of a reference, cut at random, and compare with what the Keras model gave.
+    """Stream the inputs of a reference, cut at random, and compare with the outputs of the Keras model.
 
     Raises:
         DataError: the file is damaged, or belongs to another model.

@@ -1,4 +1,4 @@
-"""One function a command: take parsed arguments, call the function that does it, print what it found."""
+"""One function for each command: it takes parsed arguments, calls a plain function and prints the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rnnzoo demo`: text goes in word by word, and each tag comes out as soon as it is decided."""
+"""`rnnzoo demo`: tags text word by word, and shows each tag as soon as it is decided."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def run_demo(bundle: Path | None, *, text: str | None, stdin: bool, fast: bool) 
 
     Args:
         bundle: folder of a tagger's run; None: the pretrained one.
-        text: what to tag; None: standard input where something is piped in, else some sentences.
-        stdin: read standard input, whatever it is.
+        text: to tag; None: standard input if it is a pipe, otherwise some sentences.
+        stdin: read standard input, also from a terminal.
         fast: do not wait between words.
 
     Raises:
@@ -80,7 +80,7 @@ def _find_models(bundle: Path | None) -> tuple[dict[str, StreamingModel], Path |
 
 
 def load_models(bundle: Path) -> dict[str, StreamingModel]:
-    """The bundle as streaming models by kind: its own files where they are current, else converted once."""
+    """The streaming models of a bundle by kind: its own files if they are current, otherwise converted once."""
     with held_stderr():
         ready = load_ready(bundle)
     if ready is not None:
@@ -116,7 +116,7 @@ def check_text(text: str) -> None:
 
 
 def read_lines(source: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a text, each as soon as it is there.
+    """The lines of a text, each as soon as it has been read.
 
     Raises:
         InputError: a line is not UTF-8, or there is no word in any of them.

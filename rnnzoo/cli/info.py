@@ -23,7 +23,7 @@ _STALE = f"?: the configuration is newer than {RECORD}; python tools/make_costs.
 
 
 def print_models(names: list[str], pattern: str, licence: str | None = None) -> None:
-    """A line for each model; with its licence where models were chosen by it.
+    """Print a line for each model; with its licence if models were selected by licence.
 
     Raises:
         ConfigError: there are none.
@@ -69,7 +69,7 @@ def _cells(costs: Costs | None) -> list[str]:
 
 
 def print_info(source: str, plot: Path | None = None) -> None:
-    """The configuration of a model, what it costs, its layers as they stream, and of a trained one its figures.
+    """Print the configuration of a model, its costs, its layers as they stream and, if trained, its figures.
 
     Args:
         source: a name of the zoo, the folder of a run, or a YAML file of an experiment.
@@ -77,7 +77,7 @@ def print_info(source: str, plot: Path | None = None) -> None:
 
     Raises:
         ConfigError: there is no such model.
-        DataError: its layers are to be drawn, and hang on data that cannot be found.
+        DataError: its layers are to be drawn and depend on data that cannot be found.
         InputError: the picture cannot be drawn there.
     """
     from streaming.inspection import describe
@@ -136,7 +136,8 @@ def _print_layers(description: dict[str, Any]) -> None:
         layers.add_column(title, overflow="fold")
     for row in description["plan"]:
         shape = " x ".join(map(str, row["shape"])) or "1"
-        layers.add_row(row["name"], row["kind"], shape, str(row["rate"]), str(row["delay"]), _states(row["states"]))
+        rate = "once" if row["encoded"] else str(row["rate"])
+        layers.add_row(row["name"], row["kind"], shape, rate, str(row["delay"]), _states(row["states"]))
     costs = Table(title="costs", box=None, pad_edge=False, title_justify="left")
     for title in ("signature", "streams", "steps", "multiply-adds", "MB of weights", "operations"):
         costs.add_column(title, justify="left" if title == "signature" else "right")

@@ -37,10 +37,10 @@ def show_sentence(console: Console, tagger: Tagger, words: list[str], pace: floa
     """Stream one sentence to the console.
 
     Args:
-        console: a terminal gets two coloured rows that grow; anything else `word/TAG`, a sentence a line.
-        tagger: what decides.
+        console: a terminal gets two coloured rows that grow; anything else `word/TAG`, one sentence on each line.
+        tagger: a session of the task.
         words: the sentence.
-        pace: 1 lets words arrive about as one speaks, 0 at once.
+        pace: 1: words arrive at about the speed of speech; 0: at once.
     """
     if not console.is_terminal:
         for i, token in enumerate(tagger.stream(words)):
@@ -89,5 +89,5 @@ def layout(heard: list[str], decided: list[TaggedWord], width: int) -> Group:
 
 
 def printable(word: str) -> str:
-    """The word with what would steer a terminal made visible."""
+    """The word with control characters of terminals made visible."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in word)

@@ -29,7 +29,7 @@ _FILE = ("size_bytes", "delay", "max_abs_error")
 
 
 def print_data(task: Task) -> None:
-    """What was understood of the data of a task; what a user should look at goes to standard error."""
+    """Print how the data of a task were read; warnings go to standard error."""
     lines, warnings = summarize(task.splits, task.findings)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
@@ -59,7 +59,7 @@ def print_listening(listening: Any, measured: bool) -> None:
 
     Args:
         listening: a `Listening`.
-        measured: the recordings are not those of the development split, on which thresholds are to be chosen.
+        measured: the recordings are not those of the development split, on which thresholds should be chosen.
     """
     print(f"{listening.name} on {listening.where}: {listening.hours:.3f} hours")
     rows = listening.rows()

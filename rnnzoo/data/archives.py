@@ -1,4 +1,4 @@
-"""Members of an archive of pictures, in the order of their names."""
+"""Reads the members of an archive of pictures, in the order of their names."""
 
 from __future__ import annotations
 

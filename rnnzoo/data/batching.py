@@ -18,7 +18,7 @@ Arrays = dict[str, NDArray[Any]]
 def batch_indices(
     lengths: NDArray[Any], size: int, rng: np.random.Generator | None, exact: bool = False
 ) -> list[NDArray[Any]]:
-    """Numbers of examples of like length, a batch at a time.
+    """Indices of examples of similar length, batch by batch.
 
     Args:
         lengths: of all examples.
@@ -41,7 +41,7 @@ def collate(rows: Sequence[Arrays], padding: Mapping[str, float], exact: bool = 
     Args:
         rows: the examples.
         padding: value that a name is padded with; 0 for those not listed.
-        exact: pad to the longest and no further; else to one of a few lengths.
+        exact: pad to the longest exactly; otherwise to one of a few fixed lengths.
     """
     batch = {}
     for name, first in rows[0].items():

@@ -15,7 +15,7 @@ VARIABLE, OPTIONS = "RNNZOO_BEAM_RUNNER", "RNNZOO_BEAM_OPTIONS"
 def use_beam(builder: Any, config: Any) -> None:
     """Let a TFDS builder write its examples in a Beam pipeline where RNNZOO_BEAM_RUNNER names a runner.
 
-    RNNZOO_BEAM_OPTIONS may hold what that runner takes, as on a command line.
+    RNNZOO_BEAM_OPTIONS may have options of that runner, as on a command line.
 
     Args:
         builder: not prepared yet; one of this package makes the examples of a split in one step of the pipeline.

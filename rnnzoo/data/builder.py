@@ -35,7 +35,7 @@ class _LateBuilder:
 
 
 class FileBuilder:
-    """Description of a data set for a builder of TFDS; `builder` is that builder, so that TFDS is imported late.
+    """Description of a data set for a builder of TFDS; `builder` makes that builder, which imports TFDS.
 
     A subclass has VERSION, `_info`, `_split_generators` and `_generate_examples`, as TFDS takes them, and:
         FILES: the files that it reads, by name.
@@ -51,7 +51,7 @@ class FileBuilder:
 
 
 class DownloadedFiles(FileBuilder):
-    """A data set whose files can be downloaded as they are; `checksums.tsv` registers size and SHA-256 of each URL.
+    """A data set whose files can be downloaded unchanged; `checksums.tsv` has the size and SHA-256 of each URL.
 
     FILES: name of a file -> its URL, at a commit and no branch.
     """

@@ -26,8 +26,8 @@ class DataConfig:
 
     Args:
         dataset: a name that `rnnzoo.data.known_datasets()` lists, such as `universal_dependencies/en_ewt`.
-        limit: the first so many examples of each split, for small budgets, which of data in the order of their labels
-            are of few labels; None takes all.
+        limit: use only the first so many examples of each split, for small budgets (in data sorted by label, these have
+            only a few labels); None: all.
     """
 
     dataset: str
@@ -35,7 +35,7 @@ class DataConfig:
 
     @classmethod
     def current(cls, tree: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The section as it is written today, from one that an earlier version wrote."""
+        """The section in its current form, from the form of an earlier version."""
         return tree
 
 
@@ -51,13 +51,13 @@ class WordsConfig(DataConfig):
         max_word_length: characters of a word that the model sees; the middle of a longer one is left out.
         multi_label: for a classifier: a text may have any number of labels.
         threshold: the probability from which on one of several labels holds.
-        text, label: of files: what the columns (or fields) of texts and of labels are called.
-        labels: of files: columns of which each is a label, and says by 1 or 0 whether it holds; for several labels.
+        text, label: of files: the names of the columns (or fields) of texts and of labels.
+        labels: of files, for several labels: columns of 1 and 0, one for each label, that say whether it holds.
         label_separator: of files: what separates several labels in one cell.
-        max_words: of files: words of a text that are trained on; figures and the device are of the whole text.
+        max_words: of files: texts are cut to so many words in the training; evaluation and device use whole texts.
         word_column, tag_column: of CoNLL files: numbers of the columns, from 1; None: 2 and 4 where words have numbers,
             as in CoNLL-U, else the first and the last.
-        encoding: of files: such as `cp1252`; None: UTF-8, or UTF-16 where the file says so.
+        encoding: of files: such as `cp1252`; None: UTF-8, or UTF-16 if there is a byte order mark.
 
     Raises:
         ConfigError: the threshold is no probability, or there are columns of labels for one label.
@@ -93,16 +93,16 @@ class RowsConfig(DataConfig):
 
     Args:
         input: `rows`.
-        columns: names of the columns, in the order of the model's features; of files those that are taken, none: all
-            that hold numbers, sorted by name.
+        columns: names of the columns, in the order of the model's features; of files: the columns to use, none: all
+            columns of numbers, sorted by name.
         time: of files: the column of times, numbers or ISO dates, by which rows are sorted; it is no feature.
         label: of files: the column of labels, where rows have one.
-        group: of files: the column that says whose a row is; all rows of a group fall into one split.
+        group: of files: the column of the group of each row, such as a person; all rows of a group are in one split.
         header: of files: whether the first line names the columns; None: it does where it holds no number.
-        encoding: of files: such as `cp1252`; None: UTF-8, or UTF-16 where the file says so.
+        encoding: of files: such as `cp1252`; None: UTF-8, or UTF-16 if there is a byte order mark.
         missing: of files: what becomes of rows that lack a value: `refuse` them; `drop` them; `hold` the last value;
             `interpolate` between the values before and after. The device does the same.
-        mask: of files: a feature more for each column, which says where its value was missing.
+        mask: of files: one more feature for each column, 1 where its value was missing.
         resample: of files: a step of time such as `1s` or `15min`, of which rows are the means; needs `time`.
         ratio: of files: sizes of train, dev and test, such as [8, 1, 1]; none: 8 to 1 to 1, of a series 3 to 1 to 1.
         split: of files: what is divided: `files` (or groups, where there is a `group`), or `time`, the rows of each
@@ -188,7 +188,7 @@ class PairsConfig(DataConfig):
         lower: lower-case all text.
         max_length: most steps of a text, its end included; a longer one is cut.
         reverse_source: read the source from its end (Sutskever et al. 2014).
-        wait_k: translate while the source is read, so many words behind it (Ma et al. 2019); None: once it is read.
+        wait_k: translate simultaneously, so many words behind the source (Ma et al. 2019); None: after the source.
         width: of the beam that figures are measured with, and that the device searches with.
         length_penalty: of that search: 0 prefers short texts, 1 has no preference.
 
@@ -282,11 +282,11 @@ class AudioConfig(DataConfig):
         pause: longest silence between two recordings of a training stream, in seconds.
         speed: recordings are played faster or slower by up to this share, in training.
         white_noise: deviation of the loudest white noise that is added in training; samples lie in -1 .. 1.
-        noise: recordings of noise that are laid under the speech in training: names of data sets, or folders of files.
-        snr: lowest and highest ratio of speech to that noise, in dB.
-        room: share of the recordings that are played in a simulated room, in training.
+        noise: recordings of noise that are mixed with the speech in training: names of data sets, or folders.
+        snr: lowest and highest signal-to-noise ratio of speech and that noise, in dB.
+        room: share of the recordings with simulated reverberation, in training.
         level: lowest and highest change of the loudness of a training stream, in dB.
-        bad_files: what becomes of a file that is no recording: `refuse` ends with its name, `skip` lists it.
+        bad_files: a file that is not a recording is an error (`refuse`), or is listed and left out (`skip`).
 
     Raises:
         ConfigError: the end of a range lies below its beginning.
@@ -320,7 +320,7 @@ class AudioConfig(DataConfig):
 
     @classmethod
     def current(cls, tree: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Earlier configurations say `noise` for white noise."""
+        """In earlier configurations, `noise` is white noise."""
         if not isinstance(tree.get("noise"), int | float):
             return tree
         return {("white_noise" if key == "noise" else key): value for key, value in tree.items()}
@@ -338,7 +338,7 @@ def check_threshold(threshold: float) -> None:
 
 
 def check_step(resample: str, time: str | None) -> None:
-    """Raises ConfigError where the step is none, or there are no times to go by."""
+    """Raises ConfigError where the step is not valid, or there is no column of times."""
     if time is None:
         raise ConfigError(f"data.resample={resample} goes by times: name their column by data.time")
     try:

@@ -1,4 +1,4 @@
-"""Decodes WAV files for builders of TFDS, in place of a library that is no longer kept and fails on Python 3.13."""
+"""Decodes WAV files for builders of TFDS, in place of an unmaintained library that fails on Python 3.13."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AudioSegment:
 
 @contextlib.contextmanager
 def decoding_sound() -> Iterator[None]:
-    """Let TFDS decode WAV files by this module for a time."""
+    """Context in which TFDS decodes WAV files by this module."""
     module: Any = types.ModuleType("pydub")
     module.AudioSegment = AudioSegment
     before = sys.modules.get("pydub")

@@ -57,8 +57,8 @@ def load_builder(name: str) -> Any:
 
     Apache Beam prepares it where RNNZOO_BEAM_RUNNER names a runner, such as DirectRunner.
 
-    With a mirror the builder's own download cache is filled from it, each file checked by its SHA-256, and no
-    socket is opened. Without one, TFDS downloads.
+    With a mirror, the builder's download cache is filled from it, each file is checked by its SHA-256, and no network
+    connection is opened. Without one, TFDS downloads.
 
     Args:
         name: a TFDS name, such as `universal_dependencies/en_ewt`.
@@ -122,7 +122,7 @@ def rows(name: str, split: str) -> Iterator[dict[str, Any]]:
 
 
 def seed_cache(name: str, mirror: Path, downloads: Path) -> bool:
-    """Copy a data set's files from the mirror to where TFDS keeps its downloads.
+    """Copy a data set's files from the mirror to the download cache of TFDS.
 
     Returns:
         Whether the mirror lists the data set.

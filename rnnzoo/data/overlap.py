@@ -1,4 +1,4 @@
-"""Examples of one split that are in another: what a model has seen word for word is no test of it."""
+"""Counts examples of dev and test that are also in train, on which a model is not really tested."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rnnzoo.data.source import Source
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of the `examples` of a split have the input, and the target, of an example of the training split."""
+    """The numbers of examples of a split whose input, and whose target, is also in the training split."""
 
     dataset: str
     split: str
@@ -28,7 +28,7 @@ class Overlap:
 def count_overlaps(dataset: str, source: Source) -> list[Overlap]:
     """The overlaps of the development and the test split with the training split.
 
-    Targets are compared where they are texts or sequences; a label is in every split, and counts as 0.
+    Targets are compared only if they are texts or sequences; single labels, which are in every split, count as 0.
     """
     train = source.splits["train"]
     seen = {_digest(row[0]) for row in train}, {key for row in train for key in _targets(row[1])}
@@ -42,7 +42,7 @@ def count_overlaps(dataset: str, source: Source) -> list[Overlap]:
 
 
 def read_overlaps(path: Path) -> dict[tuple[str, str], Overlap]:
-    """What `write_overlaps` wrote, by data set and split; nothing where there is no such file."""
+    """The overlaps that `write_overlaps` wrote, by data set and split; empty if there is no such file."""
     if not path.is_file():
         return {}
     with path.open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""Data sets by name: each module of `sets` and `files` registers those that it reads."""
+"""The registry of data sets: each module of `sets` and `files` registers those that it reads."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Findings:
-    """What a reader of a user's files understood, for the table that is shown before a training.
+    """How a user's files were read, for the table that is shown before a training.
 
     Args:
         columns: names of the features of rows, in the order of the model's.
-        shown: what was read, by what it is: files, rows, columns, what was left out and why.
-        warnings: what a user should look at, a sentence each.
+        shown: lines of that table by title: files, rows, columns, and what was left out and why.
+        warnings: for the user, one sentence each.
     """
 
     columns: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Findings:
 
 
 class Reading(NamedTuple):
-    """The splits of a user's files, what was understood of them, and their kind where it depends on the options."""
+    """The splits of a user's files, the findings of their reader, and their kind if it depends on the options."""
 
     splits: Splits
     findings: Findings
@@ -48,9 +48,9 @@ class Source:
     """A data set in memory.
 
     Args:
-        kind: what its examples are, such as `words-tags`; problems name the kinds that they take.
+        kind: of its examples, such as `words-tags`; tasks name the kinds that they take.
         splits: examples of `train`, `dev` and `test`, pairs of raw input and raw target.
-        findings: what its reader understood of a user's files.
+        findings: of the reader of a user's files.
     """
 
     kind: str
@@ -73,11 +73,11 @@ def register_dataset(name: str, kind: str) -> Callable[[_Read], Any]:
     """Make a data set known under a name.
 
     The decorated function takes the data section of an experiment and returns, for each of `train`, `dev` and
-    `test`, an iterable of (raw input, raw target); or a `Reading`, which also says what it understood.
+    `test`, an iterable of (raw input, raw target); or a `Reading`, which also has findings.
 
     Args:
-        name: what `data.dataset` says; one that ends with `/` or `:` stands for all names that begin with it.
-        kind: what the examples are: `words-tags`, `text-label`, ...
+        name: the value of `data.dataset`; a name that ends with `/` or `:` stands for all names that begin with it.
+        kind: of the examples: `words-tags`, `text-label`, ...
     """
 
     def register(read: _Read) -> _Read:
@@ -100,7 +100,7 @@ def read_source(config: DataConfig) -> Source:
 
     Raises:
         DataError: the data set is unknown, cannot be found, is malformed, or has an empty split.
-        ConfigError: an option of tables is set, and the data set is none.
+        ConfigError: an option of tables is set, but the data set is not a table.
     """
     known, name = known_datasets(), config.dataset
     entry = _REGISTRY.get(name) or next(

@@ -1,4 +1,4 @@
-"""What was understood of a data set, in a few lines, before anything is trained on it."""
+"""Summarizes a data set in a few lines, before the training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _NONE = "no label"
 
 
 def summarize(splits: Mapping[str, Sequence[Example]], findings: Findings) -> tuple[dict[str, str], list[str]]:
-    """Lines of a table, and warnings: what a reader found, and what the examples of the splits are.
+    """Lines of a table, and warnings: the findings of the reader, and the examples of the splits.
 
     Args:
         splits: examples of `train`, `dev` and `test`.
-        findings: what the reader of a user's files says of them.
+        findings: of the reader of a user's files.
     """
     lines, warnings = dict(findings.shown), list(findings.warnings)
     # A series is one example, whatever its length.

@@ -22,11 +22,11 @@ _TERMS: dict[str, Terms] = {}
 
 
 def register_terms(dataset: str, *, title: str, licence: str, citation: str, url: str) -> None:
-    """Say the terms of a data set, without which no model that is made from it can be published.
+    """Register the terms of a data set; without them, a model trained on it cannot be published.
 
     Args:
         dataset: its name as `data.dataset` says it, or the beginning of its names.
-        title: what it is called in print.
+        title: its name in cards.
         licence: its SPDX name, such as `CC-BY-4.0`; several that apply together with ` AND ` between.
         citation: authors, year, title and place.
         url: its page.

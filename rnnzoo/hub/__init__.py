@@ -1,4 +1,4 @@
-"""Pretrained models: a manifest that says what there is, and downloads that end whole or not at all.
+"""Pretrained models: a manifest of all bundles, and downloads that are complete or absent.
 
 Neither TensorFlow nor Keras is imported here. Nothing that is downloaded can run code: configurations are typed YAML,
 weights are safetensors, encoders text and JSON, and streaming models TFLite.

@@ -5,8 +5,8 @@
     bundles/NAME/REVISION.yaml           what they have to be; the revision is a hash of it
     bundles/NAME/.REVISION.*.part/       a download in progress, or one that was interrupted
 
-No process writes into a folder that another one may read or write, so that nothing depends on locks. Those only keep
-processes that want the same bundle from downloading it more than once.
+No process writes into a folder that another one may read or write, so that correctness does not depend on locks. Locks
+only prevent several processes from downloading the same bundle.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Cache:
         return wrong_with(self.folder(bundle), bundle)
 
     def entries(self) -> list[BundleInfo]:
-        """The bundles that say they are here, the newest first of each name."""
+        """The bundles with an entry in the cache, sorted by name, the newest first."""
         bundles = []
         for path in self._entry_files():
             with contextlib.suppress(HubError, OSError, ValueError):
@@ -84,11 +84,11 @@ class Cache:
                 raise
 
     def publish(self, bundle: BundleInfo, part: Path) -> Path:
-        """Put the content of a staging folder in its place, if it is what it has to be.
+        """Move the content of a staging folder to its final place, if it matches the manifest.
 
         Raises:
             HubError: it is not.
-            OSError: it cannot be written, or another process was quicker and removed it.
+            OSError: it cannot be written, or another process has removed it.
         """
         folder, files = self.folder(bundle), part / "files"
         if wrong := wrong_with(files, bundle):
@@ -107,7 +107,7 @@ class Cache:
         return folder
 
     def sweep(self, bundle: BundleInfo) -> None:
-        """Remove what is left of downloads of a bundle that is in its place; whoever is at it will find it there."""
+        """Remove unfinished downloads of a complete bundle; a process that still downloads it will find it complete."""
         for path in self._parts(bundle):
             shutil.rmtree(path, ignore_errors=True)
         # What was being written when a process was ended; a moment old it may be another's.
@@ -117,13 +117,13 @@ class Cache:
                     path.unlink()
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a small file whole or not at all, on the disk before it has its name."""
+        """Write a small file atomically: it is on the disk before it gets its name."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
             part.write_bytes(data)
 
     def prune(self, keep: Iterator[BundleInfo] | list[BundleInfo]) -> int:
-        """Remove all bundles but some, and whatever interrupted downloads have left; returns the bytes freed."""
+        """Remove all bundles except some, and all interrupted downloads; returns the bytes freed."""
         kept = {path for bundle in keep for path in (self.folder(bundle), self._entry(bundle))}
         freed = 0
         for place in self._places():
@@ -172,7 +172,7 @@ class Cache:
 
 
 def wrong_with(folder: Path, bundle: BundleInfo) -> str | None:
-    """The first difference between a folder and what a bundle has to be; None where there is none."""
+    """The first difference between a folder and its bundle in the manifest; None where there is none."""
     if not _is_folder(folder):
         return "it is not there"
     try:

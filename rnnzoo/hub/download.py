@@ -33,7 +33,7 @@ Watcher = Callable[[BundleInfo, FileInfo, int], None]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A manifest, and the addresses below which the bundles are; none: only the cache may be read."""
+    """A manifest, and the base addresses of its bundles; none: only the cache may be read."""
 
     manifest: Manifest
     bases: tuple[str, ...]
@@ -142,7 +142,7 @@ def read_catalogue(settings: Settings) -> Catalogue:
 
 
 def cached_revisions(cache: Cache) -> list[BundleInfo]:
-    """The cached bundle of each name that is current: as the last manifest says, else the newest."""
+    """The current cached bundle of each name: that of the last manifest, otherwise the newest one."""
     try:
         current = _last_manifest(cache).bundles
     except HubError:

@@ -93,7 +93,7 @@ def describe_bundle(folder: Path, *, licence: str, data_licence: str) -> BundleI
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file to read it, and nothing else that may have its name: no link is followed, no pipe waited for.
+    """Open a regular file for reading; links are not followed, and named pipes are refused.
 
     Raises:
         OSError: it is not there, no plain file, or cannot be read.
@@ -142,7 +142,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
     """Read a manifest that anybody may have written.
 
     Raises:
-        HubError: it is too large, no YAML, or says something that no manifest says.
+        HubError: it is too large, not YAML, or not a valid manifest.
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise HubError(f"{where}: a manifest has at most {MAX_MANIFEST_BYTES} bytes; received {len(data)} or more")
@@ -175,7 +175,7 @@ def check_file_name(name: str, where: str) -> None:
 
 
 def find_twice(names: Iterable[str]) -> str | None:
-    """A name that comes twice where capitals do not count."""
+    """A name that occurs twice, ignoring case; None if there is none."""
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:

@@ -32,7 +32,7 @@ def verify(data: bytes, signature: bytes, key: str, where: str) -> None:
         where: of the manifest, for errors.
 
     Raises:
-        HubError: the signature is another's or damaged, the key is none, or `cryptography` is not installed.
+        HubError: the signature is of another key or damaged, the key is not valid, or `cryptography` is not installed.
     """
     try:
         from cryptography.exceptions import InvalidSignature

@@ -33,15 +33,15 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class Unavailable(Exception):
-    """A source did not give what was asked for; another attempt or another source may."""
+    """A source did not answer as requested; another attempt or another source may."""
 
 
 class Useless(Unavailable):
-    """The same source will not give anything else the next time."""
+    """The source failed in a way that another attempt cannot change."""
 
 
 class BadRange(Unavailable):
-    """The source cannot continue what is there; it may begin anew."""
+    """The source cannot continue a partial file; the download may begin again."""
 
 
 class Missing(Useless):
@@ -59,7 +59,7 @@ class Reply:
     deadline: Deadline | None = None
 
     def read(self, count: int) -> bytes:
-        """At most so many of the next bytes, as soon as there are some; none at the end. Raises Unavailable."""
+        """The next bytes, at most so many, as soon as there are any; empty at the end. Raises Unavailable."""
         try:
             if self.deadline is not None:
                 self.deadline.extend()
@@ -80,7 +80,7 @@ def open_url(url: str, timeout: float, start: int = 0, tag: str | None = None) -
     Args:
         url: its address.
         timeout: seconds without a byte after which a server counts as stalled.
-        start: the byte to begin with; a server may begin at 0 all the same, as `Reply.start` says.
+        start: the byte to begin with; a server may still begin at 0, see `Reply.start`.
         tag: what the server called the content when the bytes before `start` came; another content begins at 0.
 
     Raises:
@@ -179,7 +179,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class Deadline:
-    """Ends connections that take too long, however they spend the time: in headers, redirects, chunks or trailers.
+    """Ends connections that take too long, whether in headers, redirects, chunks or trailers.
 
     Timeouts of sockets begin anew with each byte. This one begins anew only with `extend`.
 

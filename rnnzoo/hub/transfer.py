@@ -40,14 +40,14 @@ def timeout() -> float:
 
 
 def fetch_file(urls: Sequence[str], file: FileInfo, path: Path, tags: Path, progress: Progress) -> None:
-    """Bring a file to a path that nobody else writes to; what is there already is continued.
+    """Download a file to a path that no other process writes to; a partial file is continued.
 
     Args:
         urls: addresses of the same file, in the order to try.
-        file: what it has to be.
-        path: where to; afterwards it holds exactly these bytes.
-        tags: where the server's name of the content is kept, for a later attempt.
-        progress: is told the bytes that are there, after each block.
+        file: its name, size and hash.
+        path: target; afterwards it has exactly these bytes.
+        tags: file for the server's ETag of the content, for a later attempt.
+        progress: called after each block with the number of bytes so far.
 
     Raises:
         HubError: no source has it; the error lists what each one did.

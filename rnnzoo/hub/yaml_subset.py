@@ -1,4 +1,4 @@
-"""The YAML of manifests: read by PyYAML where it is installed, else as far as this package writes it."""
+"""Reads the YAML of manifests: by PyYAML if it is installed, otherwise the subset that this package writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINE = re.compile(r"( *)(- )?([a-z_0-9]+):(?: (.*))?")
 
 
 class BadYaml(ValueError):
-    """A text is no YAML, or none that is taken here."""
+    """A text is not YAML, or not of the accepted subset."""
 
 
 def scalar(text: str) -> str:
@@ -29,10 +29,10 @@ def scalar(text: str) -> str:
 
 
 def read_yaml(text: str) -> Any:
-    """The nested mappings and lists of a manifest, with all that they hold as text: what a number is, the schema says.
+    """The nested mappings and lists of a manifest, with all values as text; the schema says which are numbers.
 
     Raises:
-        BadYaml: it is no YAML; or has anchors, of which a few can stand for gigabytes; or PyYAML is not installed, and
+        BadYaml: it is not YAML; or has anchors, a few of which can expand to gigabytes; or PyYAML is not installed, and
             it is not in the form that this package writes.
     """
     try:
@@ -53,7 +53,7 @@ def read_yaml(text: str) -> Any:
 
 
 def read_plain(text: str) -> Any:
-    """The same of what this package writes: `key: value` lines, and lists of such mappings, indented by two spaces.
+    """The same for the subset of this package: `key: value`, and lists of such mappings, indented by two spaces.
 
     Raises:
         BadYaml: a line is something else.

@@ -1,4 +1,4 @@
-"""Keras layers that train as usual and say how they stream."""
+"""Keras layers that train as usual and define how they stream."""
 
 from rnnzoo.layers.attention import BahdanauAttention, LuongAttention
 from rnnzoo.layers.attention_decoder import AttentionCell, AttentionDecoder

@@ -14,11 +14,11 @@ HIDDEN = -1e9
 
 
 class SourceAttention(OverSequences, keras.layers.Layer):
-    """Base of both kinds of attention: keys once a source, then weights and a context for each query.
+    """Base of both kinds of attention: keys are computed once for a source, then weights and a context for each query.
 
     Input: query (B, T, Dq), memory (B, S, Dm), and a mask of the source (B, S). Output: the context (B, T, Dm), the
     mean of the memory under the weights, and with `return_attention_scores` also the weights (B, T, S), which are 0
-    where the mask hides the source. A source that is hidden altogether gives zeros.
+    where the mask hides the source. A source that is completely masked gives zeros.
 
     Streamed, the source is named in `encode`, and the keys are computed there.
     """
@@ -45,7 +45,7 @@ class SourceAttention(OverSequences, keras.layers.Layer):
         self.built = True
 
     def keys(self, memory: Any) -> Any:
-        """Keys that the queries are compared with, (B, S, U): the part of the scores that no query changes."""
+        """Keys of the source, (B, S, U): the part of the scores that does not depend on the queries."""
         return memory if self.key_projection is None else self.key_projection(memory)
 
     def compute_mask(self, query: Any, previous_mask: Any) -> Any:

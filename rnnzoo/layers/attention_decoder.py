@@ -279,7 +279,7 @@ class AttentionLoop(keras.layers.Layer):
                     getattr(layer, name)()
 
     def stream_spec(self, input_shape: tuple[Any, ...]) -> dict[str, Any]:
-        """States: those of the cell, and whether the stream has begun: its first state may come from the source."""
+        """States: those of the cell, and whether the stream has begun: its first one may be that of the source."""
         states: dict[str, Any] = {"started": {"shape": (1,)}}
         for index, value in enumerate(self.cell.get_initial_state(1)):
             states[f"state{index}"] = {"shape": tuple(value.shape[1:]), "initial": ops.convert_to_numpy(value)[0]}

@@ -1,4 +1,4 @@
-"""A recurrent layer in both directions, right for padded batches."""
+"""A recurrent layer in both directions, correct for padded batches."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from rnnzoo.layers.refusals import Recurrent, refused
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class Bidirectional(Recurrent, keras.layers.Bidirectional):
-    """Forward and backward over each sequence of a batch, as long as it is (Schuster & Paliwal 1997).
+    """Forward and backward over each sequence of a batch, without its padding (Schuster & Paliwal 1997).
 
         y[t] = merge(forward(x)[t], reverse(backward(reverse(x[:n])))[t]),   n the length of the sequence
 
-    `keras.layers.Bidirectional` whose result does not depend on the padding, whether the layer knows masks or not. A
-    layer without masks needs padding at the right, and gets its sequences aligned so that nothing precedes them.
+    A `keras.layers.Bidirectional` whose result does not depend on the padding, also if the layer does not support
+    masks. A layer without masks needs padding at the right, and gets its sequences aligned so that nothing precedes
+    them.
 
     Args: those of `keras.layers.Bidirectional`.
 
     Input: (B, T, D) and a mask (B, T). Output: as of the layer, merged; zeros where the mask hides a step.
 
     Raises:
-        ValueError: states are to be returned or given with a mask, by a layer that knows no masks.
+        ValueError: states are returned or given together with a mask, by a layer that does not support masks.
     """
 
     stream_as = keras.layers.Bidirectional

@@ -22,13 +22,13 @@ FORBIDDEN = -1e4
 class CRF(OverSequences, keras.layers.Layer):
     """Holds the chain's scores over the labels; the output is the input (Lafferty, McCallum & Pereira 2001).
 
-    Put it behind the layer that scores the labels of each step, compile the model with `CRFLoss(crf)`, and decode
-    with `crf.decode(model(x))`. Streamed, it costs nothing: the file gives the scores, and `crf.chain_scores()` goes
-    with it for the Viterbi decoder of `streaming.runtime.decoding`, with any delay.
+    Put it after the layer that scores the labels of each step, compile the model with `CRFLoss(crf)`, and decode with
+    `crf.decode(model(x))`. In a stream it costs nothing: the file gives the scores, and contains `crf.chain_scores()`
+    for the Viterbi decoder of `streaming.runtime.decoding`, with any delay.
 
     Args:
-        labels: names of the labels; with them, what the BIO scheme forbids is impossible: I-X that follows no B-X or
-            I-X. None: all moves are possible.
+        labels: names of the labels; with them, transitions that the BIO scheme forbids are impossible: I-X after
+            anything but B-X or I-X. None: all transitions are possible.
 
     Input and output: (B, T, K), the scores of K labels.
 
@@ -113,13 +113,13 @@ class CRFLoss(keras.losses.Loss):
     Args:
         crf: the CRF layer whose input the model's output is; its scores are trained with the model.
 
-    y_true: labels (B, T); y_pred: scores (B, T, K). Positions of weight 0 in a `sample_weight` (B, T), or hidden by
-    the Keras mask of y_pred, are no part of the chain; a `sample_weight` (B,) weighs the sequences.
+    y_true: labels (B, T); y_pred: scores (B, T, K). Positions of weight 0 in a `sample_weight` (B, T), or masked by the
+    Keras mask of y_pred, are not part of the chain; a `sample_weight` (B,) weighs the sequences.
 
-    A loaded model predicts at once; to train it on, compile it with `CRFLoss(model.get_layer(...))` again.
+    A loaded model can predict at once; to continue its training, compile it again with `CRFLoss(model.get_layer(...))`.
 
     Raises:
-        ValueError: the loss belongs to no layer, as after loading.
+        ValueError: the loss has no layer, as after loading.
     """
 
     def __init__(self, crf: CRF | None = None, name: str = "crf_loss", **kwargs: Any):

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: labels without their places in time."""
+"""Connectionist temporal classification: training on labels without alignment."""
 
 from __future__ import annotations
 

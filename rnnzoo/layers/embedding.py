@@ -15,15 +15,15 @@ from rnnzoo.layers.refusals import positive, probability
 class PaddedEmbedding(Memoryless, keras.layers.Embedding):
     """An embedding whose id 0 (padding) is the zero vector, so that padding equals the absence of a step.
 
-    Several ids a step are embedded from one table and laid side by side. It is a Keras embedding, so that
-    whoever walks a model can tell which ids an input may have.
+    Several ids in a step are embedded by one table, and their vectors are concatenated. It is a Keras embedding, so
+    that code that inspects a model can find the range of the ids of an input.
 
     Args:
         input_dim: number of ids, padding included.
         output_dim: width E of a vector.
         unknown_rate: in training, the probability that an id becomes `unknown`, so that the model learns to do
             without it (word dropout); padding stays.
-        unknown: the id of what is unknown.
+        unknown: the id of unknown entries.
         seed: of these random numbers.
 
     Input: ids (B, T) or (B, T, A). Output: (B, T, E) or (B, T, A * E).

@@ -33,10 +33,10 @@ class LogMelFrontEnd(OverSequences, keras.layers.Layer):
     P / 2 are enough, as the signal is real. Streamed, the state is the samples that later rows still need.
 
     Args:
-        definition: what a feature is, a `LogMel` or its fields.
+        definition: of the features, a `LogMel` or its fields.
 
     Raises:
-        ValueError: the features are centred around their samples, are no energies, or rows are no hops.
+        ValueError: the features are centred or not energies, or a row is not one hop.
     """
 
     sequence_shape = "(B, T, S)"
@@ -95,7 +95,7 @@ class LogMelFrontEnd(OverSequences, keras.layers.Layer):
         return ops.log(ops.maximum(bands, self.definition.floor))
 
     def stream_spec(self, input_shape: tuple[int | None, ...]) -> dict[str, Any]:
-        """State: the samples that later rows still need. The weights stay as they are, whatever is quantized."""
+        """State: the samples that later rows still need. The weights are never quantized."""
         states = {"samples": {"shape": (self._kept,), "dtype": "float32", "initial": 0.0}} if self._kept else {}
         return {"states": states, "unquantized": True}
 
@@ -121,12 +121,12 @@ class LogMelFrontEnd(OverSequences, keras.layers.Layer):
 
 def _factor(d: LogMel) -> int:
     """The P with the fewest multiplications."""
-    found: dict[int, int] = {}
+    costs: dict[int, int] = {}
     for first in (number for number in range(1, d.fft_length + 1) if d.fft_length % number == 0):
         columns, spectra = d.fft_length // first, first // 2 + 1
         outer = -(-d.frame_length // columns) * columns * 4 * spectra
-        found[first] = outer + spectra * 2 * columns * (2 * columns + d.num_mels)
-    return min(found, key=lambda first: found[first])
+        costs[first] = outer + spectra * 2 * columns * (2 * columns + d.num_mels)
+    return min(costs, key=lambda first: costs[first])
 
 
 def _constants(d: LogMel, first: int) -> dict[str, NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""A sequence as one vector."""
+"""Pooling of a sequence to one vector."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class AttentionPooling(OverSequences, keras.layers.Layer):
 
         e[t] = v . tanh(W x[t] + b);   y = sum_t exp(e[t]) x[t] / sum_t exp(e[t])
 
-    e is kept within -30 and 30, so that the sums can run along a stream: streamed, the pool is over all steps so far.
+    e is clipped to -30 .. 30, so that a stream can update the sums at each step: in a stream, the pool is over all
+    steps so far.
 
     Args:
         units: size of the hidden layer of the scores.

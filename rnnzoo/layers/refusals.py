@@ -1,4 +1,4 @@
-"""Errors of layers, one line each: sizes, sequences, states and masks that do not fit, weights that are NaN."""
+"""One-line errors of layers: sizes, sequences, states and masks that do not fit, weights that are NaN."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streaming._compat import get_keras_mask
 
 
 def refused(message: str) -> ValueError:
-    """The error of bad input, whose message reaches the user as it is, from inside of any number of layers."""
+    """The error of bad input; its message reaches the user unchanged through any number of nested layers."""
     error = ValueError(message)
     # Keras would wrap it in a list of all arguments of the call; by this it knows an error that it has wrapped.
     error._keras_call_info_injected = True  # type: ignore[attr-defined]
@@ -24,7 +24,7 @@ def refused(message: str) -> ValueError:
 
 
 def positive(owner: Any, **sizes: Any) -> None:
-    """Refuses sizes that are no whole numbers of one or more."""
+    """Refuses sizes that are not integers of at least one."""
     for name, size in sizes.items():
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise refused(
@@ -66,19 +66,19 @@ def fit_mask(owner: Any, mask: Any, of: str, shape: tuple[Any, ...]) -> None:
 
 
 def shape_of(x: Any) -> tuple[Any, ...]:
-    """The shape of an array, or of what is none yet; None where a size is not known."""
+    """The shape of an array, or of nested lists; None where a size is not known."""
     return tuple(x.shape if hasattr(x, "shape") else np.shape(x))
 
 
 def fits(actual: tuple[Any, ...], wanted: tuple[Any, ...]) -> bool:
-    """Whether one shape can be the other, as far as both are known."""
+    """Whether two shapes agree, as far as both are known."""
     return len(actual) == len(wanted) and all(
         None in pair or pair[0] == pair[1] for pair in zip(actual, wanted, strict=True)
     )
 
 
 class OverSequences:
-    """Mix-in of layers over sequences: what does not fit is refused before anything is computed, symbols included.
+    """Mix-in of layers over sequences: refuses arguments that do not fit before anything is computed.
 
     A sequence is the first argument of `call`, whose mask is `mask`, or each x that has an `x_mask`.
     """
@@ -124,7 +124,7 @@ def _arguments(call: Callable[..., Any]) -> tuple[list[str], dict[str, str]]:
 
 
 class Recurrent(OverSequences):
-    """Mix-in of recurrent layers, which at inference also say which weight is NaN where their outputs are."""
+    """Mix-in of recurrent layers: if outputs at inference are NaN, the error names the weight that is NaN."""
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
         outputs = super().call(sequences, initial_state=initial_state, mask=mask, training=training)  # type: ignore[misc]
@@ -132,7 +132,7 @@ class Recurrent(OverSequences):
 
 
 def finite(layer: Any, outputs: Any) -> Any:
-    """Outputs of a layer as they are; refuses those that are NaN because a weight is."""
+    """Outputs of a layer, unchanged; refuses outputs that are NaN because a weight is."""
     try:
         total = np.sum(ops.convert_to_numpy(keras.tree.flatten(outputs)[0]), dtype="float64")
     except (NotImplementedError, TypeError, ValueError):
@@ -146,7 +146,7 @@ def finite(layer: Any, outputs: Any) -> Any:
 
 
 def not_finite(layer: Any) -> str | None:
-    """The first weight with values that are no finite numbers, in words; None where all are finite."""
+    """A description of the first weight that is not finite; None where all are finite."""
     for weight in layer.weights:
         wrong = np.count_nonzero(~np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32"))))
         if wrong:

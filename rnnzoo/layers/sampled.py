@@ -1,4 +1,4 @@
-"""Softmax over a large vocabulary that training does not have to compute in full."""
+"""Softmax over a large vocabulary, of which training computes only a part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rnnzoo.layers.refusals import positive, refused
 
 
 class LargeSoftmax(Memoryless, keras.layers.Layer):
-    """Base of both kinds: layer(x) gives log probabilities (B, T, V), layer(x, targets) what training minimizes.
+    """Base of both kinds: layer(x) gives log probabilities (B, T, V), layer(x, targets) the loss of each step.
 
     To train, give the targets as an input of the model and let it minimize its output: `MeanOutput` is that loss. For
     inference and streaming, build a model of the same layers without targets.
@@ -181,7 +181,7 @@ class AdaptiveSoftmax(LargeSoftmax):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class MeanOutput(keras.losses.Loss):
-    """The loss of a model whose output is what is to be minimized, at each step (B, T); y_true is not looked at."""
+    """The loss of a model whose output is itself the loss of each step (B, T); y_true is ignored."""
 
     def __init__(self, name: str = "mean_output", **kwargs: Any):
         super().__init__(name=name, **kwargs)

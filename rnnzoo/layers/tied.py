@@ -1,4 +1,4 @@
-"""One table for the words that go in and the words that come out."""
+"""One table for input words and output words."""
 
 from __future__ import annotations
 

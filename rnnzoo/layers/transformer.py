@@ -1,4 +1,4 @@
-"""A Transformer that sees a window: what recurrence is compared with."""
+"""A Transformer over a window of steps, to compare recurrent layers with."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TransformerBlock(OverSequences, keras.layers.Layer):
         causal: False: the window reaches as far ahead, |t - s| < window, as in the encoder of a translator. It streams
             there, in `encode`, and nowhere else.
 
-    Input: (B, T, D); what a mask (B, T) hides is not attended to. Output: (B, T, U).
+    Input: (B, T, D); masked steps, by a mask (B, T), are not attended to. Output: (B, T, U).
 
     Raises:
         ValueError: a size is not positive, the window is below 2, U is no multiple of `heads`, a stateful layer is not

@@ -1,4 +1,4 @@
-"""Cells around a cell: shortcuts past it."""
+"""Wrappers of cells: shortcuts past the cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streaming._compat import DropoutRNNCell
 
 
 class CellWrapper(DropoutRNNCell, keras.layers.Layer):
-    """Base of the cells around one cell; states, and the masks of the inner cell, are passed on.
+    """Base of the wrappers of one cell; states, and the dropout masks of the inner cell, are passed on.
 
     Args:
         cell: any Keras RNN cell: of Keras, of ours, of yours, or another wrapper. Wrap each cell of a stack by itself.

@@ -1,4 +1,4 @@
-"""Cells around a cell: noise while training, and none at inference."""
+"""Wrappers of cells: noise while training, and none at inference."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ class VariationalDropoutCell(_Noise):
 
         y[t] = m_y cell(m_x x[t], s[t-1]),   masks m drawn once a sequence, scaled by 1 / (1 - rate)
 
-    The paper's third mask, of the state that the gates read, belongs inside of a cell: `recurrent_dropout` of the
-    cells of Keras and of ours is it. From outside it would wipe out what a GRU carries.
+    The third mask of the paper, of the state that the gates read, has to be inside of a cell: it is `recurrent_dropout`
+    of the cells of Keras and of this package. From outside it would erase the state of a GRU.
 
     Args:
         cell: any cell.

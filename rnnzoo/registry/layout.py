@@ -42,7 +42,7 @@ def demo_file() -> Path | None:
 
 
 def listed_bundles() -> set[str]:
-    """The names of all bundles that the manifest lists, wherever they are."""
+    """The names of all bundles in the manifest, also of those that are not here."""
     return set(listed_licences())
 
 

@@ -17,7 +17,7 @@ def list_models(pattern: str = "*", pretrained: bool | None = None, licence: str
     Args:
         pattern: with `*` and `?`, as a shell takes it.
         pretrained: only those with (True) or without (False) trained weights; None: all.
-        licence: only those with trained weights under it: an SPDX name or a pattern of names, capitals do not count.
+        licence: only those with trained weights under it: an SPDX name or a pattern of names, ignoring case.
     """
     configs, bundles = set(config_paths()), set(bundle_paths()) | listed_bundles()
     chosen = configs | bundles if pretrained is None else bundles if pretrained else configs - bundles

@@ -1,4 +1,4 @@
-"""From a configuration to a task on its data, and to a new model."""
+"""Builds the task and the model of a configuration."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load_task(config: ExperimentConfig, encoder: Any = None) -> Task:
     """Read the data set of an experiment, and fit its encoder on the training split unless one is given.
 
     Raises:
-        DataError: the data set is unknown, cannot be found, is malformed, or is none for this task.
+        DataError: the data set is unknown, cannot be found, is malformed, or does not fit the task.
     """
     return task_class(config.topology).from_source(
         read_source(_aligned(config.data, encoder)), config.data, encoder=encoder, seed=config.seed

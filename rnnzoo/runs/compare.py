@@ -1,4 +1,4 @@
-"""Trained models side by side, and what a classical method reaches without any."""
+"""Compares trained models with each other and with a classical method."""
 
 from __future__ import annotations
 

@@ -34,11 +34,11 @@ _SECTIONS = ("data", "model", "training")
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """All that decides what a training makes.
+    """The configuration of an experiment, which determines its training.
 
     Args:
-        name: what the run and its bundle are called.
-        topology: which builder makes the model; it decides the class of `model`.
+        name: of the run and its bundle.
+        topology: the name of the task; it decides the class of `model`.
         seed: of weights, batches and dropout.
         data: which data, and how words become numbers.
         model: sizes of the model.
@@ -73,7 +73,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
 
 
 def parse_config(text: str, where: str, overrides: Iterable[str] = ()) -> ExperimentConfig:
-    """The same from YAML text; `where` says in errors where it came from."""
+    """The same from YAML text; `where` is its origin in errors."""
     tree = _mapping(_yaml(text, where), "an experiment", where)
     origin: dict[str, str] = {}
     for override in overrides:
@@ -82,7 +82,7 @@ def parse_config(text: str, where: str, overrides: Iterable[str] = ()) -> Experi
 
 
 def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | None = None) -> ExperimentConfig:
-    """The same from nested dicts; `origin` tells for a dotted key which override has set it."""
+    """The same from nested dicts; `origin` maps a dotted key to the override that set it."""
     from rnnzoo.training.config import TrainingConfig
 
     reader = _Reader(where, origin or {})

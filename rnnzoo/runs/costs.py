@@ -62,7 +62,7 @@ def find_costs(name: str) -> Costs | None:
 
 
 def recorded_models() -> list[str]:
-    """The names of those whose costs no file tells, which the record has to hold."""
+    """The names of the models without a streaming file, whose costs have to be in the record."""
     bundles = bundle_paths()
     return [name for name in config_paths() if name not in bundles or not (bundles[name] / STREAMED).is_file()]
 
@@ -86,8 +86,8 @@ def measure_costs(config: ExperimentConfig, encoder: Any) -> Costs:
 def whole_multiply_adds(model: keras.Model, options: Mapping[str, Any]) -> int | None:
     """Multiply-adds that a sequence takes for one more step, of a model that needs it whole.
 
-    Of a chunk that is read backwards from its own end, one step more is one of all layers in both directions; the first
-    of them begins at zeros, of which nothing has to be computed.
+    In a chunk of a bidirectional model, one more step costs a step of all layers in both directions; the first step of
+    a layer costs less, since it begins at zeros.
 
     Args:
         model: bidirectional.
@@ -119,7 +119,7 @@ def stream_costs(path: Path) -> tuple[int, int]:
 
 
 def write_record(costs: Mapping[str, Costs]) -> Path:
-    """Write the record anew: a line for each model, of those with a streaming file by what it says.
+    """Write the record again: a line for each model; for models with a streaming file, from that file.
 
     An installation lists models whose files it does not hold.
 

@@ -1,4 +1,4 @@
-"""`rnnzoo diagnose`: the flow of gradients in a run or a fresh model, as plots and words."""
+"""`rnnzoo diagnose`: the flow of gradients in a run or a fresh model, as plots and sentences."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def diagnose_source(source: str, overrides: Sequence[str], out: Path) -> Report:
     """
     from rnnzoo.runs.building import load_task
     from rnnzoo.training.diagnostics import diagnose, findings
-    from rnnzoo.util.plots import bars, curves, figure
+    from rnnzoo.util.plots import curves, dots, figure
 
     path = Path(source)
     if (path / CONFIG_FILE).is_file():
@@ -60,7 +60,7 @@ def diagnose_source(source: str, overrides: Sequence[str], out: Path) -> Report:
     with figure(plot, 2) as (left, right):
         name = "gradient of the last decision"
         curves(left, diagnosis.by_time, title="Back through time", x="steps back", y=f"|dL/dh|, {name}")
-        bars(right, diagnosis.by_layer, title="By layer", x="norm of the gradient of the loss")
+        dots(right, diagnosis.by_layer, title="By layer", x="norm of the gradient of the loss")
     return Report([_head(config, path), *findings(diagnosis)], [plot])
 
 

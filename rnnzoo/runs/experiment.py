@@ -1,4 +1,4 @@
-"""From a configuration to a saved run, and from a run to its figures."""
+"""Trains the run of a configuration, and evaluates runs."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def run_experiment(
 
     Args:
         config: what to train.
-        out: folder of the run; snapshots are beside it until it is saved, and an interrupted training goes on there.
+        out: folder of the run; until it is saved, snapshots are beside it, from which an interrupted training resumes.
         dtype: of the stored weights.
-        overwrite: replace a run that is there, and start anew.
+        overwrite: replace an existing run, and start again.
         strategy: `mirrored` or `multiworker`, as `rnnzoo.training.parallel` takes it; None: one device.
         start: folder of a run whose weights are the start, wherever both models have them; None: fresh weights.
-        announce: is given the task once its data is read, before anything is trained.
+        announce: called with the task when its data has been read, before the training.
 
     Returns:
         The metrics that are saved: `dev`, `parameters`, and the `history` of the epochs.
@@ -135,7 +135,7 @@ def evaluate_run(
     Args:
         run: what `load_run` returned.
         split: `train`, `dev` or `test`.
-        files: its converted files by `float32` and `int8`; None converts it for the time of the call.
+        files: its converted files by `float32` and `int8`; None converts it to temporary files.
         limit: measure on the first so many examples only.
 
     Returns:
@@ -199,12 +199,12 @@ def figures_csv(evaluation: Mapping[str, Any]) -> str:
 
 
 def draw_run(run: Run, split: str, folder: Path) -> list[Path]:
-    """Pictures of a run: its learning curves, and what its topology shows of a split.
+    """Draw a run: its learning curves, and the plots of its task for a split.
 
     Args:
         run: what `load_run` returned.
         split: `train`, `dev` or `test`.
-        folder: where they go; it is made.
+        folder: for the pictures; made if it is missing.
 
     Raises:
         DataError: the data set or the split cannot be found, or the folder cannot be written.

@@ -49,9 +49,9 @@ def export_run(
         path: the .tflite to write.
         quantize: as `streaming.convert` takes it; "int8" is calibrated on sequences of the training split.
         compact, target: as `streaming.convert` takes them.
-        settings: of a keyword spotter, in place of those of its configuration; see `KeywordSpotter.settings`.
-        features: an audio model takes log-mel features that the client makes; otherwise it takes samples, and its front
-            end is in the graph.
+        settings: of a keyword spotter; they replace those of its configuration, see `KeywordSpotter.settings`.
+        features: an audio model takes log-mel features that the client computes; otherwise it takes samples, and its
+            front end is in the graph.
 
     Raises:
         ConfigError: a setting does not go with the model, or is out of its range.

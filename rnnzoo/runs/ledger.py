@@ -1,7 +1,7 @@
-"""The ledger of looks at test splits: whoever measures a model of the zoo there is written down, by weights.
+"""The ledger of evaluations on test splits: each evaluation of a model of the zoo is recorded, by its weights.
 
-A test split that is looked at often chooses the model. Each line is one trained model and one split; measuring the same
-weights again is no new look.
+A test split that is evaluated often becomes part of the model selection. Each line is one trained model and one split;
+measuring the same weights again adds no line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Look:
 
 
 def read_looks(name: str | None = None) -> list[Look]:
-    """All looks in the order in which they were taken, or those of one model."""
+    """All looks in order, or those of one model."""
     path = layout.root() / LEDGER
     if not path.is_file():
         return []
@@ -56,7 +56,7 @@ def record_look(config: ExperimentConfig, weights: str, evaluation: Mapping[str,
     Args:
         config: of the run.
         weights: SHA-256 of its weights.
-        evaluation: what `evaluate_run` gave.
+        evaluation: the result of `evaluate_run`.
 
     Returns:
         The ledger, None where nothing was added: another split, no model of the zoo, no clone, or weights that it has.

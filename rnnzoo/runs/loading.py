@@ -1,4 +1,4 @@
-"""Trained models for Python: compiled, with what turns raw input into arrays, ready to be trained further."""
+"""Trained models for Python: compiled, with the encoding of raw input, ready for further training."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ class Pretrained(Run):
     """
 
     def batches(self, examples: Iterable[Example], batch_size: int = 32, *, training: bool = True) -> Any:
-        """Examples of one's own as `model.fit` and `model.evaluate` take them.
+        """Batches of a user's examples for `model.fit` and `model.evaluate`.
 
         Args:
             examples: pairs of raw input and raw target, as the data sets of the task have them: words and tags for a
                 tagger, words and a label for a classifier of texts, rows (T, D) and a label for one of rows, samples
                 and a label for a keyword spotter, ...
             batch_size: sequences in a batch.
-            training: shuffle and augment them anew at each pass.
+            training: shuffle and augment them in each epoch.
 
         Returns:
-            A `keras.utils.PyDataset` of (inputs by name, targets, weights): padding and labels that the model does not
-            have weigh nothing.
+            A `keras.utils.PyDataset` of (inputs by name, targets, weights): padding and unknown labels have weight 0.
 
         Raises:
             DataError: there is no example, or one is not what the task takes.

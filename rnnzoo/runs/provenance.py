@@ -30,7 +30,7 @@ def commit() -> str | None:
 
 
 def train_command(config: ExperimentConfig, dtype: str, start: Path | None = None) -> str:
-    """The command that trains a configuration anew: the zoo's own file, and what differs from it."""
+    """The command that trains a configuration again: the zoo's own file, and the differences from it."""
     from keras.backend import backend
 
     path, options = config_paths().get(config.name), f" --dtype {dtype}{f' --start {start.name}' if start else ''}"

@@ -1,4 +1,4 @@
-"""A keyword spotter measured as it is felt: misses, false alarms an hour and delay, over thresholds."""
+"""Measures a keyword spotter as its users notice it: misses, false alarms an hour and delay, over thresholds."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _FILE = "int8.tflite"
 
 @dataclass(frozen=True)
 class Listening:
-    """What a spotter heard in some signals.
+    """The result of a spotter on some signals.
 
     Args:
         name: of the model.
-        where: what was listened to.
+        where: name of the recordings.
         shipped: the threshold of the model.
         spoken: signals with keywords, by condition.
         quiet: signals without.
-        chosen: the lowest threshold with no more false alarms than were asked for; None where none was asked for, or
-            none is high enough.
-        asked: false alarms an hour.
+        chosen: the lowest threshold with at most the requested rate of false alarms; None if no rate was requested, or
+            no threshold is high enough.
+        asked: the requested rate, false alarms an hour.
     """
 
     name: str
@@ -76,13 +76,13 @@ class Listening:
         return sum(signal.seconds for rows in (*self.spoken.values(), self.quiet) for signal in rows) / 3600
 
     def summary(self) -> dict[str, Any]:
-        """All of it for programs."""
+        """All figures as plain data."""
         plain = dataclasses.asdict(self)
         kept = {key: plain[key] for key in ("name", "where", "shipped", "asked", "chosen")}
         return {**kept, "hours": self.hours, "thresholds": self.rows()}
 
     def draw(self, folder: Path) -> Path:
-        """The trade of misses against false alarms, as `det.png`."""
+        """Draw misses against false alarms, as `det.png`."""
         from rnnzoo.tasks.keyword_spotter.drawing import draw_det
 
         signals = [signal for rows in self.spoken.values() for signal in rows]
@@ -93,17 +93,17 @@ class Listening:
 def listen_to_files(
     source: Run | Path, audio: Path, labels: Path | None = None, rate: float | None = None, skip: bool = False
 ) -> Listening:
-    """Measure a spotter on one's own recordings, each file a signal that begins with a fresh state.
+    """Measure a spotter on a user's recordings; each file is a signal that begins with a fresh state.
 
-    Keywords are where the table of labels says; without one, a file in a folder that is called as a keyword holds it
-    once, and other files hold none.
+    The table of labels gives the places of keywords. Without it, a file in a folder with the name of a keyword contains
+    it once, and other files contain none.
 
     Args:
         source: a run (its int8 file is measured), or a streaming file.
         audio: a file, or a folder with files at any depth.
-        labels: see `rnnzoo.data.files.marks.read_marks`; a label that is no keyword of the model is left alone.
-        rate: false alarms an hour for which a threshold is sought.
-        skip: leave out files that are no recordings, and list them.
+        labels: see `rnnzoo.data.files.marks.read_marks`; labels that are not keywords of the model are ignored.
+        rate: false alarms an hour, for which a threshold is chosen.
+        skip: leave out files that are not recordings, and list them.
 
     Raises:
         ConfigError: the model is no keyword spotter.

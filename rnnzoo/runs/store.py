@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.json"
+VECTORS_FILE = "vectors.json"
 _DTYPES = ("float32", "float16")
 # Sizes that need no weight to vouch for them.
 _SMALL = 4096
-_OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE)
+_OWN = (CONFIG_FILE, WEIGHTS_FILE, METRICS_FILE, VECTORS_FILE)
 # An embedding's rows are the entries of one of the encoder's vocabularies.
 TABLES = {
     "word_embedding": "words.txt",
@@ -43,14 +44,14 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model and all that it needs.
+    """A trained model and everything that it needs.
 
     Args:
         path: its folder.
-        config: what made it.
+        config: of its training.
         model: with its weights.
         encoder: raw input to arrays, and the labels.
-        metrics: what was measured when it was saved.
+        metrics: the figures that were saved with it.
     """
 
     path: Path
@@ -73,7 +74,7 @@ def save_run(
     metrics: Mapping[str, Any],
     dtype: str = "float32",
 ) -> Path:
-    """Write a run; afterwards the folder holds all of it, or what it held before.
+    """Write a run atomically: afterwards the folder has either the whole run or its old content.
 
     Args:
         path: the folder; a run that is there is replaced.
@@ -178,7 +179,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
 
 def check_run(path: Path) -> None:
-    """Refuse what is not the folder of a run.
+    """Refuse a folder that is not a run.
 
     Raises:
         ConfigError: it is not.
@@ -189,10 +190,10 @@ def check_run(path: Path) -> None:
 
 
 def check_free(path: Path, overwrite: bool) -> None:
-    """Refuse a place for a run that holds something.
+    """Refuse a target folder that is not free.
 
     Raises:
-        ConfigError: there is a run and `overwrite` is false, or something that is no run.
+        ConfigError: the folder has a run and `overwrite` is false, or something that is not a run.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return

@@ -26,7 +26,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
     """Key -> the values that it takes, as YAML; from `key=a,b,c`.
 
     Raises:
-        ConfigError: one is no such text, gives nothing, or a key comes twice.
+        ConfigError: a text has another form or no values, or a key occurs twice.
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
@@ -46,12 +46,12 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
 
 
 def run_sweep(config: Path, grid: dict[str, list[str]], out: Path) -> list[dict[str, Any]]:
-    """Train each combination that is not there yet; one that was interrupted goes on.
+    """Train each combination that has no run yet; interrupted ones are resumed.
 
     Args:
         config: the YAML file.
         grid: as `parse_grid` gives it.
-        out: a folder for the runs and `results.csv`, which is written anew after each.
+        out: a folder for the runs and for `results.csv`, which is written again after each run.
 
     Returns:
         A row for each combination, best first: its settings, the figures on `dev`, `parameters` and `seconds`; of one

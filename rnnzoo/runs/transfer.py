@@ -1,4 +1,4 @@
-"""Weights of a trained model as the start of another one's training."""
+"""Initializes a model with the weights of a trained run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start_from(model: keras.Model, encoder: Any, source: Path) -> int:
     """Give a model the weights of a run wherever both have them.
 
     Weights of the same path and shape are copied; of an embedding the rows of the entries that both vocabularies know;
-    what belongs to labels only where the labels are the same.
+    weights of labels only if the labels are the same.
 
     Args:
         model: of any topology, with fresh weights.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class Task(Evaluation, Objective):
     """A task on a data set.
 
-    A subclass says how an example becomes arrays, what is minimized, what the figures are, and what the streaming file
-    says of it. Its arguments are those of `Batches`.
+    A subclass defines the encoding of an example, the objective, the figures, and the specification in the streaming
+    file. Its arguments are those of `Batches`.
     """
 
     # What `topology:` says in a configuration.

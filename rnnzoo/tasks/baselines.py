@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Baseline(NamedTuple):
-    """A method without a network on a split: what it is called, its figures, and how many numbers it keeps."""
+    """A method without a network on a split: its name, its figures, and the count of numbers that it stores."""
 
     name: str
     figures: Mapping[str, float]
@@ -51,7 +51,7 @@ class FrequentTags:
 
 
 class NaiveBayes:
-    """Multinomial naive Bayes over words, of each label against the rest (Maron 1961), counts of one more added.
+    """Multinomial naive Bayes over words, of each label against the rest (Maron 1961), with add-one smoothing.
 
     Args:
         texts: words of each text.
@@ -79,7 +79,7 @@ class NaiveBayes:
 
 
 class NearestMean:
-    """The label whose mean is nearest, of means and deviations along time.
+    """Gives the label with the nearest mean, of features that are means and deviations along time.
 
     Args:
         rows: sequences (T, D).
@@ -115,7 +115,7 @@ class NGram:
 
     Args:
         tokens: of the training split, (N,).
-        entries: V tokens, each with at least 1 / V where nothing is known.
+        entries: V tokens, each with a base probability of 1 / V.
         order: tokens of an n-gram.
     """
 
@@ -147,9 +147,9 @@ class NGram:
 
 
 class NearestText:
-    """The text of the training split that shares most with another one.
+    """Finds the text of the training split that is most similar to another one.
 
-    By the cosine of the frequencies of their words, each weighted by how rare it is (Salton and Buckley 1988).
+    The similarity is the cosine of TF-IDF vectors of words (Salton and Buckley 1988).
 
     Args:
         texts: of the training split.
@@ -181,7 +181,7 @@ class NearestText:
 
 
 class NoteChain:
-    """Whether a note sounds, by whether it did a step before: a Markov chain for each note.
+    """A Markov chain for each note: the probability that it sounds, given whether it sounded one step before.
 
     Args:
         rolls: pieces (T, N) of the training split.

@@ -1,4 +1,4 @@
-"""A task's examples as arrays and batches."""
+"""Encodes the examples of a task, and makes batches of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Batches(abc.ABC):
         config: the data section of the experiment.
         encoder: raw input to arrays, and the labels; its files travel with the model to the device.
         splits: examples of `train`, `dev` and `test`, pairs of raw input and raw target.
-        seed: orders the training batches where `dataset` is given no other.
+        seed: of the order of training batches, unless `dataset` is given another.
     """
 
     # Whether a batch may only hold examples of one length, because the model reads padding as data.
@@ -71,7 +71,7 @@ class Batches(abc.ABC):
         return self._encoded[split]
 
     def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
-        """A training example as one pass sees it; unchanged unless a subclass says otherwise."""
+        """A training example, augmented for one pass; unchanged unless a subclass overrides this."""
         return row
 
     def dataset(
@@ -88,9 +88,9 @@ class Batches(abc.ABC):
         Args:
             split: `train`, `dev` or `test`.
             batch_size: sequences in a batch; the last one (of each length, where lengths are exact) may be smaller.
-            training: shuffle sequences and batches anew at each pass, by `seed` and the number of the pass.
-            seed: None: the seed of the problem.
-            start: number of the first pass, and of the batch that it begins with: where an earlier run stopped.
+            training: shuffle sequences and batches in each pass, by `seed` and the number of the pass.
+            seed: None: the seed of the task.
+            start: number of the first pass, and of its first batch, to resume an earlier run.
             parts: cuts each batch into the elements that take its place, for training on several devices; then the
                 passes have no end.
 
@@ -118,7 +118,7 @@ class Batches(abc.ABC):
     def endless_batches(
         self, split: str, batch_size: int, training: bool, seed: int | None = None, start: tuple[int, int] = (0, 0)
     ) -> Iterator[Batch]:
-        """The batches of one pass after the other, as `dataset` has them; it has no end."""
+        """The batches of `dataset`, pass after pass, without end."""
         for number in itertools.count(start[0]):
             yield from self._one_pass(split, batch_size, training, seed, start, number)
 

@@ -15,7 +15,7 @@ def bleu(written: Sequence[str], references: Sequence[Sequence[str]], lowercase:
         lowercase: score lower-cased texts.
 
     Returns:
-        The score, 0 to 100, and the signature that says how it was measured.
+        The score, 0 to 100, and sacreBLEU's signature.
     """
     from sacrebleu.metrics.bleu import BLEU
 

@@ -1,4 +1,4 @@
-"""Callbacks that the training of some tasks needs: fresh states, and figures that are no means over batches."""
+"""Callbacks for the training of some tasks: fresh states, and figures that are not means over batches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Logs = dict[str, float] | None
 
 
 class FreshStates(keras.callbacks.Callback):
-    """Carried states begin at zero with every pass over a split.
+    """Resets carried states to zero at the beginning of every pass over a split.
 
     Args:
-        every: and again after so many batches of it, which the batches of a pass are a multiple of; None carries them
-            through the whole pass.
+        every: reset also after so many batches, a divisor of the batches of a pass; None carries them through the whole
+            pass.
     """
 
     def __init__(self, every: int | None = None):
@@ -40,7 +40,7 @@ class FreshStates(keras.callbacks.Callback):
 
 
 class EpochFigures(keras.callbacks.Callback):
-    """Adds figures on `dev` that are no means over batches to those of the epoch.
+    """Adds figures on `dev` that are not means over batches to those of the epoch.
 
     Args:
         figures: takes the model, returns them by name.

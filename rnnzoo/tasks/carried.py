@@ -1,4 +1,4 @@
-"""Models whose recurrent layers go on from the state in which the batch before has left them."""
+"""Models whose recurrent layers carry their state from batch to batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def carried_twin(model: keras.Model, batch_size: int) -> keras.Model:
 
     Args:
         model: inputs (B, T, ...).
-        batch_size: B of every batch that the copy will see: row b of a batch goes on where row b of the last ended.
+        batch_size: B of every batch of the copy; row b of a batch continues row b of the batch before.
 
     Returns:
         The copy. `reset_states` sets its states to zero.

@@ -1,4 +1,4 @@
-"""The cells that a configuration may name, and sections `model` that several tasks share."""
+"""The cells that a configuration may name, and `model` sections that several tasks share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MASKED_CELLS = ("lstm", "gru", "simple_rnn")
 
 @dataclass(frozen=True)
 class AudioModelConfig:
-    """A model over log-mel features that says something after every frame.
+    """A model over log-mel features with an output after every frame.
 
     Args:
         conv_units: outputs of the first, causal convolution.
@@ -48,7 +48,7 @@ class AudioModelConfig:
 
 @dataclass(frozen=True)
 class RowModelConfig:
-    """Recurrent layers over rows of numbers that say something after every row.
+    """Recurrent layers over rows of numbers with an output after every row.
 
     Args:
         cell: the recurrent cell.

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 
 
 def class_figures(true: Sequence[Collection[str]], predicted: Sequence[Collection[str]]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and count of each label that examples have or were given, by name.
+    """Precision, recall, F1 and count of each true or predicted label, by name.
 
-    F1 = 2 TP / (2 TP + FP + FN); what nothing is known of is 0.
+    F1 = 2 TP / (2 TP + FP + FN); a figure without any example is 0.
 
     Args:
         true, predicted: the labels of each example.

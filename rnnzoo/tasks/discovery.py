@@ -34,7 +34,7 @@ def task_names() -> tuple[str, ...]:
 
 
 def current_name(name: Any) -> Any:
-    """The name that a task has today, where an earlier version called it otherwise."""
+    """The current name of a task that an earlier version called otherwise."""
     return _OLD_NAMES.get(name, name) if isinstance(name, str) else name
 
 
@@ -44,7 +44,7 @@ def data_inputs(name: str) -> tuple[str, ...]:
 
 
 def data_config(name: str, kind: str) -> type[DataConfig]:
-    """The class of the `data` section of a task, by what `data.input` says."""
+    """The class of the `data` section of a task, by the value of `data.input`."""
     section: type[DataConfig] = _part(name, "config").DATA[kind]
     return section
 

@@ -1,4 +1,4 @@
-"""The figures of a task: of the Keras model, of its stream, and of a classical method."""
+"""Evaluates a task: the Keras model, its stream, and a classical method."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rnnzoo.data.batching import collate
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.batches import Batches
+from streaming.runtime.decoding import log_softmax
 from streaming.runtime.tasks import task_for
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Evaluation(Batches):
 
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        """Figures of a Keras model on a split; `count` says of how many decisions."""
+        """Figures of a Keras model on a split; `count` is the number of decisions."""
 
     @abc.abstractmethod
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
@@ -48,7 +49,7 @@ class Evaluation(Batches):
         """
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Pictures of what a Keras model does on a split, written to a folder; the files."""
+        """Write plots of a Keras model's results on a split to a folder; returns the files."""
         return []
 
     def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
@@ -64,7 +65,7 @@ class Evaluation(Batches):
         return None
 
     def predict(self, model: keras.Model, split: str, batch_size: int) -> list[NDArray[Any]]:
-        """Outputs of a Keras model for each example of a split, as long as its batch was padded."""
+        """Outputs of a Keras model for each example of a split, as long as its padded batch."""
         outputs: list[Any] = [None] * len(self.examples(split))
         for chosen, (inputs, _, _) in self.batches(split, batch_size):
             for i, row in zip(chosen, model.predict_on_batch(inputs), strict=True):
@@ -77,12 +78,12 @@ class Evaluation(Batches):
 
 
 def expect_task(task: Any, kind: type | tuple[type, ...], needed_by: str, *, exact: bool = False) -> Any:
-    """Returns a task object where it is of a class.
+    """Check the class of a task object, and return it.
 
     Args:
         task: what `streaming.pipeline` gave.
         kind: the class that it has to be of, or several, of which the first names them all.
-        needed_by: what needs it, for the error.
+        needed_by: the caller, for the error.
         exact: refuse subclasses.
 
     Raises:
@@ -106,9 +107,9 @@ def predict_whole(model: keras.Model, **inputs: NDArray[Any]) -> NDArray[Any]:
 
 
 def predict_padded(model: keras.Model, features: Sequence[NDArray[Any]], batch_size: int) -> list[NDArray[Any]]:
-    """Outputs of a causal model for each of several inputs `features` (T, D), as long as its batch was padded.
+    """Outputs of a causal model for each of several inputs `features` (T, D), as long as the padded batch.
 
-    Those of like length are padded together, after all that the model has to hear.
+    Inputs of similar length are padded at the end, and batched together.
     """
     order = sorted(range(len(features)), key=lambda i: len(features[i]))
     outputs: list[Any] = [None] * len(features)
@@ -118,6 +119,12 @@ def predict_padded(model: keras.Model, features: Sequence[NDArray[Any]], batch_s
         for i, row in zip(chosen, model.predict_on_batch(batch), strict=True):
             outputs[i] = np.asarray(row)
     return outputs
+
+
+def surprise(logits: NDArray[Any], numbers: NDArray[Any]) -> NDArray[Any]:
+    """-log2 p of numbers (T,), p the softmax of logits (T, L): bits."""
+    rows = log_softmax(logits.astype(np.float64))
+    return np.asarray(-rows[np.arange(len(numbers)), numbers] / np.log(2))
 
 
 def mean(values: Sequence[bool] | NDArray[Any]) -> float:

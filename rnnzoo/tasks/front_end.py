@@ -1,4 +1,4 @@
-"""Audio models with their front end in the graph, so that whoever runs the file needs no signal processing."""
+"""Audio models with their front end in the graph, so that clients need no signal processing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 def with_front_end(model: keras.Model, spec: TaskSpec) -> tuple[keras.Model, TaskSpec]:
-    """An audio model that takes samples, and what the task then says; any other model as it is.
+    """An audio model that takes samples, with its changed specification; other models are returned unchanged.
 
-    The state of the front end begins with silence. Where the lead has as much, that is the beginning of the lead; else
-    the rows in which it is heard are dropped, and the zeros of the task make the first frame end with a row.
+    The state of the front end begins with silence. If the lead is at least as long, this silence is the beginning of
+    the lead. Otherwise the rows that contain it are dropped, and `zeros` of the task align the end of the first frame
+    with a row.
 
     Args:
         model: takes log-mel features (B, T, M).

@@ -1,4 +1,4 @@
-"""Labels as targets, and what is minimized where the outputs are logits of labels."""
+"""Base of tasks whose outputs are logits of labels: targets and loss."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnzoo.tasks.base import Task
+from rnnzoo.tasks.evaluation import predict_whole, surprise
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +50,7 @@ class LabelTask(Task):
         return [LabelAccuracy()]
 
     def endless_outputs(self, model: StreamingModel, split: str) -> list[NDArray[Any]]:
-        """Outputs (T, L) for each example of one stream that is never reset: its input is all examples in a row."""
+        """Outputs (T, L) for each example, of one stream over all examples that is never reset."""
         rows = self.arrays(split)
         joined = {name: np.concatenate([row[name] for row in rows]) for name in self.input_names}
         stream = model.create_stream()
@@ -58,5 +59,19 @@ class LabelTask(Task):
         return np.split(np.concatenate([np.asarray(part) for part in parts]), ends[:-1])
 
     def best(self, model: keras.Model, split: str, batch_size: int) -> list[NDArray[Any]]:
-        """Numbers of the most probable labels of each example, () or (T,), T as the batch was padded."""
+        """Numbers of the most probable labels of each example, () or (T,), T as in the padded batch."""
         return [np.argmax(row, axis=-1) for row in self.predict(model, split, batch_size)]
+
+    def references(self, model: keras.Model, split: str, count: int) -> list[tuple[list[str], NDArray[Any]]]:
+        """Pieces of so many true outputs of middle length, with the bits (T,) of each given those before it."""
+        assert self.decoder_input is not None
+        rows = sorted(self.arrays(split), key=lambda row: len(row["targets"]))
+        found = []
+        for row in rows[len(rows) // 2 :][:count]:
+            logits = predict_whole(model, **{name: row[name] for name in self.input_names})
+            # Simultaneous translation is also asked for a piece where it goes on reading instead.
+            said = np.append(row[self.decoder_input][1:], row["targets"][-1])
+            counted = row["targets"] == said
+            numbers = row["targets"][counted]
+            found.append(([self.labels[number] for number in numbers], surprise(logits[counted], numbers)))
+        return found

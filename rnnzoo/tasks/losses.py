@@ -13,7 +13,7 @@ from keras import ops
 class LabelAccuracy(keras.metrics.Mean):
     """The share of labels that are right, each label counted by its weight.
 
-    Keras's own accuracies average within a sequence first: there a word of a long sentence counts less.
+    Keras's own accuracies first average within a sequence, so that a word of a long sentence counts less.
     """
 
     def __init__(self, name: str = "accuracy", **kwargs: Any):
@@ -27,7 +27,7 @@ class LabelAccuracy(keras.metrics.Mean):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class SmoothedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of integer labels against logits, with a share of the mass spread over all labels.
+    """Cross-entropy of integer labels and logits, with label smoothing s.
 
     loss = logsumexp(z) - (1 - s) z[label] - s mean(z)
     """
@@ -47,7 +47,7 @@ class SmoothedCrossEntropy(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class SummedBinaryCrossEntropy(keras.losses.Loss):
-    """-sum over the last axis of y log p + (1 - y) log(1 - p), of probabilities; each kept `lowest` off 0 and 1."""
+    """-sum over the last axis of y log p + (1 - y) log(1 - p), of probabilities p clipped to lowest .. 1 - lowest."""
 
     def __init__(self, lowest: float = 1e-7, name: str = "summed_binary_cross_entropy", **kwargs: Any):
         super().__init__(name=name, **kwargs)

@@ -25,7 +25,7 @@ class Objective(abc.ABC):
     never_guessed: ClassVar[tuple[int, ...]] = ()
 
     def begin(self, model: keras.Model, config: Any) -> None:  # noqa: B027
-        """Give a fresh model what its section `model` wants computed from the training split, before it is trained."""
+        """Initialize a fresh model from the training split, where its `model` section asks for it."""
 
     @abc.abstractmethod
     def loss(self, config: TrainingConfig) -> keras.losses.Loss:
@@ -36,13 +36,13 @@ class Objective(abc.ABC):
         """Metrics shown in training, weighted as the loss is."""
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        """Callbacks that training it needs."""
+        """Callbacks that the training needs."""
         return []
 
     def smooths_labels(self, model: keras.Model) -> bool:
-        """Whether what is minimized takes `training.label_smoothing`."""
+        """Whether the loss supports `training.label_smoothing`."""
         return False
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
-        """The model that `fit` trains in its place, with weights of the same names; usually the model itself."""
+        """The model that `fit` trains instead, with weights of the same names; usually the model itself."""
         return model

@@ -1,4 +1,4 @@
-"""The examples of a task as batches that `fit` and `evaluate` of Keras take on any backend."""
+"""Batches of a task's examples for `fit` and `evaluate` of Keras on any backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class BatchesOf(keras.utils.PyDataset):
     Args:
         task: has the examples.
         batch_size: sequences in a batch.
-        training: shuffle and augment them anew at each pass.
+        training: shuffle and augment them in each pass.
     """
 
     def __init__(self, task: Task, batch_size: int, training: bool):

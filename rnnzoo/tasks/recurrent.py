@@ -1,4 +1,4 @@
-"""The recurrent layers that a configuration may name, and the Transformer in their place."""
+"""The recurrent layers that a configuration may name, and the Transformer."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ _OWN: set[str] = set()
 
 
 def register_cell(name: str, make: Callable[[int], Any]) -> None:
-    """Let `model.cell` in a configuration say a cell of your own.
+    """Register a cell of your own for `model.cell` in configurations.
 
     Args:
-        name: what it says.
+        name: for `model.cell`.
         make: takes the units U, gives a Keras RNN cell with outputs (B, U), which `keras.layers.RNN` runs. A cell that
             is registered with `keras.saving.register_keras_serializable` can be saved.
 
@@ -97,14 +97,14 @@ def recurrent_layers(
     """The recurrent layers of a configuration, each followed by dropout.
 
     Args:
-        config: says `cell`, `units`, `layers`, `dropout` and `recurrent_dropout`.
+        config: has `cell`, `units`, `layers`, `dropout` and `recurrent_dropout`.
         x: (B, T, D).
-        residual: add what a layer reads to what it gives, where they are as wide.
+        residual: add the input of a layer to its output, where they have the same width.
         bidirectional: read from both ends.
-        whole: give what the last step of the last layer says of all, (B, U).
+        whole: return only the last output of the last layer, (B, U).
 
     Returns:
-        (B, T, U), as wide as what the layers give; without a layer x.
+        (B, T, U), U being the width of the layers; without layers, x.
     """
     for i in range(config.layers):
         layer = recurrent_layer(

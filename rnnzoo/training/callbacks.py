@@ -1,4 +1,4 @@
-"""Callbacks of every training: snapshots, early stopping, and a stop when the loss is no number."""
+"""Callbacks of every training: snapshots, early stopping, and a stop when the loss is not finite."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _TASK = re.compile(r"^topology: (\w+)$", re.MULTILINE)
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stops at the first batch whose running loss is no number.
+    """Stops at the first batch whose running loss is not finite.
 
     Args:
         start: number of the first epoch, and of the batch that it begins with.
 
     Raises:
-        Diverged: it happened; weights written after earlier epochs are left as they are.
+        Diverged: the loss is not finite; weights of earlier epochs are kept.
     """
 
     def __init__(self, start: tuple[int, int] = (0, 0)):
@@ -51,7 +51,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class Snapshots(keras.callbacks.Callback):
-    """Keeps the history and the best weights, and writes snapshots from which the training can go on.
+    """Keeps the history and the best weights, and writes snapshots from which the training can resume.
 
     A snapshot is written at the beginning of an epoch and whenever the last one is older than `seconds`.
 
@@ -59,7 +59,7 @@ class Snapshots(keras.callbacks.Callback):
         folder: of the snapshots.
         experiment: what is trained, as text; a snapshot of another experiment is refused.
         monitor: the figure that says which epoch is best.
-        higher_is_better: whether more of it is.
+        higher_is_better: whether a higher figure is better.
         seconds: time between snapshots; on several workers they are at the beginnings of epochs, or at each step for 0.
         steps: batches in an epoch.
     """
@@ -108,7 +108,7 @@ class Snapshots(keras.callbacks.Callback):
 
     @property
     def figures(self) -> list[float]:
-        """The monitored figure of each epoch, turned so that more is better."""
+        """The monitored figure of each epoch, with the sign by which higher is better."""
         return [self._sign * value for value in self.history.get(self.monitor, [])]
 
     def take_best(self, model: keras.Model) -> None:
@@ -182,7 +182,7 @@ def _metrics(model: keras.Model) -> dict[str, Any]:
 
 
 class Patience(keras.callbacks.Callback):
-    """Ends a training that gets no better, and lowers the rate of a plateau; both follow from the history alone.
+    """Ends a training that does not improve, and lowers the rate at a plateau; both depend on the history only.
 
     Args:
         config: how to train.

@@ -1,4 +1,4 @@
-"""Weights as safetensors files, never half-written."""
+"""Weights as safetensors files, written atomically."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rnnzoo.util.files import replacing
 
 
 def write_weights(model: keras.Model, path: Path, dtype: str = "float32") -> None:
-    """Write the weights by the names of their variables, to a temporary file that then takes the place.
+    """Write the weights by the paths of their variables, to a temporary file that is then renamed.
 
     Args:
         model: a built model.
-        path: where to; its folder is made.
+        path: of the file; its folder is made if missing.
         dtype: floating-point weights are stored as this, `float32` or `float16`.
     """
     arrays = {}

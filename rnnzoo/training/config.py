@@ -34,10 +34,10 @@ class TrainingConfig:
             these after the warm-up; `constant`; `plateau` (times `decay` after `plateau_patience` epochs that are
             no better on `dev`).
         warmup: share of all steps in which the rate rises from zero.
-        decay: what `exponential` and `plateau` multiply the rate by.
+        decay: the factor of the rate in `exponential` and `plateau`.
         plateau_patience: epochs that `plateau` waits.
         patience: stop after so many epochs that are no better on `dev`; None: train all epochs.
-        beta_2: how slowly `adam` and `adamw` forget the size of past gradients.
+        beta_2: decay of the second moment in `adam` and `adamw`.
         momentum: of `sgd`.
         weight_decay: for `adamw`.
         clip_norm: largest norm of a gradient over all weights; None: no clipping (Pascanu et al. 2013).
@@ -45,14 +45,14 @@ class TrainingConfig:
         jacobian_penalty: weight of the regularizer that keeps the norm of gradients through time (Pascanu et al.
             2013, equation 9); 0: none.
         label_smoothing: probability mass spread over all labels.
-        scheduled_sampling: share of the decoder's inputs that are its own guesses at the end of the training (Bengio
-            et al. 2015); only for tasks with a decoder.
+        scheduled_sampling: share of the decoder's inputs that are its own predictions at the end of the training
+            (Bengio et al. 2015); only for tasks with a decoder.
         scheduled_sampling_schedule: how that share grows: `linear` or `inverse_sigmoid`.
-        ema: momentum of the running average of the weights, which is what is evaluated and kept; None: none.
-        precision: what is computed in: `float32`, or `mixed_float16` or `mixed_bfloat16` with weights in float32.
-        deterministic: operations that give the same bits each time; None: where no GPU is, as it costs little there.
+        ema: momentum of the running average of the weights, which is evaluated and saved; None: none.
+        precision: dtype policy: `float32`, or `mixed_float16` or `mixed_bfloat16` with weights in float32.
+        deterministic: use deterministic operations; None: on machines without a GPU, where this costs little.
         jit_compile: compile the training step with XLA.
-        snapshot_seconds: time between the snapshots from which an interrupted training goes on.
+        snapshot_seconds: time between the snapshots from which an interrupted training resumes.
 
     Raises:
         ConfigError: a value is out of its range, or two contradict each other.

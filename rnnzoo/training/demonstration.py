@@ -1,6 +1,6 @@
-"""Vanishing and exploding gradients, and what mends them, on a task that is nothing but memory.
+"""Vanishing and exploding gradients, and their remedies, on a pure memory task.
 
-The first step of a sequence shows +1 or -1, noise follows, and after the last step the network says which it was
+The first step of a sequence is +1 or -1, noise follows, and after the last step the network predicts which it was
 (after the problems of Hochreiter & Schmidhuber 1997 and Pascanu, Mikolov & Bengio 2013).
 """
 

@@ -31,7 +31,7 @@ class Diagnosis:
         radii: recurrent layer -> part of its recurrent matrix -> spectral radius.
         saturation: recurrent layer -> gate -> (share shut, share open); for a plain tanh layer `state` -> (0, share
             flat).
-        unseen: recurrent layers that could not be looked into.
+        unseen: recurrent layers that could not be measured.
     """
 
     by_layer: dict[str, float] = field(default_factory=dict)
@@ -163,7 +163,7 @@ def backwards(back: NDArray[Any], weights: NDArray[Any], reverse: bool = False) 
     Args:
         back: dL/dh (B, T, U), in the order in which the layer reads.
         weights: (B, T) with one decision a sequence, or (B,): the decision is at the last step.
-        reverse: the layer reads from the end; then distance is from its own last step.
+        reverse: the layer reads from the end; the distance is then from its own last step.
     """
     norms = np.linalg.norm(back, axis=-1)
     ends = np.full(len(norms), norms.shape[1] - 1)
@@ -215,7 +215,7 @@ def _saturation(one: Probe, seen: Any, weights: NDArray[Any]) -> dict[str, tuple
 
 
 def findings(diagnosis: Diagnosis) -> list[str]:
-    """Sentences that say what the measurements mean, with their numbers."""
+    """Sentences that explain the measurements, with their figures."""
     lines = []
     for name, curve in diagnosis.by_time.items():
         lines.append(f"{name}: {_reach(curve)}")

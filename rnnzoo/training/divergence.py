@@ -1,4 +1,4 @@
-"""Finds the origin of a loss that is no number."""
+"""Finds the origin of a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rnnzoo.tasks.carried import states
 
 
 class Origin:
-    """Goes once more over the steps before a loss that is no number, from a state in which all was well.
+    """Repeats the steps before a loss that is not finite, from a state in which everything was finite.
 
     Args:
         model: compiled, with all variables as they were before the first of the batches.
@@ -22,7 +22,7 @@ class Origin:
         self._model = model
 
     def find(self, batches: Any) -> str | None:
-        """First thing that is no number, such as "the gradient of layer 'recurrent_0'" and the number of the batch.
+        """The first value that is not finite, such as "the gradient of layer 'recurrent_0'", and its batch number.
 
         Args:
             batches: (inputs, targets, weights), as they were trained on.
@@ -47,7 +47,7 @@ class Origin:
 
 
 def first_not_finite(model: keras.Model, inputs: Any, targets: Any, weights: Any) -> str | None:
-    """The first of weights, inputs, activations (front to back), loss, gradients (back to front) that is no number.
+    """The first of weights, inputs, activations (front to back), loss, gradients (back to front) that is not finite.
 
     Args:
         model: compiled.

@@ -1,4 +1,4 @@
-"""Configuration, compile, fit."""
+"""Compiles and fits a model by its configuration."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def fit(
     logs: bool = False,
     parallel: Parallel | None = None,
 ) -> dict[str, list[float]]:
-    """Train a model; at the end it holds the weights of the epoch with the best figure on `dev`.
+    """Train a model; at the end it has the weights of the epoch with the best figure on `dev`.
 
-    Snapshots in `run_dir` hold all of the training: after an interruption the same call goes on from the newest
-    one, to the same weights bit for bit where the operations are deterministic.
+    Snapshots in `run_dir` have the whole state of the training: after an interruption the same call resumes from the
+    newest one, and ends with the same weights bit for bit if the operations are deterministic.
 
     Args:
         model: what the task's topology builds.
@@ -47,7 +47,7 @@ def fit(
         config: how to train.
         seed: of the order of the batches and of dropout.
         run_dir: a folder for the snapshots; made where missing.
-        experiment: says what is trained; a snapshot that says something else is refused.
+        experiment: the configuration as text; a snapshot of another one is refused.
         callbacks: more Keras callbacks.
         logs: write `history.csv` and events for TensorBoard to `run_dir`, too.
         parallel: the devices to train on, in whose scope the model was built; None: one.
@@ -57,8 +57,8 @@ def fit(
 
     Raises:
         DataError: `run_dir` holds another experiment, or cannot be written; an example does not fit the model.
-        ConfigError: the configuration asks for what this topology does not have.
-        Diverged: the loss is no longer a number; the snapshots from before stay.
+        ConfigError: the configuration has an option that this task does not support.
+        Diverged: the loss is not finite; earlier snapshots are kept.
     """
     check_data(model, task, config)
     keras.utils.set_random_seed(seed)

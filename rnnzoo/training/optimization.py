@@ -83,7 +83,7 @@ def make_schedule(config: TrainingConfig, steps: int) -> Any:
 
 
 def plateau_rate(config: TrainingConfig, figures: Sequence[float]) -> float:
-    """The rate after epochs with these figures on `dev`, more being better: it falls after each wait in vain."""
+    """The rate after epochs with these figures on `dev`, higher being better: falls after each plateau."""
     rate, best, waited = config.learning_rate, float("-inf"), 0
     for figure in figures:
         waited = 0 if figure > best else waited + 1
@@ -94,5 +94,5 @@ def plateau_rate(config: TrainingConfig, figures: Sequence[float]) -> float:
 
 
 def epochs_in_vain(figures: Sequence[float]) -> int:
-    """Epochs since the best of these figures, more being better."""
+    """Epochs since the best of these figures, higher being better."""
     return len(figures) - 1 - max(range(len(figures)), key=lambda i: (figures[i], -i)) if figures else 0

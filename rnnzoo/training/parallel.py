@@ -42,17 +42,17 @@ class Parallel:
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process writes what is kept."""
+        """Whether this process writes the files."""
         return self.worker == 0
 
     @staticmethod
     def is_loss(error: BaseException) -> bool:
-        """Whether an error says that another worker is gone."""
+        """Whether an error means that another worker is lost."""
         lost = tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError
         return isinstance(error, lost)
 
     def model(self, model: keras.Model) -> keras.Model:
-        """Model that is trained in the model's place, with the same weights."""
+        """The model that is trained instead, with the same weights."""
         return ParallelModel({t.name: t for t in model.inputs}, model.output, name=model.name)
 
     def dataset(self, make: Callable[[Any], tf.data.Dataset]) -> Any:
@@ -73,7 +73,7 @@ class Parallel:
 def split_batch(batch: Any, count: int) -> list[Any]:
     """A batch as `count` parts of one size; the mean over their mean losses is the mean loss of the batch.
 
-    What is missing to equal parts is filled with rows of weight 0, and the weights make up for the longer mean.
+    Parts are filled up with rows of weight 0 to equal sizes, and the weights are scaled to keep the mean.
 
     Args:
         batch: inputs by name, targets, weights; each with the batch as its first axis.

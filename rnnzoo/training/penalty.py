@@ -13,20 +13,20 @@ from rnnzoo.training.probing import Probe, probe
 
 
 class JacobianPenalized(keras.Model):
-    """A model whose `fit` adds to the loss what keeps gradients from vanishing (Pascanu, Mikolov & Bengio 2013).
+    """A model whose `fit` adds a regularizer against vanishing gradients (Pascanu, Mikolov & Bengio 2013).
 
         Omega = mean over steps of (|dE/dh[t+1] dh[t+1]/dh[t]| / |dE/dh[t+1]| - 1)^2        (equation 9)
 
-    h are all states of a recurrent layer together. As in the paper (equations 10 and 11), Omega is derived by the
-    weights of the step alone: the states and dE/dh are constants. The mean takes the place of the paper's sum, so
-    that the weight depends on neither length nor batch; steps without a gradient, such as padding, do not count.
+    h are all states of a recurrent layer together. As in the paper (equations 10 and 11), Omega is differentiated with
+    respect to the weights of the step only; the states and dE/dh are constants. The mean replaces the sum of the paper,
+    so that the weight depends on neither length nor batch; steps without a gradient, such as padding, do not count.
 
     Args:
         model: functional; it shares its layers and weights.
         weight: of Omega, summed over the recurrent layers.
 
     Raises:
-        ConfigError: there is no recurrent layer that it can reach.
+        ConfigError: no recurrent layer can be probed.
     """
 
     def __init__(self, model: keras.Model, weight: float):
@@ -70,7 +70,7 @@ def jacobian_penalty(probe: Probe, outputs: dict[str, Any], back: Any) -> Any:
 
     Args:
         probe: the layer.
-        found: `x` (B, T, D) and `states` (B, T, S), as the probed model gives them.
+        outputs: `x` (B, T, D) and `states` (B, T, S), as the probed model gives them.
         back: dE/dh (B, T, S) at each step, a constant.
     """
     sizes = keras.tree.flatten(probe.cell.state_size)

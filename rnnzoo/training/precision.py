@@ -9,10 +9,10 @@ import keras
 
 
 def make_deterministic(wanted: bool | None) -> None:
-    """Have TensorFlow choose operations that give the same bits each time; other backends have no such switch.
+    """Make TensorFlow use deterministic operations; other backends have no such switch.
 
     Args:
-        wanted: None: where no GPU is, as it costs little there.
+        wanted: None: on machines without a GPU, where this costs little.
     """
     if keras.backend.backend() != "tensorflow":
         return

@@ -1,4 +1,4 @@
-"""A model whose recurrent states can be looked at and pushed, so that gradients through time become plain gradients.
+"""Probes of recurrent states, by which gradients through time become plain gradients of inputs.
 
 Zeros are added to every state of every step. The gradient of the loss with respect to them is dL/dh[t].
 """
@@ -50,7 +50,7 @@ class Probed(NamedTuple):
 class ProbedCell(keras.layers.Layer):
     """A cell that reads [x, e] and adds e to its states; its output is followed by the states.
 
-    Where the cell's output is one of its states, the output is pushed along.
+    If the cell's output is one of its states, e is added to the output too.
     """
 
     def __init__(self, cell: Any, width: int):

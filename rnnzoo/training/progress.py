@@ -41,7 +41,7 @@ class ProgressLines(keras.callbacks.Callback):
         print(f"epoch {epoch + 1}/{self.epochs}  {seconds:.0f} s  {_figures(logs)}", flush=True)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Does nothing."""
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -82,7 +82,7 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar.console.print(f"epoch {epoch + 1}  {_figures(logs)}", highlight=False)
 
     def close(self) -> None:
-        """Give the terminal back; also after an error, which Keras does not announce."""
+        """Restore the terminal, also after an error, which Keras does not report to callbacks."""
         self._bar.stop()
 
 
@@ -91,7 +91,7 @@ def _figures(logs: Any) -> str:
 
 
 def history_csv(history: History) -> str:
-    """A line an epoch, the names of the figures first."""
+    """A header with the names of the figures, then one line for each epoch."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["epoch", *history])

@@ -1,4 +1,4 @@
-"""A decoder that in training reads some of its own guesses, as it will on its own."""
+"""Scheduled sampling: in training, a decoder reads some of its own predictions, as it does in use."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _NEVER = -1e30
 
 
 class GuessFed(keras.Model):
-    """A model whose `fit` gives its decoder guesses in place of some right tokens (Bengio et al. 2015).
+    """A model whose `fit` replaces some target tokens by the model's predictions (Bengio et al. 2015).
 
-    The guess for a place is the best token that the model gives there where it reads the right ones: one pass more,
-    and all steps of a text at once as before (Mihaylova & Martins 2019, Scheduled Sampling for Transformers).
+    The prediction at a position is the best token of the model when it reads the right ones. This takes one more pass,
+    with all steps of a text at once (Mihaylova & Martins 2019, Scheduled Sampling for Transformers).
 
     Args:
         model: functional; it shares its layers and weights. Its output t (B, T, V) scores what its input is at t + 1.
         tokens: the name of that input, (B, T) of int32; the start token and padding are left as they are.
-        never: tokens that are no guesses, such as the end, after which nothing is read.
+        never: tokens that are not used as predictions, such as the end, after which nothing is read.
     """
 
     def __init__(self, model: keras.Model, tokens: str, never: Sequence[int]):
@@ -40,7 +40,7 @@ class GuessFed(keras.Model):
         return super().train_step((self.mixed(x), y, weights))
 
     def mixed(self, x: dict[str, Any]) -> dict[str, Any]:
-        """The inputs with guesses in place of a share `rate` of the tokens."""
+        """The inputs with predictions in place of a share `rate` of the tokens."""
         right = x[self._tokens]
         logits = ops.cast(self(x, training=False), "float32")
         banned = ops.sum(ops.one_hot(ops.array(self._never), logits.shape[-1]), axis=0)
@@ -52,7 +52,7 @@ class GuessFed(keras.Model):
 
 
 class ScheduledSampling(keras.callbacks.Callback):
-    """Raises the share of guesses step by step.
+    """Raises the share of predictions step by step.
 
     Args:
         rate: the variable that holds it.

@@ -1,4 +1,4 @@
-"""All of an unfinished training in one file, so that it goes on to the same weights after any interruption."""
+"""The state of an unfinished training in one file, from which it resumes to the same weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATTERN = "snapshot-*.safetensors"
 
 
 class Snapshot(NamedTuple):
-    """State from which a training goes on.
+    """State from which a training resumes.
 
     Args:
         arrays: variables of model, optimizer and metrics, and the best weights so far, by name.
@@ -33,7 +33,7 @@ class Snapshot(NamedTuple):
 def write_snapshot(folder: Path, snapshot: Snapshot) -> Path:
     """Write a snapshot as the newest of a folder; the one before it is kept, older ones go.
 
-    A process that dies at any moment leaves the newest snapshot whole: the file gets its name once it is on the disk.
+    If the process dies at any moment, the newest snapshot is complete: the file gets its name when it is on the disk.
 
     Raises:
         DataError: the folder cannot be written; the snapshots that are there stay.

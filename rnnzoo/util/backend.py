@@ -1,4 +1,4 @@
-"""Which backend of Keras a command runs on."""
+"""Checks the backend of Keras that a command runs on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BACKENDS = (EXPORTING, "jax", "torch")
 
 
 def check_backend(only: str | None = None) -> None:
-    """Refuse what KERAS_BACKEND says before Keras is imported, where it could not run.
+    """Refuse a value of KERAS_BACKEND that cannot run, before Keras is imported.
 
     Args:
         only: the backend that it takes; None: any that is installed.

@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all."""
+"""Atomic writes of files and folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rnnzoo.errors import DataError
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; the file takes its place at the end, once the disk holds it.
+    """A path beside `path` to write to; the file replaces `path` at the end, when it is on the disk.
 
     After an error nothing is left of it, and `path` is as it was.
 
@@ -35,12 +35,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all; raises as `write_text`."""
+    """Write a JSON file atomically; raises as `write_text`."""
     write_text(path, json_bytes(values).decode())
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a file atomically.
 
     Raises:
         DataError: it cannot be written.
@@ -53,9 +53,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def publish(part: Path, path: Path) -> None:
-    """Put a finished folder in its place, on the disk before the name points to it.
+    """Move a finished folder to its place; it is on the disk before it gets its name.
 
-    Two folders cannot swap their names at once on every system: for a moment the place may be empty.
+    Not every system can swap two folders atomically: for a moment the place may be empty.
     """
     sync_folder(part)
     old = part.with_suffix(".old")
@@ -72,14 +72,14 @@ def publish(part: Path, path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Have the disk hold a folder and its files, readable by everybody."""
+    """Flush a folder and its files to the disk, readable by everybody."""
     os.chmod(path, 0o755)
     for item in [*path.iterdir(), path]:
         sync(item)
 
 
 def sync(path: Path) -> None:
-    """Have the disk hold a file, or the names in a folder."""
+    """Flush a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

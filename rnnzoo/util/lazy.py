@@ -1,4 +1,4 @@
-"""Names of a package that are imported when first used, so that a configuration can be read without Keras."""
+"""Lazy imports of the names of a package, so that a configuration can be read without Keras."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package whose names live in the modules given."""
+    """The `__getattr__` of a package whose names are in the given modules."""
 
     def find(name: str) -> Any:
         if name not in homes:

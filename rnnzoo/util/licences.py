@@ -1,4 +1,4 @@
-"""Licences by their SPDX names (spdx.org/licenses), and what they ask.
+"""Licences by their SPDX names (spdx.org/licenses), with their requirements and restrictions.
 
 `LicenseRef-...` are those that SPDX does not list. A data set may be under several: `Apache-2.0 AND Unicode-3.0`.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Licence(NamedTuple):
-    """title, url of the text; asks: what it asks of who uses the data, in words; restriction: what it forbids."""
+    """title; url of the text; asks: its requirements on users of the data, as text; restriction: what it forbids."""
 
     title: str
     url: str
@@ -65,13 +65,13 @@ def together(expressions: Iterable[str]) -> str:
 
 
 def licence_of_weights(data: str) -> str:
-    """The licence of weights that were trained on data: our own, or the terms of data that forbid something."""
+    """The licence of weights trained on data: this project's, or that of data with a restriction."""
     forbidding = [name for name in parts(data) if name in LICENCES and LICENCES[name].restriction]
     return together(forbidding) if forbidding else OWN
 
 
 def restriction(expression: str) -> str:
-    """What licences forbid, in words; nothing for most."""
+    """The restrictions of licences as text; empty for most."""
     licences = [LICENCES[name] for name in parts(expression) if name in LICENCES]
     return "; ".join(f"{item.restriction} ({item.title})" for item in licences if item.restriction)
 
@@ -83,7 +83,7 @@ def linked(expression: str) -> str:
 
 
 def asked(expression: str) -> str:
-    """What licences ask of who uses the data or publishes what is made of them, in sentences."""
+    """The requirements of licences on those who use the data or publish derived work, in sentences."""
     licences = [LICENCES[name] for name in parts(expression) if name in LICENCES]
     lines = [item.asks for item in licences if item.asks]
     lines += [f"Use the data and the weights {item.restriction}." for item in licences if item.restriction]

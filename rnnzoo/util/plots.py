@@ -1,4 +1,4 @@
-"""Plots of how gradients flow."""
+"""Plots as PNG files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
 @contextlib.contextmanager
-def figure(path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4)) -> Iterator[list[Any]]:
-    """Axes side by side, of a size in inches each, saved as PNG at the end, whole or not at all.
+def figure(
+    path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4), *, rows: int = 1
+) -> Iterator[list[Any]]:
+    """Context with axes in columns and rows, each of a size in inches; saved as PNG at the end, atomically.
 
     Raises:
         DataError: the file cannot be written.
@@ -28,8 +30,8 @@ def figure(path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4))
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(size[0] * columns, size[1]), dpi=120, layout="constrained")
-    axes = list(made.subplots(1, columns, squeeze=False)[0])
+    made = Figure(figsize=(size[0] * columns, size[1] * rows), dpi=120, layout="constrained")
+    axes = made.subplots(rows, columns, squeeze=False).ravel().tolist()
     for one in axes:
         one.grid(alpha=0.25)
         one.spines[["top", "right"]].set_visible(False)
@@ -71,10 +73,10 @@ def curves(
         axis.legend(frameon=False, fontsize=9)
 
 
-def bars(axis: Any, values: Mapping[str, float], *, title: str, x: str) -> None:
-    """A horizontal bar for each name, on a logarithmic axis, the first on top."""
+def dots(axis: Any, values: Mapping[str, float], *, title: str, x: str) -> None:
+    """A dot for each name, the first on top, on a logarithmic axis: it has no zero that a bar could begin at."""
     names = list(values)
-    axis.barh(range(len(names)), [values[name] for name in names], color=COLOURS[0])
+    axis.plot([values[name] for name in names], range(len(names)), "o", color=COLOURS[0], ms=7)
     axis.set(title=title, xlabel=x, xscale="log")
     axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.5, -0.5)

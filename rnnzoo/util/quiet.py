@@ -1,4 +1,4 @@
-"""Keeps what native libraries note on their build and devices off the screen."""
+"""Hides the messages of native libraries about their build and devices."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from streaming.errors import StreamingError
 
 
 def quiet_tensorflow() -> None:
-    """Hide what TensorFlow prints while it is imported, whenever that will be, and notes that it makes as it runs.
+    """Hide what TensorFlow prints on its import, also a later one, and its messages at run time.
 
-    What goes wrong comes as an exception; some notes of the level of errors say that all is well on this processor.
+    Failures are raised as exceptions; some messages of the level "error" are only notes on the processor.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -62,9 +62,9 @@ class _Loader(importlib.abc.Loader):
 
 @contextlib.contextmanager
 def held_stderr() -> Iterator[None]:
-    """Standard error of the process, C++ included, goes to a file that is shown only after a fault of the program.
+    """Context in which standard error, C++ included, goes to a file that is shown only after a bug of the program.
 
-    An error that a user can mend says in its one line what there is to say.
+    The one line of an error that a user can fix is enough.
     """
     sys.stderr.flush()
     saved = os.dup(2)

@@ -1,7 +1,7 @@
 """Private parts of Keras that this project uses, in one place; `streaming._compat.tensorflow` has those of TensorFlow.
 
-Keras may move any of them in a minor version. What each is for, what breaks without it and which test shows that, is
-beside it; `test_compat.py` asks all of them for their existence first. Needs Keras, not TensorFlow.
+Keras may move any of them in a minor version. The docstring of each says what it is for, what breaks without it and
+which test shows that; `test_compat.py` first checks that all of them exist. Needs Keras, not TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 
 import keras
 
-# Masks that travel with tensors. Without them masked sequences stream unmasked: test_masks.py.
-from keras.src.backend import get_keras_mask, set_keras_mask
+# Masks that travel with tensors, without which masked sequences stream unmasked: test_masks.py. Shapes of what a call
+# gives, by which those of further arguments of a subclassed model are found: test_user_code.py.
+from keras.src.backend import compute_output_spec, get_keras_mask, set_keras_mask
 
 # The loop over time of any backend. Chains and attention decoders could not be trained: test_chain.py.
 from keras.src.backend import rnn as loop_over_time
@@ -44,6 +45,7 @@ __all__ = [
     "Functional",
     "Merge",
     "Node",
+    "compute_output_spec",
     "get_keras_mask",
     "inputs_of",
     "layers_of",
@@ -61,15 +63,15 @@ __all__ = [
 def layers_of(layer: Any, *, include_self: bool = True) -> list[Any]:
     """A layer or model and all layers inside of it, at any depth.
 
-    `model.layers` stops at one level; policies and states of inner layers would be missed: test_precision.py.
+    `model.layers` has only one level, without the policies and states of inner layers: test_precision.py.
     """
     return list(layer._flatten_layers(include_self=include_self))
 
 
 def nodes_of(graph: Functional) -> Iterator[Node]:
-    """The calls of a graph in an order in which they can be computed, those of its inputs first.
+    """The calls of a graph in topological order, those of its inputs first.
 
-    `graph.operations` names a layer that is called twice once: test_conversion.py.
+    `graph.operations` lists a layer that is called twice only once: test_conversion.py.
     """
     for depth in sorted(graph._nodes_by_depth, reverse=True):
         yield from graph._nodes_by_depth[depth]
@@ -78,7 +80,7 @@ def nodes_of(graph: Functional) -> Iterator[Node]:
 def inputs_of(graph: keras.Model) -> Any:
     """The inputs of a graph as the structure that its call takes: a tensor, a list or a dict.
 
-    `graph.inputs` is flat, and says not whether names or places are meant: test_user_code.py.
+    `graph.inputs` is flat, and does not say whether inputs are given by name or by position: test_user_code.py.
     """
     return graph._inputs_struct
 

@@ -1,4 +1,4 @@
-"""`streaming bench`: what a step takes, against the interpreter alone; throughput by batch; memory."""
+"""`streaming bench`: the time of a step and of the bare interpreter, throughput by batch, memory."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from streaming.runtime.stream import Stream
 _WARM_UP = 20
 
 
-def measure(path: str | os.PathLike[str], steps: int = 2000, runtime: str = "auto", threads: int = 1) -> dict[str, Any]:
+def run_benchmark(
+    path: str | os.PathLike[str], steps: int = 2000, runtime: str = "auto", threads: int = 1
+) -> dict[str, Any]:
     """Times of `Stream.step` and of the bare invoke in microseconds, steps a second by batch, memory in bytes.
 
-    `model_bytes` is what loading added, interpreter and library included; `state_bytes` what a stream carries;
-    `peak_bytes` the most that the whole process has used.
+    `model_bytes` is the memory that loading took, with interpreter and library; `state_bytes` is the state of a stream;
+    `peak_bytes` is the peak memory of the whole process.
     """
     before, began = resident_bytes(), time.perf_counter()
     model = load(path, runtime, threads)
@@ -111,12 +113,12 @@ def _times(call: Callable[[], Any], count: int) -> NDArray[Any]:
     """Microseconds of each call, after some that do not count."""
     for _ in range(_WARM_UP):
         call()
-    found, clock = np.empty(count), time.perf_counter_ns
+    times, clock = np.empty(count), time.perf_counter_ns
     for index in range(count):
         began = clock()
         call()
-        found[index] = clock() - began
-    return found / 1e3
+        times[index] = clock() - began
+    return times / 1e3
 
 
 def _quantiles(times: NDArray[Any]) -> dict[str, float]:
@@ -125,19 +127,19 @@ def _quantiles(times: NDArray[Any]) -> dict[str, float]:
 
 
 def resident_bytes() -> int:
-    """The memory that this process has in use now; 0 where the system does not say (Linux does)."""
+    """Resident memory of this process in bytes; 0 on systems other than Linux, which do not report it."""
     status = Path("/proc/self/status")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(match[1]) * 1024 if match else 0
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had in use."""
+    """Peak memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux counts into ru_maxrss what the parent had before exec
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-        if found:
-            return int(found[1]) * 1024
+        match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if match:
+            return int(match[1]) * 1024
     try:
         import resource
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""One function a command: take parsed arguments, call the function that does it, print what it found."""
+"""One function for each command: it takes parsed arguments, calls a plain function and prints the result."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def adopt(arguments: argparse.Namespace) -> None:
     from streaming.conversion.adoption.adopt import adopt as run_adoption
 
     with quiet(not _debug(arguments)):
-        found = run_adoption(
+        report = run_adoption(
             arguments.model,
             arguments.out,
             states=None if arguments.states is None else dict(arguments.states),
@@ -69,7 +69,7 @@ def adopt(arguments: argparse.Namespace) -> None:
             trust=arguments.trust,
             metadata={"source": {"file": arguments.model.name}},
         )
-    print(show_adoption(found))
+    print(show_adoption(report))
 
 
 def _arrays(path: Path) -> dict[str, Any]:
@@ -78,9 +78,9 @@ def _arrays(path: Path) -> dict[str, Any]:
     from streaming.errors import InputError
 
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            return dict(found)
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.lib.npyio.NpzFile):
+            return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read {path} as arrays ({error}); give an .npz file saved by numpy.savez") from error
     raise InputError(f"{path} holds one array without a name; save arrays by name with numpy.savez")
@@ -99,13 +99,13 @@ def inspect(arguments: argparse.Namespace) -> None:
     from streaming.cli.show import show_description
     from streaming.inspection import describe
 
-    found = describe(arguments.model)
+    description = describe(arguments.model)
     if arguments.plot:
         from streaming.conversion.drawing import draw_plan
 
-        draw_plan(found, arguments.plot)
+        draw_plan(description, arguments.plot)
         print(f"drew {arguments.plot}", file=sys.stderr)
-    print(json.dumps(found, indent=1) if arguments.json else show_description(found))
+    print(json.dumps(description, indent=1) if arguments.json else show_description(description))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -167,25 +167,25 @@ def _listen(model: Any, display: Any, settings: dict[str, Any]) -> None:
 
 def bench(arguments: argparse.Namespace) -> None:
     """`streaming bench`."""
-    from streaming.cli.bench import measure
+    from streaming.cli.bench import run_benchmark
     from streaming.cli.show import show_bench
 
     with quiet(not _debug(arguments)):
-        found = measure(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
-    print(json.dumps(found, indent=1) if arguments.json else show_bench(found))
+        measurements = run_benchmark(arguments.model, arguments.steps, arguments.runtime, arguments.threads)
+    print(json.dumps(measurements, indent=1) if arguments.json else show_bench(measurements))
 
 
 def vectors(arguments: argparse.Namespace) -> None:
     """`streaming vectors`."""
     from streaming.runtime import artifact
     from streaming.runtime.model import load
-    from streaming.vectors import make
+    from streaming.vectors import make_vectors
 
     with quiet(not _debug(arguments)):
-        found = make(load(arguments.model, arguments.runtime, arguments.threads))
-    text = json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n"
+        test_vectors = make_vectors(load(arguments.model, arguments.runtime, arguments.threads))
+    text = json.dumps(test_vectors, ensure_ascii=False, allow_nan=False) + "\n"
     artifact.write(arguments.out, text.encode())
-    print(f"{arguments.out}: {len(text.encode())} bytes, {len(found.get('task', {}).get('events', []))} events")
+    print(f"{arguments.out}: {len(text.encode())} bytes, {len(test_vectors.get('task', {}).get('events', []))} events")
 
 
 def micro(arguments: argparse.Namespace) -> None:
@@ -193,10 +193,12 @@ def micro(arguments: argparse.Namespace) -> None:
     from streaming.firmware import write
 
     with quiet(not _debug(arguments)):
-        found = write(arguments.model, arguments.folder)
-    for path in found.files:
+        report = write(arguments.model, arguments.folder)
+    for path in report.files:
         print(path)
-    print(f"arena {found.arena_bytes} bytes, state {found.state_bytes} bytes, operations {', '.join(found.operations)}")
+    print(
+        f"arena {report.arena_bytes} bytes, state {report.state_bytes} bytes, operations {', '.join(report.operations)}"
+    )
 
 
 def _debug(arguments: argparse.Namespace) -> bool:

@@ -30,14 +30,14 @@ class JsonLines:
         print(json.dumps(item, ensure_ascii=False, allow_nan=False), file=self._out, flush=True)
 
     def status(self, scores: dict[str, float]) -> None:
-        """Nothing: scores that are no event are for eyes."""
+        """Does nothing: scores without an event are shown on terminals only."""
 
     def end(self) -> None:
         """A sequence has ended."""
 
 
 class Live:
-    """Words that follow each other on a line, other events a line each, and the latest scores below."""
+    """Words on one line, other events on a line each, and the latest scores below."""
 
     def __init__(self, out: TextIO):
         self._out, self._open, self._status = out, False, False
@@ -63,7 +63,7 @@ class Live:
         self._status = True
 
     def end(self) -> None:
-        """A sequence has ended: what follows begins a line."""
+        """End the line of a sequence that has ended."""
         if self._open:
             self._write("\n")
         self._open = False
@@ -75,7 +75,7 @@ class Live:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON takes it: numbers rounded to 6 digits after the point, null for what JSON has no number for."""
+    """A value for JSON: numbers rounded to 6 digits after the point, null for NaN and infinity."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Entry of the command lines: exit codes, and one line for errors that a user can mend."""
+"""Entry point of the command lines: exit codes, and errors of one line that a user can fix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Program:
     Args:
         name: what its messages begin with.
         parse: arguments to a namespace whose `run` takes it.
-        errors: exceptions whose message says all that a user needs.
+        errors: exceptions that are shown by their message alone.
         train: modules that the extra `train` brings, by the name under which they are imported.
     """
 
@@ -54,7 +54,7 @@ class Program:
         return 0
 
     def explain(self, error: BaseException) -> str | None:
-        """One line for an error that a user can mend; None for what is a fault of the program."""
+        """One line for an error that a user can fix; None for a bug of the program."""
         if isinstance(error, ModuleNotFoundError):
             name = (error.name or "").split(".")[0]
             missing = f"this needs {name}, which is not installed: pip install 'rnnzoo[train]'"

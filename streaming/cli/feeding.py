@@ -35,12 +35,12 @@ class Options:
         mono: mix channels down.
         resample: change the rate of audio that has another.
         resize: change the size of a picture that has another.
-        wait_k: translate word by word, so many pieces behind.
+        wait_k: translate word by word, this number of pieces behind the source.
         search: for sessions of generators, translators and captioners.
-        raw: format, samples a second and channels of samples without a header; None: a file that says them.
-        settings: of a keyword spotter, in place of those of its file.
-        encoding: of text and tables; None: UTF-8, or UTF-16 where they say so.
-        skip_bad_rows: is told of rows of a table that are none, which are left out; None: they are errors.
+        raw: format, samples a second and channels of samples without a header; None: the file has a header.
+        settings: of a keyword spotter; they replace those of its file.
+        encoding: of text and tables; None: UTF-8, or UTF-16 if there is a byte order mark.
+        skip_bad_rows: called with each malformed row of a table, which is then left out; None: it is an error.
     """
 
     mono: bool = False
@@ -58,7 +58,7 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
     """Stream an input through the model, as its task reads it.
 
     Args:
-        model: with a task, or none: then lines are steps.
+        model: of a task; without a task each line is a step.
         name: path of a file, or `-` for the pipe.
         pipe: standard input.
         display: gets the events.
@@ -105,7 +105,7 @@ def _reader(source: IO[bytes], name: str, options: Options) -> Any:
 
 
 def adjusted(task: Any, settings: dict[str, Any]) -> Any:
-    """A task with settings of the command line; raises InputError where one is out of its range."""
+    """The task with the settings of the command line; raises InputError where one is out of range."""
     try:
         return task.adjusted(**settings) if settings else task
     except ArtifactError as error:
@@ -227,10 +227,10 @@ def _arrays(task: Any, source: IO[bytes], name: str, display: Any, options: Opti
     data = source.read()
     array = data if is_picture(data) else _array(data, os.path.basename(name))
     try:
-        found = task.captions([array], resize=options.resize, **options.search)[0]
+        captions = task.captions([array], resize=options.resize, **options.search)[0]
     except InputError as error:
         raise InputError(f"{os.path.basename(name)}: {error}") from error
-    for text in found:
+    for text in captions:
         display.show(text, {})
 
 

@@ -1,4 +1,4 @@
-"""Lines of text, CSV or JSON as what a model takes."""
+"""Reads lines of text, CSV or JSON as inputs of a model."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ColumnReader:
         columns: their names; empty where they have none.
         width: how many.
         time: the column of times, if there is one.
-        timed: whether it has to be there.
+        timed: whether that column is required.
     """
 
     def __init__(self, columns: Sequence[str], width: int, time: str | None = None, timed: bool = False):
@@ -57,12 +57,12 @@ class ColumnReader:
 
     @property
     def begun(self) -> bool:
-        """Whether the first line has told the columns."""
+        """Whether the first line has been read."""
         return not self._first
 
     @property
     def note(self) -> str | None:
-        """What a user should know of how columns were told."""
+        """A note for the user on how columns were identified."""
         if self._header.named and not self._columns:
             return "the columns of the model have no names: those of the input were taken in their order"
         if self._header.names and not self._header.named and self._columns and not _unnamed(self._columns):
@@ -84,7 +84,7 @@ class ColumnReader:
         return row
 
     def end(self) -> None:
-        """A sequence is over: times of the next may begin anew."""
+        """End a sequence: the times of the next one may be earlier."""
         self._last = -math.inf
 
     def _begin(self, text: str, number: int) -> bool:
@@ -144,27 +144,27 @@ class ColumnReader:
 
     def _json(self, text: str, number: int) -> TableRow:
         try:
-            found = json.loads(text)
+            record = json.loads(text)
         except (ValueError, RecursionError):
             raise self._wrong(text, number, "no JSON") from None
         time = seconds = None
-        if isinstance(found, dict):
-            missing = [name for name in self._columns if name not in found]
+        if isinstance(record, dict):
+            missing = [name for name in self._columns if name not in record]
             if missing or not self._columns:
                 raise self._wrong(text, number, f"an object without {', '.join(missing) or 'known names'}")
-            if self._time is not None and self._time in found:
-                time = str(found[self._time])
+            if self._time is not None and self._time in record:
+                time = str(record[self._time])
                 try:
                     seconds = self._clock(time)
                 except InputError as error:
                     raise InputError(f"line {number}, {self._time}: {error}") from error
-            found = [found[name] for name in self._columns]
+            record = [record[name] for name in self._columns]
         if self._timed and seconds is None:
             raise self._wrong(text, number, f"no object with the time {self._time}, by which rows are resampled")
-        right = len(found) == self._width and all(value is None or type(value) in (int, float) for value in found)
+        right = len(record) == self._width and all(value is None or type(value) in (int, float) for value in record)
         if not right:
             raise self._wrong(text, number, "another row")
-        return TableRow(number, np.array([math.nan if v is None else v for v in found], np.float64), time, seconds)
+        return TableRow(number, np.array([math.nan if v is None else v for v in record], np.float64), time, seconds)
 
     def _wrong(self, text: str, number: int, what: str) -> InputError:
         named = f" ({', '.join(self._columns)})" if self._columns else ""
@@ -218,18 +218,18 @@ class StepReader:
 
     def _json(self, text: str, number: int) -> Any:
         try:
-            found = json.loads(text)
+            record = json.loads(text)
         except (ValueError, RecursionError):
             raise self._wrong(text, number) from None
         names = [info.name for info in self._inputs]
-        if isinstance(found, dict):
-            if set(found) != set(names):
-                raise InputError(f"line {number} has {sorted(found)}, expected the inputs {sorted(names)}")
-            values = {info.name: self._array(found[info.name], info, text, number) for info in self._inputs}
+        if isinstance(record, dict):
+            if set(record) != set(names):
+                raise InputError(f"line {number} has {sorted(record)}, expected the inputs {sorted(names)}")
+            values = {info.name: self._array(record[info.name], info, text, number) for info in self._inputs}
             return values if len(names) > 1 else values[names[0]]
         if len(names) > 1:
             raise self._wrong(text, number)
-        return self._array(found, self._inputs[0], text, number)
+        return self._array(record, self._inputs[0], text, number)
 
     def _array(self, value: Any, info: InputInfo, text: str, number: int) -> NDArray[Any]:
         try:

@@ -12,7 +12,7 @@ from streaming.cli import commands, serve
 
 
 class UsageError(ValueError):
-    """The command line says something that no command takes."""
+    """The arguments are not valid for any command."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -47,10 +47,10 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
     parser = _Parser("streaming", description="Keras sequence models as verified streams.", parents=[common])
-    found = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    subparsers = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        made = found.add_parser(name, help=text, description=text, parents=[common])
+        made = subparsers.add_parser(name, help=text, description=text, parents=[common])
         made.set_defaults(run=run)
         return made
 
@@ -62,7 +62,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _vectors(command("vectors", commands.vectors, "Write test vectors for clients in other languages, as JSON."))
     _micro(command("micro", commands.micro, "Write what a microcontroller's firmware needs: data, arena, step loop."))
     _serve(command("serve", serve.run, "Serve a model over WebSocket, with a page, health and metrics."))
-    return parser, list(found.choices)
+    return parser, list(subparsers.choices)
 
 
 def _convert(parser: argparse.ArgumentParser) -> None:
@@ -216,8 +216,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    name, found, value = text.rpartition("=")
-    if not (name and found and value):
+    name, separator, value = text.rpartition("=")
+    if not (name and separator and value):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
     return name, value
 

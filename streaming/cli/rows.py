@@ -1,4 +1,4 @@
-"""`streaming run` on tables: rows in, and after each what the task says of it, with its line and time."""
+"""`streaming run` on tables: reads rows, and writes the events of the task with the line and time of their rows."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def run_rows(
         task: of the model.
         source: CSV or JSON lines.
         display: gets the events.
-        encoding: of the source; None: UTF-8, or UTF-16 where it says so.
-        skip: is told of rows that are none, which are left out; None: they are errors.
+        encoding: of the source; None: UTF-8, or UTF-16 if there is a byte order mark.
+        skip: called with each malformed row, which is then left out; None: it is an error.
 
     Returns:
         Notes on the input, a line each.
 
     Raises:
-        InputError: a row is none, or there is none; lines are named by their numbers.
+        InputError: a row is malformed, or there is no row; the message has the number of the line.
     """
     spec = task.spec
     reader = ColumnReader(task.columns, task.reader.width, spec.time, spec.resample is not None)
@@ -105,7 +105,7 @@ class _Rows:
         self._fed = True
 
     def end(self) -> None:
-        """The sequence is over, if there was one."""
+        """End the sequence, if one has begun."""
         if not self._fed:
             return
         if self._resampler is not None:
@@ -118,18 +118,18 @@ class _Rows:
         self._begin()
 
     def _fill(self, rows: NDArray[Any], places: list[tuple[int, str | float | None]]) -> None:
-        found = self._filler.feed(rows)
+        filled = self._filler.feed(rows)
         self._waiting.extend(places)
-        self._feed(found)
+        self._feed(filled)
 
-    def _feed(self, found: Any) -> None:
-        for number in found.numbers:
+    def _feed(self, filled: Any) -> None:
+        for number in filled.numbers:
             while self._passed < number:
                 self._waiting.popleft()
                 self._passed, self.dropped = self._passed + 1, self.dropped + 1
             self._taken.append(self._waiting.popleft())
             self._passed += 1
-        rows = found.with_mask() if self._task.reader.mask else found.rows
+        rows = filled.with_mask() if self._task.reader.mask else filled.rows
         if len(rows):
             self._show(self._session.feed(rows))
 

@@ -1,4 +1,4 @@
-"""`streaming serve`: its options, and what it needs."""
+"""`streaming serve`: its options, and the check of its dependencies."""
 
 from __future__ import annotations
 

@@ -7,12 +7,12 @@ from typing import Any
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Columns under their titles; those that hold numbers alone stand to the right."""
-    found = [[_cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(titles, *found, strict=True)]
-    right = [all(_numeric(row[index]) for row in found) for index in range(len(titles))]
+    """Text of a table: columns under their titles, columns of numbers aligned to the right."""
+    texts = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(titles, *texts, strict=True)]
+    right = [all(_numeric(row[index]) for row in texts) for index in range(len(titles))]
     lines = []
-    for row in (list(titles), *found):
+    for row in (list(titles), *texts):
         cells = zip(row, widths, right, strict=True)
         lines.append("  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in cells).rstrip())
     return "\n".join("  " + line for line in lines)
@@ -34,57 +34,57 @@ def _numeric(text: str) -> bool:
 
 
 def size(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes in readable units."""
     if count < 10_000:
         return f"{count:,} bytes"
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
-def show_description(found: dict[str, Any]) -> str:
-    """Text of `streaming inspect`, from what `describe` returns."""
-    reuse = ("reuse",) if found["window"] is not None else ()
+def show_description(description: dict[str, Any]) -> str:
+    """Text of `streaming inspect`, from the result of `describe`."""
+    reuse = ("reuse",) if description["window"] is not None else ()
     parts = [
-        _head(found),
-        _section("signatures", ("name", "streams", "steps", "multiply-adds", "weights"), _signatures(found)),
-        _section("inputs", ("name", "shape", "dtype", "time", "values"), _inputs(found)),
-        _section("given before the first step", ("name", "shape", "dtype", "length"), _encoded(found)),
-        _section("outputs", ("name", "shape", "dtype", "delay", "rate", "note"), _outputs(found)),
-        _section("states", ("name", "shape", "dtype", "bytes"), [list(row.values()) for row in found["states"]]),
-        _section("plan", ("layer", "kind", "shape", "rate", "delay", *reuse, "state"), _plan(found)),
-        _section("operations", ("operation", *found["signatures"]), _operations(found)),
-        _section("files", ("name", "bytes"), found["files"].items()),
+        _head(description),
+        _section("signatures", ("name", "streams", "steps", "multiply-adds", "weights"), _signatures(description)),
+        _section("inputs", ("name", "shape", "dtype", "time", "values"), _inputs(description)),
+        _section("given before the first step", ("name", "shape", "dtype", "length"), _encoded(description)),
+        _section("outputs", ("name", "shape", "dtype", "delay", "rate", "note"), _outputs(description)),
+        _section("states", ("name", "shape", "dtype", "bytes"), [list(row.values()) for row in description["states"]]),
+        _section("plan", ("layer", "kind", "shape", "rate", "delay", *reuse, "state"), _plan(description)),
+        _section("operations", ("operation", *description["signatures"]), _operations(description)),
+        _section("files", ("name", "bytes"), description["files"].items()),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _head(found: dict[str, Any]) -> str:
-    source, task = found["source"], found["task"]
+def _head(description: dict[str, Any]) -> str:
+    source, task = description["source"], description["task"]
     lines = {
         "model": _cell(source.get("model", "unnamed")),
         "task": _cell((task or {}).get("kind", "none")),
         "made from": ", ".join(f"{_cell(k)} {_cell(v)}" for k, v in source.items() if k not in ("model", "quantize")),
-        "weights": f"{size(found['weight_bytes'])}, quantization {_cell(source.get('quantize', 'unknown'))}",
-        "state": f"{size(found['state_bytes'])} a stream, {found['state']}",
-        "timing": _timing(found),
-        "verified": _proof(found["verification"]),
-        "drift": _drift(found["verification"].get("drift")),
-        "fingerprint": found["fingerprint"],
+        "weights": f"{size(description['weight_bytes'])}, quantization {_cell(source.get('quantize', 'unknown'))}",
+        "state": f"{size(description['state_bytes'])} a stream, {description['state']}",
+        "timing": _timing(description),
+        "verified": _proof(description["verification"]),
+        "drift": _drift(description["verification"].get("drift")),
+        "fingerprint": description["fingerprint"],
     }
-    for note in found["verification"].get("notes", []):
+    for note in description["verification"].get("notes", []):
         lines["note"] = f"{lines['note']}; {_cell(note)}" if "note" in lines else _cell(note)
     body = "\n".join(f"  {name:<12} {text}" for name, text in lines.items() if text)
-    return f"{_cell(found['file'])} ({size(found['size_bytes'])})\n{body}"
+    return f"{_cell(description['file'])} ({size(description['size_bytes'])})\n{body}"
 
 
-def _timing(found: dict[str, Any]) -> str:
-    chunk, delay = found["chunk"], found["delay"]
+def _timing(description: dict[str, Any]) -> str:
+    chunk, delay = description["chunk"], description["delay"]
     text = f"{chunk} step{'s' * (chunk > 1)} a chunk"
-    if found["window"] is not None:
-        every = "step" if found["hop"] == 1 else f"{found['hop']} steps"
-        filled = f", filled with zeros ({found['pad']}) until it is full" if found["pad"] else ""
-        return f"{text}, the model of the last {found['window']} steps every {every}{filled}"
+    if description["window"] is not None:
+        every = "step" if description["hop"] == 1 else f"{description['hop']} steps"
+        filled = f", filled with zeros ({description['pad']}) until it is full" if description["pad"] else ""
+        return f"{text}, the model of the last {description['window']} steps every {every}{filled}"
     text = f"{text}, delay {delay} step{'s' * (delay != 1)}"
-    return f"{text}, finish() runs {found['flush']} more" if found["flush"] else text
+    return f"{text}, finish() runs {description['flush']} more" if description["flush"] else text
 
 
 def _proof(verification: dict[str, Any]) -> str:
@@ -114,32 +114,32 @@ def _section(title: str, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -
     return f"{title}\n{table(titles, rows)}" if rows else ""
 
 
-def _signatures(found: dict[str, Any]) -> list[list[Any]]:
+def _signatures(description: dict[str, Any]) -> list[list[Any]]:
     return [
         [name, s.get("batch", "-"), s.get("chunk", "-"), s["multiply_adds"], size(s["weight_bytes"])]
-        for name, s in found["signatures"].items()
+        for name, s in description["signatures"].items()
     ]
 
 
-def _inputs(found: dict[str, Any]) -> list[list[Any]]:
+def _inputs(description: dict[str, Any]) -> list[list[Any]]:
     rows = []
-    for info in found["inputs"]:
+    for info in description["inputs"]:
         values = _scale(info) if info["high"] is None else f"{info['low'] or 0} to {info['high'] - 1}"
         rows.append([info["name"], info["shape"], info["dtype"], "a row a step" if info["time"] else "whole", values])
     return rows
 
 
-def _encoded(found: dict[str, Any]) -> list[list[Any]]:
-    encode = found["encode"] or {"inputs": ()}
+def _encoded(description: dict[str, Any]) -> list[list[Any]]:
+    encode = description["encode"] or {"inputs": ()}
     return [
         [info["name"], info["shape"], info["dtype"], f"up to {encode['max_length']}" if info["time"] else "whole"]
         for info in encode["inputs"]
     ]
 
 
-def _outputs(found: dict[str, Any]) -> list[list[Any]]:
+def _outputs(description: dict[str, Any]) -> list[list[Any]]:
     rows = []
-    for info in found["outputs"]:
+    for info in description["outputs"]:
         up, down = info["rate"]
         delay = -(-info["start"] * down // up)
         note = "running: the last row is the model's output" if info["running"] else _scale(info)
@@ -152,17 +152,18 @@ def _scale(info: dict[str, Any]) -> str:
     return "" if info["scale"] is None else f"{info['scale']:.6g} x (value - {info['zero_point'] or 0})"
 
 
-def _plan(found: dict[str, Any]) -> list[list[Any]]:
+def _plan(description: dict[str, Any]) -> list[list[Any]]:
     rows = []
-    for row in found["plan"]:
+    for row in description["plan"]:
         states = ", ".join(f"{name} {_cell(shape)}" for name, shape in row["states"].items())
-        reuse = ["anew" if row.get("anew") else "kept"] if found["window"] is not None else []
-        rows.append([row["name"], row["kind"], row["shape"], row["rate"], row["delay"], *reuse, states])
+        reuse = ["anew" if row.get("anew") else "kept"] if description["window"] is not None else []
+        rate = "once" if row.get("encoded") else row["rate"]
+        rows.append([row["name"], row["kind"], row["shape"], rate, row["delay"], *reuse, states])
     return rows
 
 
-def _operations(found: dict[str, Any]) -> list[list[Any]]:
-    costs = [signature["operations"] for signature in found["signatures"].values()]
+def _operations(description: dict[str, Any]) -> list[list[Any]]:
+    costs = [signature["operations"] for signature in description["signatures"].values()]
     names = sorted({name for counts in costs for name in counts})
     return [[name, *(counts.get(name, 0) for counts in costs)] for name in names]
 
@@ -193,35 +194,35 @@ def show_report(report: Any) -> str:
     return "\n".join([*lines, f"next: streaming inspect {report.path}"])
 
 
-def show_bench(found: dict[str, Any]) -> str:
-    """Text of `streaming bench`, from what `measure` returns."""
-    step, bare = found["step_us"], found["bare_invoke_us"]
+def show_bench(bench: dict[str, Any]) -> str:
+    """Text of `streaming bench`, from the result of `run_benchmark`."""
+    step, bare = bench["step_us"], bench["bare_invoke_us"]
     rows = [["Stream.step", *(f"{step[key]:.1f}" for key in ("p50", "p99", "p99.9"))]]
     rows.append(["bare invoke", *(f"{bare[key]:.1f}" for key in ("p50", "p99", "p99.9"))])
     over = step["p50"] - bare["p50"]
     batches = [
         [row["streams"], row["chunk"], f"{row['p50_us']:.1f}", f"{row['steps_per_second']:,.0f}"]
-        for row in found["throughput"]
+        for row in bench["throughput"]
     ]
     return "\n".join(
         [
-            f"{found['file']} on {found['runtime']}, {found['threads']} thread{'s' * (found['threads'] > 1)}, "
-            f"{found['steps']:,} steps of {found['chunk']}",
+            f"{bench['file']} on {bench['runtime']}, {bench['threads']} thread{'s' * (bench['threads'] > 1)}, "
+            f"{bench['steps']:,} steps of {bench['chunk']}",
             table(("microseconds", "p50", "p99", "p99.9"), rows),
             f"  checks, tensors and state cost {over:.1f} us a step",
             table(("streams", "steps", "p50 us", "steps a second"), batches),
-            f"  loaded in {found['load_ms']:.1f} ms; memory: {size(found['model_bytes'])} for model and runtime, "
-            f"{size(found['state_bytes'])} a stream, {size(found['peak_bytes'])} at most for the process",
+            f"  loaded in {bench['load_ms']:.1f} ms; memory: {size(bench['model_bytes'])} for model and runtime, "
+            f"{size(bench['state_bytes'])} a stream, {size(bench['peak_bytes'])} at most for the process",
         ]
     )
 
 
-def show_adoption(found: Any) -> str:
+def show_adoption(report: Any) -> str:
     """Text of `streaming adopt`, from the report of an adoption."""
-    inputs = [[i.name, i.shape, i.dtype, "a row a step" if i.time else "whole", _scale(vars(i))] for i in found.inputs]
-    outputs = [[o.name, o.shape, o.dtype, "/".join(map(str, o.rate)), _scale(vars(o))] for o in found.outputs]
+    inputs = [[i.name, i.shape, i.dtype, "a row a step" if i.time else "whole", _scale(vars(i))] for i in report.inputs]
+    outputs = [[o.name, o.shape, o.dtype, "/".join(map(str, o.rate)), _scale(vars(o))] for o in report.outputs]
     parts = [
-        str(found),
+        str(report),
         _section("inputs", ("name", "shape", "dtype", "time", "values"), inputs),
         _section("outputs", ("name", "shape", "dtype", "rows a step", "values"), outputs),
     ]

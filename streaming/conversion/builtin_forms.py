@@ -1,4 +1,4 @@
-"""Functions without a builtin TFLite operation, written in those that TFLite has.
+"""Functions that TFLite has no builtin operation for, composed of builtin operations.
 
 Inside `builtin_forms`, Keras's backend computes these functions with builtin operations, wherever they are called from:
 as operations of a graph, in layers, in functions of the user's own. Results are equal to a few units in the last
@@ -20,7 +20,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from streaming._compat import nn_operations
-from streaming._compat.tensorflow import math_backend, nn_backend, numpy_backend
+from streaming._compat.tensorflow import core_backend, math_backend, nn_backend, numpy_backend
 
 _FORMS: list[tuple[Any, str, Callable[..., Any]]] = []
 
@@ -117,8 +117,8 @@ def arctan(x: Any) -> tf.Tensor:
     square, value = reduced * reduced, tf.zeros_like(size)
     for factor in _ARCTAN:
         value = value * square + factor
-    found = start + (value * square * reduced + reduced)
-    return tf.where(x < 0, -found, found)
+    angle = start + (value * square * reduced + reduced)
+    return tf.where(x < 0, -angle, angle)
 
 
 @_form(numpy_backend)
@@ -153,8 +153,8 @@ def arcsinh(x: Any) -> tf.Tensor:
     """log(|x| + sqrt(x^2 + 1)), with the sign of x."""
     x = _float(x)
     size = tf.abs(x)
-    found = tf.math.log(size + tf.sqrt(size * size + 1))
-    return tf.where(x < 0, -found, found)
+    result = tf.math.log(size + tf.sqrt(size * size + 1))
+    return tf.where(x < 0, -result, result)
 
 
 @_form(numpy_backend)
@@ -286,10 +286,10 @@ def bitwise_xor(x: Any, y: Any) -> tf.Tensor:
 def _arg(function: Callable[..., Any], x: Any, axis: int | None, keepdims: bool) -> tf.Tensor:
     x = keras.ops.convert_to_tensor(x)
     rank = len(x.shape)
-    found = function(tf.reshape(x, [-1]) if axis is None else x, axis=axis or 0, output_type=tf.int32)
+    indices = function(tf.reshape(x, [-1]) if axis is None else x, axis=axis or 0, output_type=tf.int32)
     if not keepdims:
-        return found
-    return tf.reshape(found, [1] * rank) if axis is None else tf.expand_dims(found, axis)
+        return indices
+    return tf.reshape(indices, [1] * rank) if axis is None else tf.expand_dims(indices, axis)
 
 
 @_form(numpy_backend)
@@ -337,16 +337,16 @@ def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tf.Tens
 @_form(numpy_backend)
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> tf.Tensor:
     """The sum of a diagonal."""
-    found = diagonal(x, offset, axis1, axis2)
-    return tf.reduce_sum(tf.cast(found, tf.int32) if found.dtype == tf.bool else found, axis=-1)
+    entries = diagonal(x, offset, axis1, axis2)
+    return tf.reduce_sum(tf.cast(entries, tf.int32) if entries.dtype == tf.bool else entries, axis=-1)
 
 
 @_form(numpy_backend)
 def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> tf.Tensor:
     """Compared with every element."""
     first, second = _pair(x1, x2)
-    found = tf.reduce_any(tf.equal(first[..., None], tf.reshape(second, [-1])), axis=-1)
-    return tf.logical_not(found) if invert else found
+    same = tf.reduce_any(tf.equal(first[..., None], tf.reshape(second, [-1])), axis=-1)
+    return tf.logical_not(same) if invert else same
 
 
 @_form(numpy_backend)
@@ -517,7 +517,7 @@ def istft(
     window: Any = "hann",
     center: bool = True,
 ) -> tf.Tensor:
-    """Frames from their spectra, weighted so that the windows add up to one, laid over one another."""
+    """Overlap-add of the frames of spectra, weighted so that the windows add up to one."""
     frames = irfft(x, fft_length)
     values = _window(window, sequence_length, fft_length)
     if window is not None:
@@ -536,10 +536,27 @@ def istft(
         )
         for index in range(count)
     ]
-    found = tf.add_n(rows)
+    signal = tf.add_n(rows)
     begin = fft_length // 2 if center else 0
     end = begin + length if length is not None else whole - begin
-    return found[..., begin : min(end, whole)]
+    return signal[..., begin : min(end, whole)]
+
+
+# Loops.
+
+
+@_form(core_backend)
+def scan(f: Any, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1) -> Any:
+    """One step after the other: TFLite has no arrays of tensors. The number of steps is known."""
+    inputs = [keras.ops.convert_to_tensor(x) for x in keras.tree.flatten(xs)] if xs is not None else []
+    steps = int(length) if length is not None else inputs[0].shape[0]
+    carry, outputs = keras.tree.map_structure(keras.ops.convert_to_tensor, init), []
+    for index in range(steps)[:: -1 if reverse else 1]:
+        row = keras.tree.pack_sequence_as(xs, [x[index] for x in inputs]) if inputs else None
+        carry, output = f(carry, row)
+        outputs.append(output)
+    ordered = outputs[:: -1 if reverse else 1]
+    return carry, keras.tree.map_structure(lambda *rows: tf.stack(rows), *ordered)
 
 
 # Channels.

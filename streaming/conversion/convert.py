@@ -20,7 +20,7 @@ from streaming.conversion.decide import plan_model
 from streaming.conversion.dequantize import dequantized
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Conversion
-from streaming.conversion.locate import describe
+from streaming.conversion.locate import describe_difference
 from streaming.conversion.micro import check_options
 from streaming.conversion.options import MAX_STEPS, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
@@ -31,7 +31,7 @@ from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, approxi
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError, NotStreamableError
 from streaming.runtime import artifact
-from streaming.runtime.costs import Cost, measure
+from streaming.runtime.costs import Cost, count_costs
 from streaming.runtime.facts import Approximation, Drift, PolicyDifference, Proof
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
@@ -43,12 +43,12 @@ class Report:
 
     delay: input steps between an input and its output; max_abs_error: largest difference from the offline
     model in the verification, None where it was switched off; size_bytes of the file; state_bytes of one stream;
-    signatures: name -> (batch, steps); ops: operation -> count over all signatures; approximation: where a layer
-    sees less than offline by the user's leave, the measured difference; drift: of a quantized stream from the float32
+    signatures: name -> (batch, steps); ops: operation -> count over all signatures; approximation: the measured
+    difference, where the user allowed a layer to see less than offline; drift: of a quantized stream from the float32
     one over 10,000 steps; costs: of each signature, its multiply-adds, bytes of weights and operations;
-    notes: for which lengths the stream is exact; of windows, what is kept and what is computed anew;
-    window, hop: as `convert` takes them; window is None where state is carried; policy: how far a model of another
-    dtype policy is from the same in float32, which is what is converted.
+    notes: for which lengths the stream is exact; of windows, which results are kept and which are computed again;
+    window, hop: as `convert` takes them; window is None where state is carried; policy: for a model of another dtype
+    policy, its difference from the same model in float32, which is converted.
     """
 
     path: str
@@ -113,9 +113,9 @@ def convert(
             decides: a model of unknown length is carried; one of a fixed number of steps is carried where it is
             stateful, or where all its outputs have the time axis and it can be carried exactly, else its length is
             the window.
-        hop: steps between two windows; a window never computes anew what it can keep, see `Report.notes`.
-        pad: "pre" or "post": a window that is not full yet is filled with zeros before or after what there is, so that
-            there are rows from the first step on, and `finish` gives the row of the last step.
+        hop: steps between two windows; results that several windows share are computed once, see `Report.notes`.
+        pad: "pre" or "post": a window that is not full yet is filled with zeros before or after the steps so far, so
+            that there are rows from the first step on, and `finish` gives the row of the last step.
         chunk: steps of a `Stream.step`; None for one. Chunks above one add a signature `chunk_T`.
         batch_sizes: streams per invoke; every size above one adds signatures that share the weights.
         state: "external": the state is an input and an output of each step; "internal": it stays in the interpreter,
@@ -130,7 +130,7 @@ def convert(
             of a captioner. The file then has a signature `encode`, and streams begin with `Stream.encode`.
         max_length: most positions of a source of variable length.
         states: of a model of one step, which takes its states as inputs and gives new ones as outputs: input -> output.
-            They are carried from step to step, from zeros; an axis of size 1 in front of other inputs is their time.
+            They begin at zero and are carried from step to step; in the other inputs, axis 1 of size 1 is time.
         target: "micro" for TensorFlow Lite for Microcontrollers: one signature of one step of one stream, external
             state, its operations, float32 or int8. The proof runs on it where `tflite-micro` is installed.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
@@ -139,7 +139,7 @@ def convert(
         tolerance: largest difference, relative to the largest offline value (at least 1); None: 1e-5 in float32,
             0.02 in float16, 0.3 in "dynamic", 0.5 in "int8".
         compact: store weights that are float16 numbers, as of a run of `rnnzoo train --dtype float16`, in half the
-            bytes. What is computed is the same; runtimes make float32 of them at the first step, and need more memory.
+            bytes. The results are the same; runtimes convert them to float32 at the first step, and need more memory.
             For `quantize=None`.
 
     Returns:
@@ -189,7 +189,9 @@ def convert(
         exact = conversion.exact() if quantize else None
         exact_proof = measured = drift = proof = None
         if exact is not None and verify:
-            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe, exact))
+            exact_proof = check(
+                planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe_difference, exact)
+            )
         if quantize == "int8":
             assert exact is not None
             assert data is not None
@@ -198,7 +200,7 @@ def convert(
             limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
             candidate = conversion.model()
             if quantize is None:
-                proof = check(planned, candidate, limit, data, where=partial(describe, conversion))
+                proof = check(planned, candidate, limit, data, where=partial(describe_difference, conversion))
             else:
                 proof = check(planned, candidate, limit, data, only_data=quantize == "int8", kinds=("plain",))
             if planned.approximate:
@@ -206,9 +208,13 @@ def convert(
             if exact is not None:
                 drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
         compared = dataclasses.asdict(proof) if proof else {}
-        content = conversion.pack(
-            Proof(**compared, notes=tuple(planned.notes), approximation=measured, drift=drift, policy=policy)
-        )
+        ops = tflite.operations(conversion.flatbuffer)
+        notes = tuple(planned.notes)
+        if quantize == "int8" and "WHILE" in ops:
+            notes += (
+                "recurrent layers run over the window in loops, which compute in float32: no calibration sees them",
+            )
+        content = conversion.pack(Proof(**compared, notes=notes, approximation=measured, drift=drift, policy=policy))
         artifact.write(path, content)
         return Report(
             path=str(path),
@@ -218,17 +224,17 @@ def convert(
             size_bytes=len(content),
             state_bytes=conversion.state_bytes,
             signatures={name: (info.batch, info.chunk) for name, info in conversion.signatures.items()},
-            ops=tflite.operations(conversion.flatbuffer),
+            ops=ops,
             quantize=quantize,
             verification=proof,
             float_verification=exact_proof,
             approximation=measured,
             drift=drift,
-            costs=measure(conversion.flatbuffer).signatures,
+            costs=count_costs(conversion.flatbuffer).signatures,
             window=planned.window,
             hop=planned.hop,
             policy=policy,
-            notes=tuple(planned.notes),
+            notes=notes,
         )
 
 

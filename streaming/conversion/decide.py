@@ -1,4 +1,4 @@
-"""Meaning of a model's stream, carried state or a sliding window, and its plan.
+"""Decides whether a model streams with carried state or as a sliding window, and plans it.
 
 A model of unknown length is carried. One of a fixed number of steps W is carried where it holds state between calls, or
 where all its outputs have the time axis and it can be carried exactly; else a stream of it is a window of W steps.
@@ -16,6 +16,7 @@ import numpy as np
 
 from streaming._compat import Functional, inputs_of, layers_of
 from streaming.conversion import sliding
+from streaming.conversion.arguments import required_arguments
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild, steps_of
 from streaming.conversion.plan import Plan, Planner, Step, plan
 from streaming.conversion.rules.base import Options
@@ -27,7 +28,7 @@ from streaming.errors import InputError, NotStreamableError
 
 
 def plan_model(model: Any, options: Options) -> Plan:
-    """Decide and plan; raises NotStreamableError or InputError naming what stands in the way."""
+    """Decide and plan; raises NotStreamableError or InputError naming the layer or option that prevents it."""
     if options.states:
         wrapped = step_model(model, dict(options.states))
         planned = plan(wrapped, options, wrapped)
@@ -59,7 +60,10 @@ def _decide(model: Any, function: Functional, options: Options) -> Plan:
     try:
         return _carry(model, function, lengths, options, timed_outputs=True)
     except NotStreamableError:
-        return plan_window(model, replace(options, window=steps))
+        planned = plan_window(model, replace(options, window=steps))
+    if steps == 1 and (pairs := likely_states(function)):
+        planned.steps[-1].rule.notes.append(f"one call a step: convert with states={pairs} where these are states")
+    return planned
 
 
 @contextlib.contextmanager
@@ -87,13 +91,13 @@ def _offering_states(function: Functional) -> Iterator[None]:
 
 
 def _one_length(function: Functional, lengths: dict[int, int | None]) -> int:
-    found = sorted({steps for steps in lengths.values() if steps is not None})
-    if len(found) == 1:
-        return found[0]
+    fixed = sorted({steps for steps in lengths.values() if steps is not None})
+    if len(fixed) == 1:
+        return fixed[0]
     said = ", ".join(f"{function.inputs[place].name!r} {steps}" for place, steps in lengths.items())
     raise NotStreamableError(
         f"the inputs have different fixed numbers of steps ({said}); convert with "
-        f"{' or '.join(f'window={steps}' for steps in found)}: inputs of that length come step by step, others whole"
+        f"{' or '.join(f'window={steps}' for steps in fixed)}: inputs of that length come step by step, others whole"
     )
 
 
@@ -150,7 +154,8 @@ def plan_window(model: Any, options: Options) -> Plan:
             f"the model takes no window of {window} steps ({reason}); give window another number of steps"
         ) from error
     parts = sliding.split(whole, timed, options)
-    planner = Planner(Plan(whole, model, window, hop, pad, sliding.lead(window, hop)), options)
+    offline = getattr(function, "offline", model)
+    planner = Planner(Plan(whole, offline, window, hop, pad, sliding.lead(window, hop)), options)
     inputs = planner.add_inputs(parts.kept, planner.plan.lead)
     signals = planner.walk(parts.kept, inputs, "")
     if pad:
@@ -169,6 +174,8 @@ def _graph_of(model: Any, window: int) -> Functional:
     if not isinstance(model, keras.Model) or isinstance(model, keras.Sequential) or is_graph(model):
         return functional(model)
     shapes = getattr(model, "_build_shapes_dict", None) or {}
+    if len(required_arguments(model)) > 1:
+        return functional(model)
     if not model.built or not shapes:
         raise InputError(f"model {model.name!r} is not built; call it on data first")
     shape = next(iter(shapes.values()))

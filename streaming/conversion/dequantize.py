@@ -1,7 +1,7 @@
-"""Models that `model.quantize` changed: the same model in float32, whose weights are the numbers that it computes with.
+"""Models changed by `model.quantize`: converts them to float32 models with the dequantized weights.
 
-A stream of a model under "int8", "int4", "float8" or "gptq" is one of the float32 model with its rounded weights. The
-quantized layers round their inputs too, which the stream does not: how far the model is from it is measured.
+A model under "int8", "int4", "float8" or "gptq" is streamed as the float32 model with its rounded weights. Its
+quantized layers also round their inputs, which the stream does not; the difference is measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REMEDY = "convert the model as it was before model.quantize, with quantize='dyn
 
 
 def dequantized(model: Any) -> tuple[Any, PolicyDifference | None]:
-    """The model in float32, and how far the quantized one is from it; a model without quantized layers as it is.
+    """The model in float32, and the error of the quantized one; other models are returned as they are.
 
     Raises:
         NotStreamableError: a quantized layer is of another kind than Dense, EinsumDense and Embedding, the model is
@@ -132,13 +132,13 @@ def _einsum_kernel(layer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     # The axes of the basis, then axes of one, in the order of the input.
     order = [free[0], *summed, *free[1:]]
     rows = basis.reshape(*basis.shape, *[1] * (len(free) - 1)).transpose([order.index(label) for label in taken])
-    found = _probed(layer, rows)
+    weights = _probed(layer, rows)
     labels = [label for label in given if label == free[0] or label in sizes]
-    found = found.reshape([count if label == free[0] else sizes[label] for label in labels])
-    found = np.moveaxis(found, labels.index(free[0]), 0)
+    weights = weights.reshape([count if label == free[0] else sizes[label] for label in labels])
+    weights = np.moveaxis(weights, labels.index(free[0]), 0)
     rest = [label for label in labels if label != free[0]]
-    found = found.reshape([*(sizes[label] for label in summed), *(sizes[label] for label in rest)])
-    return found.transpose([[*summed, *rest].index(label) for label in kernel])
+    weights = weights.reshape([*(sizes[label] for label in summed), *(sizes[label] for label in rest)])
+    return weights.transpose([[*summed, *rest].index(label) for label in kernel])
 
 
 def _difference(model: Any, plain: Any, layers: list[Any]) -> PolicyDifference:

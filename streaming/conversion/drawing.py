@@ -28,6 +28,7 @@ _COLOURS = {
     "weights": ("#e6f3e3", "#6a9f5e"),
     "plain": ("#f5f6f8", "#b3bcc6"),
     "delay": ("#f9e1dd", "#c7645a"),
+    "encode": ("#ece6f5", "#8467ad"),
 }
 _LEGEND = (
     ("input", "input or output"),
@@ -35,16 +36,17 @@ _LEGEND = (
     ("delay", "holds a branch back"),
     ("plain", "no state"),
 )
+_ENCODED = ("encode", "computed once, by encode")
 
 
 @dataclass
 class Node:
-    """A box of three lines, or where an edge passes a rank: a lane, which has no kind.
+    """A box of three lines; or a lane, without a kind, where an edge passes a rank.
 
     Args:
-        kind: `input`, `output`, `state`, `weights`, `plain` or `delay`, which gives the colour.
+        kind: `input`, `output`, `state`, `weights`, `plain`, `delay` or `encode`, which gives the colour.
         lines: its name and what else is said of it.
-        before, after: keys of the nodes that it hangs on, and that hang on it.
+        before, after: keys of its predecessors and of its successors.
     """
 
     kind: str = ""
@@ -59,22 +61,25 @@ class Node:
         return _WIDTH if self.kind else _LANE
 
 
-def draw_plan(found: dict[str, Any], path: str | os.PathLike[str]) -> None:
+def draw_plan(description: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Draw what `streaming.inspection.describe` found to a .png, .svg or .pdf; raises as `draw_graph`."""
-    chunk, delay = found["chunk"], found["delay"]
-    text = f"{chunk} step{'s' * (chunk > 1)} a chunk · delay {delay} · state {found['state_bytes']:,} bytes a stream"
-    draw_graph(_graph(found), path, str(found["source"].get("model", "model")), text, _LEGEND)
+    chunk, delay = description["chunk"], description["delay"]
+    text = (
+        f"{chunk} step{'s' * (chunk > 1)} a chunk · delay {delay} · state {description['state_bytes']:,} bytes a stream"
+    )
+    legend = (*_LEGEND, _ENCODED) if any(row.get("encoded") for row in description["plan"]) else _LEGEND
+    draw_graph(_graph(description), path, str(description["source"].get("model", "model")), text, legend)
 
 
 def draw_graph(
     nodes: dict[str, Node], path: str | os.PathLike[str], title: str, text: str, legend: Sequence[tuple[str, str]]
 ) -> None:
-    """Draw boxes and what leads from one to another.
+    """Draw boxes and the edges between them.
 
     Args:
         nodes: by keys, each with the keys of its neighbours; ranks and lanes are added.
         path: a .png, .svg or .pdf.
-        title, text: stand above.
+        title, text: above the picture.
         legend: kinds of nodes, and what they mean.
 
     Raises:
@@ -110,15 +115,17 @@ def draw_graph(
         raise InputError(f"cannot write {path}: {error.strerror}; give a path in a folder that exists") from error
 
 
-def _graph(found: dict[str, Any]) -> dict[str, Node]:
+def _graph(description: dict[str, Any]) -> dict[str, Node]:
     nodes: dict[str, Node] = {}
-    for info in found["inputs"]:
+    for info in description["inputs"]:
         form = "a row a step" if info["time"] else "whole"
         nodes["in:" + info["name"]] = Node("input", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", form))
-    rows = {row["name"]: row for row in found["plan"]}
+    for info in (description["encode"] or {}).get("inputs", ()):
+        length = f"up to {description['encode']['max_length']}" if info["time"] else "whole"
+        nodes["in:" + info["name"]] = Node("input", (info["name"], f"{info['dtype']} {_shape(info['shape'])}", length))
+    rows = {row["name"]: row for row in description["plan"]}
     for name, row in rows.items():
-        kind = "delay" if row["kind"] == "Alignment" else "state" if row["states"] else "plain"
-        nodes[name] = Node(kind, _lines(row))
+        nodes[name] = Node(_kind(row), _lines(row))
     for name, row in rows.items():
         for source in row.get("inputs", []):
             key = source if source in rows and source != name else "in:" + source
@@ -126,7 +133,7 @@ def _graph(found: dict[str, Any]) -> dict[str, Node]:
                 nodes[key] = Node("input", (source, "from encode", "whole"))
             nodes[key].after.append(name)
             nodes[name].before.append(key)
-    for key, info in zip(_ends(nodes, rows, found["outputs"]), found["outputs"], strict=False):
+    for key, info in zip(_ends(nodes, rows, description["outputs"]), description["outputs"], strict=False):
         up, down = info["rate"]
         late = f"delay {-(-info['start'] * down // up)}"
         row = "running" if info["running"] else f"rate {up}/{down}" if down > 1 else f"rate {up}"
@@ -135,6 +142,12 @@ def _graph(found: dict[str, Any]) -> dict[str, Node]:
         )
         nodes[key].after.append("out:" + info["name"])
     return nodes
+
+
+def _kind(row: dict[str, Any]) -> str:
+    if row.get("encoded"):
+        return "encode"
+    return "delay" if row["kind"] == "Alignment" else "state" if row["states"] else "plain"
 
 
 def _ends(nodes: dict[str, Node], rows: dict[str, Any], outputs: Sequence[dict[str, Any]]) -> list[str]:
@@ -147,7 +160,7 @@ def _ends(nodes: dict[str, Node], rows: dict[str, Any], outputs: Sequence[dict[s
 
 
 def _lines(row: dict[str, Any]) -> tuple[str, str, str]:
-    text = "whole" if row["rate"] == "static" else f"rate {row['rate']}"
+    text = "once" if row.get("encoded") else "whole" if row["rate"] == "static" else f"rate {row['rate']}"
     if row["running"]:
         text += " · running"
     if row.get("anew"):

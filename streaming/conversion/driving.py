@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run_together(plan: Plan, model: StreamingModel, rows: Sequence[Inputs], size: int) -> list[Inputs]:
-    """Runs a stream for each row, all in one invoke of `size` steps at a time; returns their outputs by name."""
+    """Runs one stream for each row, all of them in each invoke of `size` steps; returns the outputs by name."""
     streams = [model.create_stream() for _ in rows]
     for stream, inputs in zip(streams, rows, strict=True):
         give_source(stream, inputs)

@@ -1,4 +1,4 @@
-"""Signature `encode`: what is computed once from inputs that are given whole, packed for the steps to read."""
+"""Signature `encode`: computes, once, what the steps need of the inputs that are given whole, and packs it."""
 
 from __future__ import annotations
 

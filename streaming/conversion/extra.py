@@ -1,4 +1,4 @@
-"""Checks of what a user gives before anything is planned: whose model, where to write, what to store in the file."""
+"""Checks of the arguments before anything is planned: the model, the path, the metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KERAS2 = ("tf_keras", "keras.engine", "keras.src.engine", "tensorflow.python.ke
 
 
 def check_origin(model: Any) -> None:
-    """Raises InputError for a path, and for a model of Keras 2 in memory, and says what to do with it."""
+    """Raises InputError with a remedy for a path, and for a model of Keras 2 in memory."""
     if isinstance(model, str | os.PathLike):
         raise InputError(
             f"the model is the path {os.fspath(model)!r}; load it first, or run `streaming convert MODEL OUT.tflite`"

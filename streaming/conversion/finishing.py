@@ -1,6 +1,6 @@
-"""The last edits of a flatbuffer: `step` comes first, and metadata entries tell clients and tools what the file is.
+"""The last edits of a flatbuffer: moves `step` to the front, and adds metadata entries for clients and tools.
 
-What a runtime computes is not touched. Needs the schema module of TensorFlow or of LiteRT, whichever the caller has.
+The computation does not change. Needs the schema module of TensorFlow or of LiteRT, whichever the caller has.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _put_first(model: Any, place: int) -> None:
 def _named(model: Any) -> list[tuple[str, list[str], list[str]]]:
     """Of each subgraph the signature that it is of, and its inputs and outputs by name in their order."""
     signatures = {item.subgraphIndex: item for item in model.signatureDefs}
-    found = []
+    named = []
     for place, graph in enumerate(model.subgraphs):
         item = signatures.get(place)
         names: list[list[str]] = []
@@ -77,8 +77,8 @@ def _named(model: Any) -> list[tuple[str, list[str], list[str]]]:
             known = {entry.tensorIndex: entry.name.decode() for entry in entries or ()}
             places = [] if indexes is None else [int(index) for index in indexes]
             names.append([known.get(index) or (graph.tensors[index].name or b"").decode() for index in places])
-        found.append((item.signatureKey.decode() if item else "", names[0], names[1]))
-    return found
+        named.append((item.signatureKey.decode() if item else "", names[0], names[1]))
+    return named
 
 
 def _with_last_entry(flatbuffer: bytes) -> bytes:
@@ -87,6 +87,6 @@ def _with_last_entry(flatbuffer: bytes) -> bytes:
     assert entry is not None
     field = entry[0]
     padding = bytes(-(len(flatbuffer) + 4) % _ALIGNMENT)
-    found = bytearray(flatbuffer + padding + struct.pack("<I", 0))
-    struct.pack_into("<I", found, field, len(found) - 4 - field)
-    return bytes(found)
+    content = bytearray(flatbuffer + padding + struct.pack("<I", 0))
+    struct.pack_into("<I", content, field, len(content) - 4 - field)
+    return bytes(content)

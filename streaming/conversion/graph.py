@@ -2,7 +2,7 @@
 
 Keras records a graph for the shapes of its inputs. `rebuild` runs it again on inputs of other shapes, layer by layer,
 with the same layers and weights: with an unknown number of steps for a stream that carries its state, with W steps for
-a window. What needs the length it was built with, such as Flatten, raises here and is named.
+a window. A layer that needs the length it was built with, such as Flatten, raises an error here that names it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape = tuple[int | None, ...]
 
 
 def functional(model: Any) -> Functional:
-    """The graph of a model; subclassed models are followed layer by layer.
+    """The graph of a model; subclassed models are traced layer by layer.
 
     Raises:
         InputError: this is no Keras model, or it is not built.
@@ -65,14 +65,14 @@ def rebuild(function: Functional, shapes: Mapping[int, Shape], *, flat: bool = F
 
 def _run(function: Functional, inputs: list[Any], flat: bool) -> Any:
     """The outputs of a graph on symbolic inputs, in its structure."""
-    found = dict(zip(map(id, function.inputs), inputs, strict=True))
+    values = dict(zip(map(id, function.inputs), inputs, strict=True))
     for node in nodes(function):
-        if any(id(tensor) not in found for tensor in node.input_tensors):
+        if any(id(tensor) not in values for tensor in node.input_tensors):
             continue
-        args, kwargs = node.arguments.fill_in(found)
+        args, kwargs = node.arguments.fill_in(values)
         outputs = _call(node.operation, args, kwargs, flat)
-        found |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
-    return keras.tree.map_structure(lambda tensor: found[id(tensor)], outputs_of(function))
+        values |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
+    return keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs_of(function))
 
 
 def input_dtype(tensor: Any) -> str:
@@ -122,14 +122,14 @@ def steps_of(function: Functional, skipped: frozenset[str] | set[str] = frozense
     A sequence is (B, T, ...) with features, a row (B, T) of ids (integers, or numbers that tables read), or a row of
     numbers that the model itself shapes into steps.
     """
-    found: dict[int, int | None] = {}
+    steps: dict[int, int | None] = {}
     for place, tensor in enumerate(function.inputs):
         shape = tuple(tensor.shape)
         if tensor.name in skipped or len(shape) < 2:
             continue
         if shape[1] is None or len(shape) > 2 or holds_ids(function, tensor) or _is_unrolled(function, tensor):
-            found[place] = shape[1]
-    return found
+            steps[place] = shape[1]
+    return steps
 
 
 def _is_unrolled(function: Functional, tensor: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One conversion: a plan, what is asked of it, and the flatbuffers and metadata made from them."""
+"""One conversion: a plan and its options, and the flatbuffers and metadata made from them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Conversion:
         extra: the user's metadata: task, files, source.
         state: "external" or "internal".
         quantize: None, "float16", "dynamic" or "int8".
-        samples: what to calibrate "int8" on.
+        samples: calibration data of "int8".
         tables: of the ids of strings, by input.
         micro: whether it is for microcontrollers: one signature, and each state a tensor of its own.
     """
@@ -85,7 +85,7 @@ class Conversion:
         self._flatbuffer: bytes | None = None
 
     def exact(self) -> Conversion:
-        """The same conversion in float32 with external state: what the others are held against."""
+        """The same conversion in float32 with external state, with which the others are compared."""
         return Conversion(self.plan, self.chunk, self.batches, self.extra)
 
     @property
@@ -181,7 +181,7 @@ class Conversion:
         )
 
     def _inputs(self) -> list[InputInfo]:
-        found = []
+        infos = []
         for name, signal in self.plan.inputs.items():
             high = self.plan.id_limits.get(name)
             low = None if high is None else 0
@@ -191,15 +191,15 @@ class Conversion:
                 shape = () if isinstance(table, TextTable) else info.shape
                 tensor = TensorInfo(info.shape, info.dtype)
                 info = dataclasses.replace(info, shape=shape, dtype="string", table=self._tables[name], tensor=tensor)
-            found.append(info)
-        return found
+            infos.append(info)
+        return infos
 
     def _outputs(self) -> list[OutputInfo]:
-        found = []
+        infos = []
         for name, signal in self.plan.outputs.items():
             line, mark = signal.timeline, self.plan.marks.get(name)
             assert line is not None
-            found.append(
+            infos.append(
                 OutputInfo(
                     name,
                     signal.shape,  # type: ignore[arg-type]
@@ -211,4 +211,4 @@ class Conversion:
                     valid=mark,
                 )
             )
-        return found
+        return infos

@@ -1,4 +1,4 @@
-"""Layouts: places of batch and time in a tensor of the offline model that is not (B, T, ...).
+"""Layouts: the axes of batch and time in a tensor of the offline model that is not (B, T, ...).
 
 A layout lists, for each axis of the offline tensor, the canonical axes that are joined in it, in their order. The
 canonical axes are B, T and the features of a sequence, or B and the features of a value without time. So

@@ -1,4 +1,4 @@
-"""Lengths of the sequences of a proof, from the rates and receptive fields of the plan."""
+"""Chooses the lengths of the sequences of a verification by the rates and receptive fields of the plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Lengths:
 
     @cached_property
     def least(self) -> int:
-        """The shortest; raises ParityError where there is none."""
+        """The shortest exact length; raises ParityError where there is none."""
         if self._plan.window is not None:
             return 1 if self._plan.pad else self._plan.window
         high = 1
@@ -36,13 +36,13 @@ class Lengths:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._plan.long_enough(middle) else (middle, high)
-        if (found := self._above(high)) is None:
+        if (length := self._above(high)) is None:
             raise ParityError("at no length of its input does the stream equal the model; pad or crop its branches")
-        return found
+        return length
 
     @cached_property
     def greatest(self) -> int:
-        """The longest, of a plan that is exact up to some length only; at most LONGEST."""
+        """The longest exact length, if the plan is exact up to some length only; at most LONGEST."""
         low, high = self.least, 2 * self.least
         while high < LONGEST and self._above(high) is not None:
             low, high = high, 2 * high
@@ -52,12 +52,12 @@ class Lengths:
         return next(steps for steps in range(low + 2 * self._plan.unit, 0, -1) if self._plan.exact(steps))
 
     def near(self, steps: int) -> int:
-        """The first that is not below `steps`, the last one where there is none."""
-        found = self._above(max(steps, self.least))
-        return self.greatest if found is None else found
+        """The first exact length of at least `steps`; the longest one if there is none."""
+        length = self._above(max(steps, self.least))
+        return self.greatest if length is None else length
 
     def below(self, steps: int) -> int | None:
-        """The last that is not above `steps`, None where all are."""
+        """The last exact length of at most `steps`; None if there is none."""
         if steps < self.least:
             return None
         last = self._plan.unit * 2
@@ -78,7 +78,7 @@ class Lengths:
         return math.ceil(total)
 
     def chosen(self, chunk: int, is_affordable: Callable[[int], bool]) -> list[int]:
-        """Short ones, some beside whole chunks, and as far as it is affordable one beyond the memory of the stream."""
+        """Short lengths, lengths near whole chunks, and if affordable one beyond the memory of the stream."""
         unit, least, window = self._plan.unit, self.least, self._plan.window
         if window is not None:
             beside = {1, window - 1, window, window + 1, window + 2 * chunk + 1}
@@ -86,5 +86,5 @@ class Lengths:
             return sorted({steps for steps in beside if steps} | {steps for steps in longer if is_affordable(steps)})
         needed = {least, 2 * chunk + 1}
         wanted = {least + unit, least + 3 * unit + 1, least + 15, 3 * chunk - 1, least + self.memory + 2 * unit + 1}
-        found = {self.near(steps) for steps in needed}
-        return sorted(found | {steps for steps in map(self.near, wanted) if is_affordable(steps)})
+        lengths = {self.near(steps) for steps in needed}
+        return sorted(lengths | {steps for steps in map(self.near, wanted) if is_affordable(steps)})

@@ -28,9 +28,9 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
 
     Raises:
         InputError: the file is missing or damaged, holds no whole model, or a module cannot be imported.
-        NotStreamableError: the model holds a Lambda, or a class that is neither Keras's nor registered.
+        NotStreamableError: the model has a Lambda, or a class that is neither Keras's nor registered.
     """
-    found = read_config(path)
+    saved = read_config(path)
     import keras
 
     for name in modules:
@@ -38,9 +38,9 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
             importlib.import_module(name)
         except (ImportError, ValueError) as error:
             raise InputError(f"cannot import {name!r} ({error}); give the name of an installed module") from error
-    if found.old:
-        return _load_old(path, found)
-    for entry in _objects(found.config):
+    if saved.old:
+        return _load_old(path, saved)
+    for entry in _objects(saved.config):
         _check_known(entry, path, keras)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -50,15 +50,15 @@ def load_keras(path: Path, modules: Sequence[str] = ()) -> Any:
         raise InputError(f"Keras cannot load {path}: {reason}; save the model again with model.save()") from error
 
 
-def _load_old(path: Path, found: SavedConfig) -> Any:
+def _load_old(path: Path, saved: SavedConfig) -> Any:
     import h5py
 
-    from streaming.conversion.keras2.graph import build
+    from streaming.conversion.keras2.graph import build_model
     from streaming.conversion.keras2.weights import load_by_layer, load_by_path
 
-    model, parts = build(found.config, str(path))
+    model, parts = build_model(saved.config, str(path))
     try:
-        if found.zipped:
+        if saved.zipped:
             with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as member:
                 content = io.BytesIO(member.read())
             with h5py.File(content, "r") as file:
@@ -116,8 +116,8 @@ def load_sequences(path: Path, inputs: Sequence[Any]) -> list[Any]:
         InputError: the file is missing, is neither, or its arrays have another rank than the inputs.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-        arrays = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {"": found}
+        loaded = np.load(path, allow_pickle=False)
+        arrays = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"cannot read {path} as numbers ({error}); give an .npy or .npz file saved by numpy"

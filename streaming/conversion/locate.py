@@ -1,4 +1,4 @@
-"""Names the first layer whose stream differs from the offline model, by comparing what every layer gives."""
+"""Finds the first layer whose stream differs from the offline model, by comparing the outputs of all layers."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def locate(model: Any, **options: Any) -> Difference | None:
         trials, lengths, probe = Trials(plan), Lengths(plan), _probe(conversion)
         for length in lengths.chosen(conversion.chunk, lambda length: length < 2**12):
             for kind in KINDS:
-                if (found := probe.first(trials.draw(length, kind))) is not None:
-                    return found
+                if (difference := probe.first(trials.draw(length, kind))) is not None:
+                    return difference
     return None
 
 
-def describe(conversion: Conversion, inputs: Inputs) -> str:
-    """Words for an error: the first layer that differs on an input, nothing where none can be named."""
+def describe_difference(conversion: Conversion, inputs: Inputs) -> str:
+    """The part of an error that names the first layer that differs on an input; empty if none can be named."""
     with contextlib.suppress(Exception):  # whatever stands in the way, the difference itself is what is to be reported
-        found = _probe(conversion).first(inputs)
-        return "" if found is None else f", first in layer {found.layer!r} ({found.kind})"
+        difference = _probe(conversion).first(inputs)
+        return "" if difference is None else f", first in layer {difference.layer!r} ({difference.kind})"
     return ""
 
 
@@ -113,7 +113,7 @@ class _Probe:
         return (values.get(id(signal)) for signal in self.plan.outputs.values())
 
     def first(self, inputs: Inputs) -> Difference | None:
-        """The first layer that differs on an input: whole, step by step, side by side with itself."""
+        """The first layer that differs on an input: fed whole, step by step, and twice in a batch."""
         offline = list(self._offline(inputs))
         for streamed in self._runs(inputs):
             for name, expected, (signal, layer, kind) in zip(self.plan.outputs, offline, self._calls, strict=True):
@@ -197,13 +197,13 @@ def _replay(plan: Plan, values: dict[int, Any]) -> None:
                     set_keras_mask(values[id(signal)], mask)
         elif event.kind == "leave":
             first, previous = inside.pop()
-            found = [values.get(id(signal)) for signal in event.signals]
-            if first is not None and event.op.supports_masking and all(value is not None for value in found):
-                event.op._set_mask_metadata(first, found, previous)
+            outputs = [values.get(id(signal)) for signal in event.signals]
+            if first is not None and event.op.supports_masking and all(value is not None for value in outputs):
+                event.op._set_mask_metadata(first, outputs, previous)
         elif known:
             with contextlib.suppress(Exception):  # what cannot be run alone is not compared
-                found = keras.tree.flatten(operation_fn(event.op, training=False)(*args, **kwargs))
-                values.update((id(signal), value) for signal, value in zip(event.signals, found, strict=True))
+                outputs = keras.tree.flatten(operation_fn(event.op, training=False)(*args, **kwargs))
+                values.update((id(signal), value) for signal, value in zip(event.signals, outputs, strict=True))
 
 
 def _value(item: Any, values: dict[int, Any]) -> Any:

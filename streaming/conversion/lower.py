@@ -1,4 +1,4 @@
-"""A plan as TensorFlow graphs: one function a signature, weights frozen into it, states packed by dtype."""
+"""Traces a plan to TensorFlow graphs: a function for each signature, weights frozen, states packed by dtype."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.plan import Plan, Step
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
-from streaming.conversion.tflite import LAYERS
+from streaming.conversion.tflite import LAYERS, mark_layer
 from streaming.conversion.values import Chunk, Static
 from streaming.runtime.metadata import FLAGS, StatePack, StateSlot
 
@@ -29,7 +29,7 @@ class Layout:
 
 
 def layout(plan: Plan, taken: set[str], separate: bool = False) -> Layout:
-    """Pack the states of a plan under names that no input or output has: one tensor a dtype, or one a state."""
+    """Pack the states of a plan, under names that no input or output has: a tensor for each dtype or state."""
     packs: list[StatePack] = []
     slots: list[StateSlot] = []
     initial: list[NDArray[Any]] = []
@@ -74,10 +74,10 @@ def trace(
 
     fused, loop_bytes: as `Env` takes them.
     variables: what keeps the packed states inside the model, by pack; None: they are inputs and outputs.
-    rows: whether outputs are computed; without them it gives the states alone.
+    rows: whether outputs are computed; otherwise the function gives only the states.
 
-    Variables that no quantization may round are inputs, by the names of `Plan.unquantized`; `tflite.convert` makes
-    constants of them when all else is done.
+    Variables that no quantization may round are inputs, by the names of `Plan.unquantized`; `tflite.convert` turns them
+    into constants at the end.
     """
     specs: dict[str, tf.TensorSpec] = {}
     for name, signal in plan.inputs.items():
@@ -113,7 +113,7 @@ def trace(
 
 
 def trace_reset(layout: Layout, variables: dict[str, tf.Variable]) -> Any:
-    """The concrete function that gives states inside the model their initial values."""
+    """The concrete function that sets states inside the model to their initial values."""
 
     @tf.function(autograph=False)
     def reset() -> dict[str, tf.Tensor]:
@@ -125,12 +125,12 @@ def trace_reset(layout: Layout, variables: dict[str, tf.Variable]) -> Any:
 
 
 def outside(dtype: str) -> str:
-    """The dtype at the boundary of a signature: no bool crosses it, as some runtimes take none."""
+    """The dtype of an input or output of a signature: int32 for bool, which some runtimes do not take."""
     return FLAGS if dtype == "bool" else dtype
 
 
 def inside(tensor: tf.Tensor, dtype: str) -> tf.Tensor:
-    """A tensor of the boundary as what the model takes."""
+    """An input of the signature, cast to the dtype that the model takes."""
     return tf.not_equal(tensor, 0) if dtype == "bool" else tensor
 
 
@@ -145,8 +145,7 @@ def _done() -> dict[str, tf.Tensor]:
 def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     own = {id(tensor) for tensor in _captured()}
     graph = tf.compat.v1.get_default_graph()
-    made: list[tuple[int, str]] = []
-    setattr(graph, LAYERS, made)
+    setattr(graph, LAYERS, [])
     values: dict[int, Any] = {}
     for name, signal in plan.inputs.items():
         tensor = inside(tensors[name], signal.dtype)
@@ -160,7 +159,7 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         args, kwargs = step_values(step, values)
         outputs = step.rule.step(env, *args, **kwargs)
         _check_captures(step.rule, own)
-        made.append((len(graph.get_operations()), step.rule.call.name))
+        mark_layer(step.rule.call.name)
         for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
             values[id(signal)] = value
     if not env.rows:
@@ -174,16 +173,16 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
 
 
 def step_values(step: Step, values: dict[int, Any]) -> tuple[Any, Any]:
-    """The arguments of a step, with masks on those whose masks it heeds."""
+    """The arguments of a step, with the masks that it uses."""
 
     def value(item: Any) -> Any:
         if not isinstance(item, Signal):
             return item
-        mask, found = step.masks.get(id(item)), values[id(item)]
+        mask, operand = step.masks.get(id(item)), values[id(item)]
         if mask is None:
-            return found
+            return operand
         marks = values[id(mask)]
-        return found.under(marks.full if isinstance(marks, Chunk) else marks.value)
+        return operand.under(marks.full if isinstance(marks, Chunk) else marks.value)
 
     return keras.tree.map_structure(value, (step.args, step.kwargs))
 
@@ -205,12 +204,12 @@ def _check_captures(rule: Rule, own: set[int]) -> None:
 
 def context_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
     """Outputs of signature `encode` by slot: each context, and which positions of it are real."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, signal in plan.contexts.items():
-        found[name] = signal.shape  # type: ignore[assignment]
+        shapes[name] = signal.shape  # type: ignore[assignment]
         if signal.spread:
-            found[f"{name}/valid"] = signal.shape[:1]  # type: ignore[assignment]
-    return found
+            shapes[f"{name}/valid"] = signal.shape[:1]  # type: ignore[assignment]
+    return shapes
 
 
 def _unused(name: str, taken: set[str]) -> str:

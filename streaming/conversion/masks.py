@@ -1,9 +1,9 @@
-"""Which mask each call of a graph is given and which its outputs carry, read off Keras.
+"""Determines, by Keras's own code, which mask each call of a graph gets and which masks its outputs carry.
 
-Keras hangs masks on tensors and decides at each call, by the signature of `call` and by `supports_masking`, which of
-them arrive and which go on. So TensorFlow placeholders go through the graph beside the planner's signals: Keras's own
-code puts masks on them and takes them off, and what is found there is translated to signals. No value is computed, and
-without masks no call is even traced.
+Keras attaches masks to tensors, and decides at each call, by the signature of `call` and by `supports_masking`, which
+of them the call gets and which its outputs carry. So TensorFlow placeholders go through the graph beside the planner's
+signals: Keras's own code attaches masks to them and removes them, and the result is translated to signals. No value is
+computed, and a graph without masks is not traced at all.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Origin:
 class Masks:
     """The masks of one plan.
 
-    walk: plans the graph of a mask that is made of what a call takes.
+    walk: plans the graph of a mask that is computed from the inputs of a call.
     """
 
     def __init__(self, walk: Walk) -> None:
@@ -84,7 +84,7 @@ class Masks:
         self._register(signal, self._placeholder(symbolic))
 
     def open(self, op: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Frame:
-        """A call before it is made; `kwargs` of the frame hold every mask that it is given."""
+        """Begin a call; `kwargs` of the frame then have every mask that it is given."""
         frame = Frame(op, name, args, dict(kwargs), self._tensors((args, kwargs)))
         live_args, live_kwargs = frame.live
         for tensor in _placeholders(frame.live):
@@ -100,25 +100,25 @@ class Masks:
 
     def attached(self, frame: Frame) -> dict[int, Signal]:
         """The masks on the arguments of a call, by signal (id)."""
-        found = {}
+        masks = {}
         for item in keras.tree.flatten((frame.args, frame.kwargs)):
             if isinstance(item, Signal) and (mask := frame.attached.get(id(self._live.get(id(item))))) is not None:
-                found[id(item)] = self.signal(mask)
-        return found
+                masks[id(item)] = self.signal(mask)
+        return masks
 
     def enter(self, frame: Frame, inputs: list[Signal]) -> None:
-        """Hand the mask that a nested model is given to its inputs."""
+        """Pass the mask of a nested model on to its inputs."""
         masks = keras.tree.flatten(frame.live[1].get("mask"))
         for signal, mask in zip(inputs, masks, strict=False):
             if isinstance(mask, tf.Tensor):
                 set_keras_mask(self._live[id(signal)], mask)
 
     def leave(self, frame: Frame, outputs: list[Signal]) -> None:
-        """The masks of a call whose inner graph has been walked."""
+        """End a call whose inner graph has been planned; sets the masks of its outputs."""
         self._finish(frame, [self._live[id(signal)] for signal in outputs], by_call=())
 
     def close(self, frame: Frame, outputs: list[Signal], symbolic: list[Any]) -> None:
-        """The masks of a call that a rule steps."""
+        """End a call that a rule steps; sets the masks of its outputs."""
         live = self._call(frame) or [self._placeholder(tensor) for tensor in symbolic]
         for signal, tensor in zip(outputs, live, strict=True):
             self._register(signal, tensor)
@@ -126,7 +126,7 @@ class Masks:
         self._finish(frame, live, marked)
 
     def signal(self, mask: Any) -> Signal:
-        """The signal of a mask, planned when it is first asked for."""
+        """The signal of a mask, planned on first use."""
         if id(mask) not in self._signals:
             self._register(self._plan(self._origins[id(mask)]), mask)
         return self._signals[id(mask)]

@@ -48,7 +48,10 @@ def check_options(target: Any, state: str, quantize: str | None, batch_sizes: An
 
 
 def rewrite(model: Any, schema: Any) -> None:
-    """Put a model (`ModelT`) into TFLM's forms: SELECT_V2, narrow CONCATENATIONs, REDUCE_MAX for REDUCE_ANY."""
+    """Put a model (`ModelT`) into TFLM's forms.
+
+    SELECT_V2, narrow CONCATENATIONs, REDUCE_MAX for REDUCE_ANY, BROADCAST_TO or CONCATENATION for TILE.
+    """
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     for graph in model.subgraphs:
         for operator in list(graph.operators):
@@ -58,6 +61,8 @@ def rewrite(model: Any, schema: Any) -> None:
                 _narrow(graph, operator, schema)
             elif codes[operator.opcodeIndex] == schema.BuiltinOperator.REDUCE_ANY:
                 _any(model, graph, operator, schema)
+            elif codes[operator.opcodeIndex] == schema.BuiltinOperator.TILE:
+                _tile(model, graph, operator, schema)
 
 
 def _code(model: Any, schema: Any, number: int, version: int = 1) -> int:
@@ -95,6 +100,43 @@ def _any(model: Any, graph: Any, operator: Any, schema: Any) -> None:
         schema.OperatorT(_code(model, schema, number), inputs, outputs, option_kind, option)
         for number, inputs, outputs, option_kind, option in made
     ]
+
+
+def _tile(model: Any, graph: Any, operator: Any, schema: Any) -> None:
+    """Repeat a tensor: by BROADCAST_TO where all repeated axes have one place, else by joining it with itself."""
+    source, target = int(operator.inputs[0]), int(operator.outputs[0])
+    before = [int(size) for size in graph.tensors[source].shape]
+    after = [int(size) for size in graph.tensors[target].shape]
+    repeated = [axis for axis, sizes in enumerate(zip(before, after, strict=True)) if sizes[0] != sizes[1]]
+    if all(before[axis] == 1 for axis in repeated):
+        model.buffers.append(schema.BufferT(data=np.frombuffer(np.array(after, "<i4").tobytes(), np.uint8)))
+        shape = schema.TensorT(
+            shape=[len(after)], type=schema.TensorType.INT32, buffer=len(model.buffers) - 1, name=b"shape"
+        )
+        graph.tensors.append(shape)
+        operator.inputs = [source, len(graph.tensors) - 1]
+        operator.opcodeIndex = _code(model, schema, schema.BuiltinOperator.BROADCAST_TO)
+        operator.builtinOptionsType = schema.BuiltinOptions.BroadcastToOptions
+        operator.builtinOptions = schema.BroadcastToOptionsT()
+        return
+    place = next(i for i, item in enumerate(graph.operators) if item is operator)
+    made, size = [], list(before)
+    for number, axis in enumerate(repeated, 1):
+        size[axis] = after[axis]
+        result = target
+        if number < len(repeated):
+            tensor = copy.deepcopy(graph.tensors[target])
+            tensor.shape, tensor.shapeSignature = list(size), None
+            graph.tensors.append(tensor)
+            result = len(graph.tensors) - 1
+        options = schema.ConcatenationOptionsT(axis=axis)
+        kind = _code(model, schema, schema.BuiltinOperator.CONCATENATION)
+        parts = [source] * (after[axis] // before[axis])
+        made.append(schema.OperatorT(kind, parts, [result], schema.BuiltinOptions.ConcatenationOptions, options))
+        source = result
+    graph.operators[place : place + 1] = made
+    for joined in made:
+        _narrow(graph, joined, schema)
 
 
 def _select(model: Any, graph: Any, operator: Any, schema: Any) -> None:

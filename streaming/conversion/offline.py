@@ -1,4 +1,4 @@
-"""Runs the offline model on sequences, as its user would."""
+"""Runs the offline model on sequences."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Inputs = dict[str, NDArray[Any]]
 
 # Windows of a batch, two at least: Keras 3.15 takes some operands of one sequence for a bias.
 WINDOWS = 16
-# From so many steps on, the model runs on windows as a compiled graph.
-COMPILED_STEPS = 64
+# From so many steps on, the model runs on windows as a compiled graph: with recurrent layers, and without.
+COMPILED_STEPS = 16, 64
 
 
 def run_offline(plan: Plan, inputs: Inputs) -> Inputs:
@@ -38,16 +38,16 @@ def run_offline_rows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
         return _run_windows(plan, rows)
     # Keras 3.15 takes an operand of one sequence with one axis larger than 1 for a bias, whichever axis that is: two.
     size = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), max(2, len(rows)))
-    found: list[Inputs] = []
+    outputs: list[Inputs] = []
     for begin in range(0, len(rows), size):
         part = [rows[min(index, len(rows) - 1)] for index in range(begin, begin + size)]
-        found += _run_batch(plan, {name: np.stack([row[name] for row in part]) for name in plan.names})
-    return found[: len(rows)]
+        outputs += _run_batch(plan, {name: np.stack([row[name] for row in part]) for name in plan.names})
+    return outputs[: len(rows)]
 
 
 @contextlib.contextmanager
 def fresh_states(plan: Plan) -> Iterator[None]:
-    """Stateful layers begin anew, and get back afterwards what they held."""
+    """Context in which stateful layers begin with fresh states; their own states are restored at the end."""
     stateful = [layer for layer in layers_of(plan.model) if getattr(layer, "stateful", False)]
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
     for layer in stateful:
@@ -63,10 +63,17 @@ def fresh_states(plan: Plan) -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(plan: Plan) -> Iterator[None]:
-    """Say in one line that the model itself does not run; raises InputError."""
+    """Context in which an error of the model itself becomes an InputError of one line."""
     try:
         yield
     except Exception as error:
+        first = next((layer for layer in layers_of(plan.model) if _is_channels_first(layer)), None)
+        if first is not None and "NHWC" in str(error):
+            raise InputError(
+                f"layer {first.name!r} ({type(first).__name__}) has channels first, which TensorFlow computes on a GPU "
+                "only, so the stream cannot be proven here; convert on a machine with a GPU, build the layer with "
+                "data_format='channels_last' between two Permute((2, 1)) and the same weights, or give verify=False"
+            ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
         raise InputError(
@@ -75,20 +82,24 @@ def running(plan: Plan) -> Iterator[None]:
         ) from error
 
 
+def _is_channels_first(layer: Any) -> bool:
+    return getattr(layer, "data_format", None) == "channels_first"
+
+
 def _run_batch(plan: Plan, arrays: Inputs) -> list[Inputs]:
     batched = [keras.ops.convert_to_tensor(arrays[name]) for name in plan.names]
     with fresh_states(plan), running(plan):
         outputs = plan.offline(keras.tree.pack_sequence_as(inputs_of(plan.model), batched), training=False)
-    found = dict(zip(plan.outputs, map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs)), strict=True))
+    results = dict(zip(plan.outputs, map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs)), strict=True))
     for name, signal in plan.outputs.items():
         if signal.weights:
-            width = int(signal.shape[-1] or 0) - found[name].shape[-1]
-            found[name] = np.pad(found[name], [(0, 0), (0, 0), (0, width)])
-    return [{name: value[row] for name, value in found.items()} for row in range(len(batched[0]))]
+            width = int(signal.shape[-1] or 0) - results[name].shape[-1]
+            results[name] = np.pad(results[name], [(0, 0), (0, 0), (0, width)])
+    return [{name: value[row] for name, value in results.items()} for row in range(len(batched[0]))]
 
 
 def windows(plan: Plan, steps: int) -> list[tuple[int, int]]:
-    """First step and the one after the last of each window of a sequence; shorter ones where they are padded."""
+    """Begin and end of each window of a sequence, in steps; shorter ones where windows are padded."""
     assert plan.window is not None
     ends = range(plan.window, steps + 1, plan.hop)
     if not plan.pad:
@@ -106,17 +117,17 @@ def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     spans = [(row, span) for row in rows for span in windows(plan, _length(plan, row))]
     fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
     size = 1 if fixed else WINDOWS
-    found: list[list[NDArray[Any]]] = [[] for _ in plan.outputs]
+    collected: list[list[NDArray[Any]]] = [[] for _ in plan.outputs]
     call = _called(plan)
     for begin in range(0, len(spans), size):
         part = spans[begin : begin + size]
         batch = [part[min(index, len(part) - 1)] for index in range(fixed or size)]
         with fresh_states(plan), running(plan):
             outputs = call(keras.tree.pack_sequence_as(inputs_of(plan.model), _batched(plan, batch)))
-        for column, output in zip(found, keras.tree.flatten(outputs), strict=True):
+        for column, output in zip(collected, keras.tree.flatten(outputs), strict=True):
             column.append(keras.ops.convert_to_numpy(output)[: len(part)])
     empty = [np.zeros((0, *signal.shape), signal.dtype) for signal in plan.outputs.values()]  # type: ignore[arg-type]
-    columns = {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, found, strict=True)}
+    columns = {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, collected, strict=True)}
     ends = np.cumsum([len(windows(plan, _length(plan, row))) for row in rows])
     return [{name: column[a:b] for name, column in columns.items()} for a, b in zip([0, *ends], ends, strict=False)]
 
@@ -144,7 +155,8 @@ def _called(plan: Plan) -> Any:
     def call(inputs: Any) -> Any:
         return plan.offline(inputs, training=False)
 
-    if plan.window is None or plan.window < COMPILED_STEPS:
+    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in layers_of(plan.model))
+    if plan.window is None or plan.window < COMPILED_STEPS[0 if recurrent else 1]:
         return call
     if plan.compiled is None:
         plan.compiled = tf.function(call, autograph=False)

@@ -1,4 +1,4 @@
-"""The options of `streaming.convert` that bear on the plan, read and checked."""
+"""Reads and checks the options of `streaming.convert` that affect the plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def options_of(
     max_length: int | None = None,
     states: Mapping[str, str] | None = None,
 ) -> Options:
-    """The options of `convert` that bear on the plan; raises InputError where one is wrong."""
+    """The options of `convert` that affect the plan; raises InputError where one is wrong."""
     if not isinstance(encode, Iterable):
         raise InputError(f"encode is {encode!r}, expected names of inputs")
     options = Options(

@@ -1,7 +1,7 @@
 """Walks a Keras graph and decides, call by call, how it takes a step.
 
 model -> signals of its inputs -> for each node, in topological order: align the delays of its inputs, find the rule,
-let it say its outputs and states -> Plan. Nested models are walked in place, under their name.
+let the rule declare its outputs and states -> Plan. Nested models are walked in place, under their name.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from streaming.runtime.facts import PlanRow
 class Step:
     """One rule of the plan with its arguments (signals in place of tensors) and the signals it makes.
 
-    masks: those on its arguments, by signal (id), where the rule heeds them.
+    masks: those on its arguments, by signal (id), if the rule uses them.
     """
 
     rule: Rule
@@ -51,7 +51,7 @@ class Step:
 
     @property
     def reads(self) -> list[Signal]:
-        """Every signal that the step takes."""
+        """All input signals of the step."""
         taken = keras.tree.flatten((self.args, self.kwargs))
         return [*(item for item in taken if isinstance(item, Signal)), *self.masks.values()]
 
@@ -60,8 +60,8 @@ class Step:
 class Event:
     """One event of a run of the offline graph: a call of an operation, or the begin or end of one with a graph inside.
 
-    kind: "call", "enter" or "leave"; args, kwargs: as in the graph, signals in place of tensors; signals: what comes
-    out, or at "enter" what goes into the inner graph.
+    kind: "call", "enter" or "leave"; args, kwargs: as in the graph, signals in place of tensors; signals: the outputs,
+    or at "enter" the inputs of the inner graph.
     """
 
     kind: str
@@ -109,13 +109,13 @@ class Plan:
     @property
     def states(self) -> dict[str, StateSpec]:
         """Every state of the stream by its full name, in the order of the graph."""
-        found = {step.rule.key(name): spec for step in self.steps for name, spec in step.rule.states.items()}
-        found |= {validity.state: StateSpec((validity.keep,)) for validity in self.clocks.values() if validity.keep}
-        return found
+        states = {step.rule.key(name): spec for step in self.steps for name, spec in step.rule.states.items()}
+        states |= {validity.state: StateSpec((validity.keep,)) for validity in self.clocks.values() if validity.keep}
+        return states
 
     @property
     def unit(self) -> int:
-        """The smallest legal chunk: every clock has a whole number of slots in it."""
+        """The smallest possible chunk: every clock has a whole number of slots in it."""
         signals = [s for step in self.steps for s in keras.tree.flatten(step.outputs) if s.timeline]
         return math.lcm(1, *(signal.timeline.rate.denominator for signal in signals))
 
@@ -129,7 +129,7 @@ class Plan:
 
     @property
     def flush(self) -> int:
-        """Steps that a finished stream must run on, at most."""
+        """The most steps that must run after the end of a stream."""
         if self.window is not None:
             return 0
         unit, lines = self.unit, [_timeline(signal) for signal in self.outputs.values()]
@@ -141,7 +141,7 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user about lengths, and about windows what is kept from step to step."""
+        """Notes for the user on lengths and, for windows, on the results that are kept from step to step."""
         notes = [note for step in self.steps for note in step.rule.notes]
         if self.window is not None:
             rows = self.table()
@@ -156,28 +156,28 @@ class Plan:
     @property
     def unquantized(self) -> dict[str, Any]:
         """Variables that no quantization may round, by a name that no input has."""
-        found = [variable for step in self.steps for variable in step.rule.unquantized]
-        unique = list({id(variable): variable for variable in found}.values())
+        variables = [variable for step in self.steps for variable in step.rule.unquantized]
+        unique = list({id(variable): variable for variable in variables}.values())
         return {free_name(f"unquantized_{place}", set(self.inputs)): variable for place, variable in enumerate(unique)}
 
     @property
     def approximate(self) -> bool:
-        """Whether some layer sees less than it does offline, by the user's leave."""
+        """Whether some layer sees less than offline, as the user allowed."""
         return any(step.rule.approximate for step in self.steps)
 
     @cached_property
     def lines(self) -> frozenset[Timeline]:
-        """Every timeline of the graph; asked for once all is planned."""
+        """Every timeline of the graph; read it after planning."""
         signals = (signal for step in self.steps for signal in keras.tree.flatten(step.outputs))
         return frozenset(signal.timeline for signal in signals if signal.timeline)
 
     def long_enough(self, steps: int) -> bool:
-        """Whether an input of that many steps leaves something of every sequence of the offline model."""
+        """Whether every sequence of the offline model has at least one element for an input of that many steps."""
         return all(line.length(steps) >= 1 for line in self.lines)
 
     @property
     def longest(self) -> int | None:
-        """The most steps that the offline model takes, None where there is no end."""
+        """The most steps that the offline model takes, None without a limit."""
         return min((step.rule.longest for step in self.steps if step.rule.longest is not None), default=None)
 
     def exact(self, steps: int) -> bool:
@@ -193,12 +193,12 @@ class Plan:
         )
 
     def table(self) -> tuple[PlanRow, ...]:
-        """One row a call, for the file and `streaming inspect`."""
+        """One row for each call, for the file and `streaming inspect`."""
         made = {id(signal): name for name, signal in [*self.inputs.items(), *self.encoded.items()]}
         for step in (*self.whole, *self.steps):
             made |= {id(signal): step.rule.call.name for signal in keras.tree.flatten(step.outputs)}
         rows: list[PlanRow] = []
-        for step in self.steps:
+        for step in (*self.whole, *self.steps):
             taken = [made.get(id(item)) for item in keras.tree.flatten((step.args, step.kwargs))]
             for signal in keras.tree.flatten(step.outputs)[:1]:
                 row = PlanRow(
@@ -210,6 +210,7 @@ class Plan:
                     running=signal.running,
                     states={name: tuple(spec.shape) for name, spec in step.rule.states.items()},
                     inputs=tuple(dict.fromkeys(name for name in taken if name)),
+                    encoded=signal.whole,
                 )
                 rows += step.rule.inside(row, made) or [row]
                 ends = tuple(n for n, end in self.outputs.items() if end in keras.tree.flatten(step.outputs))
@@ -218,7 +219,7 @@ class Plan:
 
 
 def plan(model: Any, options: Options | None = None, function: Functional | None = None) -> Plan:
-    """Plan a stream that carries its state; raises NotStreamableError or InputError naming what stands in the way.
+    """Plan a stream that carries its state; raises NotStreamableError or InputError that names the obstacle.
 
     function: the graph to plan where it is not that of the model itself, but the same for another length.
     """
@@ -253,7 +254,7 @@ class Planner:
 
     def add_inputs(self, function: Functional, lead: int = 0) -> list[Signal]:
         """Signals of the inputs of a graph, in order; sequences begin after `lead` steps."""
-        tensors, found = function.inputs, []
+        tensors, signals = function.inputs, []
         known = self.plan.names = identifiers(t.name for t in tensors)
         for name in self.options.encode:
             if name not in known:
@@ -281,10 +282,10 @@ class Planner:
                 signal = Signal(name, features, dtype, timeline, quiet=quiet, origin=name)
                 self.plan.inputs[name] = signal
             self._masks.add(signal, tensor)
-            found.append(signal)
+            signals.append(signal)
         self._check_time()
         self.plan.max_length = self.options.max_length
-        return found
+        return signals
 
     def _check_time(self) -> None:
         """Refuse a model none of whose inputs comes step by step, and say what each of them is instead."""
@@ -339,10 +340,10 @@ class Planner:
     ) -> list[Signal]:
         """Plan the graph inside of a call."""
         self.plan.events.append(Event("enter", frame.op, frame.args, kwargs, signals))
-        found = self.walk(inner, signals, f"{name}/")
-        self._masks.leave(frame, found)
-        self.plan.events.append(Event("leave", frame.op, frame.args, kwargs, found))
-        return found
+        outputs = self.walk(inner, signals, f"{name}/")
+        self._masks.leave(frame, outputs)
+        self.plan.events.append(Event("leave", frame.op, frame.args, kwargs, outputs))
+        return outputs
 
     def _call(self, node: Any, name: str, frame: Frame) -> Any:
         """Plan one call by its rule; returns its output signals in their structure."""
@@ -360,15 +361,15 @@ class Planner:
                     f"layer {name!r} ({call.kind}) gives {dtype}, expected float32; leave out what casts to {dtype}"
                 )
         build = Builder(call, self._add, self._name)
-        if (found := over_source(call, build)) is not None:
-            return found
+        if (planned := over_source(call, build)) is not None:
+            return planned
         if any(signal.weights for signal in call.signals):
             raise NotStreamableError(
                 f"layer {name!r} ({call.kind}) reads weights of attention, which are as wide as the source is long; "
                 "make them an output of the model, and compute with them outside"
             )
-        if not whole and (found := framing(call, build) or over_time(call, build)):
-            return found
+        if not whole and (planned := framing(call, build) or over_time(call, build)):
+            return planned
         _check_plain(call)
         rule: Rule
         if whole:
@@ -506,7 +507,7 @@ class Planner:
 
 
 def settle(plan: Plan) -> None:
-    """Work out from the steps and the outputs of a plan what `encode` gives and which clocks have to be remembered."""
+    """Determine the outputs of `encode` and the clocks to remember, from the steps and outputs of a plan."""
     for signal in (signal for step in plan.steps for signal in step.reads):
         if signal.whole and signal not in plan.contexts.values():
             plan.contexts[free_name(f"context/{signal.name}", set(plan.contexts))] = signal
@@ -537,7 +538,7 @@ def _need(plan: Plan, timeline: Timeline) -> None:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """A name that is not taken, and taken from then on."""
+    """A new name, which is then reserved."""
     while name in taken:
         name += "_"
     taken.add(name)
@@ -567,11 +568,11 @@ def _timeline(signal: Signal) -> Timeline:
 
 def identifiers(names: Iterable[str]) -> list[str]:
     """TFLite signature names: letters, digits and underscores, unique."""
-    found: list[str] = []
+    unique_names: list[str] = []
     for name in names:
         base = re.sub(r"\W", "_", name)
         unique, count = base, 1
-        while unique in found:
+        while unique in unique_names:
             unique, count = f"{base}_{count}", count + 1
-        found.append(unique)
-    return found
+        unique_names.append(unique)
+    return unique_names

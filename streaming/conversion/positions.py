@@ -1,6 +1,6 @@
-"""Constants that know the number of steps: position embeddings, and causal masks built by hand.
+"""Constants that depend on the number of steps: position embeddings, and causal masks built by hand.
 
-A `call` that says `ops.arange(ops.shape(x)[1])` is recorded for two numbers of steps. A constant whose rows are the
+A `call` with `ops.arange(ops.shape(x)[1])` is recorded for two numbers of steps. A constant whose rows are the
 same in both, but for their number, is a table of which each step reads its row; one that lets step i see the steps up
 to i is a causal mask.
 """
@@ -20,7 +20,7 @@ MAX_ROWS = 2048
 
 
 class AlongTime:
-    """A constant with a row for each step; axis: that of time; rows (L, ...): all rows that there are."""
+    """A constant with a row for each step; axis: that of time; rows (L, ...): all known rows."""
 
     def __init__(self, value: NDArray[Any], axis: int) -> None:
         self.axis = axis
@@ -31,7 +31,7 @@ class AlongTime:
         self.rows = np.moveaxis(np.asarray(value), self.axis, 0)
 
     def beside(self, rank: int) -> NDArray[Any] | None:
-        """The rows for tensors (B, T, ...) of that rank; None where they lie along another axis of these."""
+        """The rows, broadcast to tensors (B, T, ...) of that rank; None where they are along another axis."""
         value = np.moveaxis(self.rows, 0, self.axis)
         if value.ndim == rank and self.axis == 1 and np.array_equal(value, np.broadcast_to(value[:1], value.shape)):
             return value[0]
@@ -43,7 +43,7 @@ class Causal:
 
 
 def recognized(mine: NDArray[Any], theirs: NDArray[Any], steps: Sequence[int]) -> AlongTime | Causal | None:
-    """Kind of a constant that was recorded for two lengths; None: neither a table of positions nor a causal mask."""
+    """The kind of a constant that was recorded for two lengths; None if it is neither a table nor a causal mask."""
     axes = [axis for axis, sizes in enumerate(zip(mine.shape, theirs.shape, strict=True)) if sizes == tuple(steps)]
     if len(axes) == 1 and np.allclose(mine, theirs.take(range(steps[0]), axes[0]), 1e-5, 1e-6):
         return AlongTime(mine, axes[0])
@@ -55,7 +55,7 @@ def recognized(mine: NDArray[Any], theirs: NDArray[Any], steps: Sequence[int]) -
 
 
 def settle(nodes: list[Any], op: Any, record: Callable[[int], list[Any]]) -> None:
-    """Fill the tables of a recording, and say causal masks by the argument that attention has for them.
+    """Fill the tables of a recording, and replace causal masks by the argument `use_causal_mask` of attention.
 
     Args:
         nodes: of the recording; op: the layer whose call it is; record: the nodes of a recording of so many steps.

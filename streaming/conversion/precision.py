@@ -1,8 +1,8 @@
 """Models of other dtype policies, computed in float32 with the same weights while they are converted.
 
-TFLite computes in float32, so a stream of a model under `mixed_float16`, `mixed_bfloat16`, `float16` or `float64` is
-one of the model under `float32`: that is what it is proven equal to, and how far the model's own policy is from it is
-measured beside.
+TFLite computes in float32, so a model under `mixed_float16`, `mixed_bfloat16`, `float16` or `float64` is streamed as
+the same model under `float32`. The stream is compared with that model, and the difference between the two policies is
+measured separately.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def _differs(layer: Any) -> bool:
 
 @contextlib.contextmanager
 def in_float32(model: Any) -> Iterator[tuple[Any, PolicyDifference | None]]:
-    """Context in which a model computes in float32: gives the model to convert, and how far its own policy is from it.
+    """Context in which a model computes in float32: gives the model to convert, and its own policy's difference.
 
-    The user's model is as it was afterwards. Models that compute in float32 anyway are given back as they are.
+    The user's model is restored at the end. Models that compute in float32 anyway are returned as they are.
     """
     policies = other_policies(model)
     if not policies:

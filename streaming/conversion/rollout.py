@@ -1,6 +1,6 @@
-"""Real roll-outs of the float32 stream: what int8 is calibrated on, and what drift is measured against.
+"""Roll-outs of the float32 stream on real sequences, for the calibration of int8 and the measurement of drift.
 
-States matter: calibrated on zero states instead of those that a stream comes to have, int8 is several times worse.
+Calibration needs the states that occur in real streams: with zero states the error of int8 is several times larger.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_sequences(plan: Plan, data: Any) -> list[dict[str, NDArray[Any]]]:
     """
     if not isinstance(data, Iterable) or isinstance(data, dict | str):
         raise InputError(f"calibration is {type(data).__name__}, expected a list of sequences (T, *features)")
-    wanted, found = plan.inputs | plan.encoded, []
+    wanted, sequences = plan.inputs | plan.encoded, []
     for index, item in enumerate(data):
         given = item if isinstance(item, dict) else {next(iter(plan.inputs)): item}
         where = f"calibration sequence {index}"
@@ -48,10 +48,10 @@ def read_sequences(plan: Plan, data: Any) -> list[dict[str, NDArray[Any]]]:
         lengths = {name: len(sequence[name]) for name, signal in plan.inputs.items() if signal.timeline}
         if len(set(lengths.values())) > 1:
             raise InputError(f"{where} has inputs of different lengths {lengths}; give each as many steps")
-        found.append(sequence)
-    if not found:
+        sequences.append(sequence)
+    if not sequences:
         raise InputError("the calibration set is empty; give some sequences of real data")
-    return found
+    return sequences
 
 
 def _read(where: str, value: Any, signal: Signal, limit: int | None) -> NDArray[Any]:
@@ -71,16 +71,16 @@ def _read(where: str, value: Any, signal: Signal, limit: int | None) -> NDArray[
     if not array.size:
         raise InputError(f"{where} has 0 steps; leave empty sequences out")
     with np.errstate(over="ignore"):
-        found = array.astype(signal.dtype)
-    if not np.isfinite(found).all():
+        values = array.astype(signal.dtype)
+    if not np.isfinite(values).all():
         raise InputError(f"{where} holds NaN, infinity or what {signal.dtype} cannot hold; give clean data")
     if limit is not None and not 0 <= array.min() <= array.max() < limit:
         raise InputError(f"{where} has ids from {array.min()} to {array.max()}, expected 0 to {limit - 1}")
-    return found
+    return values
 
 
 def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[dict[str, NDArray[Any]]]) -> Samples:
-    """Samples of every signature: inputs as they come, with the states that the float32 stream has then.
+    """Samples of every signature: inputs in order, with the states that the float32 stream then has.
 
     model: the float32 stream; meta: of the model to be calibrated, whose states are tensors of their own.
 
@@ -115,9 +115,9 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
 
     def sample(sequence: dict[str, NDArray[Any]], begin: int, chunk: int, batch: int) -> dict[str, NDArray[Any]]:
         part = _cut(plan, sequence, begin, begin + chunk)
-        found = {n: np.repeat(x[None], batch, axis=0) for n, x in part.items()}
-        found = {n: x.astype(meta.in_graph(str(x.dtype))) for n, x in found.items()}
-        return {**found, meta.valid: np.ones((batch, chunk), meta.flags)} if meta.valid else found
+        inputs = {n: np.repeat(x[None], batch, axis=0) for n, x in part.items()}
+        inputs = {n: x.astype(meta.in_graph(str(x.dtype))) for n, x in inputs.items()}
+        return {**inputs, meta.valid: np.ones((batch, chunk), meta.flags)} if meta.valid else inputs
 
     def samples() -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
         if (source := model.source) is not None:

@@ -1,4 +1,4 @@
-"""Kind of a saved model's file, and the configuration that it holds; nothing is built here."""
+"""Reads the kind and the configuration of a saved model's file; builds nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SavedConfig:
 def read_config(path: Path) -> SavedConfig:
     """The configuration in a .keras or whole-model .h5 file.
 
-    Raises InputError where the file is missing or damaged, or is something else, and says what to do with it then.
+    Raises InputError, with a remedy, where the file is missing, damaged or something else.
     """
     if path.is_dir():
         raise InputError(_folder(path))

@@ -73,7 +73,7 @@ class Timeline:
         return max(0, last - first)
 
     def shifted(self, start: int, end: int) -> Timeline:
-        """Begins `start` and ends `end` slots later."""
+        """The timeline that begins `start` and ends `end` slots later."""
         return Timeline(self.start + start, self.end + end, self.clock)
 
     def delayed(self, slots: int) -> Timeline:
@@ -113,7 +113,7 @@ class Signal:
 
     shape: offline shape without batch and time; timeline: None for a static input, given whole at every step;
     running: the offline tensor has no time axis and the stream holds its value after each step;
-    quiet: zero wherever the position does not exist;
+    quiet: zero at positions that do not exist;
     origin: the input of the model that this is, unchanged; whole: computed once, by `encode`, from inputs that are
     given whole before the stream starts; spread: such a signal has the positions of its source at its first axis;
     weights: of attention, whose last axis has the S positions of a source; offline it is as long as the source;

@@ -1,7 +1,7 @@
-"""Numbers of sequences and of steps in a graph that was recorded with numbers in their place.
+"""Restores the unknown numbers of sequences and steps in a graph that was recorded with fixed ones.
 
-A `call` that computes with sizes (`ops.shape(x)[0] * 4`) is run on two pairs of numbers that occur nowhere else. What
-differs between the two graphs is a number of sequences or of steps, or comes from one, and is made unknown.
+A `call` that computes with sizes (`ops.shape(x)[0] * 4`) is recorded with two pairs of numbers that occur nowhere else.
+A constant that differs between the two graphs depends on the number of sequences or steps, and is made unknown.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _SHAPES = ("newshape", "shape")
 
 
 class Unlike(Exception):
-    """Two recordings differ in more than sizes."""
+    """Error: two recordings differ in more than sizes."""
 
 
 class Sized:
-    """A constant with an axis of so many sequences or steps, all alike; value: of size 1 there.
+    """A constant that is repeated along an axis of sequences or steps; value: of size 1 there.
 
     axes: "B" or "T" by axis.
     """
@@ -42,7 +42,7 @@ class Sized:
 
 
 def draw_sizes(op: keras.Layer, arguments: Any) -> list[list[tuple[int, int]]]:
-    """Pairs of (sequences, steps), two by two, of which no size of the layer is a multiple; what to try first first.
+    """Two pairs (sequences, steps) for each attempt, in order; no size of the layer is a multiple of any of them.
 
     A layer with a table of positions takes no more steps than the table has rows.
     """
@@ -51,13 +51,13 @@ def draw_sizes(op: keras.Layer, arguments: Any) -> list[list[tuple[int, int]]]:
     known |= {size for item in keras.tree.flatten(arguments) for size in getattr(item, "shape", ())}
     free = [prime for prime in _PRIMES if not any(size and size % prime == 0 for size in known)]
     batches = free[0], free[1]
-    found = [(free[2], free[4])]
+    pairs = [(free[2], free[4])]
     for most in rows:
         fitting = [
             prime for prime in (*_FEW, *free[2:]) if prime <= most and not any(s and s % prime == 0 for s in known)
         ]
-        found += [(fitting[-2], fitting[-1])] if len(fitting) > 1 else []
-    return [list(zip(batches, steps, strict=True)) for steps in dict.fromkeys(found)]
+        pairs += [(fitting[-2], fitting[-1])] if len(fitting) > 1 else []
+    return [list(zip(batches, steps, strict=True)) for steps in dict.fromkeys(pairs)]
 
 
 def forget_sizes(
@@ -130,11 +130,11 @@ class _Merge:
     def _constant(self, mine: NDArray[Any], theirs: NDArray[Any]) -> Any:
         if mine.ndim != theirs.ndim:
             raise Unlike("other ranks")
-        found = recognized(
+        sized = recognized(
             _first(mine, theirs, self.sizes), _first(theirs, mine, self.sizes), [s[1] for s in self.sizes]
         )
-        if found is not None:
-            return found
+        if sized is not None:
+            return sized
         axes = {}
         for axis, pair in enumerate(zip(mine.shape, theirs.shape, strict=True)):
             if pair[0] != pair[1]:

@@ -1,12 +1,12 @@
-"""Sliding windows: what of a model of W steps is kept from step to step, and what is computed anew for each window.
+"""Sliding windows: splits a model of W steps into layers computed once for each step, and layers computed per window.
 
-model(x[k H : k H + W]) for every k. Layers that see one step at a time, and convolutions and poolings without padding,
-give for a window just the rows that they give for the stream: they run once a step, as in any stream, and their last
-rows stay in a ring buffer. All that follows is computed anew every H steps, by Keras's own layers, on the whole window.
-Windows of one invoke are laid into the batch.
+The stream gives model(x[k H : k H + W]) for every k. Layers that treat each step by itself, and convolutions and
+poolings without padding, give the same rows for a window as for the stream: they run once for each step, and a ring
+buffer keeps their last rows. The layers after them are computed every H steps, by Keras, on the whole window. The
+windows of one invoke are in the batch axis.
 
-A window ends with the last step of a chunk. Where W is no multiple of H, the stream therefore begins with `lead` steps
-that no window sees.
+A window ends with the last step of a chunk. If W is not a multiple of H, the stream therefore begins with `lead` steps
+that are in no window.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 from streaming._compat import Functional, inputs_of, operation_fn
 from streaming.conversion.graph import drawn_inputs, nodes
 from streaming.conversion.keras_loops import keras_loops
+from streaming.conversion.plan import Plan, Planner
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Env, Options, Rule
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec, Timeline
+from streaming.conversion.tflite import mark_layer
+from streaming.conversion.unfold import can_unfold, unfold
 from streaming.conversion.values import Chunk, Static
 from streaming.errors import NotStreamableError, StreamingError
 from streaming.runtime.facts import PlanRow
@@ -49,7 +52,7 @@ class Split:
 
 
 class Window:
-    """The operation that a plan shows for all that is computed anew."""
+    """The operation that stands in the plan for everything that is computed for each window."""
 
     name = "window"
 
@@ -60,7 +63,7 @@ def lead(window: int, hop: int) -> int:
 
 
 def split(whole: Functional, timed: set[int], options: Options) -> Split:
-    """Cut a graph of W steps where its layers begin to look at the window as such.
+    """Cut a graph of W steps before the first layers that depend on the whole window.
 
     timed: inputs, by place, that are sequences of W steps; the others are given whole.
     """
@@ -93,7 +96,7 @@ class _Splitter:
                 self.signals[id(tensor)] = Signal(tensor.name, shape[2:], dtype, Timeline())
 
     def keep(self, node: Any) -> bool:
-        """Whether a call is kept from step to step; it is recorded then."""
+        """Whether the results of a call are kept from step to step; the call is then recorded."""
         tensors, op = node.input_tensors, node.operation
         if not tensors or any(id(tensor) not in self.signals for tensor in tensors):
             return False
@@ -132,6 +135,8 @@ class _Splitter:
             ):
                 return None
         args, kwargs = node.arguments.convert(lambda tensor: self.signals.get(id(tensor), tensor))
+        if find_rule(op) is None and can_unfold(op):
+            return self._followed(op, node, outputs)
         call = Call(op, op.name, args, kwargs, outputs)
         rule = rule_for(call)
         signals: list[Signal] = keras.tree.flatten(rule.plan())
@@ -144,6 +149,19 @@ class _Splitter:
         elif rule.states or {signal.timeline for signal in signals} != lines:
             return None
         return signals if all(signal.sequence for signal in signals) else None
+
+    def _followed(self, op: Any, node: Any, outputs: list[Any]) -> list[Signal] | None:
+        """The same for a layer of the user's own, every operation of which must keep to its step."""
+        args, kwargs = node.arguments.fill_in(self.twins)
+        inner = unfold(op, op.name, args, kwargs)
+        planner = Planner(Plan(inner, inner), self.options)
+        taken = [self.signals[id(tensor)] for tensor in node.input_tensors]
+        signals = planner.walk(inner, taken, "")
+        if any(step.rule.states for step in planner.plan.steps) or len(signals) != len(outputs):
+            return None
+        lines = {signal.timeline for signal in taken}
+        kept = all(s.sequence and s.layout is None and not s.terms and {s.timeline} == lines for s in signals)
+        return signals if kept else None
 
     def _slides(self, rule: WindowRule) -> bool:
         """Whether the places of a convolution are those of the stream in every window."""
@@ -164,7 +182,7 @@ def _per_step(op: Any, tensor: Any) -> Any:
 
 
 class SlidingRule(Rule):
-    """Computes what is not kept, on each window that ends in the chunk."""
+    """Computes the layers that are not kept, on each window that ends in the chunk."""
 
     def __init__(self, split: Split, signals: list[Signal], static: dict[int, Signal], options: Options) -> None:
         """signals: of the cuts; static: of the inputs that are given whole, by the id of their tensor."""
@@ -229,6 +247,7 @@ class SlidingRule(Rule):
             for node in self.split.anew:
                 args, kwargs = node.arguments.fill_in(values)
                 outputs = _computed(node.operation, args, kwargs)
+                mark_layer(node.operation.name)
                 values |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
         return [Chunk(env.batch, count, flat=values[id(tensor)]) for tensor in self.split.whole.outputs]
 

@@ -1,7 +1,7 @@
-"""Finds the inputs of a model that can only be given whole: the source of a translator, of which a decoder reads all.
+"""Finds the inputs of a model that have to be given whole, such as the source of a translator.
 
-Where a model of several sequences cannot be carried as it is, each of its inputs is tried in `encode`. What works is
-used where `max_length` was given, and named in the refusal where it was not.
+If a model of several sequences cannot be carried, each of its inputs is tried in `encode`. If one works, it is used if
+`max_length` was given; otherwise the error names it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TRIAL_LENGTH = 4
 def plan_with_sources(model: Any, options: Options, function: Functional) -> Plan:
     """The plan of a model of unknown length.
 
-    Raises NotStreamableError; where inputs in `encode` would help, it names them.
+    Raises NotStreamableError, which names the inputs for `encode` if that would help.
     """
     try:
         return plan(model, options, function)
@@ -33,12 +33,12 @@ def plan_with_sources(model: Any, options: Options, function: Functional) -> Pla
         for names in _candidates(function):
             tried = replace(options, encode=names, max_length=options.max_length or _TRIAL_LENGTH)
             try:
-                found = plan(model, tried, function)
+                planned = plan(model, tried, function)
             except StreamingError:
                 continue
-            needs_length = any(signal.spread for signal in found.encoded.values())
+            needs_length = any(signal.spread for signal in planned.encoded.values())
             if options.max_length or not needs_length:
-                return found
+                return planned
             raise _advice(names, refusal) from refusal
         raise
 

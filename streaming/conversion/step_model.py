@@ -1,6 +1,7 @@
 """Models of one step, with their states as arguments and results: `y, h = model(x, h)`.
 
-`step_model` wraps one in a model of sequences, whose layer calls it once a step and hands each state on, from zeros.
+`step_model` wraps such a model in a model of sequences, whose layer calls it for each step and carries its states,
+which begin at zero.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tensorflow as tf
 from streaming._compat import Functional, inputs_of, outputs_of
 from streaming.conversion.graph import functional
 from streaming.conversion.keras_loops import keras_loops
+from streaming.conversion.plan import identifiers
 from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
@@ -27,7 +29,7 @@ from streaming.errors import InputError
 class Port:
     """An input or output of the model of one step.
 
-    shape: without the batch; squeezed: it has a time axis of size 1 in front, which the rows of a stream have not.
+    shape: without the batch; squeezed: it has a leading time axis of size 1, which the rows of a stream do not have.
     """
 
     shape: tuple[int, ...]
@@ -60,20 +62,23 @@ class StepByStep(keras.layers.Layer):
         rows = []
         for step in range(first.shape[1]):
             now = {name: value[:, step] if name in self.moving else value for name, value in inputs.items()}
-            row, states = self.advance(now, states)
+            row, states = self.advance(now, states, getattr(self.model, "offline", self.model))
             rows.append(row)
         return {name: tf.stack([row[name] for row in rows], axis=1) for name in rows[0]}
 
-    def advance(self, row: Mapping[str, Any], states: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Rows of the outputs (B, ...) and new states, of one step."""
+    def advance(
+        self, row: Mapping[str, Any], states: Mapping[str, Any], model: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Rows of the outputs (B, ...) and new states, of one step; model: that of the user, whose graph is called."""
         values = {**row, **states}
         tensors = [tf.reshape(values[name], (-1, *port.shape)) for name, port in self.inputs.items()]
         structure = keras.tree.pack_sequence_as(inputs_of(self.model), tensors)
-        found = dict(zip(self.outputs, keras.tree.flatten(self.model(structure, training=False)), strict=True))
-        new = {name: found[output] for name, output in self.states.items()}
+        results = (model or self.model)(structure, training=False)
+        outputs = dict(zip(self.outputs, keras.tree.flatten(results), strict=True))
+        new = {name: outputs[output] for name, output in self.states.items()}
         rows = {
             name: tf.reshape(value, (-1, *self.outputs[name].features))
-            for name, value in found.items()
+            for name, value in outputs.items()
             if name not in self.states.values()
         }
         return rows, new
@@ -88,7 +93,7 @@ class StepByStep(keras.layers.Layer):
 
 
 def step_model(model: Any, states: Mapping[str, str]) -> Functional:
-    """The model of sequences that a model of one step stands for.
+    """The model of sequences for a model of one step.
 
     Raises:
         InputError: `states` names what is no input or output, or two that differ in shape; or every input is a state.
@@ -121,20 +126,22 @@ def likely_states(graph: Functional) -> dict[str, str]:
     """Inputs of a model of one step that look like states, with the outputs of their shape; empty for other models."""
     shapes = {tensor.name: tuple(tensor.shape) for tensor in graph.inputs}
     single = [name for name, shape in shapes.items() if len(shape) > 1 and shape[1] == 1]
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for name, shape in shapes.items():
         if name in single or None in shape[1:] or len(shape) < 2:
             continue
         alike = [o for o, t in zip(_outputs(graph), graph.outputs, strict=True) if tuple(t.shape) == shape]
-        alike = [output for output in alike if output not in found.values()]
+        alike = [output for output in alike if output not in pairs.values()]
         if alike:
-            found[name] = alike[0]
-    return found if single and not any(None in shape[1:] for shape in shapes.values()) else {}
+            pairs[name] = alike[0]
+    return pairs if single and not any(None in shape[1:] for shape in shapes.values()) else {}
 
 
 def _outputs(graph: Functional) -> list[str]:
+    """Names of the outputs; those of one layer, which have its name, are counted."""
     structure = outputs_of(graph)
-    return sorted(structure) if isinstance(structure, dict) else list(graph.output_names)
+    names = sorted(structure) if isinstance(structure, dict) else list(graph.output_names)
+    return names if len(set(names)) == len(names) else identifiers(names)
 
 
 def _port(tensor: keras.KerasTensor) -> Port:

@@ -1,8 +1,8 @@
-"""String inputs: a layer that makes ids of them becomes a table in the file, and the graph begins with the ids.
+"""String inputs: the layer that maps strings to ids becomes a table in the file, and the graph begins with ids.
 
-Of `StringLookup` and `Hashing` each string is a step. Of `TextVectorization` each token is one where the model is
-carried on or `window` counts tokens; where the layer or `max_length` gives texts a length, each text is a step, and a
-window is one step long.
+With `StringLookup` and `Hashing` each string is a step. With `TextVectorization` each token is a step if the model is
+carried or `window` counts tokens; if the layer or `max_length` gives texts a length, each text is a step, and a window
+is one step long.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TextInputs:
     text: bool = False
 
     def refusal(self, error: NotStreamableError) -> NotStreamableError:
-        """A refusal of the model of tokens, with the remedy for texts."""
+        """The error for a model of tokens, with the remedy for texts."""
         reason = str(error).partition(";")[0]
         return NotStreamableError(
             f"{reason}; convert with max_length=N: each step then takes a whole text of at most N tokens"
@@ -42,10 +42,10 @@ class TextInputs:
 
 
 def without_strings(model: Any, options: Options) -> tuple[Any, TextInputs, Options]:
-    """The model from the ids of its strings on, the tables that give them, and the options for it; others as they are.
+    """The model without its string layers, their tables, and its options; other models are returned unchanged.
 
     Raises:
-        NotStreamableError: strings go into something else than one layer of these kinds that gives ids.
+        NotStreamableError: strings go into anything but one layer of these kinds that gives ids.
         InputError: max_length is given for texts that have a length already.
     """
     if not isinstance(model, keras.Model) or not model.built:

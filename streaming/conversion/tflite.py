@@ -1,4 +1,4 @@
-"""Traced steps as one TFLite flatbuffer, and what is inside a flatbuffer: its operations and their costs."""
+"""Converts traced steps to one TFLite flatbuffer, and counts its operations."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ ALLOWED = frozenset(
     "GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR "
     "LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU "
     "QUANTIZE RANGE RANK REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 "
-    "RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIGN SIN SLICE SOFTMAX "
-    "SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2 "
-    "TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
+    "RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIGN SIN SLICE "
+    "SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE "
+    "TOPK_V2 TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
 )
 _BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 
@@ -131,10 +131,21 @@ def _no_builtin_form(
             layer = next((name for end, name in getattr(graph, LAYERS, ()) if index < end), None)
             break
     who = "the step model" if layer is None else f"layer {layer!r}"
+    if any("Random" in name for name in named):
+        return NotStreamableError(
+            f"{who} draws random numbers at inference, of which no stream gives the same; let the layer use the mean "
+            "where training is False, or take the noise as an input of the model"
+        )
     return NotStreamableError(
         f"{who} needs {', '.join(named)}, outside the operations that {runtime} has; "
         "compute it before the stream, or replace it by other operations"
     )
+
+
+def mark_layer(name: str) -> None:
+    """Note in the graph that is traced that the operations since the last mark are those of a layer."""
+    graph = tf.compat.v1.get_default_graph()
+    getattr(graph, LAYERS, []).append((len(graph.get_operations()), name))
 
 
 def _called(node: Any) -> list[str]:
@@ -182,11 +193,13 @@ def _widen(calibrated: bytes) -> bytes:
     Runtimes abort on a scale of zero.
     """
     model = schema.ModelT.InitFromPackedBuf(calibrated, 0)
-    for place in (found.subgraphIndex for found in model.signatureDefs if found.signatureKey == b"encode"):
+    for place in (item.subgraphIndex for item in model.signatureDefs if item.signatureKey == b"encode"):
         for tensor in model.subgraphs[place].tensors:
-            found = tensor.quantization
-            if found is not None and found.max is not None and len(found.max) and not np.any([*found.min, *found.max]):
-                found.min, found.max = [-1.0] * len(found.min), [1.0] * len(found.max)
+            limits = tensor.quantization
+            if limits is None or limits.max is None or not len(limits.max):
+                continue
+            if not np.any([*limits.min, *limits.max]):
+                limits.min, limits.max = [-1.0] * len(limits.min), [1.0] * len(limits.max)
     return _packed(model)
 
 
@@ -200,30 +213,30 @@ def _halve(flatbuffer: bytes) -> bytes:
     for place, buffer in enumerate(model.buffers):
         if buffer.data is not None and len(buffer.data) >= _WORTH_HALVING:
             halves[place] = np.asarray(buffer.data).tobytes()
-    found: dict[int, int] = {}
+    half_buffers: dict[int, int] = {}
     for graph in model.subgraphs:
         for index, tensor in enumerate(list(graph.tensors)):
             if tensor.type != schema.TensorType.FLOAT32 or tensor.buffer not in halves:
                 continue
-            if tensor.buffer not in found:
+            if tensor.buffer not in half_buffers:
                 values = np.frombuffer(halves[tensor.buffer], "<f4")
                 with np.errstate(over="ignore"):
                     half = values.astype("<f2")
                 if not np.array_equal(half.astype("<f4"), values):
                     continue
-                found[tensor.buffer] = len(model.buffers)
+                half_buffers[tensor.buffer] = len(model.buffers)
                 model.buffers.append(schema.BufferT(data=np.frombuffer(half.tobytes(), np.uint8)))
             constant = copy.copy(tensor)
-            constant.type, constant.buffer = schema.TensorType.FLOAT16, found[tensor.buffer]
+            constant.type, constant.buffer = schema.TensorType.FLOAT16, half_buffers[tensor.buffer]
             operator = schema.OperatorT(
                 opcodeIndex=len(model.operatorCodes), inputs=[len(graph.tensors)], outputs=[index]
             )
             graph.operators.insert(0, operator)
             graph.tensors.append(constant)
             tensor.buffer = 0
-    if not found:
+    if not half_buffers:
         return flatbuffer
-    for place in found:
+    for place in half_buffers:
         model.buffers[place].data = None
     number = schema.BuiltinOperator.DEQUANTIZE
     model.operatorCodes.append(schema.OperatorCodeT(deprecatedBuiltinCode=number, builtinCode=number, version=3))

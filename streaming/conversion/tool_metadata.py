@@ -1,4 +1,4 @@
-"""TFLite Metadata's table of a file (`TFLITE_METADATA`), as far as tools of the ecosystem show it: names and files.
+"""The table of TFLite Metadata (`TFLITE_METADATA`), with the names and files that other tools show.
 
 Field numbers are those of TFLite Support's public metadata_schema.fbs.
 """
@@ -26,8 +26,8 @@ def build(name: str, graphs: Sequence[tuple[str, Tensors, Tensors]], files: Iter
 
     Args:
         name: of the model.
-        graphs: of each subgraph, in order, the signature that it is of, and its inputs and outputs by name in the order
-            of the subgraph.
+        graphs: for each subgraph, in order, its signature, and its inputs and outputs by name in the order of the
+            subgraph.
         files: names of the files in the appended zip; labels belong to the first output of the first subgraph.
     """
     builder = flatbuffers.Builder(1024)

@@ -1,7 +1,7 @@
-"""Inputs of a proof: numbers that the model is made for, and sequences that could tell a difference.
+"""Inputs of a verification: random numbers in the domain of the model, and sequences that could show a difference.
 
-A kind says how a sequence departs from plain numbers: rows and ids that are masked, here and there, throughout, in the
-first or the last half; values ten times as large. Numbers come from the first domain in which the model is finite.
+A kind says how a sequence differs from plain numbers: rows and ids that are masked at random, throughout, in the first
+half or in the last half; values ten times as large. Numbers come from the first domain in which the model is finite.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Trials:
 
     def draw(self, steps: int, kind: str = "plain", source: int | None = None) -> dict[str, NDArray[Any]]:
         """One sequence; source: positions of inputs that are given whole, None for any number of them."""
-        found = {}
+        sequence = {}
         for name, signal in (self._plan.inputs | self._plan.encoded).items():
             shape = tuple(size or 1 for size in signal.shape)
             if signal.timeline:
@@ -60,8 +60,8 @@ class Trials:
                 most = shape[0]
                 shape = (min(most, source or int(self._generator.integers(1, most + 1))), *shape[1:])
             along = bool(signal.timeline) or signal.spread
-            found[name] = self._values(name, signal, shape, kind if along else "plain")
-        return found
+            sequence[name] = self._values(name, signal, shape, kind if along else "plain")
+        return sequence
 
     def _values(self, name: str, signal: Signal, shape: tuple[int, ...], kind: str) -> NDArray[Any]:
         high = 2 if signal.dtype == "bool" else self._plan.id_limits.get(name, self._table)
@@ -91,9 +91,9 @@ class Trials:
 
 
 def nudged(inputs: dict[str, NDArray[Any]], generator: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """The same numbers but for their last bits: where the model answers otherwise, no two computations agree."""
-    found: dict[str, Any] = {}
+    """The same numbers with changed last bits: if the model then gives another result, it cannot be compared."""
+    changed: dict[str, Any] = {}
     for name, value in inputs.items():
         noise = 3e-7 * generator.choice([-1.0, 1.0], value.shape)
-        found[name] = (value * (1.0 + noise)).astype(value.dtype) if value.dtype == np.float32 else value
-    return found
+        changed[name] = (value * (1.0 + noise)).astype(value.dtype) if value.dtype == np.float32 else value
+    return changed

@@ -1,4 +1,4 @@
-"""The value of a signal inside one traced step: T steps of B streams, in whatever form a rule wants them."""
+"""The value of a signal inside one traced step: T steps of B streams, in the form that a rule needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 class Chunk:
-    """B streams by T steps of a tensor. Forms are made on demand and kept, so that T = 1 costs no reshapes.
+    """B streams by T steps of a tensor. Its forms are computed on demand and kept, so that T = 1 costs no reshapes.
 
     full: (B, T, *shape); flat: (B * T, *shape), for layers that see one step at a time; rows: T of (B, *shape).
     mask: boolean (B, T), the Keras mask on the tensor, for operations that look there; else None.

@@ -1,6 +1,6 @@
-"""Proves that a stream equals the offline model: sequences that could tell a difference, cut in pieces, by the runtime.
+"""Verifies that a stream equals the offline model, on sequences that could show a difference, in pieces.
 
-docs/streaming-guide.md says what is fed and compared.
+docs/streaming-guide.md describes the sequences and comparisons.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from streaming.conversion.offline import Inputs, run_offline, run_offline_rows
 from streaming.conversion.plan import Plan
 from streaming.conversion.trials import DOMAINS, KINDS, Trials, nudged
 from streaming.errors import InputError, ParityError
-from streaming.runtime.costs import measure
+from streaming.runtime.costs import count_costs
 from streaming.runtime.driving import run_whole
 from streaming.runtime.facts import Approximation
 
@@ -55,7 +55,7 @@ class Verification:
 
 
 def approximation(plan: Plan, model: StreamingModel, data: list[Inputs] | None = None, seed: int = 0) -> Approximation:
-    """Measure the difference over given sequences, else over random ones longer than what the stream sees."""
+    """Measure the difference on given sequences, or on random ones longer than the bound of the stream."""
     trials = Trials(plan, seed)
     length = min(4 * Lengths(plan).greatest + 10 * model.chunk, plan.longest or MAX_STEPS, MAX_STEPS)
     sequences = data or [_finite(plan, trials, length) for _ in range(4)]
@@ -110,7 +110,7 @@ class _Proof:
         self.generator = np.random.default_rng(0)
         self.lengths = Lengths(plan)
         self.sequences, self.steps, self.worst, self.relative = 0, 0, 0.0, 0.0
-        self.cost = measure(model.recipe.flatbuffer).signatures["step"].multiply_adds
+        self.cost = count_costs(model.recipe.flatbuffer).signatures["step"].multiply_adds
         quantized = model.metadata.source.quantize or "none"
         self.remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
 
@@ -118,13 +118,13 @@ class _Proof:
         """All comparisons."""
         domain = "calibration data"
         if not only_data:
-            found = _find_domain(self.plan, self.trials, self.lengths)
-            if found is None and not data:
+            finite_domain = _find_domain(self.plan, self.trials, self.lengths)
+            if finite_domain is None and not data:
                 raise InputError(
                     f"the model gives NaN or infinity on random numbers ({', '.join(DOMAINS)}); give real sequences in "
                     "calibration=[...] to prove the stream on"
                 )
-            domain = found or domain
+            domain = finite_domain or domain
         if domain in DOMAINS:
             for length in (lengths := self._lengths()):
                 self._compare_kinds(length, kinds, MAX_SOURCE if length == lengths[-1] else None)
@@ -208,9 +208,9 @@ class _Proof:
                 if not pairs:
                     continue
                 used = [pairs[index % len(pairs)] for index in range(batch)]
-                found = run_together(self.plan, self.model, [inputs for inputs, _ in used], size)
+                outputs = run_together(self.plan, self.model, [inputs for inputs, _ in used], size)
                 name = self._signature(batch, size)
-                for (inputs, expected), streamed in zip(used, found, strict=True):
+                for (inputs, expected), streamed in zip(used, outputs, strict=True):
                     self._judge(inputs, expected, streamed, f" in signature {name!r}")
                 self.sequences += len(pairs)
                 self.steps += length * len(pairs)
@@ -259,7 +259,7 @@ def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> In
 
 
 def difference(name: str, expected: NDArray[Any], streamed: NDArray[Any], running: bool) -> tuple[float, float]:
-    """Largest absolute difference, and the scale it is held against. Raises ParityError where shapes differ."""
+    """Largest absolute difference, and the scale it is compared with. Raises ParityError where shapes differ."""
     if running:
         streamed = streamed[-1] if len(streamed) else streamed
     if expected.shape != streamed.shape:

@@ -1,4 +1,4 @@
-"""Refuses a model whose metadata contradict themselves, or say something else than its graph."""
+"""Refuses a model whose metadata contradict themselves or its graph."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def step_signatures(meta: Metadata) -> dict[tuple[int, int], str]:
 
 
 def input_names(meta: Metadata) -> list[str]:
-    """Inputs of a step in the order in which the runtime gives them."""
+    """Inputs of a step in the order in which the runtime passes them."""
     return [
         *(info.name for info in meta.inputs),
         *([meta.valid] if meta.valid else []),
@@ -32,7 +32,7 @@ def input_names(meta: Metadata) -> list[str]:
 
 
 def output_names(meta: Metadata) -> list[str]:
-    """Outputs of a step in the order in which the runtime takes them."""
+    """Outputs of a step in the order in which the runtime reads them."""
     return [
         *(info.name for info in meta.outputs),
         *(info.valid for info in meta.outputs if info.valid),
@@ -41,20 +41,20 @@ def output_names(meta: Metadata) -> list[str]:
 
 
 def output_shapes(meta: Metadata) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Shapes of the outputs by signature, in the order in which the runtime takes them."""
-    found = {}
+    """Shapes of the outputs by signature, in the order in which the runtime reads them."""
+    shapes = {}
     for (batch, chunk), name in step_signatures(meta).items():
         kinds = _outputs(meta, batch, chunk)
-        found[name] = {key: kinds[key][0] for key in output_names(meta)}
+        shapes[name] = {key: kinds[key][0] for key in output_names(meta)}
     if "fill" in meta.signatures:
-        found["fill"] = _filled(meta)
+        shapes["fill"] = _filled(meta)
     if meta.encode is not None:
-        found["encode"] = {meta.packs[-1].input: (1, meta.packs[-1].size)}
-    return found
+        shapes["encode"] = {meta.packs[-1].input: (1, meta.packs[-1].size)}
+    return shapes
 
 
 def fill_inputs(meta: Metadata) -> list[str]:
-    """Inputs of signature `fill`, which takes one unit of steps and gives the states alone."""
+    """Inputs of signature `fill`, which takes one unit of steps and gives only the states."""
     return [*(info.name for info in meta.inputs), *(pack.input for pack in meta.packs)]
 
 
@@ -65,7 +65,7 @@ def _filled(meta: Metadata) -> dict[str, tuple[int, ...]]:
 
 
 def step_kinds(meta: Metadata, batch: int, chunk: int) -> tuple[dict[str, _Kind], dict[str, _Kind]]:
-    """Shapes and types of what a signature takes and gives, by name."""
+    """Shapes and types of the inputs and outputs of a signature, by name."""
     return _inputs(meta, batch, chunk), _outputs(meta, batch, chunk)
 
 
@@ -148,10 +148,10 @@ def _window_problems(meta: Metadata) -> Iterator[str]:
 
 def check_graph(meta: Metadata, interpreter: Any) -> None:
     """Raises ArtifactError unless each signature has exactly the tensors that the metadata name."""
-    found = set(interpreter.get_signature_list())
-    if found != set(meta.signatures):
+    signatures = set(interpreter.get_signature_list())
+    if signatures != set(meta.signatures):
         raise ArtifactError(
-            f"the graph has the signatures {sorted(found)}, its metadata say {sorted(meta.signatures)}; "
+            f"the graph has the signatures {sorted(signatures)}, its metadata say {sorted(meta.signatures)}; "
             "convert the model again"
         )
     for (batch, chunk), name in step_signatures(meta).items():
@@ -208,11 +208,11 @@ def encode_inputs(meta: Metadata) -> dict[str, _Kind]:
     """Inputs of signature `encode`: those of the model, then their masks."""
     encode = meta.encode
     assert encode is not None
-    found: dict[str, _Kind] = {}
+    inputs: dict[str, _Kind] = {}
     for info in encode.inputs:
         shape = (1, encode.max_length, *info.shape) if info.time else (1, *info.shape)
-        found[info.name] = shape, meta.in_graph(info.dtype)
-    return {**found, **dict.fromkeys(encode.valid.values(), ((1, encode.max_length), meta.flags))}
+        inputs[info.name] = shape, meta.in_graph(info.dtype)
+    return {**inputs, **dict.fromkeys(encode.valid.values(), ((1, encode.max_length), meta.flags))}
 
 
 def _shape(sizes: Any) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ _DIGEST_BYTES = 2 * hashlib.sha256().digest_size  # in hex
 
 @dataclass(frozen=True)
 class Artifact:
-    """A verified file in memory: the flatbuffer, what is known of it, and its associated files by name.
+    """A verified file in memory: the flatbuffer, its metadata, and its associated files by name.
 
     digest: SHA-256 of the whole file, in hex.
     """
@@ -77,7 +77,7 @@ def pack(flatbuffer: bytes, metadata: Metadata, files: Mapping[str, bytes]) -> b
 
 
 def write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write atomically: the path holds the old content or all of the new one, whatever happens.
+    """Write atomically: after any failure the path has either the old content or all of the new one.
 
     Raises ArtifactError where the folder is missing or cannot be written.
     """
@@ -104,7 +104,7 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Artifact:
-    """Read and verify a file, or `BUNDLED` in a folder; raises ArtifactError that says what is wrong with it."""
+    """Read and verify a file, or the file `BUNDLED` of a folder; raises ArtifactError that names the fault."""
     path = Path(path)
     path = path / BUNDLED if path.is_dir() else path
     try:
@@ -183,11 +183,11 @@ def _entry(text: bytes) -> bytes:
 def _without_entry(flatbuffer: bytes) -> tuple[bytes, bool]:
     """A flatbuffer up to the entry at its end, and whether it has one."""
     try:
-        found = metadata_entry(flatbuffer, METADATA_FILE)
+        entry = metadata_entry(flatbuffer, METADATA_FILE)
     except ArtifactError:
-        found = None  # to refuse what is no model is the verifier's part
-    if found is not None:
-        _, begin, size = found
+        entry = None  # to refuse what is no model is the verifier's part
+    if entry is not None:
+        _, begin, size = entry
         if flatbuffer[begin - 4 :] == _entry(flatbuffer[begin : begin + size]):
             return flatbuffer[: begin - 4], True
     return flatbuffer, False

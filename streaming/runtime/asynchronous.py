@@ -16,9 +16,9 @@ class AsyncCalls:
     """`astep`, `afeed`, `afinish`, `aencode` and `arun` of a stream.
 
     They run in the thread of `StreamingModel.batcher`: those of one stream in the order in which they were called,
-    those of different streams in shared invokes. One that is cancelled leaves the stream as it was, or, where it had
-    just finished, as it was to be; the text of the `CancelledError` says which. Internal state cannot go back: there,
-    what has begun is finished.
+    those of different streams in shared invokes. A cancelled call leaves the stream as it was or, if it had just
+    finished, as after the call; the text of the `CancelledError` says which. Internal state cannot be undone: a call
+    that has begun is then completed.
     """
 
     async def astep(self, x: Any) -> Arrays:
@@ -38,10 +38,10 @@ class AsyncCalls:
         await self._turn("call", "encode", x)
 
     async def arun(self, source: AsyncIterable[Any] | Iterable[Any]) -> AsyncIterator[Arrays]:
-        """`run` for `async for`: feed each item, yield what comes out, the rest after the last; finishes the stream.
+        """`run` for `async for`: feed each item, yield its outputs, and those of `finish` after the last item.
 
         Args:
-            source: an asynchronous iterable, or a plain one whose items are there at once.
+            source: an asynchronous iterable, or a plain one that does not block.
         """
         if isinstance(source, AsyncIterable):
             async for item in source:

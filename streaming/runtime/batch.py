@@ -31,19 +31,19 @@ def step_streams(model: ModelParts, streams: Sequence[Stream], inputs: Sequence[
     flags = model.metadata.flags
     values = columns if model.metadata.valid is None else [*columns, np.ones((len(streams), model.chunk), flags)]
     _invoke(model, runs, values, model.chunk)
-    found = [rows for run in runs for rows in _taken(model, run)]
+    outputs = [rows for run in runs for rows in _taken(model, run)]
     if model.inputs.static:
         for row, stream in enumerate(streams):
             stream.hold([column[row : row + 1] for column in columns])
-    return found
+    return outputs
 
 
 def advance(
     model: ModelParts, streams: Sequence[Stream], values: Sequence[Sequence[NDArray[Any]]], size: int
 ) -> tuple[Sequence[Sequence[NDArray[Any]]], list[int]]:
-    """Take different streams `size` steps on, each by its inputs and mask (1, ...); where it fails none has moved.
+    """Advance different streams by `size` steps, each by its inputs and mask (1, ...); on failure no stream moves.
 
-    Returns what the invokes gave to each stream, arrays (1, ...), and the batch of each invoke.
+    Returns the results of each stream, arrays (1, ...), and the batch of each invoke.
     """
     if model.metadata.state == "internal":
         return [stream.invoke(size, part) for stream, part in zip(streams, values, strict=True)], [1] * len(streams)
@@ -51,12 +51,12 @@ def advance(
     runs = _plan(model, streams, size)
     _invoke(model, runs, columns, size)
     # Copies, so that who keeps the outputs of one stream does not keep those of all.
-    found = [
+    outputs = [
         [array[row : row + 1].copy() for array in run.results[: model.outputs.count]]
         for run in runs
         for row in range(len(run.streams))
     ]
-    return found, [run.batch for run in runs]
+    return outputs, [run.batch for run in runs]
 
 
 class _Run:
@@ -164,10 +164,10 @@ def _taken(model: ModelParts, run: _Run) -> list[Arrays]:
         return [*run.results[0][: len(run.streams)]]
     if slab is not None:
         slab.settle()
-    found = [stream.take(run.results, row) for row, stream in enumerate(run.streams)]
+    rows = [stream.take(run.results, row) for row, stream in enumerate(run.streams)]
     if slab is not None:
         slab.past = min(stream.position for stream in run.streams)
-    return found
+    return rows
 
 
 def _gather(model: ModelParts, streams: Sequence[Stream], unused: int) -> list[NDArray[Any]]:

@@ -17,19 +17,19 @@ from streaming.runtime.turns import BatcherMetrics, Call, CallFuture, Turns
 
 
 class StreamBatcher:
-    """Gathers whatever streams have data ready, pads to a batch signature, invokes once and scatters.
+    """Gathers streams that have data ready, pads them to a batch signature, invokes once, and distributes the rows.
 
     One thread runs the interpreter; all methods may be called from any thread, and from asyncio by
     `await asyncio.wrap_future(batcher.submit(stream, x))`. The calls of one stream run in order; use a stream directly
-    only while none of its calls is pending. Calls take turns, one invoke each, oldest first, so that a long one delays
-    the others by no more than its share. One that fails, is cancelled before its turn, or is abandoned between two
-    invokes (`CallFuture.abandon`), leaves its stream as it was, and all others alone.
+    only while none of its calls is pending. Calls take turns, one invoke each, oldest first, so that a long call delays
+    the others by no more than its share. A call that fails, is cancelled before its turn, or is abandoned between two
+    invokes (`CallFuture.abandon`) leaves its stream as it was and does not affect the others.
 
     Args:
         model: its streams are taken.
         max_batch: streams in one invoke at most; None: as many as the largest batch signature takes.
-        max_wait: seconds for which the oldest call may wait for others to share its invoke. None waits while a batch
-            is full, or when all streams of the last one are back.
+        max_wait: seconds for which the oldest call may wait for others to share its invoke. Calls do not wait if the
+            batch is full, or if all streams of the last batch have called again.
         max_pending: calls that may wait or run at once.
 
     Raises:
@@ -57,7 +57,7 @@ class StreamBatcher:
         self._finish = weakref.finalize(self, _stop, self._turns, thread, self._process)
 
     def submit(self, stream: Stream, x: Any) -> CallFuture:
-        """`stream.feed(x)` in its turn: a Future of what that returns or raises. Arrays are copied.
+        """`stream.feed(x)` in its turn; returns a Future of the result or error. Arrays are copied.
 
         Raises:
             BacklogError: `max_pending` calls are pending.
@@ -76,7 +76,7 @@ class StreamBatcher:
         return self._put(stream, stream.finishing)
 
     def call(self, stream: Stream, function: Callable[..., Any], *args: Any) -> CallFuture:
-        """`function(*args)` in the stream's turn, for what shares no invoke: `stream.reset`, `stream.save`."""
+        """`function(*args)` in the stream's turn, for calls without an invoke: `stream.reset`, `stream.save`."""
         return self._put(stream, lambda: _alone(function, args))
 
     def metrics(self) -> BatcherMetrics:
@@ -85,7 +85,7 @@ class StreamBatcher:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is the process that made the batcher: no thread survives a fork."""
+        """Whether this process made the batcher; its thread does not survive a fork."""
         return os.getpid() == self._process
 
     def close(self) -> None:

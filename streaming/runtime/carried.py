@@ -1,7 +1,7 @@
 """State of a session as data: each class names the attributes, and nothing else is read or written.
 
-The sessions of tasks and their parts are such objects. No class is ever built from data: what is restored goes into a
-fresh object, whose parts are there.
+The sessions of tasks and their parts are such objects. No class is ever instantiated from data: a state is restored
+into a fresh object, which already has its parts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _GROUPS: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "deque": de
 
 
 class Carrier:
-    """An object whose state is in the attributes that `carries` names, in its class and in those it extends.
+    """An object whose state is in the attributes named by `carries` of its class and its base classes.
 
     They hold numbers, texts, None, arrays, lists, tuples, sets and deques of these, streams, and other carriers.
     """
@@ -38,7 +38,7 @@ class Carrier:
 
 
 class SavedSession(Carrier):
-    """A session that can be saved at any moment between two calls, and go on in another process.
+    """A session that can be saved between any two calls, and continued in another process.
 
     Args:
         task: of which it is a session.
@@ -55,7 +55,7 @@ class SavedSession(Carrier):
         return saved.seal(MAGIC, VERSION, json.dumps(header, separators=(",", ":")).encode(), blobs)
 
     def restore(self, blob: bytes) -> None:
-        """Go on where another session of this task was saved; what this one carried is gone.
+        """Continue from the saved state of another session of this task; the state of this one is lost.
 
         Raises:
             StateMismatchError: the bytes are damaged, of another version, or of another model's or task's session;
@@ -63,13 +63,13 @@ class SavedSession(Carrier):
         """
         header, data = saved.unseal(blob, MAGIC, VERSION, "session")
         try:
-            found = json.loads(header)
-            if found["session"] != self._identity():
+            fields = json.loads(header)
+            if fields["session"] != self._identity():
                 raise StateMismatchError(
-                    f"the session was saved as {_shown(found['session'])}, this is {_shown(self._identity())}; "
+                    f"the session was saved as {_shown(fields['session'])}, this is {_shown(self._identity())}; "
                     "restore it with the file that it was saved from"
                 )
-            changes = list(_read(self, found["state"], _cut(data, found["sizes"])))
+            changes = list(_read(self, fields["state"], _cut(data, fields["sizes"])))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise StateMismatchError(
                 f"the saved session does not fit this task ({type(error).__name__}: {error}); begin a new one"
@@ -79,6 +79,20 @@ class SavedSession(Carrier):
                 owner.go_back(value)
             else:
                 setattr(owner, name, value)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability that it decides by; None where the task decides without one."""
+        found: float | None = self._task.threshold
+        return found
+
+    def set_threshold(self, threshold: float) -> None:
+        """Decide by another threshold from the next piece on; what is carried stays.
+
+        Raises:
+            InputError: the task decides without one, or it is no probability.
+        """
+        self._task = self._task.with_threshold(threshold)
 
     def _identity(self) -> list[str]:
         model = self._task.model

@@ -34,8 +34,8 @@ class TextCodec:
 
     Args:
         entries: the pieces by their numbers; the first four are `SPECIAL`.
-        kind: "characters"; "words" (runs of letters and digits, and single signs); "subwords" (those split by byte-pair
-            encoding, Sennrich et al. 2016).
+        kind: "characters"; "words" (runs of letters and digits, and single punctuation marks); "subwords" (words split
+            by byte-pair encoding, Sennrich et al. 2016).
         merges: pairs of pieces that become one, the first merge first; for subwords.
         lower: whether text is lower-cased first.
 
@@ -68,7 +68,7 @@ class TextCodec:
             texts: lines, sentences, or a whole text.
             kind: as above.
             size: most entries, special ones included; None: no bound. Subwords need one.
-            min_count: entries that come less often are left out; of subwords the characters and the merges.
+            min_count: less frequent entries are left out; for subwords, less frequent characters and merges.
             lower: lower-case.
 
         Raises:
@@ -83,10 +83,10 @@ class TextCodec:
             for word, count in counts.items():
                 letters.update({c: word.count(c) * count for c in set(word)})
             merges = _learn(counts, (size or 0) - len(SPECIAL) - len(letters), min_count)
-            found = [*_frequent(letters, min_count), *dict.fromkeys("".join(pair) for pair in merges)]
+            entries = [*_frequent(letters, min_count), *dict.fromkeys("".join(pair) for pair in merges)]
         else:
-            found = _frequent(counts, min_count)
-        kept = [entry for entry in found if entry not in SPECIAL]
+            entries = _frequent(counts, min_count)
+        kept = [entry for entry in entries if entry not in SPECIAL]
         return cls((*SPECIAL, *kept[: None if size is None else size - len(SPECIAL)]), kind, tuple(merges), lower)
 
     def pieces(self, text: str) -> list[str]:
@@ -107,16 +107,16 @@ class TextCodec:
         return self.text(ids).strip() if self.kind != "characters" else self.text(ids)
 
     def text(self, ids: Iterable[int]) -> str:
-        """`decode` with the space before a first word: parts of a text join to the text."""
-        found = []
+        """`decode` that keeps the space before a first word, so that parts of a text can be concatenated."""
+        parts = []
         for number in map(int, ids):
             if not 0 <= number < len(self.entries):
                 raise InputError(f"{number} is no number of the vocabulary, expected 0 to {len(self.entries) - 1}")
             if number not in (PAD, START, END):
                 # A word that is unknown has lost its space too.
                 lost = _SPACE if number == UNKNOWN and self.kind == "words" else ""
-                found.append(lost + self.entries[number])
-        joined = "".join(found)
+                parts.append(lost + self.entries[number])
+        joined = "".join(parts)
         return joined if self.kind == "characters" else joined.replace(_SPACE, " ")
 
     def begins_word(self, number: int) -> bool:
@@ -125,16 +125,16 @@ class TextCodec:
         return lost or self.kind == "characters" or self.entries[number].startswith(_SPACE)
 
     def units(self, ids: Iterable[int]) -> list[list[int]]:
-        """Numbers, cut where a word or a sign begins."""
-        found: list[list[int]] = []
+        """The numbers, grouped by words and punctuation marks."""
+        units: list[list[int]] = []
         for number in map(int, ids):
-            if self.begins_unit(number) or not found:
-                found.append([])
-            found[-1].append(number)
-        return found
+            if self.begins_unit(number) or not units:
+                units.append([])
+            units[-1].append(number)
+        return units
 
     def begins_unit(self, number: int) -> bool:
-        """Whether a piece begins a word, or a sign as those that follow a word without a space."""
+        """Whether a piece begins a word, or is a punctuation mark after a word without a space."""
         return self.begins_word(number) or not _LETTER.match(self.entries[number])
 
     def to_bytes(self) -> bytes:
@@ -146,10 +146,10 @@ class TextCodec:
     def from_bytes(cls, data: bytes) -> TextCodec:
         """Read what `to_bytes` wrote; raises ArtifactError where it is damaged."""
         try:
-            found = json.loads(data)
-            merges = tuple((str(a), str(b)) for a, b in found["merges"])
-            entries = tuple(map(str, found["entries"]))
-            return cls(entries, str(found["kind"]), merges, bool(found["lower"]))
+            stored = json.loads(data)
+            merges = tuple((str(a), str(b)) for a, b in stored["merges"])
+            entries = tuple(map(str, stored["entries"]))
+            return cls(entries, str(stored["kind"]), merges, bool(stored["lower"]))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtifactError(f"a text codec is damaged ({error}). Export the model anew") from error
 
@@ -181,8 +181,8 @@ def _split(text: str, kind: str) -> list[str]:
     if kind == "characters":
         return list(text)
     # White space at the end belongs to no piece, and would be looked at from each of its places.
-    found = _PIECE.finditer(text.rstrip().replace(_SPACE, "_"))
-    return [(_SPACE if m.group(1) or not m.start() else "") + m.group(2) for m in found]
+    matches = _PIECE.finditer(text.rstrip().replace(_SPACE, "_"))
+    return [(_SPACE if m.group(1) or not m.start() else "") + m.group(2) for m in matches]
 
 
 def _frequent(counts: Counter[str], min_count: int) -> list[str]:
@@ -228,14 +228,14 @@ def _merge(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
 
 
 def _join(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
-    found: list[str] = []
+    joined: list[str] = []
     for part in parts:
         # A piece just made cannot be the left half of the same merge: it is longer.
-        if found and found[-1] == pair[0] and part == pair[1]:
-            found[-1] += part
+        if joined and joined[-1] == pair[0] and part == pair[1]:
+            joined[-1] += part
         else:
-            found.append(part)
-    return found
+            joined.append(part)
+    return joined
 
 
 def _learn(counts: Counter[str], most: int, min_count: int) -> list[tuple[str, str]]:
@@ -245,11 +245,11 @@ def _learn(counts: Counter[str], most: int, min_count: int) -> list[tuple[str, s
 
     def count(index: int, sign: int) -> list[tuple[str, str]]:
         parts, number = words[index]
-        found = list(itertools.pairwise(parts))
-        for pair in found:
+        adjacent = list(itertools.pairwise(parts))
+        for pair in adjacent:
             pairs[pair] += sign * number
             places.setdefault(pair, set()).add(index)
-        return found
+        return adjacent
 
     for index in range(len(words)):
         count(index, 1)

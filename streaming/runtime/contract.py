@@ -1,6 +1,7 @@
 """Protocols by which lower parts of the runtime use higher ones, so that imports go one way.
 
-slab <- stream <- batch <- turns <- batcher <- model: a stream knows its model, and a slab its streams, by these alone.
+slab <- stream <- batch <- turns <- batcher <- model: a stream uses its model, and a slab its streams, only by these
+protocols.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ class ModelParts(Protocol):
 
     @property
     def inputs(self) -> Inputs:
-        """Reads what is fed."""
+        """Reads the inputs."""
 
     @property
     def outputs(self) -> Outputs:
-        """Shapes what is given back."""
+        """Selects and names the output rows."""
 
     @property
     def source(self) -> SourceReader | None:
-        """Reads the whole input that starts a stream; None where none does."""
+        """Reads the input of `encode`; None for a model without it."""
 
     @property
     def recipe(self) -> Recipe:

@@ -18,8 +18,8 @@ _PRODUCTS = frozenset("FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D CONV_3D TRANSPO
 class Cost:
     """Cost of one invoke of a signature.
 
-    multiply_adds: of its matrix products and convolutions; weight_bytes: constants that it reads, each once;
-    operations: name -> how often it runs.
+    multiply_adds: of its matrix products and convolutions; weight_bytes: bytes of the constants that it reads, each
+    counted once; operations: name -> number of runs.
     """
 
     multiply_adds: int
@@ -35,23 +35,23 @@ class Costs:
     weight_bytes: int
 
 
-def measure(content: bytes) -> Costs:
-    """Count in a flatbuffer; raises ArtifactError where it is damaged."""
-    found = flatbuffer.read(content)
-    signatures = {name: _cost(_unrolled(found.graphs, index)) for name, index in found.signatures.items()}
-    return Costs(signatures, sum(_constants(*found.graphs).values()))
+def count_costs(content: bytes) -> Costs:
+    """The costs in a flatbuffer; raises ArtifactError where it is damaged."""
+    model = flatbuffer.read_flatbuffer(content)
+    signatures = {name: _cost(_unrolled(model.graphs, index)) for name, index in model.signatures.items()}
+    return Costs(signatures, sum(_constants(*model.graphs).values()))
 
 
 def _unrolled(graphs: Sequence[Graph], index: int) -> list[tuple[Graph, int]]:
     """The subgraphs that run, each with how often."""
-    found = [(graphs[index], 1)]
+    subgraphs = [(graphs[index], 1)]
     # A loop calls only what comes after it in this list; one that calls itself is refused by its depth.
-    for graph, times in found:
+    for graph, times in subgraphs:
         for condition, body in (operation.loop for operation in graph.operations if operation.loop):
-            if len(found) > len(graphs):
+            if len(subgraphs) > len(graphs):
                 raise ArtifactError("the TFLite model is damaged (a loop calls itself); copy or convert it again")
-            found.append((graphs[body], times * _rounds(graphs[condition])))
-    return found
+            subgraphs.append((graphs[body], times * _rounds(graphs[condition])))
+    return subgraphs
 
 
 def _rounds(condition: Graph) -> int:

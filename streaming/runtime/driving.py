@@ -1,4 +1,4 @@
-"""Runs a stream over a whole sequence, in pieces, and joins what comes out."""
+"""Runs a stream over a whole sequence, in pieces, and concatenates its outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run_whole(stream: Stream, inputs: Mapping[str, NDArray[Any]], cuts: Sequence
     """Resets a stream, feeds it a whole sequence and finishes it; returns the outputs by name.
 
     Args:
-        stream: of a model; what it held is lost.
+        stream: of a model; its state is lost.
         inputs: by name, without a batch axis: (T, *features), (*features) where there is no time axis, and those of
             signature `encode` where the model has one.
         cuts: steps, in rising order, between which the pieces are fed; none for one piece.

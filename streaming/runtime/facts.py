@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streaming.runtime.typed_json import build, fields_of
+from streaming.runtime.typed_json import fields_of, from_plain
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class PlanRow:
         states: shapes of its states by name.
         inputs: names of the calls and of the inputs of the model that it takes.
         outputs: names of the outputs of the model that it makes.
-        anew: it is computed for each window, from its beginning.
+        anew: it is computed again for each window.
+        encoded: it is computed once, by `encode`, before the first step; a length in `shape` is the longest source's.
     """
 
     name: str
@@ -38,11 +39,12 @@ class PlanRow:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     anew: bool = False
+    encoded: bool = False
 
 
 @dataclass(frozen=True)
 class Approximation:
-    """Difference of a stream that sees less than the offline model from it: the largest, and the root mean square.
+    """Difference between the offline model and a stream that sees less of its input: the largest, and the RMS.
 
     steps: on which it was measured; scale: the largest offline value.
     """
@@ -91,8 +93,8 @@ class Proof:
         tolerance: the relative error that was allowed.
         runtime: that ran the stream.
         domain: the numbers that were fed: `normal`, `positive`, ... or `calibration data`.
-        against: what the stream was compared with where that is no Keras model.
-        notes: what the converter wants the user to know.
+        against: what the stream was compared with, if that was not a Keras model.
+        notes: of the converter, for the user.
         approximation: of a stream that sees less than the offline model.
         drift: of a quantized stream.
         policy: of a model that does not compute in float32.
@@ -125,7 +127,7 @@ class Origin:
         quantize: "none", "float16", "dynamic", "int8" or, adopted, "as it came".
         keras: version of Keras that it was converted with.
         adopted: SHA-256 of the file that was adopted.
-        more: what the user said of it, in `metadata={"source": ...}`.
+        more: the other keys of `metadata={"source": ...}`, from the user.
     """
 
     model: str | None = None
@@ -145,4 +147,4 @@ class Origin:
         names = ("model", "quantize", "keras", "adopted")
         known = {name: data[name] for name in names if isinstance(data.get(name), str)}
         more = {name: value for name, value in data.items() if name not in known}
-        return build(cls, {**known, "more": more}, where)
+        return from_plain(cls, {**known, "more": more}, where)

@@ -1,4 +1,4 @@
-"""Reads of a TFLite flatbuffer what its costs depend on: signatures, operations, tensor shapes, sizes of weights.
+"""Reads a TFLite flatbuffer as far as its costs depend on it: signatures, operations, shapes, sizes of weights.
 
 Only numpy is needed, every offset is checked before it is followed, and the work is bounded by the size of the file,
 so that a damaged or forged one ends in an ArtifactError. Field numbers are those of TensorFlow Lite's public
@@ -119,7 +119,7 @@ class Flatbuffer:
     model: Table
 
 
-def read(content: bytes) -> Flatbuffer:
+def read_flatbuffer(content: bytes) -> Flatbuffer:
     """Read a flatbuffer; raises ArtifactError where it is not one, or contradicts itself."""
     try:
         return _read(content)
@@ -128,7 +128,7 @@ def read(content: bytes) -> Flatbuffer:
 
 
 def metadata_entry(content: bytes, name: str) -> tuple[int, int, int] | None:
-    """Where a metadata entry lies: the offset that leads to its data, their first byte, and their number.
+    """The position of a metadata entry: of the offset to its data, of their first byte, and their number.
 
     None where there is no such entry. Raises ArtifactError where the flatbuffer is damaged.
     """
@@ -219,7 +219,7 @@ def _quantization(table: Table) -> Quantization:
 
 
 class DamagedError(Exception):
-    """The bytes are no sound flatbuffer."""
+    """The bytes are not a valid flatbuffer."""
 
 
 def check(holds: bool, problem: str) -> None:
@@ -229,7 +229,7 @@ def check(holds: bool, problem: str) -> None:
 
 
 class Source:
-    """The bytes, and how many of them may still be read."""
+    """The bytes, with a budget of bytes that may still be read."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.size, self._left = content, len(content), _MAX_READS * len(content) + 64
@@ -254,16 +254,16 @@ class Source:
 
     def layout(self, position: int) -> tuple[int, tuple[int, ...]]:
         """Bytes of a table and the offsets of its fields, from a vtable; those of one vtable are shared."""
-        found = self._layouts.get(position)
-        if found is None:
+        layout = self._layouts.get(position)
+        if layout is None:
             size, length = self.number(position, "<H"), self.number(position + 2, "<H")
             check(size >= 4 and size % 2 == 0 and length >= 4, f"the fields of a table at {position} are damaged")
             self.claim(position, size)
             offsets = struct.unpack_from(f"<{size // 2 - 2}H", self.content, position + 4)
             right = all(not offset or 4 <= offset < length for offset in offsets)
             check(right, f"a field of the table at {position} is outside")
-            found = self._layouts[position] = length, offsets
-        return found
+            layout = self._layouts[position] = length, offsets
+        return layout
 
 
 class Table:

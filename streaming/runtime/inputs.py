@@ -1,4 +1,4 @@
-"""Checks what a caller gives as inputs, and makes it what the graph takes."""
+"""Checks the inputs of a caller, and converts them to the tensors of the graph."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class InputReader:
         return array[None]
 
     def is_sound(self, array: NDArray[Any]) -> bool:
-        """Whether values are finite and within range."""
+        """Whether all values are finite and in range."""
         try:
             self._check_values(array, True)
         except InputError:
@@ -202,12 +202,12 @@ class Inputs:
         return [a[:, begin:end] if time else a for a, time in zip(arrays, self._times, strict=True)]
 
     def join(self, old: Sequence[NDArray[Any]], new: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """The steps of both; inputs without a time axis as in the new."""
+        """The steps of both; inputs without a time axis from the new ones."""
         pairs = zip(old, new, self._times, strict=True)
         return [np.concatenate([a, b], axis=1) if time else b for a, b, time in pairs]
 
     def padded(self, held: Sequence[NDArray[Any]] | None, begin: int, steps: int) -> list[NDArray[Any]]:
-        """`steps` steps of `held` from `begin` on, zeros after its end; inputs without a time axis go on."""
+        """`steps` steps of `held` from `begin` on, zeros after its end; inputs without a time axis unchanged."""
         arrays = self.zeros(steps)
         for index, array in enumerate(held or ()):
             if self._times[index]:

@@ -1,4 +1,4 @@
-"""TFLite interpreters, whichever runtime is installed, and their signatures by name."""
+"""Opens TFLite interpreters of any installed runtime, and runs their signatures by name."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def open_interpreter(factory: Any, flatbuffer: bytes, num_threads: int) -> Any:
 def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping[str, tuple[int, ...]]) -> Run:
     """A function that runs a signature: arrays in the order of `inputs` to arrays in the order of `outputs`.
 
-    `SignatureRunner.__call__` resizes and allocates all tensors on every call. This allocates once, then sets,
-    invokes and gets by index, wherever the runtime's Python wrapper has the calls for it. What comes out has the
-    shapes that `outputs` names: an interpreter computes shapes anew, and a forged graph may lead it to others.
+    `SignatureRunner.__call__` resizes and allocates all tensors on every call. This allocates once, then sets, invokes
+    and gets by index, if the runtime's Python wrapper has the calls for it. The results are checked against the shapes
+    in `outputs`: an interpreter computes shapes itself, and a forged graph may lead it to others.
 
     Raises:
         ArtifactError: the runtime cannot prepare the signature, or its outputs have other shapes.
@@ -112,20 +112,20 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping
             raise _failed(error) from error
 
     try:
-        found = [get_tensor(index, graph).shape for index in out_of]
+        actual = [get_tensor(index, graph).shape for index in out_of]
     except ValueError:  # it has no shape before it is computed
         return _checked(run, shapes)
-    if found != shapes:
-        raise ArtifactError(f"signature {name!r} gives {found}, its metadata say {shapes}; convert the model again")
+    if actual != shapes:
+        raise ArtifactError(f"signature {name!r} gives {actual}, its metadata say {shapes}; convert the model again")
     return run
 
 
 def _checked(run: Run, shapes: Sequence[tuple[int, ...]]) -> Run:
     def checked(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         results = run(values)
-        found = [result.shape for result in results]
-        if found != shapes:
-            raise StreamingError(f"the interpreter gave {found}, expected {shapes}; convert the model again")
+        actual = [result.shape for result in results]
+        if actual != shapes:
+            raise StreamingError(f"the interpreter gave {actual}, expected {shapes}; convert the model again")
         return results
 
     return checked
@@ -139,10 +139,10 @@ def _carrying(run: Run) -> Run:
 def _public(runner: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
     def run(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         try:
-            found = runner(**dict(zip(inputs, values, strict=True)))
+            results = runner(**dict(zip(inputs, values, strict=True)))
         except (ValueError, RuntimeError) as error:
             raise _failed(error) from error
-        return [found[key] for key in outputs]
+        return [results[key] for key in outputs]
 
     return run
 
@@ -159,13 +159,13 @@ FILL = 0
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that it takes to open an interpreter of one model and to prepare its signatures.
+    """The data needed to open an interpreter of one model and to prepare its signatures.
 
     signatures: (batch, chunk) -> name; inputs: tensor names in the order in which they are given; outputs: by the name
     of the signature, tensors in the order in which they are taken, with their shapes; chunk: the steps of
-    `Engine.step`; encode, fill: inputs of the signatures of these names, where there are such; rows: outputs without a
-    row, as `fill` gives none; resets: whether `reset` sets the state inside, else a new interpreter does; make: an
-    engine of a recipe.
+    `Engine.step`; encode, fill: inputs of the signatures of these names, where there are such; rows: empty outputs, for
+    `fill`, which gives no rows; resets: whether `reset` sets the internal state, otherwise a new interpreter is opened;
+    make: makes an engine from a recipe.
     """
 
     factory: Any
@@ -215,14 +215,14 @@ class Engine:
         except KeyError:
             recipe = self._recipe
             if chunk == FILL:
-                found = self._runs[batch, chunk] = self._fill()
-                return found
+                run = self._runs[batch, chunk] = self._fill()
+                return run
             name = recipe.signatures[batch, chunk]
-            found = prepare(self.interpreter, name, recipe.inputs, recipe.outputs[name])
+            run = prepare(self.interpreter, name, recipe.inputs, recipe.outputs[name])
             if recipe.encode is not None:
-                found = _carrying(found)
-            self._runs[batch, chunk] = found
-            return found
+                run = _carrying(run)
+            self._runs[batch, chunk] = run
+            return run
 
     def _fill(self) -> Run:
         recipe = self._recipe
@@ -232,7 +232,7 @@ class Engine:
         return lambda values: [*recipe.rows, *run(values)[states:]]
 
     def encode(self, values: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """The context (1, size) that every step of a stream reads."""
+        """Runs `encode`: the context (1, size) that every step of a stream reads."""
         recipe = self._recipe
         assert recipe.encode is not None
         if self._encode is None:
@@ -240,7 +240,7 @@ class Engine:
         return self._encode(values)[0]
 
     def reset(self) -> None:
-        """Give internal state its initial values; to be called before the first step too."""
+        """Set internal state to its initial values; must also be called before the first step."""
         if not self._recipe.resets:
             if self._used:
                 self._open(self._recipe.open())
@@ -255,7 +255,7 @@ class Engine:
 
 
 class EnginePool:
-    """Engines of one model, one a thread, made when a thread first needs one; `first` is the calling thread's."""
+    """Engines of one model, one for each thread, made on first use; `first` is that of the calling thread."""
 
     def __init__(self, recipe: Recipe, first: Engine) -> None:
         self.local = threading.local()

@@ -1,8 +1,8 @@
-"""An interpreter in a process of its own, for files from strangers: a crash or a hang becomes an error.
+"""An interpreter in a separate process, for untrusted files: a crash or a hang becomes an error.
 
-Both sides know shapes and types from the metadata, so that nothing but the bytes of arrays and one line of an error
-cross the pipes, and neither side ever builds objects from what the other one says. The process has the rights of the
-user who started it: it contains crashes, hangs and memory, not an attacker who takes the interpreter over.
+Both sides know shapes and types from the metadata, so that only the bytes of arrays and one line of an error go through
+the pipes, and neither side ever instantiates objects from the other's data. The process has the rights of the user who
+started it: it contains crashes, hangs and memory use, but not an attacker who takes over the interpreter.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _Kinds = list[tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 class IsolatedEngine(Engine):
-    """An `Engine` whose interpreter is elsewhere.
+    """An `Engine` whose interpreter runs in another process.
 
     Args:
         recipe: of the model.
         runtime: the name of the runtime.
-        meta: what the model says of itself.
+        meta: metadata of the model.
 
     Raises:
-        ArtifactError: the process refuses the model, or ends over it.
+        ArtifactError: the process refuses the model, or ends while loading it.
     """
 
     def __init__(self, recipe: Recipe, runtime: str, meta: Metadata) -> None:
@@ -111,12 +111,12 @@ class IsolatedEngine(Engine):
                 raise StreamingError(
                     f"the interpreter's process {error}; the stream has not moved, and the next call starts another"
                 ) from None
-        found, place = [], 0
+        arrays, place = [], 0
         for shape, dtype in kinds:
             count = math.prod(shape)
-            found.append(np.frombuffer(answer, dtype, count, place).reshape(shape).copy())
+            arrays.append(np.frombuffer(answer, dtype, count, place).reshape(shape).copy())
             place += count * dtype.itemsize
-        return found
+        return arrays
 
     def _start(self) -> None:
         child = _Child()
@@ -175,14 +175,14 @@ class _Child:
 
     def _read(self, size: int, until: float) -> bytes:
         assert self._process.stdout is not None
-        found = bytearray()
-        while len(found) < size:
+        received = bytearray()
+        while len(received) < size:
             self._wait(self._process.stdout, until - time.monotonic())
-            block = os.read(self._process.stdout.fileno(), min(size - len(found), 1 << 20))
+            block = os.read(self._process.stdout.fileno(), min(size - len(received), 1 << 20))
             if not block:
                 raise self._ended()
-            found += block
-        return bytes(found)
+            received += block
+        return bytes(received)
 
     def _wait(self, pipe: Any, seconds: float, *, writes: bool = False) -> None:
         poll = select.poll()
@@ -290,7 +290,7 @@ def _limit_memory(size: int) -> None:
 
 
 def main() -> None:
-    """Serve the process that started this one, by the standard streams; whatever else prints goes nowhere."""
+    """Serve the process that started this one, by the standard streams; all other output is discarded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open(os.dup(0), "rb") as source, open(os.dup(1), "wb") as sink:
         nowhere = os.open(os.devnull, os.O_RDWR)

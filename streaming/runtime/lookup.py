@@ -19,7 +19,7 @@ _PUNCTUATION = string.punctuation.encode()
 
 
 class Table(Protocol):
-    """What gives the ids of strings."""
+    """A table that gives the ids of strings."""
 
     def to_bytes(self) -> bytes:
         """The associated file that holds it."""
@@ -32,8 +32,8 @@ class Table(Protocol):
 class LookupTable:
     """The ids of words.
 
-    words: their ids; unknown: the id of any other string, None where there is none; first, others: where several ids
-    stand for other strings, the first of them, and what chooses among them.
+    words: their ids; unknown: the id of any other string, None where there is none; first, others: if other strings
+    have several ids, the first of these, and the hash that chooses among them.
     """
 
     words: Mapping[str, int]
@@ -46,7 +46,7 @@ class LookupTable:
         return _packed("lookup", self.fields())
 
     def fields(self) -> dict[str, Any]:
-        """What the associated file says of the words."""
+        """The fields of the associated file."""
         others = {} if self.others is None else {"first": self.first, "others": self.others.fields()}
         return {"words": dict(self.words), "unknown": self.unknown, **others}
 
@@ -79,7 +79,7 @@ class HashTable:
         return _packed("hash", self.fields())
 
     def fields(self) -> dict[str, Any]:
-        """What the associated file says of the hash."""
+        """The fields of the associated file."""
         return {"bins": self.bins, "masked": self.masked, "key": self.key and list(self.key)}
 
     def ids(self, strings: NDArray[Any], name: str, dtype: Any) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError
 from streaming.runtime.facts import Origin, PlanRow, Proof
-from streaming.runtime.typed_json import build, fields_of
+from streaming.runtime.typed_json import fields_of, from_plain
 
 # 2: windows; models of other tools: scales of integers, whole chunks, states that no signature resets.
 # 3: no bool at the boundary of a signature; the same text is in the flatbuffer too; strings that are texts or hashed.
@@ -25,7 +25,7 @@ OLD_FLAGS, FLAGS = "bool", "int32"
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor of the graph that stands for an input of another form: its `shape` behind the steps, and its dtype."""
+    """A tensor of the graph for an input of another form: its `shape` after the axis of steps, and its dtype."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -35,9 +35,9 @@ class TensorInfo:
 class InputInfo:
     """One input: (B, T, *shape), or (B, *shape) at every step where `time` is false.
 
-    Integer inputs that index a table carry the legal range: low <= value < high. Those that stand for real numbers,
-    in a model that is quantized up to its boundary, carry their scale: number = scale * (value - zero_point). Strings
-    (dtype "string") name the associated file with the table of their ids, and the `tensor` that takes the ids.
+    Integer inputs that index a table have a legal range: low <= value < high. Those that represent real numbers, in a
+    model with quantized inputs and outputs, have a scale: number = scale * (value - zero_point). Strings (dtype
+    "string") name the associated file with the table of their ids, and the `tensor` that takes the ids.
     """
 
     name: str
@@ -59,7 +59,7 @@ class InputInfo:
         return self.tensor or TensorInfo(self.shape, self.dtype)
 
     def quantize(self, numbers: Any) -> NDArray[Any]:
-        """Real numbers as the nearest values that the input takes."""
+        """The nearest values of the input for real numbers."""
         numbers = np.asarray(numbers, np.float32)
         if self.scale is None:
             return numbers.astype(self.dtype)
@@ -149,7 +149,7 @@ class SignatureInfo:
 
 @dataclass(frozen=True)
 class Metadata:
-    """The whole of `streaming.json`.
+    """The content of `streaming.json`.
 
     chunk: steps a `Stream.step` takes; unit: the smallest legal chunk, the one of signature `step`;
     delay: input steps between an input and the output of its position; flush: steps `finish()` runs on;
@@ -219,7 +219,7 @@ class Metadata:
         for version in range(schema, SCHEMA):
             data = MIGRATIONS[version](data)
         # A file keeps the number of the schema that it was written in.
-        return build(cls, {**data, "schema": schema}, "streaming.json")
+        return from_plain(cls, {**data, "schema": schema}, "streaming.json")
 
 
 def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""TensorFlow Lite for Microcontrollers, through PyPI's `tflite-micro`, as an interpreter with signatures by name.
+"""An interpreter of TensorFlow Lite for Microcontrollers (PyPI's `tflite-micro`), with signatures by name.
 
-It runs the first subgraph alone: signature `step` of a file that `convert(..., target="micro")` made.
+It runs only the first subgraph: signature `step` of a file made by `convert(..., target="micro")`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.runtime.flatbuffer import Graph, read
+from streaming.runtime.flatbuffer import Graph, read_flatbuffer
 from streaming.runtime.quiet import quiet
 
 # Bytes of arena at least: the library's own guess, ten times the model, is too small for small models with wide states.
@@ -31,7 +31,7 @@ class Interpreter:
     def __init__(self, model_content: bytes, num_threads: int = 1, arena_size: int | None = None) -> None:
         from tflite_micro.python.tflite_micro import runtime
 
-        content = read(model_content)
+        content = read_flatbuffer(model_content)
         self._names = _signature_tensors(content.model)
         self._graph: Graph = content.graphs[0]
         with quiet():  # it says on standard error what its exception leaves out, and more
@@ -52,12 +52,12 @@ class Interpreter:
         return {"step": {"inputs": list(self._names[0]), "outputs": list(self._names[1])}}
 
     def get_signature_runner(self, name: str) -> Runner:
-        """What runs `step`."""
+        """The runner of `step`."""
         return Runner(self._inner, self._graph, self.places())
 
 
 def least_arena(model_content: bytes) -> int:
-    """Bytes of the smallest arena, a multiple of 16, in which the library sets a model up and runs it.
+    """Bytes of the smallest arena, a multiple of 16, in which the library can allocate and run a model.
 
     Raises RuntimeError where no arena is large enough.
     """

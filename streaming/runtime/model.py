@@ -38,7 +38,7 @@ def load(
         path: the .tflite file, or a folder that holds it as `float32.tflite` (a bundle of the zoo).
         runtime: "litert", "tflite_runtime" or "tf"; "auto" takes the first of them that is installed.
         num_threads: threads of each interpreter.
-        trust: let operations in that `streaming` does not verify. A forged file can then do whatever you can.
+        trust: accept operations that `streaming` does not verify. A forged file can then do anything that you can do.
         isolated: run each interpreter in a process of its own, which may crash or hang without harm to this one; a
             step takes about a tenth of a millisecond more.
 
@@ -105,7 +105,7 @@ class StreamingModel:
 
     @property
     def window(self) -> int | None:
-        """Steps of the window that each output row is the model of; None where the stream carries its state on."""
+        """Steps of the window that each output row is computed from; None where the stream carries its state."""
         return self.metadata.window
 
     @property

@@ -1,4 +1,4 @@
-"""Which rows of what the graph returns exist, and under which names they go out."""
+"""Selects the rows of the graph's results that exist, and names them."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ class Outputs:
         self.start = meta.outputs[0].start
 
     def ready(self, results: Sequence[NDArray[Any]], begin: int, total: int | None, row: int = 0) -> list[NDArray[Any]]:
-        """The rows that exist, an array an output.
+        """The rows that exist, one array for each output.
 
         Args:
             results: what an invoke returned.
-            begin: the input step from which on it ran.
+            begin: the input step at which the invoke began.
             total: the length of the sequence, None before its end and for windows.
             row: the stream's place in the batch.
         """
-        found = []
+        arrays = []
         for index, out in enumerate(self._infos):
             rows = results[index][row]
             if self._flags[index]:
                 rows = rows.astype(bool)
             if out.valid:
-                found.append(rows[results[self._marks[index]][row].astype(bool)])
+                arrays.append(rows[results[self._marks[index]][row].astype(bool)])
             else:
                 up, down = out.rate
                 last = len(rows) if total is None else max(0, total + out.end - begin) * up // down
-                found.append(rows[max(0, out.start - begin // self._hop) : last])
-        return found
+                arrays.append(rows[max(0, out.start - begin // self._hop) : last])
+        return arrays
 
     def joined(self, pieces: list[list[NDArray[Any]]]) -> Arrays:
         """Outputs of several invokes, concatenated; empty arrays where there was none."""
@@ -64,7 +64,7 @@ class Outputs:
         return self.named([np.concatenate(c) if c else e for c, e in zip(columns, empty, strict=True)])
 
     def named(self, columns: list[NDArray[Any]]) -> Arrays:
-        """One array alone, several by name."""
+        """A single array as it is, several arrays by name."""
         if len(columns) == 1:
             return columns[0]
         return {out.name: column for out, column in zip(self._infos, columns, strict=True)}

@@ -1,4 +1,4 @@
-"""Pictures of files as the arrays that a model takes."""
+"""Reads pictures from files, as the arrays that a model takes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WHITE = 255.0
 
 
 def on_white(array: NDArray[Any]) -> NDArray[Any]:
-    """Pixels (H, W, 4) of red, green, blue and opacity, all 0 to 255, as they look on white: (H, W, 3) of float32."""
+    """Pixels (H, W, 4) of red, green, blue and opacity, 0 to 255, put on white: (H, W, 3) of float32."""
     colours, opacity = array[..., :3].astype(np.float32), array[..., 3:].astype(np.float32) / _WHITE
     return colours * opacity + _WHITE * (1 - opacity)
 
 
 def is_picture(data: bytes) -> bool:
-    """Whether a file begins as PNG or JPEG does."""
+    """Whether the content begins like a PNG or JPEG file."""
     return data.startswith(_SIGNATURES)
 
 
@@ -72,18 +72,18 @@ def _decode(data: bytes, name: str, size: tuple[int, int] | None, resize: bool) 
             image: Any = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
             # The size is known before the pixels are: a wrong one costs nothing.
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            found = image.size[::-1] if turned else image.size
-            size = found if size is None else size
-            if found != size and not resize:
+            actual = image.size[::-1] if turned else image.size
+            size = actual if size is None else size
+            if actual != size and not resize:
                 raise InputError(
-                    f"{name} has {found[0]} x {found[1]} pixels, the model takes {size[0]} x {size[1]}; "
+                    f"{name} has {actual[0]} x {actual[1]} pixels, the model takes {size[0]} x {size[1]}; "
                     "crop it, or allow it to be resized"
                 )
             if image.mode not in _MODES:
                 raise InputError(f"{name} has pixels of the kind {image.mode}, expected 8 bits a channel; convert it")
             image = ImageOps.exif_transpose(image)
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-            return image if found == size else image.resize(size, Image.Resampling.BILINEAR)
+            return image if actual == size else image.resize(size, Image.Resampling.BILINEAR)
     except InputError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):

@@ -1,4 +1,4 @@
-"""Keeps what native libraries note on their build and devices off the screen."""
+"""Hides the messages of native libraries about their build and devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet(wanted: bool = True) -> Iterator[None]:
-    """Drop what is written to standard error of the process, C++ included; exceptions say what there is to say."""
+    """Context that drops standard error of the process, C++ included; failures are raised as exceptions."""
     if not wanted:
         yield
         return

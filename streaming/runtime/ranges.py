@@ -1,6 +1,6 @@
-"""The ranges of all numbers in `streaming.json`, those of tasks included: a right checksum makes no number sensible.
+"""The ranges of all numbers in `streaming.json`, also of tasks; a checksum does not show that they are valid.
 
-What is beyond them would run for ever, or ask for memory that the size of a file does not explain. Relations between
+Numbers beyond them would run forever, or need much more memory than the size of the file suggests. Relations between
 numbers are checked where they are used: `agreement`, and the specifications of tasks.
 """
 
@@ -89,9 +89,9 @@ def check(kind: type, name: str, value: Any, where: str) -> None:
 
 def _range(kind: type, name: str) -> tuple[float, float]:
     for part in kind.__mro__:
-        found = RANGES.get(part.__name__, {}).get(name)
-        if found is not None:
-            return found
+        limits = RANGES.get(part.__name__, {}).get(name)
+        if limits is not None:
+            return limits
     return _WHOLE
 
 

@@ -1,6 +1,6 @@
 """The bytes of a saved stream: magic, version, a JSON header, raw little-endian arrays, SHA-256 of all that.
 
-Those of a saved session begin and end alike.
+The bytes of a saved session begin and end in the same way.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def pack(header: Header, arrays: Sequence[NDArray[Any]]) -> bytes:
 
 
 def unpack(blob: Any) -> tuple[Header, bytes]:
-    """Header and raw arrays; raises StateMismatchError for what is no blob, another version's, or damaged."""
+    """Header and raw arrays; raises StateMismatchError for bytes that are no blob, of another version, or damaged."""
     text, data = unseal(blob, _MAGIC, _VERSION, "stream")
     return _header(text), data
 
 
 def seal(magic: bytes, version: int, header: bytes, parts: Sequence[bytes]) -> bytes:
-    """A header and parts, checksummed; what kind of blob it is stands in its first bytes."""
+    """A header and parts with a checksum; the first bytes give the kind of the blob."""
     content = b"".join([_START.pack(magic, version, len(header)), header, *parts])
     return content + hashlib.sha256(content).digest()
 
 
 def unseal(blob: Any, magic: bytes, version: int, what: str) -> tuple[bytes, bytes]:
-    """The header and all parts; raises StateMismatchError for what `seal` did not make of these, called `what`."""
+    """The header and all parts; raises StateMismatchError for other bytes than `seal` makes. what: name for errors."""
     if not isinstance(blob, bytes | bytearray | memoryview):
         raise StateMismatchError(
             f"a saved {what} is {type(blob).__name__}, expected bytes; give what {what}.save() returned"
@@ -61,10 +61,10 @@ def unseal(blob: Any, magic: bytes, version: int, what: str) -> tuple[bytes, byt
     content = bytes(blob)
     if len(content) < _START.size + _DIGEST or not content.startswith(magic):
         raise StateMismatchError(f"{len(content)} bytes are no saved {what}; give all the bytes of {what}.save()")
-    _, found, size = _START.unpack_from(content)
-    if found != version:
+    _, stored, size = _START.unpack_from(content)
+    if stored != version:
         raise StateMismatchError(
-            f"the {what} was saved by format {found}, this package reads {version}; use the package that saved it"
+            f"the {what} was saved by format {stored}, this package reads {version}; use the package that saved it"
         )
     if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
         raise StateMismatchError(f"the saved {what} is truncated or damaged; save it again")

@@ -19,8 +19,8 @@ class Slab:
     Steps that all of them took together are counted here, for all at once: `steps` are to be added to the position of
     each, and `past` is a position that all of them have reached.
 
-    It lasts while just these streams step together. Whatever else happens to one of them, also that nobody needs it
-    any more, gives every stream its own copy of its row: an idle stream never keeps the states of others in memory.
+    It lasts while exactly these streams step together. If anything else happens to one of them, also if it is freed,
+    every stream gets its own copy of its row, so that an idle stream never keeps the states of others in memory.
     """
 
     def __init__(self, arrays: Sequence[NDArray[Any]], streams: Sequence[SlabMember]) -> None:
@@ -48,12 +48,12 @@ class Slab:
         return [array[row : row + 1] for array in self.arrays]
 
     def count(self, steps: int) -> None:
-        """Note that all streams went so many steps on."""
+        """Count steps that all streams took."""
         self.steps += steps
         self.past += steps
 
     def settle(self) -> None:
-        """Give each stream its position. Streams of other threads may be among them."""
+        """Update the position of each stream; some may belong to other threads."""
         with _lock:
             steps, self.steps = self.steps, 0
             for member in self._members if steps else ():

@@ -1,4 +1,4 @@
-"""One stream: a state, and the steps that carry it on."""
+"""One stream: a state, and the calls that advance it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Stream(AsyncCalls):
         return self._position + self._pending - self._lead
 
     def reset(self) -> None:
-        """Back to the initial state, as a fresh stream; opens a finished or closed one again."""
+        """Return to the initial state, as a fresh stream; reopens a finished or closed stream."""
         if self.model.metadata.state == "internal":
             self._place.engine.reset()
         self.leave()
@@ -138,13 +138,13 @@ class Stream(AsyncCalls):
         return self._drive(self.finishing())
 
     def run(self, source: Iterable[Any]) -> Iterator[Arrays]:
-        """Feed each item of a source and yield what comes out, the rest after the last; finishes the stream."""
+        """Feed each item of a source and yield its outputs, then those of `finish`."""
         for item in source:
             yield self.feed(item)
         yield self.finish()
 
     def fork(self) -> Stream:
-        """An independent stream that goes on from the same state."""
+        """An independent stream that continues from the same state."""
         self._need_external("fork")
         other = self.another()
         self.leave()
@@ -221,7 +221,7 @@ class Stream(AsyncCalls):
         return (yield from self.feeding(arrays))
 
     def feeding(self, arrays: list[NDArray[Any]]) -> Work:
-        """The invokes of `feed`: yields the steps and the values of each, is sent what it returned."""
+        """The invokes of `feed`, as a generator: yields the steps and values of each, and is sent its results."""
         if self._closed:
             self._refuse()
         if self._pending and self._held is not None:
@@ -265,13 +265,13 @@ class Stream(AsyncCalls):
         return self._outputs.joined(pieces)
 
     def invoke(self, size: int, values: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
-        """Run `size` steps of this stream alone and move its states; what comes back."""
+        """Run `size` steps of this stream alone and update its states; returns the results."""
         results = self._engine().run(1, size)([*values, *self.states()])
         self.put_states(results[self._count :])
         return results
 
     def take(self, results: Sequence[NDArray[Any]], row: int = 0) -> Arrays:
-        """Go on by a chunk: the outputs of this stream's row of what its invoke returned."""
+        """Advance by a chunk: returns the outputs in this stream's row of the results of an invoke."""
         begin = self._position
         self._position = begin + self._chunk
         if self._start is None:
@@ -280,11 +280,11 @@ class Stream(AsyncCalls):
         return rows if begin >= self._start else rows[self._start - begin :]
 
     def skip(self, steps: int) -> None:
-        """Go on by steps whose outputs were taken for all streams of a slab at once."""
+        """Advance by steps whose outputs were read for all streams of a slab at once."""
         self._position += steps
 
     def hold(self, arrays: Sequence[NDArray[Any]]) -> None:
-        """Keep a copy of steps that wait, and of the inputs without a time axis, which go on in `finish`."""
+        """Keep a copy of steps that wait, and of the inputs without a time axis, which `finish` uses again."""
         held = arrays if self._pending else self._inputs.cut(arrays, 0, 0)
         self._held = [array.copy() for array in held]
 
@@ -299,7 +299,7 @@ class Stream(AsyncCalls):
         self.own = states
 
     def leave(self) -> None:
-        """Own the states from here on, rather than share them in a slab."""
+        """Take the states out of the shared slab."""
         if self.slab is not None:
             self.slab.dissolve()
 
@@ -309,7 +309,7 @@ class Stream(AsyncCalls):
         return self.states(), self._position, self._pending, self._held, self._closed
 
     def go_back(self, snapshot: tuple[Any, ...]) -> None:
-        """Undo what was done since; also makes this stream the same as another."""
+        """Restore a snapshot, of this stream or of another."""
         self.leave()
         states, self._position, self._pending, self._held, self._closed = snapshot
         self.own = [array if array.base is None else array.copy() for array in states]

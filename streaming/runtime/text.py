@@ -1,4 +1,4 @@
-"""Words as the arrays a model eats: one encoder for training and for the device."""
+"""Encodes words as the integer arrays of a model, by the same code in training and on the device."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Vocabulary:
 
 
 def word_shape(word: str) -> str:
-    """Letter case and digits of a word, runs made one: `McDonald's-2020` -> `XxXx'x-d`."""
+    """The shape of a word: letter case and digits, without repeats: `McDonald's-2020` -> `XxXx'x-d`."""
     kinds = ("X" if c.isupper() else "x" if c.isalpha() else "d" if c.isdigit() else c for c in word)
     shape: list[str] = []
     for kind in kinds:
@@ -80,14 +80,14 @@ def word_shape(word: str) -> str:
 
 
 def affixes(word: str) -> list[str]:
-    """The suffixes of 1 to 4 characters, the prefixes of 1 to 3, and the shape; each says which it is.
+    """The suffixes of 1 to 4 characters, the prefixes of 1 to 3, and the shape, each marked by its kind.
 
     Runs of digits count as one `0`, so that numbers share their affixes.
     """
     plain = re.sub(r"\d+", "0", word.lower())
-    found = [f"-{n}{plain[-n:]}" for n in _SUFFIXES]
-    found += [f"+{n}{plain[:n]}" for n in _PREFIXES]
-    return [*found, f"={word_shape(word)}"]
+    parts = [f"-{n}{plain[-n:]}" for n in _SUFFIXES]
+    parts += [f"+{n}{plain[:n]}" for n in _PREFIXES]
+    return [*parts, f"={word_shape(word)}"]
 
 
 AFFIXES = len(_SUFFIXES) + len(_PREFIXES) + 1
@@ -101,9 +101,10 @@ class WordEncoder:
         words: lower-cased words.
         chars: characters, case kept.
         affixes: prefixes, suffixes and shapes, as `affixes` names them.
-        labels: what the model's outputs are called, in their order.
+        labels: names of the model's outputs, in order.
         inputs: which arrays to make: any of `words`, `chars`, `affixes`.
-        max_word_length: characters of a word the model sees; of a longer one the first and the last half.
+        max_word_length: characters of a word the model sees; from a longer word, half from its start and half from its
+            end.
     """
 
     words: Vocabulary

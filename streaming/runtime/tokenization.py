@@ -1,7 +1,7 @@
 """Running English text into sentences and words, as the English web treebank of UD splits them.
 
-The cost is linear in the length of the text, whatever the text: what is read ahead has a bound, that of addresses
-(RFC 5321, RFC 1035), or is not given back once it was taken.
+The cost is linear in the length of any text: look-ahead is either bounded, by the length of addresses (RFC 5321, RFC
+1035), or consumed without backtracking.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _split(match: re.Match[str]) -> list[str]:
         return [token]
     if cut := _FUSED.get(token.lower()):
         return [token[:cut], token[cut:]]
-    found = _NOT.fullmatch(token) or _CLITIC.fullmatch(token)
-    return [found.group(1), found.group(2)] if found else [token]
+    clitic = _NOT.fullmatch(token) or _CLITIC.fullmatch(token)
+    return [clitic.group(1), clitic.group(2)] if clitic else [token]
 
 
 def sentences(text: str) -> list[list[str]]:
@@ -74,7 +74,7 @@ def sentences(text: str) -> list[list[str]]:
 
 
 def _sentences(words: list[str]) -> list[list[str]]:
-    found: list[list[str]] = []
+    sentences: list[list[str]] = []
     start, i, opened = 0, 0, set[str]()
     while i < len(words):
         _count(words[i], opened)
@@ -85,10 +85,10 @@ def _sentences(words: list[str]) -> list[list[str]]:
             _count(words[i], opened)
             i += 1
         if i == len(words) or not words[i][0].islower():
-            found.append(words[start:i])
+            sentences.append(words[start:i])
             start = i
             opened.clear()
-    return [*found, words[start:]] if start < len(words) else found
+    return [*sentences, words[start:]] if start < len(words) else sentences
 
 
 def _count(word: str, opened: set[str]) -> None:

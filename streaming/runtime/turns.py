@@ -1,4 +1,4 @@
-"""Whose turn it is: the calls of many streams, in order for each stream, oldest first among streams."""
+"""The queue of the calls of many streams: in order for each stream, oldest first among streams."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class BatcherMetrics:
 
 
 class CallFuture(Future[Any]):
-    """Future of a call. Attributes: `abandoned` says that nobody waits for it any more."""
+    """Future of a call. Attributes: `abandoned` is set when nobody waits for it any more."""
 
     abandoned = False
 
     def abandon(self) -> None:
-        """End the call, also between two of its invokes; its stream is then as it was, unless it had finished."""
+        """Cancel the call, also between two of its invokes; unless it had finished, its stream is then as before."""
         self.abandoned = True
         self.cancel()
 
 
 class Call:
-    """One call of a stream: `start` gives its work, which then waits for invokes of `size` steps of `values`."""
+    """One call of a stream: `start` makes its generator, which then waits for invokes of `size` steps of `values`."""
 
     def __init__(self, stream: Stream, start: Callable[[], Work]) -> None:
         self.stream = stream
@@ -74,7 +74,7 @@ class Call:
 
 
 class Turns:
-    """The calls that are pending; one thread, in `serve`, works them off.
+    """The pending calls; one thread, in `serve`, runs them.
 
     Streams with a call are in `_ready`, oldest first; their further calls are in `_later`. Nothing here refers to a
     model while no call is pending, so that a model which nobody needs is freed.
@@ -96,7 +96,7 @@ class Turns:
             return replace(self._metrics)
 
     def put(self, call: Call) -> CallFuture:
-        """Take a call in; see `StreamBatcher.submit`."""
+        """Queue a call; see `StreamBatcher.submit`."""
         with self._changed:
             if self._closed:
                 raise StreamingError("the batcher is closed; make another")
@@ -118,13 +118,13 @@ class Turns:
         return call.future
 
     def close(self) -> None:
-        """Take no more calls; `serve` ends after the last."""
+        """Refuse further calls; `serve` ends after the last one."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def serve(self) -> None:
-        """Work calls off until closed and empty."""
+        """Run calls until the queue is closed and empty."""
         while self._round():
             pass
 

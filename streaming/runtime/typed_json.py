@@ -11,11 +11,11 @@ from streaming.errors import ArtifactError
 from streaming.runtime import ranges
 
 
-def build(kind: type, data: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from parsed JSON, checked by its annotations; keys that it does not know are left out.
+def from_plain(kind: type, data: Mapping[str, Any], where: str) -> Any:
+    """A dataclass from parsed JSON, checked by its annotations; unknown keys are ignored.
 
     Raises:
-        ArtifactError: a field is missing, of another type or out of its range; `where` says which object it is of.
+        ArtifactError: a field is missing, of another type or out of range; `where` names the object in the error.
     """
     hints = typing.get_type_hints(kind)
     values = {}
@@ -65,7 +65,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(where, "an object", value)
         read = getattr(hint, "from_json", None)
-        return read(value, where) if read else build(typing.cast(type, hint), value, where)
+        return read(value, where) if read else from_plain(typing.cast(type, hint), value, where)
     if hint is float and type(value) is int:
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

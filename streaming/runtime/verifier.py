@@ -1,9 +1,9 @@
-"""Refuses a flatbuffer that would lead an interpreter outside of it, before an interpreter sees it.
+"""Refuses a flatbuffer that would make an interpreter access memory outside of it, before one sees it.
 
-A checksum tells damage, not intent: whoever forges a file forges its checksum too, and interpreters trust what they
-are given. What is checked: every offset, table, vector and string that a runtime reads, indexes of tensors, buffers,
+A checksum detects damage but not malice: whoever forges a file also forges its checksum, and interpreters trust their
+input. What is checked: every offset, table, vector and string that a runtime reads, indexes of tensors, buffers,
 operations and subgraphs; that each tensor is written once, and before it is read; and of each operation its options,
-operands, shapes and types by the rules of `streaming.runtime.operations`. What has no rule is refused.
+operands, shapes and types by the rules of `streaming.runtime.operations`. An operation without a rule is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ from collections import OrderedDict
 
 from streaming.errors import ArtifactError
 from streaming.runtime import costs
-from streaming.runtime.flatbuffer import DamagedError, Flatbuffer, Graph, Operation, Table, Tensor, check, read
+from streaming.runtime.flatbuffer import (
+    DamagedError,
+    Flatbuffer,
+    Graph,
+    Operation,
+    Table,
+    Tensor,
+    check,
+    read_flatbuffer,
+)
 from streaming.runtime.operations import OPERATIONS, bounds
 from streaming.runtime.operations.call import MAX_TENSOR_BYTES, Bounds, Call, Shape
 
@@ -36,46 +45,47 @@ _verified: OrderedDict[str, None] = OrderedDict()
 
 
 def verify(content: bytes, digest: str | None = None, *, trust: bool = False) -> None:
-    """Raises ArtifactError unless all of a flatbuffer that a runtime follows lies inside it and agrees.
+    """Raises ArtifactError unless everything that a runtime reads of a flatbuffer is inside it and consistent.
 
     Args:
         content: the flatbuffer.
-        digest: SHA-256 of all of it, also of a file that it is in, where that is known; what was right once is not
-            verified again.
-        trust: leave out the rules of operations: any of them may come, set in any way.
+        digest: SHA-256 of the flatbuffer or of its whole file, if known; a digest that passed once is not verified
+            again.
+        trust: skip the rules of operations, so that any operation with any options passes.
     """
     if digest in _verified:
         return
-    found = read(content)
+    flatbuffer = read_flatbuffer(content)
     try:
-        _verify_structure(found)
+        _verify_structure(flatbuffer)
     except (DamagedError, struct.error, UnicodeDecodeError) as error:
         raise ArtifactError(f"the TFLite model is damaged ({error}); copy or convert it again") from error
     if trust:
         return
-    _verify_operations(content, found)
+    _verify_operations(content, flatbuffer)
     if digest is not None:
         _verified[digest] = None
         if len(_verified) > _REMEMBERED:
             _verified.popitem(last=False)
 
 
-def _verify_structure(found: Flatbuffer) -> None:
-    model = found.model
+def _verify_structure(flatbuffer: Flatbuffer) -> None:
+    model = flatbuffer.model
     version = model.integer(0, "<I")
     check(version == _SCHEMA_VERSION, f"its schema has version {version}, expected {_SCHEMA_VERSION}")
-    check(bool(found.graphs), "it holds no graph")
+    check(bool(flatbuffer.graphs), "it holds no graph")
     sizes = [_buffer(buffer) for buffer in model.tables(4)]
     check(not sizes or sizes[0] == 0, "the first buffer is not empty")
     calls = [
-        _graph(table, graph, len(found.graphs)) for table, graph in zip(model.tables(2), found.graphs, strict=True)
+        _graph(table, graph, len(flatbuffer.graphs))
+        for table, graph in zip(model.tables(2), flatbuffer.graphs, strict=True)
     ]
     _check_calls(calls)
     for entry in model.tables(6):
         entry.text(0)
         check(entry.integer(1, "<I") < len(sizes), "metadata name a buffer that is absent")
     for signature in model.tables(7):
-        _signature(signature, found)
+        _signature(signature, flatbuffer)
 
 
 def _buffer(buffer: Table) -> int:
@@ -133,8 +143,8 @@ def _tensor(tensor: Tensor) -> None:
         check(right, f"{scales} scales along axis {axis} of {shape}")
 
 
-def _signature(table: Table, found: Flatbuffer) -> None:
-    graph = found.graphs[table.integer(4, "<I")]
+def _signature(table: Table, flatbuffer: Flatbuffer) -> None:
+    graph = flatbuffer.graphs[table.integer(4, "<I")]
     for field, indexes in ((0, graph.inputs), (1, graph.outputs)):
         places: list[int] = []
         names: list[str] = []
@@ -164,17 +174,17 @@ def _check_calls(calls: list[list[int]]) -> None:
     check(len(finished) == len(calls), "a subgraph calls itself")
 
 
-def _verify_operations(content: bytes, found: Flatbuffer) -> None:
-    names = {operation.name for graph in found.graphs for operation in graph.operations}
+def _verify_operations(content: bytes, flatbuffer: Flatbuffer) -> None:
+    names = {operation.name for graph in flatbuffer.graphs for operation in graph.operations}
     if unknown := sorted(names - OPERATIONS.keys()):
         raise ArtifactError(
             f"the model holds the operation {unknown[0]}, which is not verified; convert it again, or load it with "
             "trust=True if you trust whoever made the file"
         )
-    model = _Model(content, found)
+    model = _Model(content, flatbuffer)
     try:
         # Graphs that others call come with what they are called with; the rest with what they say themselves.
-        for index in [*found.signatures.values(), *range(len(found.graphs))]:
+        for index in [*flatbuffer.signatures.values(), *range(len(flatbuffer.graphs))]:
             if index not in model.seen:
                 model.run_alone(index)
     except (DamagedError, struct.error, ValueError, IndexError, OverflowError) as error:
@@ -187,16 +197,16 @@ def _verify_operations(content: bytes, found: Flatbuffer) -> None:
 class _Model:
     """The graphs of a model, run on shapes instead of numbers."""
 
-    def __init__(self, content: bytes, found: Flatbuffer) -> None:
-        self.graphs = found.graphs
+    def __init__(self, content: bytes, flatbuffer: Flatbuffer) -> None:
+        self.graphs = flatbuffer.graphs
         self.variables: dict[str, tuple[Shape, int]] = {}
         self.assigned: set[str] = set()
         self.seen: set[int] = set()
         self._content, self._times, self._adds = content, 1, 0
-        self._visits = _VISITS * sum(len(graph.operations) for graph in found.graphs)
+        self._visits = _VISITS * sum(len(graph.operations) for graph in flatbuffer.graphs)
 
     def run_alone(self, index: int) -> None:
-        """A graph that nothing calls, with the shapes that it says."""
+        """Verify a graph that no other graph calls, with its own shapes."""
         inputs = [self.graphs[index].tensors[place] for place in self.graphs[index].inputs]
         self._adds = 0
         self.assigned.clear()
@@ -205,7 +215,7 @@ class _Model:
     def run(
         self, index: int, shapes: list[Shape], kinds: list[int], limits: list[Bounds | None], times: int = 1
     ) -> tuple[list[Shape], list[int]]:
-        """Verify a subgraph that is called with such tensors, so many times; the shapes and types that it gives."""
+        """Verify a subgraph called so many times with such tensors; returns the shapes and types of its outputs."""
         graph = self.graphs[index]
         self.seen.add(index)
         check(kinds == [graph.tensors[place].kind for place in graph.inputs], "a graph is called with other types")

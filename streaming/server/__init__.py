@@ -1,4 +1,4 @@
-"""One model over WebSocket: a connection is a stream, streams share invokes, a page and metrics come with it."""
+"""Serves one model over WebSocket: a stream for each connection, shared invokes, a page and metrics."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
         raise web.HTTPBadRequest(text="binary outputs are for models with one output of floats; connect without\n")
     # No compression: it costs some hundred kilobytes a connection, and steps are small.
     socket = Socket(max_msg_size=hub.max_message, heartbeat=_HEARTBEAT_SECONDS, compress=False, timeout=2.0)
-    connection = Connection(hub, request, socket, binary)
+    connection = Connection(hub, request, socket, binary, scores=request.query.get("scores") == "1")
     request.app[GATE].establish(request)
     with hub.admitted(connection):
         await connection.run()

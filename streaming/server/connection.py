@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import time
 from collections.abc import AsyncIterator
@@ -51,11 +52,15 @@ class Connection:
         request: the handshake.
         socket: not yet prepared.
         binary: whether outputs go out as float32.
+        scores: whether outputs hold the scores of labels, where the task has them.
     """
 
-    def __init__(self, hub: Hub, request: web.Request, socket: Socket, binary: bool) -> None:
-        self._hub, self._request, self._socket, self._binary = hub, request, socket, binary
-        self._session = hub.make_session(binary)
+    def __init__(
+        self, hub: Hub, request: web.Request, socket: Socket, binary: bool = False, scores: bool = False
+    ) -> None:
+        self._hub, self._request, self._socket = hub, request, socket
+        self._make_session = functools.partial(hub.make_session, binary, scores)
+        self._session = self._make_session()
         self._lock = asyncio.Lock()
         self._began = 0.0
         self._answers = {
@@ -65,6 +70,7 @@ class Connection:
             "encode": self._encode,
             "save": self._save,
             "resume": self._resume,
+            "set": self._set,
         }
         # When the last message came, and since when the client has not read what is sent; `time.monotonic`.
         self.last_message = time.monotonic()
@@ -135,10 +141,11 @@ class Connection:
         request = parse(text)
         if request.kind != "feed":
             return request
-        if not set(request.body) <= set(self._session.fields):
-            came, wanted = next(iter(request.body)), " or ".join(map(repr, self._session.fields))
+        session = self._session
+        if strange := sorted(set(request.body) - {*session.fields, *session.beside}):
+            came, wanted = strange[0], " or ".join(map(repr, session.fields))
             raise InputError(f"this model is fed {wanted}, got {came!r}")
-        return Request("feed", {"pieces": self._session.read(request.body)})
+        return Request("feed", {"pieces": session.read(request.body)})
 
     async def _feed(self, body: dict[str, Any]) -> None:
         before = self._session.position
@@ -149,8 +156,14 @@ class Connection:
         await self._output(self._session.finish())
 
     async def _reset(self, body: dict[str, Any]) -> None:
-        self._session = self._hub.make_session(self._binary)
+        before, self._session = self._session.threshold, self._make_session()
+        if before != self._session.threshold:
+            self._session.set_threshold(before)
         await self._send({"type": "reset", "position": 0})
+
+    async def _set(self, body: dict[str, Any]) -> None:
+        self._session.set_threshold(body["threshold"])
+        await self._send({"type": "set", "threshold": self._session.threshold, "position": self._session.position})
 
     async def _encode(self, body: dict[str, Any]) -> None:
         await self._session.encode(body["x"])
@@ -168,7 +181,7 @@ class Connection:
 
     async def _resume(self, body: dict[str, Any]) -> None:
         saved = self._hub.signer.read(body["token"])
-        session = self._hub.make_session(self._binary)
+        session = self._make_session()
         session.restore(*saved)
         self._session = session
         await self._send({"type": "resumed", "position": session.position})

@@ -1,7 +1,7 @@
-"""Who may hold a socket: limits on connections that have not become streams yet, and quiet when the system has no more.
+"""Limits connections that have not become streams yet, and logs little when the system runs out of sockets.
 
-A peer that connects and says nothing, or says it byte by byte, costs a socket. Such connections are bounded in number
-and time, and a new one takes the place of the oldest, first of its own address: silent peers crowd out each other.
+A peer that connects and sends nothing, or only byte by byte, occupies a socket. Such connections are limited in number
+and time, and a new one replaces the oldest, first of its own address, so that silent peers displace each other.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Gate:
         return handler
 
     def enter(self, handler: RequestHandler, transport: asyncio.Transport) -> bool:
-        """Take a connection in, for a time; False where it has to go at once."""
+        """Admit a connection for a limited time; False if it must be closed at once."""
         peer = _address(transport)
         limit = self._settings.max_per_peer
         if limit is not None and self._peers[peer] >= limit:
@@ -67,13 +67,13 @@ class Gate:
         return handler in self._new
 
     def establish(self, request: web.Request) -> None:
-        """The connection of a request has become a stream, and may stay."""
+        """Mark the connection of a request as a stream, which may stay."""
         handler = request.protocol
         if handler in self._new:
             self._streams[handler] = self._new.pop(handler)
 
     def leave(self, handler: RequestHandler) -> None:
-        """A connection is gone."""
+        """Forget a closed connection."""
         peer = self._new.pop(handler, None) or self._streams.pop(handler, None)
         if peer is not None:
             self._peers[peer] -= 1
@@ -115,7 +115,7 @@ class Site(web.TCPSite):
         self._gate, self._settings = gate, settings
 
     async def start(self) -> None:
-        """Listen; raises OSError where the address cannot be had."""
+        """Listen; raises OSError where the address is not available."""
         await web.BaseSite.start(self)
         server = self._runner.server
         assert server is not None
@@ -126,7 +126,7 @@ class Site(web.TCPSite):
 
 
 def allow_files(settings: Settings) -> None:
-    """Ask the system for as many open files as the settings may need; it may give fewer."""
+    """Raise the limit of open files to what the settings may need; the system may allow fewer."""
     try:
         import resource
     except ImportError:
@@ -160,7 +160,7 @@ class QuietErrors:
 
 
 def quiet_library() -> None:
-    """Keep what peers provoke out of the log: the library writes a traceback for each."""
+    """Keep errors caused by peers out of the log, for each of which the library writes a traceback."""
     for name in ("aiohttp.server", "aiohttp.web", "aiohttp.websocket"):
         logger = logging.getLogger(name)
         logger.addHandler(logging.NullHandler())

@@ -14,7 +14,7 @@ from aiohttp import WSCloseCode
 from streaming.errors import StreamingError
 from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks import Task, task_for
+from streaming.runtime.tasks import KeywordSpotter, Task, task_for
 from streaming.server.batched import BatchedModel
 from streaming.server.metrics import Metrics
 from streaming.server.sessions import ArraySession, EventSession, Session
@@ -77,10 +77,10 @@ class Hub:
         self.description = self._describe(name, external)
         self._warm_up()
 
-    def make_session(self, binary: bool) -> Session:
-        """A new sequence."""
+    def make_session(self, binary: bool, scores: bool = False) -> Session:
+        """A new sequence; see `ArraySession` for `binary`, `EventSession` for `scores`."""
         if self._task is not None:
-            return EventSession(self._task, self._executor)
+            return EventSession(self._task, self._executor, scores)
         return ArraySession(self.batcher, binary)
 
     def refusal(self) -> str | None:
@@ -171,8 +171,13 @@ class Hub:
         if self._task is None:
             return {"takes": "steps"}
         found: dict[str, Any] = {"takes": self._task.takes}
-        for name in ("labels", "columns", "sample_rate"):
+        for name in ("labels", "columns", "targets", "sample_rate", "threshold"):
             value = getattr(self._task, name, None)
             if value is not None:
                 found[name] = list(value) if isinstance(value, tuple) else value
+        if self._task.takes == "rows":
+            spec: Any = self._task.spec
+            found |= {"missing": spec.missing, "time": spec.time, "resample": spec.resample}
+        if isinstance(self._task, KeywordSpotter):
+            found["background"] = list(self._task.spec.background)
         return found

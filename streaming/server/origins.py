@@ -14,7 +14,7 @@ from streaming.server.settings import Settings
 
 
 def refusal(headers: Mapping[str, str], settings: Settings) -> str | None:
-    """Why a handshake is refused, one line; None where it is taken."""
+    """The reason to refuse a handshake, one line; None if it is accepted."""
     origin, host = headers.get("Origin"), headers.get("Host", "")
     if origin is None:
         return None  # no browser

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from streaming.errors import InputError
 
-# What each type of message carries besides its type; of several names exactly one.
+# What each type of message carries besides its type; of several names exactly one, and `_BESIDE` beside it.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "feed": ("x", "text", "words"),
     "finish": (),
@@ -16,7 +16,10 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "encode": ("x",),
     "save": (),
     "resume": ("token",),
+    "set": ("threshold",),
 }
+# Fields that may come beside another: the times of rows.
+_BESIDE: dict[str, tuple[str, ...]] = {"x": ("time",)}
 _SHOWN = 60
 
 
@@ -47,7 +50,9 @@ def parse(text: str) -> Request:
         came = _short(kind) if isinstance(kind, str) else f"a {type(kind).__name__}"
         raise InputError(f"expected a 'type' among {', '.join(_FIELDS)}, got {came}")
     fields = _FIELDS[kind]
-    if (set(found) - set(fields)) or len(found) != min(1, len(fields)):
+    chosen = set(found) & set(fields)
+    beside = {name for field in chosen if kind == "feed" for name in _BESIDE.get(field, ())}
+    if (set(found) - set(fields) - beside) or len(chosen) != min(1, len(fields)):
         wanted = f"one field, {' or '.join(fields)}" if fields else "no fields"
         came = ", ".join(map(_short, sorted(found))) or "none"
         raise InputError(f"a {kind!r} message has {wanted}; got {came}")

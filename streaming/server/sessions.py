@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from streaming.errors import InputError
 from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.metadata import Metadata
-from streaming.runtime.tasks import Session as TaskSession
-from streaming.runtime.tasks import Task
+from streaming.runtime.tasks import Task, TimedRows
+from streaming.runtime.tasks.keyword_spotter import KeywordSpotterSession
+from streaming.runtime.tasks.rows import as_seconds
 from streaming.runtime.tokenization import tokenize
 from streaming.runtime.turns import CallFuture
 from streaming.server.batched import work
@@ -39,11 +40,16 @@ class Session(Protocol):
     """One sequence of one client. A call that fails leaves it as it was.
 
     Attributes:
-        fields: of a `feed` message, in which it takes steps.
+        fields: of a `feed` message, in which it takes steps; `beside`: those that may come beside.
         position: how many steps (words, samples, rows) it has taken.
+        threshold: the probability that it decides by; None where it decides without one.
     """
 
     fields: tuple[str, ...]
+    beside: tuple[str, ...]
+
+    @property
+    def threshold(self) -> float | None: ...
 
     @property
     def position(self) -> int: ...
@@ -63,6 +69,9 @@ class Session(Protocol):
     async def encode(self, x: Any) -> None:
         """Take the whole input that comes before the first step."""
 
+    def set_threshold(self, threshold: Any) -> None:
+        """Decide by another threshold from the next step on; raises InputError where that cannot be."""
+
     async def save(self) -> tuple[dict[str, Any], list[bytes]]:
         """All that `restore` needs: JSON, and bytes."""
 
@@ -79,6 +88,8 @@ class ArraySession:
     """
 
     fields: tuple[str, ...] = ("x",)
+    beside: tuple[str, ...] = ()
+    threshold = None
 
     def __init__(self, batcher: StreamBatcher, binary: bool) -> None:
         self._batcher, self._binary = batcher, binary
@@ -117,6 +128,9 @@ class ArraySession:
     async def encode(self, x: Any) -> None:
         await _done(self._batcher.call(self._stream, self._stream.encode, x))
 
+    def set_threshold(self, threshold: Any) -> None:
+        raise InputError("a model without a task decides nothing by a threshold; set none")
+
     async def save(self) -> tuple[dict[str, Any], list[bytes]]:
         return {}, [await _done(self._batcher.call(self._stream, self._stream.save))]
 
@@ -147,13 +161,18 @@ class EventSession:
     Args:
         task: of a `BatchedModel`.
         executor: has a thread for each connection.
+        scores: whether the answers of a keyword spotter hold the highest probability of each label since the last one.
     """
 
-    def __init__(self, task: Task, executor: Executor) -> None:
+    def __init__(self, task: Task, executor: Executor, scores: bool = False) -> None:
         self._task, self._executor = task, executor
-        self._session: TaskSession = task.session()
+        # Sessions of tasks here can be told another threshold.
+        self._session: Any = task.session()
         self._position = 0
         self.fields: tuple[str, ...] = _FIELDS.get(task.takes, ("x",))
+        self.beside: tuple[str, ...] = ("time",) if self._takes_times else ()
+        if scores and isinstance(self._session, KeywordSpotterSession):
+            self._session.rows = []
 
     @property
     def position(self) -> int:
@@ -164,12 +183,9 @@ class EventSession:
             return self._texts(body)
         # Where the task fills missing values, null is one.
         filled = getattr(getattr(self._task, "reader", None), "policy", "refuse") != "refuse"
-        try:
-            array = np.atleast_1d(np.asarray(body["x"], np.float64 if filled else None))
-        except (ValueError, TypeError):
-            raise InputError("'x' is no array of numbers whose rows have one length; give one") from None
-        if array.dtype.kind not in "fiu" or (np.isinf(array) if filled else ~np.isfinite(array)).any():
-            raise InputError("'x' holds something else than finite numbers; give an array of these")
+        if "time" in body:
+            return self._timed(body, filled)
+        array = _numbers(body["x"], filled)
         return iter([array]) if self._task.takes == "array" else _cut(array)
 
     def read_binary(self, data: bytes) -> Iterator[Any]:
@@ -184,7 +200,8 @@ class EventSession:
         piece: Any = next(pieces, [])
         while piece is not None:
             following = next(pieces, None)
-            size = len(piece) if self._task.takes in ("words", "rows", "audio") else 1
+            rows = piece.rows if isinstance(piece, TimedRows) else piece
+            size = len(rows) if self._task.takes in ("words", "rows", "audio") else 1
             async for answer in self._answers(following is None, size, self._session.feed, piece):
                 yield answer
             piece = following
@@ -193,13 +210,27 @@ class EventSession:
         async for answer in self._answers(True, -self._position, self._session.finish):
             yield answer
 
+    @property
+    def threshold(self) -> float | None:
+        return getattr(self._session, "threshold", None)
+
+    def set_threshold(self, threshold: Any) -> None:
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+            raise InputError(f"'threshold' is {threshold!r:.60}, expected a probability")
+        if self.threshold is None:
+            raise InputError("this task decides without a threshold; set none")
+        self._session.set_threshold(float(threshold))
+
     async def encode(self, x: Any) -> None:
         raise InputError(f"a {self._task.takes} task has no 'encode' message; send a 'feed'")
 
     async def save(self) -> tuple[dict[str, Any], list[bytes]]:
-        return {"position": self._position}, [await self._threaded(self._session.save)]
+        context = {"position": self._position, "threshold": self.threshold}
+        return context, [await self._threaded(self._session.save)]
 
     def restore(self, context: dict[str, Any], blobs: list[bytes]) -> None:
+        if context.get("threshold") not in (None, self.threshold):
+            self._session.set_threshold(context["threshold"])
         self._session.restore(blobs[0])
         self._position = context["position"]
 
@@ -222,9 +253,14 @@ class EventSession:
         yield self._fields([]), last
 
     def _fields(self, events: list[dict[str, Any]]) -> dict[str, Any]:
-        """With how many words the vocabulary lacked so far, where there is one."""
-        unknown = getattr(self._session, "unknown", None)
-        return {"events": events} if unknown is None else {"events": events, "unknown": unknown}
+        """With how many words the vocabulary lacked so far, and the scores, where there are such."""
+        found: dict[str, Any] = {"events": events}
+        if (unknown := getattr(self._session, "unknown", None)) is not None:
+            found["unknown"] = unknown
+        if rows := getattr(self._session, "rows", None):
+            found["scores"] = np.max([row for row, _ in rows], axis=0).round(4).tolist()
+            rows.clear()
+        return found
 
     async def _threaded(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run task code in a thread; where the client leaves, its next step ends it."""
@@ -243,6 +279,21 @@ class EventSession:
         except asyncio.CancelledError:
             abandoned.set()
             raise
+
+    @property
+    def _takes_times(self) -> bool:
+        return getattr(getattr(self._task, "reader", None), "resample", None) is not None
+
+    def _timed(self, body: dict[str, Any], filled: bool) -> Iterator[Any]:
+        """Rows with their times, checked, in pieces."""
+        rows, times = _numbers(body["x"], filled), body["time"]
+        if not isinstance(times, list) or len(times) != len(rows):
+            raise InputError(f"'time' is no list of {len(rows)} times; give one for each row")
+        seconds = [as_seconds(time) for time in times]
+        return (
+            TimedRows(seconds[begin : begin + _PIECE_STEPS], rows[begin : begin + _PIECE_STEPS])
+            for begin in range(0, max(1, len(rows)), _PIECE_STEPS)
+        )
 
     def _texts(self, body: dict[str, Any]) -> Iterator[Any]:
         name, given = next(iter(body.items()))
@@ -263,6 +314,17 @@ def piece_steps(meta: Metadata) -> int:
     size = sum(max(1, math.ceil(width * up / down)) for (up, down), width in rows)
     steps = min(_PIECE_STEPS, _PIECE_BYTES // size)
     return max(meta.chunk, steps // meta.chunk * meta.chunk)
+
+
+def _numbers(given: Any, filled: bool) -> NDArray[Any]:
+    """An array of finite numbers; `filled`: a missing value is null."""
+    try:
+        array = np.atleast_1d(np.asarray(given, np.float64 if filled else None))
+    except (ValueError, TypeError):
+        raise InputError("'x' is no array of numbers whose rows have one length; give one") from None
+    if array.dtype.kind not in "fiu" or (np.isinf(array) if filled else ~np.isfinite(array)).any():
+        raise InputError("'x' holds something else than finite numbers; give an array of these")
+    return array
 
 
 def _cut(steps: Any) -> Iterator[Any]:

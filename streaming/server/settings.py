@@ -24,16 +24,16 @@ class Settings:
     """Options of a server.
 
     Args:
-        host: address to listen on. Whoever reaches it can use the model: there is no authentication.
+        host: address to listen on. Everybody who can connect can use the model; there is no authentication.
         port: 0 takes any free one.
         max_connections: streams at a time; more get HTTP 503.
         max_message: bytes of one message of a client; a larger one closes its connection. A token always fits.
-        max_waiting: connections at a time that are no streams yet; a further one takes the place of the oldest.
+        max_waiting: connections at a time that are not streams yet; a further one replaces the oldest.
         max_per_peer: connections of one address at a time, streams included; None: any number, as behind a proxy.
         connect_timeout: seconds that a connection has to send its request and become a stream, or to have its answer.
         idle_timeout: seconds without a message after which a connection is closed.
         send_timeout: seconds for which a client may leave its outputs unread.
-        grace: seconds that open connections get when the server stops.
+        grace: seconds to close open connections when the server stops.
         origins: further origins (scheme://host[:port]) whose pages may connect; the server's own page always may.
         key_file: secret that signs the tokens of saved streams, made where it is missing. Servers that share it can
             resume each other's streams.
@@ -88,7 +88,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
+    """Whether a host name or address is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

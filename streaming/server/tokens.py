@@ -1,8 +1,8 @@
 """Tokens of saved streams: the stream itself, signed.
 
-The client keeps them, so that nothing of a user stays on the server, no store can fill up or be lost with the process,
-and any server with the same key can go on. A token can be read by who holds it (it is that client's own state) and be
-resumed more than once until it expires; it cannot be changed or made without the key.
+The client keeps them, so that the server stores no data of users, no store can fill up or be lost with the process, and
+any server with the same key can resume a stream. Its holder can read a token (it is that client's own state) and resume
+it more than once until it expires, but cannot change or make one without the key.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TokenSigner:
     Args:
         key: the secret.
         lifetime: seconds for which a token can be read.
-        model: what tells the model and its task from others.
+        model: the identity of the model and its task.
     """
 
     def __init__(self, key: bytes, lifetime: float, model: str) -> None:
@@ -48,7 +48,7 @@ class TokenSigner:
         """A token, URL-safe text.
 
         Args:
-            context: what the server knows of the stream, JSON.
+            context: the server's data of the stream, JSON.
             blobs: the bytes that it refers to.
         """
         sizes = [len(blob) for blob in blobs]
@@ -91,7 +91,7 @@ def load_key(path: Path) -> bytes:
     """The secret in a file, which is made where it is missing.
 
     Raises:
-        ArtifactError: the file holds no secret, or others may read it.
+        ArtifactError: the file has no secret, or other users may read it.
         OSError: it can be neither read nor made.
     """
     if not path.exists():

@@ -130,7 +130,7 @@ def test_words_of_all_scripts(built: Any, tmp_path: Path, monkeypatch: Any) -> N
     path, out = tmp_path / "model.tflite", tmp_path / "vectors.json"
     path.write_bytes(artifact.pack(source.flatbuffer, source.metadata, files))
     monkeypatch.setattr(vectors, "_WORDS", words)
-    found = vectors.make(streaming.load(path))
+    found = vectors.make_vectors(streaming.load(path))
     assert 1 not in found["task"]["arrays"]["words"]
     out.write_text(json.dumps(found))
     assert run(built("vectors"), path, out) == b"ok\n"
@@ -147,7 +147,7 @@ def test_texts_of_all_scripts(kind: str, built: Any, tmp_path: Path, monkeypatch
         artifact.pack(source.flatbuffer, source.metadata, {**source.files, "source.json": codec.to_bytes()})
     )
     monkeypatch.setattr(vectors, "_text", lambda codec, count: text)
-    found = vectors.make(streaming.load(path))
+    found = vectors.make_vectors(streaming.load(path))
     assert len(set(found["task"]["arrays"]["ids"])) > 3
     out.write_text(json.dumps(found))
     assert run(built("vectors"), path, out) == b"ok\n"

@@ -117,7 +117,7 @@ def test_the_reference_client_steps_every_form_of_file(name: str, client: Any) -
 @pytest.mark.parametrize("name", ["filter", "lookup", "pairs", "internal"])
 def test_files_of_the_first_schema(name: str, client: Any, tmp_path: Path) -> None:
     path = models.write(tmp_path / "old.tflite", models.MODELS[name]())
-    found = vectors.make(streaming.load(path))
+    found = vectors.make_vectors(streaming.load(path))
     check_rows(rows_of(client, path, found), found["steps"]["outputs"], 1e-6)
 
 

@@ -27,9 +27,9 @@ class AudioEncoder:
     """Samples (N,) to `features` (T, M), and names for the outputs.
 
     Args:
-        definition: what a feature is; the device makes the same.
-        mean, scale: of each feature in the training split; the model brings them to 0 and 1.
-        labels: what the model's outputs are called, in their order.
+        definition: of the features; the device computes the same.
+        mean, scale: of each feature in the training split; the model standardizes by them.
+        labels: names of the model's outputs, in order.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("features",)
@@ -84,7 +84,7 @@ def decoded(data: bytes, config: Any) -> NDArray[np.float32]:
 
 
 def after_lead(samples: NDArray[np.float32], config: AudioConfig) -> NDArray[np.float32]:
-    """Samples (N,) after the silence that a fresh state hears first."""
+    """Samples (N,) after the silence with which a fresh state begins."""
     return np.pad(samples, (config.lead_frames * config.frame_step, 0))
 
 

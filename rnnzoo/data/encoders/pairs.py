@@ -22,13 +22,14 @@ _FILES = ("source.json", "target.json")
 
 @dataclass(frozen=True)
 class PairEncoder:
-    """Pairs of texts to `source` and `target`, and the `targets` that follow each number of `target`.
+    """Encodes pairs of texts as `source`, `target`, and `targets`, the number that follows each one of `target`.
 
     Args:
         source, target: the vocabularies; they travel with the model to the device.
         max_length: most numbers of a text, its end included; what is longer is cut.
         reverse_source: the source is read from its end.
-        wait_k: None: the source is given whole; else the two take turns, the target `wait_k` words behind.
+        wait_k: None: the source is given whole; otherwise source and target alternate, the target `wait_k` words
+            behind.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("source", "target")

@@ -62,7 +62,7 @@ class CaptionEncoder:
         return cls(codec, _seen_shape(train[0][0].shape), config.max_length)
 
     def read(self, picture: NDArray[Any]) -> NDArray[Any]:
-        """A picture as the model takes it, in the numbers that it came in where they are of the right shape.
+        """A picture as the model takes it, with its own dtype if the shape is right.
 
         Raises:
             DataError: it has another shape.

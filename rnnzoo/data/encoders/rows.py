@@ -26,7 +26,7 @@ class RowEncoder:
 
     Args:
         mean, scale: a number for each column.
-        labels: what the model's outputs are called, in their order; none where they are no labels.
+        labels: names of the model's outputs, in order; none where they are no labels.
         columns: their names, or none.
     """
 
@@ -65,7 +65,7 @@ class RowEncoder:
         return Scaler(self.mean, self.scale)
 
     def table(self, config: RowsConfig) -> dict[str, Any]:
-        """Fields of a task's specification that tell a device how rows were read."""
+        """Fields of a task's specification by which a device reads rows in the same way."""
         fields: dict[str, Any] = {"columns": self.measured(config)}
         if config.time is not None:
             fields["time"] = config.time

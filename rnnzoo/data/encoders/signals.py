@@ -46,7 +46,7 @@ class SignalEncoder(RowEncoder):
 
 
 def frame_labels(events: Sequence[tuple[int, int]], frames: int, frame: int) -> NDArray[Any]:
-    """The number of the label that each frame bears, 0 for the background, (frames,).
+    """The number of the label of each frame, 0 for the background, (frames,).
 
     Args:
         events: sample, and number of the label, of each.
@@ -61,14 +61,14 @@ def frame_labels(events: Sequence[tuple[int, int]], frames: int, frame: int) -> 
 
 
 def read_events(tags: Sequence[str], scores: Sequence[float], frame: int) -> list[Event]:
-    """The events that labels of frames say: one for each run of frames that are no background.
+    """The events in labels of frames: one for each run of frames that are not background.
 
     Args:
         tags, scores: label and probability of each frame.
         frame: samples of a frame.
 
     Returns:
-        Events in order; of the labels of a run the one with the highest sum of probabilities.
+        Events in order; the label of an event is the one with the highest sum of probabilities in the run.
     """
     events: list[Event] = []
     marked = np.flatnonzero(np.array([tag != BACKGROUND for tag in tags], bool))
@@ -84,7 +84,7 @@ def read_events(tags: Sequence[str], scores: Sequence[float], frame: int) -> lis
 
 
 def match_events(true: Sequence[Event], detected: Sequence[Event], tolerance: float) -> list[tuple[int, int]]:
-    """Pairs of an event and the one that was found for it: each once, in order, at most `tolerance` samples apart."""
+    """Pairs (true, detected) of matching events: each once, in order, at most `tolerance` samples apart."""
     pairs, i, j = [], 0, 0
     while i < len(true) and j < len(detected):
         if abs(true[i].at - detected[j].at) <= tolerance:

@@ -1,4 +1,4 @@
-"""Running text as one row of numbers, and the windows that a training with carried state takes of it."""
+"""Running text as one row of numbers, and its windows for a training with carried state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def window_count(length: int, rows: int, window: int) -> int:
 def windows(
     tokens: NDArray[Any], rows: int, window: int, offset: int = 0
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Contiguous windows of a text that is cut into rows: row b of a window goes on where row b of the last ended.
+    """Contiguous windows of a text that is cut into rows: row b of a window continues row b of the one before.
 
     Args:
         tokens: (N,).

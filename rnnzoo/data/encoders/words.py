@@ -10,7 +10,7 @@ from streaming.runtime.text import WordEncoder
 
 
 def fit_words(texts: Sequence[Sequence[str]], labels: Iterable[str], config: WordsConfig) -> WordEncoder:
-    """The encoder of a training split: what is seen often enough gets a number.
+    """The encoder of a training split; frequent enough entries get a number.
 
     Raises:
         DataError: the configuration leaves out the words.

@@ -1,4 +1,4 @@
-"""Which columns of a user's tables are features, and the numbers in them."""
+"""Chooses the columns of a user's tables that are features, and reads their numbers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Plan:
         time: the column of times, or None.
         texts: columns that are read as they are, such as labels.
         left_out: other columns, and why.
-        warnings: what a user should look at.
+        warnings: for the user.
     """
 
     columns: tuple[str, ...]
@@ -80,7 +80,7 @@ class Table:
     Args:
         path: of it.
         values: (T, D) of float64, NaN where a value is missing.
-        lines: (T,), the line that each row begins in.
+        lines: (T,), the line at which each row begins.
         times: (T,) in seconds, or None.
         texts: columns of text by their names.
     """
@@ -93,7 +93,7 @@ class Table:
 
 
 def plan_columns(paths: Sequence[Path], config: RowsConfig) -> tuple[Plan, dict[Path, Survey]]:
-    """The columns of a data set, and what each file begins with.
+    """The columns of a data set, and the survey of each file.
 
     Raises:
         DataError: a file lacks a column that is named or that the first one has; file and column are named.
@@ -175,7 +175,7 @@ def _warnings(plan: Plan, first: Survey, kinds: dict[str, str]) -> Iterator[str]
 
 
 def survey(path: Path, config: RowsConfig) -> Survey:
-    """What a file begins with.
+    """Survey of the first rows of a file.
 
     Raises:
         DataError: it cannot be read, has no row, or its first line is no header and no row.

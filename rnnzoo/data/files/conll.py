@@ -31,7 +31,7 @@ class _Layout(NamedTuple):
 
 
 @register_dataset("conll:", "words-tags")
-def read(config: DataConfig) -> Reading:
+def read_conll(config: DataConfig) -> Reading:
     """`conll:FILE_OR_FOLDER`: a file, or a folder with `train`, `dev` and `test`; columns by tabs or spaces.
 
     Where words have numbers, as in CoNLL-U, the second column and the fourth; else the first and the last, unless

@@ -1,4 +1,4 @@
-"""Recordings of a user by split: as their folders say, by file, by group or by time."""
+"""Divides a user's recordings into splits: by their folders, by file, by group or by time."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def divide(
 
     Args:
         labelled_rows: split where the folders say it, label (or '') and rows of each.
-        config: says by what.
+        config: the data section.
 
     Raises:
-        ConfigError: it says how to divide what folders have divided.
+        ConfigError: it has options of splits, but the folders are the splits.
     """
     splits: dict[str, list[Recording]] = {split: [] for split in SPLITS}
     if all(split is not None for split, _, _ in labelled_rows):

@@ -1,4 +1,4 @@
-"""A user's own pictures and what is said of them."""
+"""Reads a user's own pictures and their captions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streaming.runtime.pictures import read_picture
 
 
 @register_dataset("pictures:", "image-captions")
-def read(config: DataConfig) -> Splits:
+def read_pictures(config: DataConfig) -> Splits:
     """`pictures:FOLDER`: PNG and JPEG files, and `captions.csv` with columns `file` and `caption`.
 
     Instead of pictures there may be `.npy` files of features (positions, features), such as another network gives.
@@ -32,7 +32,7 @@ def read(config: DataConfig) -> Splits:
 
 
 def examples(path: Path, one_size: bool) -> Iterator[Example]:
-    """Pixels (H, W, 3), or features (S, D), and the captions of every file that a table names, beside which it lies.
+    """Pixels (H, W, 3), or features (S, D), and the captions of every file in a table; paths are relative to the table.
 
     Raises:
         DataError: a line has no file or caption, or a file is no picture, or of another size than the first one where

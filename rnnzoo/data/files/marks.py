@@ -1,4 +1,4 @@
-"""Where keywords are said in recordings, from a table."""
+"""Reads the places of keywords in recordings from a table."""
 
 from __future__ import annotations
 

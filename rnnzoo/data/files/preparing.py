@@ -1,4 +1,4 @@
-"""Tables of a data set as sequences of rows: in the order of time, at even steps, without gaps."""
+"""Turns tables into sequences of rows: in the order of time, at even steps, without gaps."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Tables:
         """The rows of a file, ready for a model.
 
         Raises:
-            DataError: a row is none, or lacks a value that is not to be filled; its line is named.
+            DataError: a row is malformed, or lacks a value that is not to be filled; its line is named.
         """
         return self._prepared(self._table(path))
 
@@ -144,7 +144,7 @@ class Tables:
         return table
 
     def findings(self, more: Mapping[str, str] | None = None) -> Findings:
-        """What was understood; `more` are further lines."""
+        """How the tables were read; `more` are further lines."""
         names, counts, plan = list(self.columns), self.counts, self.plan
         shown = {
             "files": f"{len(self.paths)}",
@@ -168,14 +168,14 @@ class Tables:
 
 
 def table_files(folder: Path, pattern: str = "*") -> tuple[list[Path], int]:
-    """Files of tables in a folder, by name, and how many others there are."""
+    """The tables in a folder, sorted by name, and the number of other files."""
     paths = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
     tables = [path for path in paths if path.name.lower().endswith(_SUFFIXES)]
     return tables, len(paths) - len(tables)
 
 
 def runs(*columns: NDArray[Any]) -> list[tuple[int, int]]:
-    """Begin and end of the stretches in which all columns (T,) stay what they are."""
+    """Begin and end of the stretches in which all columns (T,) are constant."""
     length = len(columns[0]) if columns else 0
     changed = np.zeros(max(0, length - 1), bool)
     for column in columns:

@@ -17,7 +17,7 @@ from streaming.runtime.tables import read_header, records, split_cells, text_lin
 def split_files(path: Path, suffixes: tuple[str, ...], read: Callable[[Path], Iterable[Example]]) -> Splits:
     """The splits of a file, or of a folder that holds `train`, `dev` and `test` with one of the suffixes.
 
-    Where there is one file only, or no `train`, every example falls by its own content into a split.
+    If there is only one file, or no `train`, a hash of its content decides the split of every example.
 
     Raises:
         DataError: there is no such file, or a folder holds `train` and not the others.
@@ -37,7 +37,8 @@ def split_files(path: Path, suffixes: tuple[str, ...], read: Callable[[Path], It
 def by_content(examples: Iterable[Example]) -> Splits:
     """Splits examples by the hash of the input: about eight of ten for training, one for development, one for the test.
 
-    Equal inputs fall into one split, and more files change no example's split, unless there are too few for all three.
+    Equal inputs are in one split, and more files do not change the split of an example, unless there are too few
+    examples for three splits.
     """
     rows = list(examples)
     contents = [repr_bytes(example[0]) for example in rows]
@@ -58,7 +59,7 @@ def read_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[int, s
 
     Args:
         path: of the file, compressed by gzip or not.
-        encoding: None: UTF-8, or UTF-16 where the file says so.
+        encoding: None: UTF-8, or UTF-16 if there is a byte order mark.
 
     Raises:
         DataError: it cannot be read, or holds something else.
@@ -70,13 +71,13 @@ def read_lines(path: Path, encoding: str | None = None) -> Iterator[tuple[int, s
 def read_table(
     path: Path, columns: Sequence[str], encoding: str | None = None, filled: Sequence[str] | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number of its first line and text by column of every row of a table, whose first row names the columns.
+    """The first line's number, and the text by column, of every row of a table with a header.
 
     Args:
         path: of the file, with commas, semicolons or tabs.
-        columns: those that must be there; others are left alone.
+        columns: required columns; others are ignored.
         encoding: as `read_lines` takes it.
-        filled: those with something in each row; None: all of `columns`.
+        filled: columns that must not be empty; None: all of `columns`.
 
     Raises:
         DataError: a column is missing, a row has too few or too many, or nothing in one; file and line are named.
@@ -118,7 +119,7 @@ def _unquoted(cell: str) -> str:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Errors of a file with its name."""
+    """Context that adds the name of a file to its errors."""
     try:
         yield
     except (InputError, OSError) as error:

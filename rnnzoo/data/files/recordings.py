@@ -48,7 +48,7 @@ def _transcribed(folder: Path, config: DataConfig) -> Iterator[Example]:
 
 
 @register_dataset("wav:", "audio-label")
-def read(config: DataConfig) -> Splits:
+def read_recordings(config: DataConfig) -> Splits:
     """`wav:FOLDER`: `FOLDER/LABEL/*`, or `FOLDER/train/LABEL/*` and the same for `dev` and `test`.
 
     Files are WAV, FLAC or OGG, of any rate and number of channels: mixed down and resampled as the device does it.
@@ -75,7 +75,7 @@ def recordings(folder: Path, config: DataConfig) -> Iterator[Example]:
 
 
 def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, NDArray[np.float32]]]:
-    """Each file with its samples; those that are none are listed at the end where `data.bad_files` is `skip`."""
+    """Each file with its samples; with `data.bad_files: skip`, other files are listed at the end."""
     left_out = []
     for path in paths:
         try:
@@ -89,7 +89,7 @@ def readable(paths: Iterable[Path], config: DataConfig) -> Iterator[tuple[Path, 
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The files of sound in a folder and the folders in it, sorted; hidden ones are left alone."""
+    """The audio files in a folder and its subfolders, sorted, without hidden ones."""
     paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file())
     return [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 

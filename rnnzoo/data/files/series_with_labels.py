@@ -30,7 +30,7 @@ def read_tagged(config: DataConfig) -> Reading:
 
 @register_dataset("events:", "signal-events")
 def read_events(config: DataConfig) -> Reading:
-    """`events:FILE_OR_FOLDER`: samples; the column `data.label` says what happens at one, its other cells are empty."""
+    """`events:FILE_OR_FOLDER`: samples; `data.label` has a label at each event, and empty cells elsewhere."""
 
     def example(rows: Rows, labels: NDArray[Any]) -> Example:
         return rows.values, [(int(at), str(labels[at])) for at in np.flatnonzero(labels != "")]
@@ -40,7 +40,7 @@ def read_events(config: DataConfig) -> Reading:
 
 @register_dataset("anomalies:", "series-windows")
 def read_anomalies(config: DataConfig) -> Reading:
-    """`anomalies:FILE_OR_FOLDER`: a series a file; the column `data.label` may mark unusual rows: 1, true, a word.
+    """`anomalies:FILE_OR_FOLDER`: a series in each file; `data.label` may mark unusual rows: 1, true, a word.
 
     Each split holds all series: a detector learns from the first rows of each and is measured on the others.
     """

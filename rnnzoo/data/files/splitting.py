@@ -1,4 +1,4 @@
-"""How a user's files become `train`, `dev` and `test`: whole files or groups, or the rows of each in their order."""
+"""Assigns a user's files to `train`, `dev` and `test`: whole files or groups, or the rows of each in order."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _RATIO = (8.0, 1.0, 1.0)
 
 
 def assign_splits(contents: Sequence[bytes], strata: Sequence[str], ratio: Sequence[float] = ()) -> list[str]:
-    """The split of each unit; those of equal content fall into one.
+    """The split of each unit; units of equal content are in the same split.
 
-    Without a ratio each unit falls by its own content, so that more files change no unit's split. Where that leaves a
-    split empty, and with a ratio, the units of each stratum are drawn by it, in the order of their hashes, and at least
-    one is given to each split where there are three or more.
+    Without a ratio, a hash of its content decides the split of each unit, so that more files do not change it. If that
+    leaves a split empty, or with a ratio, the units of each stratum are divided by the ratio, in the order of their
+    hashes; with three or more units, each split gets at least one.
 
     Args:
-        contents: of the units, what their hashes are made of.
+        contents: bytes of the units, for their hashes.
         strata: of each, such as its label.
         ratio: sizes of train, dev and test.
     """
@@ -44,7 +44,7 @@ def _drawn(contents: Sequence[bytes], strata: Sequence[str], ratio: Sequence[flo
 
 
 def borders(count: int, ratio: Sequence[float] = ()) -> tuple[int, int]:
-    """Where `dev` and `test` begin among so many things; each split has one where there are three or more."""
+    """The indices at which `dev` and `test` begin; with three or more items, each split has at least one."""
     train, dev, test = ratio or _RATIO
     total = train + dev + test
     middle, begin = round(count * (train + dev) / total), round(count * train / total)

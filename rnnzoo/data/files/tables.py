@@ -72,7 +72,7 @@ def read_labelled(config: DataConfig) -> Reading:
 
 
 def rows_config(config: DataConfig) -> RowsConfig:
-    """The data section as one of rows; topologies of other data are told later that the kind is wrong."""
+    """The data section as `RowsConfig`; for a topology of other data, the wrong kind is reported later."""
     return config if isinstance(config, RowsConfig) else RowsConfig(dataset=config.dataset, limit=config.limit)
 
 

@@ -1,4 +1,4 @@
-"""A user's own texts: with labels, as CSV or JSON lines; with translations, as CSV; and as they are."""
+"""Reads a user's own texts: with labels, as CSV or JSON lines; with translations, as CSV; or as plain text."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NO = frozenset({"", "0", "0.0", "false", "no"})
 
 @register_dataset("csv:", "text-label")
 def read_csv(config: DataConfig) -> Reading:
-    """`csv:FILE_OR_FOLDER`: a first row of names, among them `text` and `label`; other columns are left alone.
+    """`csv:FILE_OR_FOLDER`: a header with the columns `text` and `label`; other columns are ignored.
 
-    `data.text` and `data.label` call them otherwise. Commas, semicolons or tabs separate.
+    `data.text` and `data.label` give other names. The separators are commas, semicolons or tabs.
     """
     return _labelled(config, "csv:", (".csv", ".tsv", ".csv.gz", ".tsv.gz"), csv_examples)
 
 
 @register_dataset("jsonl:", "text-label")
 def read_jsonl(config: DataConfig) -> Reading:
-    """`jsonl:FILE_OR_FOLDER`: one object a line, with `text` and `label`; other fields are left alone."""
+    """`jsonl:FILE_OR_FOLDER`: one object on each line, with `text` and `label`; other fields are ignored."""
     return _labelled(config, "jsonl:", (".jsonl", ".json", ".jsonl.gz"), jsonl_examples)
 
 
@@ -53,7 +53,7 @@ def _labelled(
 
 @register_dataset("pairs:", "text-text")
 def read_pairs(config: DataConfig) -> Splits:
-    """`pairs:FILE_OR_FOLDER`: CSV with columns `source` and `target`; other columns are left alone."""
+    """`pairs:FILE_OR_FOLDER`: CSV with columns `source` and `target`; other columns are ignored."""
 
     def examples(path: Path) -> Iterator[Example]:
         return ((row["source"], row["target"]) for _, row in read_table(path, ("source", "target")))

@@ -23,8 +23,8 @@ def read_strings(config: DataConfig) -> Splits:
     """Free Spoken Digit Dataset: float32 samples and the digits that are said, with a space between.
 
     `dev` and `test` are strings of 3 to 7 digits by any of the speakers, with pauses and in noise, the same each
-    time; recordings of the official test split are in `test` only. `train` holds single recordings, of which a
-    problem composes strings anew for each pass.
+    time; recordings of the official test split are in `test` only. `train` has single recordings, from which the task
+    composes new strings for each pass.
     """
     # By number first: the first few hold every digit.
     ordered = sorted(recordings(), key=lambda item: (item[2], item[1], item[0][1]))

@@ -1,4 +1,4 @@
-"""Japanese vowels: nine speakers told apart by cepstral coefficients (Kudo, Toyama and Shimbo 1999)."""
+"""Japanese vowels: nine speakers, identified by cepstral coefficients (Kudo, Toyama and Shimbo 1999)."""
 
 from __future__ import annotations
 

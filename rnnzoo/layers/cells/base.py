@@ -108,7 +108,7 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
         )
 
     def read(self, states: Any) -> list[Any]:
-        """The states as a list, once they are known to fit."""
+        """The states as a list; raises ValueError if they do not fit."""
         listed = list(states) if isinstance(states, list | tuple) else [states]
         fit_states(self, listed, self.state_size, None, self.state_names)
         return listed
@@ -118,7 +118,7 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
         return x if self.bias is None else x + self.bias
 
     def drop(self, x: Any, h: Any, training: bool | None) -> tuple[Any, Any]:
-        """Inputs and state as the gates read them: under the masks of this sequence, while training."""
+        """Inputs and state as the gates read them: with the dropout masks of this sequence, while training."""
         if training and self.dropout:
             x = x * self.get_dropout_mask(x)
         if training and self.recurrent_dropout:
@@ -134,7 +134,7 @@ class RecurrentCell(DropoutRNNCell, keras.layers.Layer):
 
 
 def remedy_for(option: str, value: Any, asked: Any) -> str:
-    """Which cells have an option that a layer or cell has not, as the end of an error; empty where none has."""
+    """The end of an error that names the cells that have a missing option; empty where none has it."""
     cells = [cell for cell in _descendants(RecurrentCell) if cell.__module__.startswith("rnnzoo.")]
     names = [cell.__name__ for cell in cells if option in cell.options]
     if not names:

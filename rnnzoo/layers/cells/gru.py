@@ -14,8 +14,8 @@ from rnnzoo.layers.cells.base import RecurrentCell
 class GRUCell(RecurrentCell):
     """The gated recurrent unit (Cho et al. 2014), in both conventions of its reset gate.
 
-        z = gate(x[t] W_z + h[t-1] R_z + b_z)                what is kept
-        r = gate(x[t] W_r + h[t-1] R_r + b_r)                what the candidate reads
+        z = gate(x[t] W_z + h[t-1] R_z + b_z)                update gate: share of the old state
+        r = gate(x[t] W_r + h[t-1] R_r + b_r)                reset gate
         g = act(x[t] W_g + b_g + r (h[t-1] R_g + d_g))       reset_after=True (cuDNN's; v3 of the paper)
         g = act(x[t] W_g + b_g + (r h[t-1]) R_g)             reset_after=False (the paper's v1)
         h[t] = z h[t-1] + (1 - z) g

@@ -1,4 +1,4 @@
-"""Units that each remember by themselves."""
+"""Recurrent units without connections to other units."""
 
 from __future__ import annotations
 

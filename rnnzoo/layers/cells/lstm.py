@@ -15,10 +15,10 @@ from rnnzoo.layers.refusals import positive
 class LSTMCell(RecurrentCell):
     """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000).
 
-        i = gate(x[t] W_i + h[t-1] R_i + b_i)         what is let in
-        f = gate(x[t] W_f + h[t-1] R_f + b_f)         what is kept
-        g = act(x[t] W_g + h[t-1] R_g + b_g)          what there is to let in
-        o = gate(x[t] W_o + h[t-1] R_o + b_o)         what is shown
+        i = gate(x[t] W_i + h[t-1] R_i + b_i)         input gate
+        f = gate(x[t] W_f + h[t-1] R_f + b_f)         forget gate
+        g = act(x[t] W_g + h[t-1] R_g + b_g)          candidate
+        o = gate(x[t] W_o + h[t-1] R_o + b_o)         output gate
         c[t] = f c[t-1] + i g,   h[t] = o act(c[t])
 
     Weights lie in the order i, f, g, o; names and results are those of `keras.layers.LSTMCell`.
@@ -26,7 +26,7 @@ class LSTMCell(RecurrentCell):
     Args:
         units: U.
         recurrent_activation: gate.
-        unit_forget_bias: b_f starts at 1, so that the cell begins by remembering (Jozefowicz et al. 2015).
+        unit_forget_bias: b_f starts at 1, so that the cell initially keeps its state (Jozefowicz et al. 2015).
         peepholes: the gates see the cell: + p_i c[t-1] and + p_f c[t-1], and o sees c[t] (Gers & Schmidhuber 2000).
             Weight `peephole` (3, U) for i, f, o.
         projection: P; h[t] becomes h[t] W_p (B, P) (Sak, Senior & Beaufays 2014). Weight `projection_kernel` (U, P).

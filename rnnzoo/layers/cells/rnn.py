@@ -1,4 +1,4 @@
-"""The loop over a cell, which says what is wrong with its arguments."""
+"""The loop over a cell, with checks of its arguments."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rnnzoo.layers.refusals import Recurrent
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class RNN(Recurrent, keras.layers.RNN):
-    """`keras.layers.RNN` over any cell, which names arguments that do not fit before it computes anything.
+    """`keras.layers.RNN` over any cell; arguments that do not fit are refused before anything is computed.
 
         y[t], s[t] = cell(x[t], s[t-1])
 
-    Keras takes a mask of numbers for booleans, and leaves lengths and widths to errors of the backend. Arguments,
-    results and files are Keras's.
+    Keras itself reads a mask of numbers as booleans, and leaves wrong lengths and widths to errors of the backend.
+    Arguments, results and files are those of Keras.
 
     Args:
         cell: a cell, or a list of them for a stack.

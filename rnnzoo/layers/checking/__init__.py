@@ -1,4 +1,4 @@
-"""The proof that every layer of ours passes, for layers of yours."""
+"""The checks that every layer of this package passes, also for layers of your own."""
 
 from rnnzoo.layers.checking.errors import LayerCheckError
 from rnnzoo.layers.checking.harness import Check, check

@@ -1,4 +1,4 @@
-"""The error of a layer that does not keep its promises."""
+"""The error of a layer that fails a check."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ Arrays = list[NDArray[Any]]
 
 
 def loop(subject: Subject, settings: Settings) -> float:
-    """The cell by hand, step after step, from zeros and from another state."""
+    """A loop over the cell, from zeros and from another state, equals the layer."""
     if subject.cell is None:
         raise Skipped("has no cell")
     layer = subject.whole()
@@ -58,7 +58,7 @@ def by_hand(cell: Any, x: NDArray[Any], states: Any = None) -> tuple[NDArray[Any
 
 
 def mask(subject: Subject, settings: Settings) -> float:
-    """Masked steps are as if they were not there: at the end, and in the middle where there is a cell or a pool."""
+    """Masked steps have no effect: at the end, and for a cell or a pooling layer also in the middle."""
     if not subject.takes("mask"):
         raise Skipped("takes no mask")
     if not subject.single:
@@ -95,7 +95,7 @@ def _sequences(subject: Subject, layer: Any) -> list[bool]:
 
 
 def chunked(subject: Subject, settings: Settings) -> float:
-    """Pieces of a sequence, with the state carried from one to the next, give the whole."""
+    """Pieces of a sequence, with the state carried between them, give the same result as the whole."""
     if subject.cell is not None and subject.takes("initial_state"):
         if getattr(subject.layer, "go_backwards", False):
             raise Skipped("reads backwards")

@@ -16,7 +16,7 @@ Arrays = list[NDArray[Any]]
 def gradients(layer: Any, inputs: Any, scalar: Callable[[Any], Any]) -> tuple[Arrays, Arrays]:
     """Gradients of scalar(layer(inputs)) by the trainable weights, and by the floating inputs (in flat order).
 
-    Where a value has no part in the result, its gradient is zero.
+    The gradient of a value that does not affect the result is zero.
     """
     values = [ops.convert_to_tensor(x) for x in keras.tree.flatten(inputs)]
     floating = [i for i, x in enumerate(values) if "float" in keras.backend.standardize_dtype(x.dtype)]

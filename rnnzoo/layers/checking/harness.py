@@ -41,7 +41,7 @@ def check(
     tolerance: float = 1e-5,
     seed: int = 0,
 ) -> Check:
-    """Prove a recurrent cell, or a layer over sequences, by its own equations and by itself in other forms.
+    """Check a recurrent cell, or a layer over sequences, against its equations and against its other forms.
 
     The properties, in this order:
 
@@ -51,7 +51,7 @@ def check(
       Keras has none, by those of the oracle);
     - `loop`: a loop over the cell, by hand, from any state, equals `keras.layers.RNN`, unrolled or not, and the
       layer's own scan;
-    - `mask`: what is masked at the end, or in the middle of a recurrent layer, is as if it were not there;
+    - `mask`: steps that are masked at the end, or in the middle of a recurrent layer, have no effect;
     - `chunked`: a sequence in pieces, the state carried over, equals the whole;
     - `config`: the config makes the same layer;
     - `saving`: a model of it, saved as .keras and loaded, gives the same outputs;
@@ -67,11 +67,11 @@ def check(
         oracle: of a cell, its step: `oracle(weights, x, states) -> (y, states)` with x (B, D), states a list; of a
             layer, all of it: `oracle(weights, x) -> y`. `weights` maps names to float64 arrays; a weight whose name
             another one has too is named by its path below the layer.
-        streams: False for what no stream can do exactly: then `streaming` proves that conversion refuses it.
+        streams: False for a layer that cannot be streamed exactly: `streaming` then checks that conversion refuses it.
         properties: which to examine; None for all.
         skip: property -> why it does not apply.
         tolerance: largest difference in float32, relative to the largest value, at least 1.
-        seed: of weights and inputs: it makes a check repeat itself. For a layer that is not built it becomes that of
+        seed: of weights and inputs, which makes a check repeatable. For a layer that is not built it is also set for
             the process, by `keras.utils.set_random_seed`.
 
     Returns:

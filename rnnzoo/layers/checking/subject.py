@@ -17,7 +17,7 @@ from streaming._compat import layers_of
 
 
 def is_cell(layer: Any) -> bool:
-    """Whether it keeps Keras's contract for cells."""
+    """Whether an object has the interface of a Keras cell."""
     return hasattr(layer, "state_size") and not isinstance(layer, keras.layers.RNN) and "states" in arguments(layer)
 
 
@@ -115,7 +115,7 @@ class Subject:
         return argument in arguments(self.layer)
 
     def copy(self, dtype: str | None = None, **changes: Any) -> Any:
-        """The layer made anew from its config, with the same weights."""
+        """A new layer from its config, with the same weights."""
         layer = self._remade(dtype, changes)
         layer.set_weights(self.weights)
         return layer
@@ -135,7 +135,7 @@ class Subject:
         return self.copy(return_sequences=True, return_state=True)
 
     def scope(self) -> Any:
-        """Context in which classes that are not registered are found too."""
+        """Context in which classes that are not registered are found as well."""
         return keras.saving.custom_object_scope(self.classes)
 
     def model(self) -> keras.Model:

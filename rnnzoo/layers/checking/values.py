@@ -24,7 +24,7 @@ MIXED_TOLERANCE = {"mixed_float16": 0.02, "mixed_bfloat16": 0.15}
 
 
 def shape(subject: Subject, settings: Settings) -> float:
-    """The promised shape and dtype is the real one; inference is deterministic."""
+    """The computed output spec equals the real shape and dtype; inference is deterministic."""
     values = subject.run(subject.layer)
     symbols = keras.tree.flatten(subject.model().outputs)
     for symbol, value in zip(symbols, values, strict=True):
@@ -41,7 +41,7 @@ def shape(subject: Subject, settings: Settings) -> float:
 
 
 def oracle(subject: Subject, settings: Settings) -> float:
-    """The equations of the paper."""
+    """The outputs equal the equations of the paper."""
     if settings.oracle is None:
         raise Skipped("no oracle was given")
     inputs = keras.tree.map_structure(widen, subject.inputs)
@@ -162,7 +162,7 @@ def saving(subject: Subject, settings: Settings) -> float:
 
 
 def mixed_precision(subject: Subject, settings: Settings) -> float:
-    """Runs in half precision, near float32, with the dtype that its policy says."""
+    """Half precision gives results near float32, with the dtype of its policy."""
     expected, worst = subject.run(subject.layer), 0.0
     for policy, tolerance in MIXED_TOLERANCE.items():
         layer = subject.copy(policy)

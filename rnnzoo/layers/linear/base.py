@@ -47,7 +47,7 @@ class LinearCell(RecurrentCell):
         return {name: value for name, value in super().get_config().items() if name not in self.absent}
 
     def drop_inputs(self, x: Any, training: bool | None) -> Any:
-        """x (B, D) or (B, T, D) under the mask of this sequence, while training."""
+        """x (B, D) or (B, T, D) with the dropout mask of this sequence, while training."""
         if not training or not self.dropout:
             return x
         several = len(x.shape) == 3
@@ -57,7 +57,7 @@ class LinearCell(RecurrentCell):
     def parallel_scan(self, x: Any, states: list[Any], mask: Any, training: bool | None) -> tuple[Any, list[Any]]:
         """All steps at once: x (B, T, D), mask (B, T) or None -> outputs (B, T, U) and the last states.
 
-        A step where the mask is False leaves the states as they are; what its output is does not matter.
+        A step where the mask is False does not change the states; its output is arbitrary.
         """
         raise NotImplementedError
 
@@ -66,7 +66,7 @@ class DiagonalCell(LinearCell):
     """Base of the cells with h[t] = a[t] h[t-1] + b[t], where a and b depend on x[t] alone."""
 
     def gates(self, x: Any) -> tuple[Any, Any, Any]:
-        """a and b, (..., U), and what `show` needs, from x (..., D); a and b may be pairs, real and imaginary."""
+        """a and b, (..., U), and other inputs of `show`, from x (..., D); a and b may be complex, as pairs."""
         raise NotImplementedError
 
     def show(self, h: Any, context: Any) -> Any:

@@ -1,7 +1,7 @@
 """h[t] = h[t-1] + sigmoid(z[t]) (g[t] - h[t-1]) for a whole sequence, in few passes over the memory.
 
-Passes over large arrays are what a scan costs on a CPU. Here step k of every chunk is one row: it is turned into gates,
-scanned, and on the way back turned into gradients while it lies in the cache.
+On a CPU, the cost of a scan is that of passes over large arrays. Here step k of every chunk is one row: its gates, its
+scan and, backward, its gradients are computed while it is in the cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The gated cells without what kept them from running in parallel: their gates read the input alone."""
+"""Gated cells that can run in parallel, because their gates read only the input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnnzoo.layers.linear.scan import wide
 
 
 def log_sigmoid(x: Any) -> Any:
-    """log(sigmoid(x)), of operations that TFLite has; held above log(1e-37)."""
+    """log(sigmoid(x)), by operations that TFLite has; bounded below by log(1e-37)."""
     # Keras's own becomes Softplus, which TFLite lacks.
     floor = 1e-7 if keras.backend.standardize_dtype(x.dtype) == "float16" else 1e-37
     return ops.log(ops.maximum(ops.sigmoid(x), floor))
@@ -43,7 +43,7 @@ class _MinimalCell(DiagonalCell):
 class MinGRUCell(_MinimalCell):
     """Minimal gated recurrent unit (Feng et al. 2024, Were RNNs All We Needed?).
 
-        z = sigmoid(x[t] W_z + b_z)                  what is new
+        z = sigmoid(x[t] W_z + b_z)                  update gate: share of the candidate
         g = act(x[t] W_g + b_g)
         h[t] = (1 - z) h[t-1] + z g
 
@@ -109,7 +109,7 @@ class MinGRU(ScanRNN):
         units: U.
         return_sequences, return_state, go_backwards, stateful, unroll, zero_output_for_mask: as in
             `keras.layers.RNN`.
-        recompute: keep the inputs alone for the gradient, and compute the gates and the scan once more.
+        recompute: keep only the inputs for the gradient, and compute the gates and the scan again.
         kwargs: of the cell; what every Keras layer takes.
 
     Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as that of `keras.layers.RNN`.

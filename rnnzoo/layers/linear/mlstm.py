@@ -1,4 +1,4 @@
-"""The matrix memory of xLSTM: as attention with exponential gates in chunks, or one step at a time."""
+"""The matrix memory of xLSTM, computed as attention with exponential gates within chunks, or step by step."""
 
 from __future__ import annotations
 
@@ -151,8 +151,8 @@ def chunkwise(q: Any, k: Any, v: Any, log_i: Any, log_f: Any, memory: Any, m: An
         memory: C / exp(m) before the first step, (B, H, d, e). m: (B, H).
 
     Returns:
-        The result (B, T, H, e), m (B, T, H), and memory and m after the last step. What m is found to be has no
-        gradient: it is a unit of measure, and cancels.
+        The result (B, T, H, e), m (B, T, H), and memory and m after the last step. m has no gradient: it is only a
+        scale, which cancels.
     """
     total, size = ops.shape(q)[1], CHUNK
     if isinstance(total, int):

@@ -61,7 +61,7 @@ class QRNNCell(LinearCell):
 
     @property
     def state_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        """c, and one for each step that the inputs so far still reach."""
+        """c, and one name for each later step that the inputs so far affect."""
         return ("c", *(f"ahead_{k}" for k in range(1, self.window)))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

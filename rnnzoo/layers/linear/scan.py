@@ -57,9 +57,9 @@ def linear_scan(a: Any, b: Any, initial: Any = None, *, mask: Any = None, revers
 
 
 def hold(x: Any, mask: Any, initial: Any = None) -> Any:
-    """x (B, T, ...) where the mask (B, T) is True, else what it was at the last such step, at first `initial` (B, ...).
+    """x (B, T, ...) where the mask (B, T) is True, elsewhere its last such value, at first `initial` (B, ...).
 
-    Half precision comes back as it went in.
+    Half precision is kept.
     """
     if mask is None:
         return x
@@ -242,7 +242,7 @@ def doubling(body: Callable[..., Any], values: Any, count: Any) -> Number:
 
 
 def shifted(values: Number, stride: Any, count: Any, reverse: bool, fill: list[Any]) -> list[Any]:
-    """Each value as it is `stride` places before along axis 1 (after, in reverse); `fill` where there is none."""
+    """Each value shifted by `stride` along axis 1 (backwards in reverse), filled with `fill`."""
     places = ops.arange(count, dtype="int32")
     source = places + stride if reverse else places - stride
     exists = ops.logical_and(source >= 0, source < count)

@@ -1,4 +1,4 @@
-"""Simple recurrent units: gates over a state that meets no matrix."""
+"""Simple recurrent units: gates over a state without a recurrent matrix."""
 
 from __future__ import annotations
 

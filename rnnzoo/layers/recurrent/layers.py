@@ -13,10 +13,10 @@ from rnnzoo.layers.refusals import Recurrent, positive, refused
 
 
 class HandDerived(Recurrent, keras.layers.RNN):
-    """Base of a Keras recurrent layer whose loop over time is ours where the options allow, else Keras's.
+    """Base of Keras recurrent layers that use the loops of this package where the options allow it, else Keras's.
 
-    The TensorFlow backend gets the hand-derived backward pass; on a GPU, what cuDNN takes stays with Keras, as does
-    everything on the JAX and PyTorch backends.
+    The hand-derived backward pass is for the TensorFlow backend. On a GPU, Keras runs whatever cuDNN supports; on the
+    JAX and PyTorch backends, Keras runs everything.
     """
 
     stream_as: type[keras.layers.Layer]
@@ -52,7 +52,7 @@ def _first(mask: Any) -> Any:
 
 
 class SwapIn(HandDerived):
-    """Base of those in the place of a layer of Keras, which take its arguments and no others."""
+    """Base of the layers that replace a layer of Keras; they take the same arguments."""
 
     def __init__(self, units: int, *args: Any, **kwargs: Any):
         positive(self, units=units)
@@ -95,7 +95,7 @@ class LSTM(SwapIn, keras.layers.LSTM):
 
     Arguments, weights, checkpoints and results are Keras's. Options without a derivative of ours (an activation
     other than tanh, sigmoid, relu and linear, recurrent dropout while training, `implementation=1` with dropout)
-    run Keras's loop; on a GPU, cuDNN stays Keras's choice.
+    run Keras's loop; on a GPU, Keras decides on cuDNN.
 
     Input: (B, T, D), a boolean mask (B, T), initial states [h, c] (B, U) each. Output: as Keras's.
 

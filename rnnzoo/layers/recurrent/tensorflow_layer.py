@@ -1,4 +1,4 @@
-"""Parts of a layer around its loop: projections of the inputs, masks, the form of the results."""
+"""The parts of a layer around its loop: projections of the inputs, masks, layout of the results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from rnnzoo.layers.cells import LayerNormLSTMCell
 from rnnzoo.layers.recurrent.tensorflow_gru import GRUSteps, ResetBeforeSteps
-from rnnzoo.layers.recurrent.tensorflow_loop import Recurrence, Tensors, run
+from rnnzoo.layers.recurrent.tensorflow_loop import Recurrence, Tensors, run_recurrence
 from rnnzoo.layers.recurrent.tensorflow_normalized import LayerNormLSTMSteps, standardize
 from rnnzoo.layers.recurrent.tensorflow_steps import Activation, LSTMSteps, SimpleSteps, find_activation
 
@@ -34,7 +34,7 @@ class Plan:
 
 
 def find_plan(cell: Any) -> Plan | None:
-    """The plan of a cell; None where its class or its activations have none."""
+    """The plan of a cell; None if its class or its activations are not supported."""
     names = ("activation", "recurrent_activation") if hasattr(cell, "recurrent_activation") else ("activation",)
     activations = [find_activation(getattr(cell, name)) for name in names]
     planner = _PLANNERS.get(type(cell))
@@ -124,7 +124,7 @@ def loop(
     if layer.go_backwards:
         x = tf.reverse(x, [0])
         keep = None if keep is None else tf.reverse(keep, [0])
-    outputs, last = run(plan.recurrence, plan.project(x), states, plan.weights, keep)
+    outputs, last = run_recurrence(plan.recurrence, plan.project(x), states, plan.weights, keep)
     if keep is not None:
         outputs = outputs * tf.cast(_shown(keep, layer.zero_output_for_mask), outputs.dtype)[:, :, None]
     return outputs[-1], tf.transpose(outputs, (1, 0, 2)), list(last)

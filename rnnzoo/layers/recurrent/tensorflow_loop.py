@@ -20,16 +20,16 @@ class Recurrence(Protocol):
     """One step forward, one step back, and the gradients of the weights for all steps at once.
 
     z is the projection of the input, which the caller computes for all steps before the loop, an array (B, U) for each
-    gate: gates by themselves need no splitting and joining, and their products run on several cores at once. (Narrow
-    gates may come joined in one array: fewer operations are worth more to them.) The first state is the output.
-    `saved` is what the step back needs of the step forward beside the states.
+    gate: separate gates need no splitting and joining, and their products run on several cores at once. (Narrow gates
+    may be joined in one array, since fewer operations matter more for them.) The first state is the output. `saved` are
+    the values of the forward step, besides the states, that the backward step needs.
     """
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         """New states and `saved`."""
 
     def prepare_backward(self, weights: Tensors) -> Tensors:
-        """Weights in the form that the steps back want, computed once before the loop."""
+        """Weights in the layout that the backward steps need, computed once before the loop."""
 
     def backward(
         self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
@@ -41,11 +41,11 @@ class Recurrence(Protocol):
     ) -> tuple[Tensors, Tensors]:
         """Gradients of z (T, B, U) and of the weights, from the terms of all steps and the outputs before each step.
 
-        saved(i) is what the steps forward saved at place i, (T, B, ...).
+        saved(i) is item i of `saved` of all forward steps, (T, B, ...).
         """
 
 
-def run(
+def run_recurrence(
     recurrence: Recurrence, z: Tensors, states: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], mask: Any
 ) -> tuple[tf.Tensor, Tensors]:
     """The outputs (T, B, U) and the last states; where the mask (T, B) is False a step holds all states.

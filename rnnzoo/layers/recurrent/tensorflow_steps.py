@@ -31,7 +31,7 @@ _ACTIVATIONS = {
 
 
 def find_activation(function: Callable[..., object]) -> Activation | None:
-    """The activation of a Keras function, None where its gradient does not follow from its value."""
+    """The activation of a Keras function; None if its gradient is not a function of its value."""
     return _ACTIVATIONS.get(function)
 
 
@@ -46,7 +46,7 @@ def product_gradients(before: tf.Tensor, gradients: Tensors) -> Tensors:
 
 
 def apart(sums: Sequence[tf.Tensor], count: int) -> Sequence[tf.Tensor]:
-    """The (B, U) of each gate, whether they come so or joined in one (B, count U)."""
+    """The (B, U) of each gate, from separate arrays or from one joined (B, count U)."""
     return sums if len(sums) == count else tf.split(sums[0], count, axis=1)
 
 

@@ -14,9 +14,9 @@ class AnomalyDetectorData(RowsConfig):
     """Series in which something is unexpected.
 
     Args:
-        context: rows that a forecast of the next one looks back on at least.
+        context: the least number of rows before a forecast of the next one.
         window: rows of a training window, of which those after the first `context` count.
-        probation: first rows of each series that say its mean and deviation, and are not judged.
+        probation: first rows of each series, which give its mean and deviation and are not judged.
         short_window, long_window, warm_up, threshold: of the score, as `streaming` describes an anomaly detector.
 
     Raises:

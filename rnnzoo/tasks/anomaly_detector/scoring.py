@@ -39,12 +39,13 @@ def scaled_sigmoid(position: float) -> float:
 def nab_score(series: Sequence[ScoredSeries], threshold: float, profile: Profile | None = None) -> float:
     """The normalized score of all series: 0 for a detector that never fires, 100 for a perfect one.
 
-    A window is worth what the first alarm in it is: the earlier, the more, up to `hit`; without one it costs `miss`.
-    An alarm outside costs up to `false_alarm`: less the closer it comes after a window, all where there is none before.
+    A window counts by its first alarm: the earlier, the more, up to `hit`; without an alarm it costs `miss`. An alarm
+    outside of windows costs up to `false_alarm`: the less, the closer it is after a window, and all of it if there is
+    no window before.
 
     Args:
         series: all of a corpus.
-        threshold: the score from which on a row is an alarm.
+        threshold: the score from which a row is an alarm.
         profile: None: the standard one.
 
     Raises:
@@ -68,7 +69,7 @@ class Choice(NamedTuple):
 
 
 def choose_threshold(series: Sequence[ScoredSeries], profile: Profile | None = None) -> Choice:
-    """Choose a threshold for all series, and measure what such a choice is worth on a series that had no part in it.
+    """Choose a threshold for all series, and measure the choice on series that were not used for it.
 
     Raises:
         ValueError: no series has a window.

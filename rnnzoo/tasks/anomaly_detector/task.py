@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 
 # Of the rows on probation, those that a model is trained on; the others are the development split.
 _TRAINED = 0.8
+# Columns that are drawn.
+_DRAWN = 3
 
 
 class AnomalyDetectorTask(Task):
-    """Rows in, after each of them the next one out; what differs from it more than usual is an anomaly.
+    """Forecasts the next row after each row; a row that differs from its forecast more than usual is an anomaly.
 
-    One model for all series: each is standardized by its own first rows. Trained on the rows on probation alone, which
-    no detector is judged on; labels are never seen.
+    One model for all series: each is standardized by its own first rows. It is trained only on the rows on probation,
+    on which no detector is judged, and never sees labels.
     """
 
     topology = "anomaly_detector"
@@ -89,7 +92,7 @@ class AnomalyDetectorTask(Task):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows of all series; outputs count from the row on that has all its context before it."""
+        """Windows of all series; outputs count from the first row that has its whole context before it."""
         window, rows, starts = self.config.window, self.arrays(split), self._starts(split)
         order = np.arange(len(starts)) if rng is None else rng.permutation(len(starts))
         for i in range(skip, self.steps(split, batch_size)):
@@ -117,15 +120,28 @@ class AnomalyDetectorTask(Task):
         return (0, border) if split == "train" else (max(0, border - self.config.window), probation)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        outputs = [predict_whole(model, rows=row["rows"]) for row in self.arrays(split)]
-        spec = self.spec(self.config, self.encoder)
-        errors, scores = [], []
-        for row, output in zip(self.arrays(split), outputs, strict=True):
-            error = np.sqrt(np.mean((row["rows"][1:] - output[:-1, 0]) ** 2, axis=1))
-            likelihood = Likelihood(spec)
-            errors.append(np.concatenate([[0.0], error]))
-            scores.append(np.array([0.0, *map(likelihood.score, error)]))
+        errors, scores = zip(*(self._judged(model, row["rows"]) for row in self.arrays(split)), strict=True)
         return self._figures(split, errors, scores)
+
+    def _judged(self, model: keras.Model, rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Error and score of each row of a series, (T,) both."""
+        output = predict_whole(model, rows=rows)
+        error = np.sqrt(np.mean((rows[1:] - output[:-1, 0]) ** 2, axis=1))
+        likelihood = Likelihood(self.spec(self.config, self.encoder))
+        return np.concatenate([[0.0], error]), np.array([0.0, *map(likelihood.score, error)])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """A series that holds an anomaly, or else the first, with the score of each row."""
+        from rnnzoo.tasks.drawing import draw_anomalies
+
+        examples = self.examples(split)
+        number = next((i for i, (_, about) in enumerate(examples) if len(about["windows"])), 0)
+        values, about = examples[number]
+        _, scores = self._judged(model, self.arrays(split)[number]["rows"])
+        columns = dict(zip(self.encoder.columns[:_DRAWN], values.T, strict=False))
+        threshold = self.config.threshold
+        path = folder / "anomalies.png"
+        return [draw_anomalies(path, str(about["name"]), columns, scores, threshold, about["windows"])]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, AnomalyDetector)
@@ -135,7 +151,7 @@ class AnomalyDetectorTask(Task):
         )
         return self._figures(split, errors, scores)
 
-    def _figures(self, split: str, errors: list[NDArray[Any]], scores: list[NDArray[Any]]) -> dict[str, float]:
+    def _figures(self, split: str, errors: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]]) -> dict[str, float]:
         """Figures of errors (T,) and scores (T,) of all series.
 
         Returns:

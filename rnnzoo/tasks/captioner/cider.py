@@ -1,4 +1,4 @@
-"""CIDEr-D: how much of what people say of a picture, and of few others, a caption says (Vedantam et al. 2015)."""
+"""CIDEr-D: similarity of a caption and human captions by TF-IDF weighted n-grams (Vedantam et al. 2015)."""
 
 from __future__ import annotations
 

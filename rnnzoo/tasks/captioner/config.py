@@ -15,7 +15,7 @@ class CaptionerConfig:
     """A text for a picture, or for features of one.
 
     Args:
-        filters: width of each convolution; the picture is halved between them. None of them: features are given.
+        filters: width of each convolution; the picture is halved between them. Empty: the input are features.
         stride: of the first convolution.
         token_size: width of a token's vector.
         cell: `lstm`, `gru` or `transformer`, a block of attention to the words before and the regions.
@@ -24,7 +24,7 @@ class CaptionerConfig:
         dropout: rate on regions of the picture, on vectors of tokens and before the scores, in training.
 
     Raises:
-        ConfigError: the cell has no form that attends.
+        ConfigError: the cell cannot be used with attention.
     """
 
     filters: tuple[Size, ...] = (32, 64, 128)

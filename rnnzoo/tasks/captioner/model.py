@@ -1,4 +1,4 @@
-"""A text for a picture: a convolutional encoder, and a decoder that looks at a region before each word."""
+"""A text for a picture: a convolutional encoder, and a decoder that attends to image regions before each word."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def build_captioner(config: CaptionerConfig, encoder: CaptionEncoder) -> keras.M
     """Show, Attend and Tell (Xu et al. 2015), with soft attention: trained with the right word before each step.
 
     The regions are the cells of the last feature map, or the positions of given features; the first state is made of
-    their mean; the next word is scored from the state, the context and the word before. A Transformer's block looks at
-    the regions in place of it (as in Cornia et al. 2020).
+    their mean; the next word is scored from the state, the context and the word before. With a Transformer, a block
+    attends to the regions instead (as in Cornia et al. 2020).
 
     Args:
         config: sizes.
-        encoder: vocabulary of V entries, and the shape of what is looked at.
+        encoder: vocabulary of V entries, and the shape of the picture or its features.
 
     Returns:
         A functional model; inputs `picture` (B, H, W, C) of float32, 0 to 255, or (B, S, D), and `target` (B, T) of

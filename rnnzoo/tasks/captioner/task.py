@@ -1,4 +1,4 @@
-"""A text for a picture, scored by BLEU and CIDEr beside the caption of the most similar picture of the training."""
+"""A text for a picture, scored by BLEU and CIDEr; the baseline is the caption of the most similar training picture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DRAWN = 5
 
 
 class CaptionerTask(LabelTask):
-    """Picture and caption in, logits of the next word of the caption out."""
+    """Captions for pictures: the model gives the logits of the next word of the caption."""
 
     topology = "captioner"
     kinds = ("image-captions",)
@@ -110,13 +110,13 @@ class CaptionerTask(LabelTask):
         return self.score(split, self._searched(model, self._pictures(split), batch_size))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Some pictures with their captions; nothing where features are given."""
-        from rnnzoo.tasks.drawing import draw_captions
+        """Some pictures with their captions; where features are given, the bits of pieces of true captions."""
+        from rnnzoo.tasks.drawing import draw_captions, draw_surprise
 
         pictures = self._pictures(split)
         chosen = pictures[:: max(1, len(pictures) // _DRAWN)][:_DRAWN]
         if chosen[0].ndim != 3:
-            return []
+            return [draw_surprise(folder / "surprise.png", self.references(model, split, _DRAWN))]
         return [draw_captions(folder / "captions.png", chosen, self._searched(model, chosen))]
 
     def _searched(self, model: keras.Model, pictures: Sequence[NDArray[Any]], batch_size: int = 64) -> list[str]:
@@ -139,7 +139,7 @@ class CaptionerTask(LabelTask):
         return self.score(split, [best[0].text for best in task.captions(pictures)])
 
     def score(self, split: str, written: Sequence[str]) -> dict[str, float]:
-        """Figures of a caption for each example, and of the nearest neighbours' ones."""
+        """Figures of a caption for each example, and of the captions of the nearest neighbours."""
         references = [captions for _, captions in self.examples(split)]
         nearest = {f"nearest_{name}": value for name, value in _score(self.nearest(split), references).items()}
         return {**_score(written, references), **nearest, "count": float(len(written))}

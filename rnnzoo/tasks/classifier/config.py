@@ -15,7 +15,7 @@ class ClassifierRows(RowsConfig):
     """Rows of numbers, labelled by the sequence.
 
     Args:
-        window: rows that recordings are cut into, and that the device looks at; None: whole recordings.
+        window: rows of the windows that recordings are cut into, and that the device reads; None: whole recordings.
         hop: rows from window to window; None: half a window.
 
     Raises:

@@ -38,7 +38,7 @@ _ENCODERS: dict[str, Any] = {"words": WordEncoder, "rows": RowEncoder}
 
 
 class ClassifierTask(LabelTask):
-    """A sequence in, one label out."""
+    """A label, or several, for a sequence."""
 
     topology = "classifier"
     kinds = ("text-label", "text-labels", "rows-label")
@@ -89,7 +89,7 @@ class ClassifierTask(LabelTask):
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
-        """A model of windows streams in windows."""
+        """A model that was trained on windows streams in windows."""
         window = getattr(config, "window", None)
         return {} if window is None else {"window": window, "hop": config.step}
 
@@ -145,11 +145,11 @@ class ClassifierTask(LabelTask):
         return self.score(split, [guess.labels if self.config.multi_label else guess.label for guess in predictions])
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Confusion of labels that exclude each other."""
-        from rnnzoo.tasks.drawing import draw_confusion
+        """Confusion of labels that exclude each other; precision and recall of those that do not."""
+        from rnnzoo.tasks.drawing import draw_classes, draw_confusion
 
         if self.config.multi_label:
-            return []
+            return [draw_classes(folder / "labels.png", self.classes(model, split))]
         predicted = [self.labels[int(k)] for k in self.best(model, split, 64)]
         return [draw_confusion(folder / "confusion.png", [label for _, label in self.examples(split)], predicted)]
 
@@ -167,7 +167,7 @@ class ClassifierTask(LabelTask):
         """Figures of the label (or labels) of every example, in order.
 
         Returns:
-            `accuracy`, `macro_f1` over labels, and `count`; where the labels know out-of-scope sequences, also
+            `accuracy`, `macro_f1` over labels, and `count`; if there is a label for out-of-scope sequences, also
             `in_scope_accuracy` and `out_of_scope_recall`. With several labels: `macro_f1` and `micro_f1` instead of the
             accuracy.
         """

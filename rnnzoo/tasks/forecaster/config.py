@@ -16,9 +16,9 @@ class ForecasterData(RowsConfig):
 
     Args:
         targets: the columns that are forecast; none: all.
-        context: rows that a forecast is measured with.
+        context: rows before each forecast in the evaluation.
         horizon: rows that are forecast.
-        quantiles: what is forecast of each value, in order; none: its mean.
+        quantiles: the quantiles of each value that are forecast, in order; none: its mean.
         window: rows of a training window, of which those after the first `context` count.
         season: rows after which the naive forecast repeats itself.
 
@@ -49,12 +49,12 @@ class ForecasterConfig(RowModelConfig):
     """The same, added to a linear map of the changes before each row.
 
     Args:
-        reads: what the recurrent layers read: `rows`, or `changes` from row to row, so that all of the forecast moves
-            along with a series that moves.
+        reads: the input of the recurrent layers: `rows`, or `changes` from row to row, so that a shift of the series
+            shifts the whole forecast.
         columns: recurrent layers read all columns `together`, or each by itself, with the same weights (`apart`; Nie
             et al. 2023), as an LSTM.
-        linear: what a training by `rnnzoo train` begins the linear map with: `zeros`, or the solution of
-            `least_squares` on the training split.
+        linear: the initial linear map in `rnnzoo train`: `zeros`, or the solution of `least_squares` on the training
+            split.
 
     Raises:
         ConfigError: as before, `reads` or `columns` is something else, or another cell is to read columns `apart`.

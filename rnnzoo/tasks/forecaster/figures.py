@@ -1,4 +1,4 @@
-"""The figures of forecasts, summed up batch by batch: a long series needs no more memory than a short one."""
+"""The figures of forecasts, accumulated batch by batch, so that a long series needs no more memory than a short one."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ class ForecastFigures:
 
 
 def blocks(count: int) -> Iterable[tuple[int, int]]:
-    """Begin and end of the windows that are looked at together."""
+    """Begin and end of the windows that are computed together."""
     return ((begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK))

@@ -18,11 +18,11 @@ _BLOCK = 4096
 
 
 def least_squares(series: Iterable[NDArray[Any]], context: int, horizon: int) -> NDArray[Any]:
-    """The linear map from the changes before a row to the rows after it that is wrong by least, over all columns.
+    """The least-squares linear map from the changes before a row to the rows after it, over all columns.
 
     Args:
-        series: each rows (N, D) of numbers; those shorter than `context` + `horizon` tell nothing.
-        context: rows that a forecast looks back on, C.
+        series: each rows (N, D) of numbers; those shorter than `context` + `horizon` are ignored.
+        context: rows before a forecast, C.
         horizon: rows ahead, H.
 
     Returns:
@@ -52,10 +52,11 @@ def begin_linear(
 
 
 def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.Model:
-    """The last row, plus a linear map of the changes before it, plus what recurrent layers say, for each row ahead.
+    """For each row ahead: the last row, plus a linear map of the changes before it, plus an output of recurrent layers.
 
     The first two are NLinear (Zeng et al. 2023): y(t + h) = x(t) + sum over k of w(h, k) (x(t - k) - x(t - k - 1)),
-    with the same w for all columns. A shift of a column shifts its forecast; with `reads: changes` that of the whole.
+    with the same w for all columns. A shift of a column shifts these two parts of its forecast, with `reads: changes`
+    the whole forecast.
 
     Args:
         config: sizes.
@@ -64,7 +65,7 @@ def build_forecaster(config: ForecasterConfig, encoder: SeriesEncoder) -> keras.
 
     Returns:
         A functional model; input `rows` (B, T, D), output (B, T, H, N), with quantiles (B, T, H, N, Q). The changes
-        before the first row count as zeros, but for the first itself, which counts as a change from 0.
+        before the first row count as zeros, and the first row as a change from 0.
     """
     width, horizon, count = encoder.width, encoder.horizon, len(encoder.quantiles)
     places = encoder.places

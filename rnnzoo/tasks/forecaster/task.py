@@ -37,7 +37,7 @@ _DRAWN = 3
 
 
 class ForecasterTask(Task):
-    """Rows in, after each of them the `horizon` rows that follow out.
+    """Forecasts the next `horizon` rows after each row.
 
     Figures are on standardized values over all windows of a split, as the literature has them (Zhou et al. 2021).
     """
@@ -97,7 +97,7 @@ class ForecasterTask(Task):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows of the series; outputs count from the row on that has all its context before it."""
+        """Windows of the series; outputs count from the first row that has its whole context before it."""
         config, rows = self.config, self.arrays(split)[0]["rows"]
         starts = self._starts(split, 0 if rng is None else int(rng.integers(config.window - config.context + 1)))
         if rng is not None:
@@ -168,15 +168,18 @@ class ForecasterTask(Task):
             yield outputs if several else outputs[..., 0]
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """The first forecast of the split, of some columns, in their standard units."""
+        """The first forecast of the split, of some columns, in the units of the data."""
         from rnnzoo.tasks.drawing import draw_forecasts
 
         begin, context, horizon = self._begin(split), self.config.context, self.config.horizon
         rows = self.arrays(split)[0]["rows"][begin : begin + context + horizon]
         ahead = predict_whole(model, rows=rows[:context])[-1]
         true = rows[:, self.encoder.places]
-        names = [self.encoder.columns[i] for i in self.encoder.places[:_DRAWN]]
-        lines = {name: {"true": true[:, i], "forecast": ahead[:, i]} for i, name in enumerate(names)}
+        lines = {}
+        for i, place in enumerate(self.encoder.places[:_DRAWN]):
+            mean, scale = self.encoder.mean[place], self.encoder.scale[place]
+            both = {"true": true[:, i], "forecast": ahead[:, i]}
+            lines[self.encoder.columns[place]] = {name: values * scale + mean for name, values in both.items()}
         return [draw_forecasts(folder / "forecast.png", lines, context)]
 
     def baseline(self, split: str) -> Baseline:

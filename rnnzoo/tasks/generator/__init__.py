@@ -1,1 +1,1 @@
-"""The next token of a text, and so a text."""
+"""Language models: the next token of a text."""

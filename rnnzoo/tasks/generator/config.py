@@ -11,7 +11,7 @@ from rnnzoo.util.ranges import Rate, Size
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """A synchronized many-to-many model that says which token comes next, and so a one-to-many one when it generates.
+    """A many-to-many model that predicts the next token at each step; it generates text from its own predictions.
 
     Args:
         token_size: width of the token embedding.

@@ -1,8 +1,9 @@
-"""The next token of a text, with a state that is never reset: trained as it is used."""
+"""Language modelling with a state that is carried through the text, in training as in use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.batches import Batch
-from rnnzoo.tasks.evaluation import predict_whole
+from rnnzoo.tasks.evaluation import predict_whole, surprise
 from streaming.runtime.codec import TextCodec
 from streaming.runtime.decoding import log_softmax
 from streaming.runtime.tasks.schema import GeneratorSpec
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
     from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
 
-# Steps that are measured at a time.
-_MEASURED = 1024
+# Steps that are measured at a time, and those that are drawn.
+_MEASURED, _DRAWN = 1024, 90
 
 
 class GeneratorTask(Task):
-    """Tokens in, logits of the next one out; gradients flow through a window, the state through the whole text."""
+    """Predicts the next token; gradients flow through a window, the state through the whole text."""
 
     topology = "generator"
     kinds = ("text",)
@@ -95,7 +96,7 @@ class GeneratorTask(Task):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows in order; a pass of a training begins at another token each time."""
+        """Windows in order; each training pass begins at another token."""
         window = self.config.window
         offset = 0 if rng is None else int(rng.integers(window))
         for i, (inputs, targets) in enumerate(windows(self.tokens(split), batch_size, window, offset)):
@@ -103,7 +104,7 @@ class GeneratorTask(Task):
                 yield np.arange(batch_size), ({"tokens": inputs}, targets, np.ones(targets.shape, np.float32))
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        """Figures of one pass over the whole split that never resets the state.
+        """Figures of one pass over the whole split without a reset of the state.
 
         Returns:
             `nats` a token, `bits_per_token`, `perplexity`, and the `count` of tokens.
@@ -115,8 +116,17 @@ class GeneratorTask(Task):
         logits = [predict_whole(twin, tokens=part) for part in parts]
         return self._score(tokens, np.concatenate(logits))
 
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """The bits of each token of the first ones."""
+        from rnnzoo.tasks.drawing import draw_surprise
+
+        tokens = self.tokens(split)[: _DRAWN + 1]
+        bits = surprise(predict_whole(model, tokens=tokens[:-1]), tokens[1:])
+        pieces = [self.encoder.labels[number] for number in tokens[1:]]
+        return [draw_surprise(folder / "surprise.png", [(pieces, bits)])]
+
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        """The same figures of a stream, which is never reset: a text is one."""
+        """The same figures of a single stream that is never reset."""
         tokens, stream = self.tokens(split), model.create_stream()
         return self._score(tokens, np.concatenate([np.asarray(stream.feed(tokens)), np.asarray(stream.finish())]))
 

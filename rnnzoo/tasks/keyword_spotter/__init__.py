@@ -1,1 +1,1 @@
-"""Keywords in a signal that never ends."""
+"""Keyword spotting in an endless signal."""

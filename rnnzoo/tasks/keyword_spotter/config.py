@@ -12,19 +12,19 @@ from rnnzoo.util.ranges import Range, Rate, Size
 
 @dataclass(frozen=True, kw_only=True)
 class KeywordAudioConfig(AudioConfig):
-    """Recordings of keywords, what else is heard, and what makes a keyword an event.
+    """Recordings of keywords, other sounds, and the rule of events.
 
     Args:
-        negatives: recordings at which the model has to stay quiet: names of data sets, or folders of files.
+        negatives: recordings without keywords: names of data sets, or folders of files.
         unheard: the same, never trained on: all of their recordings count in the figures of the test split.
         negative_share: share of the recordings of a training stream that are negatives.
-        fragments: share of these that are beginnings, ends and reversals of keywords, which are none.
+        fragments: share of the negatives that are beginnings, ends and reversals of keywords.
         background: labels of the data set that are no keywords; `unknown`, `silence`, `noise` and `background` are none
             anyway, also written as `_unknown_` and the like.
-        known: a keyword is known from this share of it on.
-        after: seconds for which it stays known after its end.
+        known: in the targets, a keyword begins after this share of its recording.
+        after: seconds after its end for which a keyword stays in the targets.
         windows: windows of a training stream; then a new stream begins with a fresh state.
-        threshold: smoothed probability that makes an event.
+        threshold: smoothed probability from which a keyword is an event.
         smoothing: seconds over which probabilities are averaged.
         refractory: seconds for which a label must not lead before it can be an event again.
 

@@ -1,4 +1,4 @@
-"""Keywords found, missed and imagined, at any threshold: what a person notices of a spotter."""
+"""Counts detected keywords, misses and false alarms at any threshold."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THRESHOLDS = (*(round(0.05 * i, 2) for i in range(2, 19)), *(0.92, 0.94, 0.95, 0
 
 
 class Spoken(NamedTuple):
-    """A keyword that is said: the number of its label, where its recording begins and ends, and when it is over."""
+    """A spoken keyword: the number of its label, begin and end of its recording, and the end of its sound."""
 
     label: int
     begin: float
@@ -27,7 +27,7 @@ class Spoken(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """A stretch in which a keyword leads, as `EventRule` says.
+    """A stretch in which a keyword leads, by `EventRule`.
 
     `times` are those of its rows that are higher than all before, in seconds, `scores` their probabilities; `end` is
     when it leads last.
@@ -39,12 +39,12 @@ class Episode(NamedTuple):
     end: float
 
     def event(self, threshold: float) -> float | None:
-        """When it is an event at a threshold; None where it is none."""
+        """The time of its event at a threshold; None if there is none."""
         return next((time for time, score in zip(self.times, self.scores, strict=True) if score >= threshold), None)
 
 
 class Heard(NamedTuple):
-    """What a spotter made of a signal: episodes, the keywords that are said in it, and its length in seconds."""
+    """The result of a spotter on a signal: episodes, the spoken keywords, and the length in seconds."""
 
     episodes: tuple[Episode, ...]
     spoken: tuple[Spoken, ...]
@@ -52,7 +52,7 @@ class Heard(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Keywords said and found, events that are none, seconds listened to, and how late events came, in seconds."""
+    """Numbers of spoken and of found keywords, false alarms, seconds of signal, and delays of events in seconds."""
 
     spoken: int
     found: int
@@ -62,7 +62,7 @@ class Tally(NamedTuple):
 
     @property
     def recall(self) -> float:
-        """The share of the keywords that was found; NaN where none was said."""
+        """The share of the keywords that was found; NaN if none was spoken."""
         return self.found / self.spoken if self.spoken else math.nan
 
     @property
@@ -77,17 +77,17 @@ class Tally(NamedTuple):
 
     @property
     def hours(self) -> float:
-        """Hours listened to."""
+        """Hours of signal."""
         return self.seconds / 3600
 
     @property
     def bound(self) -> float:
-        """The upper end of what the rate may be, at 95 %: see `rate_bound`."""
+        """The upper bound of the rate at 95 %, see `rate_bound`."""
         return rate_bound(self.false, self.hours)
 
     @property
     def delay(self) -> float:
-        """The median of how late events came; NaN where none was found."""
+        """The median delay of events; NaN if none was found."""
         return float(np.median(self.delays)) if self.delays else math.nan
 
 
@@ -105,16 +105,16 @@ def find_episodes(smooth: NDArray[Any], times: Sequence[float] | NDArray[Any], r
     Args:
         smooth: smoothed probabilities (T, L).
         times: of each row, in seconds.
-        rule: says what leads; its threshold does not matter where it is one half or more.
+        rule: decides which keyword leads; its threshold has no effect if it is at least one half.
     """
     leads = np.array([rule.leads(row) for row in smooth]).reshape(len(smooth), len(rule.keywords))
-    found = []
+    episodes = []
     for column, label in enumerate(rule.keywords):
         rows = np.flatnonzero(leads[:, column])
         for part in np.split(rows, np.flatnonzero(np.diff(rows) > rule.rest) + 1) if len(rows) else ():
             scores = smooth[part, label]
             higher = np.flatnonzero(np.diff(np.maximum.accumulate(scores), prepend=-1.0) > 0)
-            found.append(
+            episodes.append(
                 Episode(
                     label,
                     tuple(float(times[part[i]]) for i in higher),
@@ -122,11 +122,11 @@ def find_episodes(smooth: NDArray[Any], times: Sequence[float] | NDArray[Any], r
                     float(times[part[-1]]),
                 )
             )
-    return sorted(found, key=lambda episode: episode.end)
+    return sorted(episodes, key=lambda episode: episode.end)
 
 
 def tally(heard: Sequence[Heard], threshold: float) -> Tally:
-    """What is found and imagined in signals at a threshold; each event counts for one keyword at most."""
+    """Count found keywords and false alarms in signals at a threshold; an event counts for at most one keyword."""
     found, false, spoken = 0, 0, 0
     delays: list[float] = []
     for signal in heard:
@@ -152,7 +152,7 @@ def tally(heard: Sequence[Heard], threshold: float) -> Tally:
 
 
 def rate_bound(count: int, hours: float, confidence: float = 0.95) -> float:
-    """The largest rate an hour at which so few events are not too rare to believe: exact for a Poisson count.
+    """The upper confidence bound of the rate an hour, exact for a Poisson count of events.
 
     sum over k <= count of exp(-m) m^k / k! = 1 - confidence, rate = m / hours (Garwood 1936); 3.0 / hours for none.
     """
@@ -167,7 +167,7 @@ def rate_bound(count: int, hours: float, confidence: float = 0.95) -> float:
 
 
 def threshold_for(quiet: Sequence[Heard], rate: float) -> float | None:
-    """The lowest threshold of a sweep with at most so many false alarms an hour; None where none is high enough.
+    """The lowest threshold of a sweep with at most this rate of false alarms; None if none is high enough.
 
     Args:
         quiet: signals, with their keywords where they hold any.

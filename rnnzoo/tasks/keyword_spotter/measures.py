@@ -1,4 +1,4 @@
-"""What a keyword spotter is measured by: events in streams, as its users get them."""
+"""Evaluation of a keyword spotter: its events in streams, as its users get them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _QUIET = ("background", "background_noise", "noise", "silence", "unknown")
 
 
 class SpotterMeasures(LabelTask):
-    """The part of the task that measures: signals, listeners, and figures of events."""
+    """The evaluation of the task: signals, listeners, and figures of events."""
 
     def __init__(
         self, config: KeywordAudioConfig, encoder: AudioEncoder, splits: dict[str, list[Example]], seed: int = 0
@@ -40,7 +40,7 @@ class SpotterMeasures(LabelTask):
         self._sounds: dict[str, dict[str, list[NDArray[Any]]]] = {}
 
     def number(self, label: str) -> int:
-        """The place of a label; 0 for what is no keyword, -1 for a keyword that the training split does not have."""
+        """The number of a label; 0 for other than keywords, -1 for a keyword that is not in the training split."""
         return 0 if is_background(label, self.config) else super().number(label)
 
     def sounds(self, names: Sequence[str], split: str) -> list[NDArray[Any]]:
@@ -64,7 +64,7 @@ class SpotterMeasures(LabelTask):
         return listen
 
     def heard(self, listen: Listener, trial: Trial, rule: EventRule | None = None) -> Heard:
-        """What a listener makes of a signal."""
+        """The result of a listener on a signal."""
         smooth, times = listen(trial.samples)
         episodes = find_episodes(smooth, times, rule or self.rule())
         return Heard(tuple(episodes), trial.spoken, len(trial.samples) / self.config.sample_rate)
@@ -80,21 +80,21 @@ class SpotterMeasures(LabelTask):
         config, rows = self.config, self.examples(split)
         rate, clips = config.sample_rate, [samples for samples, _ in rows]
         labels = [self.number(label) for _, label in rows]
-        found = {
+        trials = {
             "isolated": [recording(clip, label, rate) for clip, label in zip(clips, labels, strict=True)],
             "stream": [stream(clips, labels, rate)],
         }
         noise = self.sounds(config.noise, split)
         if config.noise:
-            found["noisy"] = [stream(clips, labels, rate, noise)]
-            found["noise"] = [noises(noise, rate)]
+            trials["noisy"] = [stream(clips, labels, rate, noise)]
+            trials["noise"] = [noises(noise, rate)]
         if config.negatives or config.unheard:
             quiet = self.sounds(config.negatives, split)
             # What is never trained on serves whole where figures are final, and not at all where choices are made.
             if split == "test":
                 quiet = quiet + [clip for part in SPLITS for clip in self.sounds(config.unheard, part)]
-            found["speech"] = [speech(quiet, rate)]
-        return found
+            trials["speech"] = [speech(quiet, rate)]
+        return trials
 
     def detected(self, listen: Listener, split: str) -> dict[str, float]:
         """Figures of events at the threshold of the configuration; see `notes`."""
@@ -103,16 +103,16 @@ class SpotterMeasures(LabelTask):
             for name, trials in self.trials(split).items()
         }
         alone, running = tallies["isolated"], tallies["stream"]
-        found = {"recall": running.recall, "precision": running.precision}
+        figures = {"recall": running.recall, "precision": running.precision}
         for name in ("speech", "noise"):
             if name in tallies:
-                found[f"{name}_false_alarms_per_hour"] = tallies[name].rate
-                found[f"{name}_hours"] = tallies[name].hours
-                found[f"{name}_rate_bound"] = tallies[name].bound
+                figures[f"{name}_false_alarms_per_hour"] = tallies[name].rate
+                figures[f"{name}_hours"] = tallies[name].hours
+                figures[f"{name}_rate_bound"] = tallies[name].bound
         if "noisy" in tallies:
-            found["noisy_recall"] = tallies["noisy"].recall
-        found |= {"isolated_recall": alone.recall, "isolated_precision": alone.precision}
-        return {**found, "delay_seconds": running.delay}
+            figures["noisy_recall"] = tallies["noisy"].recall
+        figures |= {"isolated_recall": alone.recall, "isolated_precision": alone.precision}
+        return {**figures, "delay_seconds": running.delay}
 
     def draw_trade(self, listen: Listener, split: str, folder: Path) -> list[Path]:
         """Misses against false alarms of a split, at every threshold; none where it has no sound without keywords."""
@@ -139,5 +139,5 @@ def streamed(spotter: KeywordSpotter) -> Listener:
 
 
 def is_background(label: str, config: KeywordAudioConfig) -> bool:
-    """Whether a label stands for what is no keyword."""
+    """Whether a label is not a keyword."""
     return label.strip("_").lower() in _QUIET or label in config.background

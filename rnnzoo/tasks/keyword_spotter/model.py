@@ -1,4 +1,4 @@
-"""Which keyword is heard, after every frame of a signal."""
+"""The keyword spotter: logits of keywords after every frame of a signal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def build_keyword_spotter(config: AudioModelConfig, encoder: AudioEncoder) -> ke
 
     Args:
         config: sizes.
-        encoder: what a feature is, its mean and scale, labels L.
+        encoder: definition, mean and scale of the features, labels L.
 
     Returns:
         A functional model; input `features` (B, T, M), output logits (B, T, L).

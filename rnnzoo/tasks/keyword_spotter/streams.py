@@ -1,4 +1,4 @@
-"""Streams to train a keyword spotter on: keywords among other speech, with pauses, in rooms and in noise."""
+"""Composes training streams of a keyword spotter: keywords and other speech, with pauses, rooms and noise."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _LOUDNESS = (0.5, 1.5)
 
 
 class StreamComposer:
-    """Composes training streams; each is drawn by the generator that is given, and by nothing else.
+    """Composes training streams; each depends only on the generator that is given.
 
     Args:
         config: pauses, speeds, rooms, noise, and the shares of keywords and negatives.
-        clips: recordings (N,) of keywords and of what else the data set holds.
-        labels: their numbers; 0 for those that are no keywords.
+        clips: all recordings (N,) of the data set, keywords and others.
+        labels: their numbers; 0 for other than keywords.
         negatives: more recordings without a keyword.
         noise: recordings of noise.
     """
@@ -50,7 +50,7 @@ class StreamComposer:
 
     @property
     def seconds(self) -> float:
-        """The length of a stream in which each keyword comes once, on average."""
+        """The length of a stream in which each keyword occurs once, on average."""
         spoken = sum(end - begin for begin, end in self._spans) / self._rate + len(self._spans) * (
             self._config.pause / 2 + self._margin
         )
@@ -118,8 +118,8 @@ class StreamComposer:
     def _fragment(self, word: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int]:
         """The beginning or the end of a keyword, or all of it backwards."""
         size, kind = int(len(word) * rng.uniform(*_FRAGMENT)), rng.integers(3)
-        found = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
-        return found, 0, len(found)
+        fragment = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
+        return fragment, 0, len(fragment)
 
     def _in_noise(self, signal: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         config = self._config
@@ -129,6 +129,6 @@ class StreamComposer:
             level = np.sqrt(power(loud)) / decibels(rng, config.snr)
             signal = signal + np.float32(level) * noise_bed(len(signal), self._noise, rng)
         noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
-        found = (signal + noise) * np.float32(decibels(rng, config.level))
+        mixed = (signal + noise) * np.float32(decibels(rng, config.level))
         # As a converter does it that is driven too hard.
-        return np.clip(found, -1, 1).astype(np.float32)
+        return np.clip(mixed, -1, 1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Keywords in a signal that never ends: trained on streams, with a state that is carried."""
+"""Keyword spotting in an endless signal; trained on streams, with a carried state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TAIL = 0.3
 
 
 class KeywordSpotterTask(SpotterMeasures):
-    """Samples in, after each frame the logits of keywords and of the background out."""
+    """Predicts keywords and background after each frame of a signal."""
 
     topology = "keyword_spotter"
     kinds = ("audio-label",)
@@ -92,13 +92,13 @@ class KeywordSpotterTask(SpotterMeasures):
         return [FreshStates(self.config.windows)]
 
     def steps(self, split: str, batch_size: int) -> int:
-        """Windows of one pass: each recording comes about once, among negatives and with pauses."""
+        """Windows of one pass: each recording occurs about once, between negatives and pauses."""
         config = self.config
         frames = self.composer(split).seconds * config.sample_rate / config.frame_step
         return max(1, int(frames / (batch_size * config.window * config.windows))) * int(config.windows)
 
     def composer(self, split: str) -> StreamComposer:
-        """What makes the streams of a split."""
+        """The composer of the streams of a split."""
         if split not in self._composers:
             rows, config = self.examples(split), self.config
             self._composers[split] = StreamComposer(
@@ -113,7 +113,7 @@ class KeywordSpotterTask(SpotterMeasures):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows of streams that are composed anew for each pass; row b goes on where row b of the last ended."""
+        """Windows of streams that are new for each pass; row b continues row b of the window before."""
         window = self.config.window
         rng = np.random.default_rng(self.seed) if rng is None else rng
         fresh = self.config.windows
@@ -163,9 +163,9 @@ class KeywordSpotterTask(SpotterMeasures):
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         from rnnzoo.tasks.drawing import draw_confusion
 
-        found = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
+        predicted = [self.labels[self._heard(rows)] for rows in self._logits(model, split)]
         true = [self.labels[max(0, self.number(label))] for _, label in self.examples(split)]
-        confusion = draw_confusion(folder / "confusion.png", true, found)
+        confusion = draw_confusion(folder / "confusion.png", true, predicted)
         return [confusion, *self.draw_trade(self.offline(model), split, folder)]
 
     def _logits(self, model: keras.Model, split: str, batch_size: int = 64) -> list[NDArray[Any]]:
@@ -189,8 +189,8 @@ class KeywordSpotterTask(SpotterMeasures):
     def baseline(self, split: str) -> Baseline:
         labels = [label for _, label in self.examples("train")]
         means = NearestMean([row["features"] for row in self.arrays("train")], labels)
-        found = means.labels([row["features"] for row in self.arrays(split)])
-        right = [label == guess for (_, label), guess in zip(self.examples(split), found, strict=True)]
+        predicted = means.labels([row["features"] for row in self.arrays(split)])
+        right = [label == guess for (_, label), guess in zip(self.examples(split), predicted, strict=True)]
         return Baseline(means.name, {"accuracy": mean(right), "count": float(len(right))}, means.numbers)
 
     def _score(self, split: str, logits: Sequence[NDArray[Any]], whole: Sequence[NDArray[Any]]) -> dict[str, float]:

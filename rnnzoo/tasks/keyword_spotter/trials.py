@@ -1,4 +1,4 @@
-"""Signals that a keyword spotter is measured on: the same each time, made of the recordings of a split."""
+"""Signals for the evaluation of a keyword spotter: always the same, made of the recordings of a split."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def stream(
     sample_rate: int,
     noise: Sequence[NDArray[np.float32]] | None = None,
 ) -> Trial:
-    """All recordings in one signal, in an order of chance, with pauses.
+    """All recordings in one signal, in random order, with pauses.
 
     Args:
         clips: recordings (N,).
         labels: their numbers.
         sample_rate: samples a second.
-        noise: recordings of noise, laid under each recording and the pause before it, 10 dB below its loud part; None:
+        noise: recordings of noise, mixed with each recording and the pause before it, 10 dB below its loud part; None:
             the pauses are silent.
     """
     rng = np.random.default_rng(_SEED)

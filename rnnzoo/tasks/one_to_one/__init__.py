@@ -1,1 +1,1 @@
-"""A label for each word from that word alone: what recurrence has to beat."""
+"""A label for each word from that word alone: the baseline of recurrent taggers."""

@@ -11,7 +11,7 @@ from rnnzoo.util.ranges import Count, Rate, Size
 
 @dataclass(frozen=True)
 class OneToOneConfig:
-    """A one-to-one model: one label for each word, from that word alone; what recurrence has to beat.
+    """A one-to-one model: one label for each word, from that word alone; the baseline of recurrent taggers.
 
     Args:
         word_size, char_size, char_filters, char_widths, affix_size: as in `TaggerConfig`.

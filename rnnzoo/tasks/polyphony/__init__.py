@@ -1,1 +1,1 @@
-"""Which notes sound next."""
+"""Polyphonic music: the probability of each note at the next step."""

@@ -14,10 +14,10 @@ class PolyphonyData(RowsConfig):
     """Piano rolls.
 
     Args:
-        transpose: in training a piece is moved by up to so many half tones, up or down.
+        transpose: in training a piece is transposed by up to so many half tones, up or down.
 
     Raises:
-        ConfigError: fewer than none.
+        ConfigError: it is negative.
     """
 
     transpose: int = 0

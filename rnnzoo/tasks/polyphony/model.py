@@ -1,4 +1,4 @@
-"""Which notes sound next."""
+"""The model of polyphonic music."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Which notes sound next: polyphonic music as rows of zeros and ones."""
+"""Polyphonic music as rows of zeros and ones: predicts the notes of the next step."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.source import Example
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NoteChain
+from rnnzoo.tasks.evaluation import predict_whole
 from streaming.runtime.tasks import Forecaster
 from streaming.runtime.tasks.schema import ForecasterSpec
 
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
 _LOWEST = 1e-7
+# Steps that are drawn.
+_DRAWN = 96
 
 
 class PolyphonyTask(Task):
-    """Chords in, the probability of each note of the next chord out (Boulanger-Lewandowski et al. 2012)."""
+    """The probability of each note of the next chord, after each chord (Boulanger-Lewandowski et al. 2012)."""
 
     topology = "polyphony"
     kinds = ("rolls",)
@@ -61,7 +65,7 @@ class PolyphonyTask(Task):
         }
 
     def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
-        """The piece in another key, where no note leaves the keyboard."""
+        """The piece in another key in which all notes are on the keyboard."""
         most = self.config.transpose
         used = np.flatnonzero(np.concatenate([row["rows"], row["targets"]]).any(axis=0))
         if not most or not len(used):
@@ -82,6 +86,14 @@ class PolyphonyTask(Task):
         outputs = self.predict(model, split, batch_size)
         lengths = [len(row["rows"]) for row in self.arrays(split)]
         return self.score(split, [row[:length] for row, length in zip(outputs, lengths, strict=True)])
+
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """The notes of the first piece, and how probable each was one step before."""
+        from rnnzoo.tasks.drawing import draw_roll
+
+        row = self.arrays(split)[0]
+        found, true = predict_whole(model, rows=row["rows"][:_DRAWN]), row["targets"][:_DRAWN]
+        return [draw_roll(folder / "notes.png", true, found, self.encoder.columns)]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         task = self.streamed_task(model, Forecaster)

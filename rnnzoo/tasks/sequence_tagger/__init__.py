@@ -1,1 +1,1 @@
-"""A label for every frame of a signal, and so events in it."""
+"""A label for every frame of a signal, from which events are read."""

@@ -1,4 +1,4 @@
-"""What taggers of rows share: windows in order, through which a state is carried in training."""
+"""Base of taggers of rows: windows in order, through which the state is carried in training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOUDER = 0.2
 
 
 class CarriedRowsTask(LabelTask):
-    """Rows in, logits after each frame of them out."""
+    """Base of tasks with logits after each frame of rows."""
 
     topology = "sequence_tagger"
     kinds: ClassVar[tuple[str, ...]]
@@ -74,7 +74,7 @@ class CarriedRowsTask(LabelTask):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Windows in order; row b goes on where row b of the last ended."""
+        """Windows in order; row b continues row b of the window before."""
         count, window, frame = self.steps(split, batch_size), self.config.window, self.frame
         offset = 0 if rng is None else int(rng.integers(window))
         loud = np.ones(batch_size) if rng is None else rng.uniform(1 - _LOUDER, 1 + _LOUDER, batch_size)
@@ -95,7 +95,7 @@ class CarriedRowsTask(LabelTask):
 
     @abc.abstractmethod
     def label_weights(self) -> NDArray[Any]:
-        """The root of how much rarer than the most frequent a label is, (L,)."""
+        """Weights of labels, (L,): the square root of the frequency of the most frequent label over that of each."""
 
     def _signature(self, split: str) -> Any:
         import tensorflow as tf

@@ -16,10 +16,10 @@ class SequenceTaggerData(RowsConfig):
 
     Args:
         sample_rate: samples a second; only events need it.
-        frame: samples that the model takes at a time; it says something after each frame. None: 12 with events, 1 where
+        frame: samples that the model takes at a time, with one output for each frame. None: 12 with events, 1 where
             each row has a label.
         window: frames of a training window; the state is carried from window to window.
-        tolerance: seconds by which an event that is found may be early or late.
+        tolerance: seconds by which a detected event may be early or late.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -47,7 +47,7 @@ class SequenceTaggerData(RowsConfig):
 
 @dataclass(frozen=True)
 class SequenceTaggerConfig(RowModelConfig):
-    """The same over frames of samples.
+    """Recurrent layers over frames of samples.
 
     Args:
         frame_units: outputs of the layer that takes a frame.

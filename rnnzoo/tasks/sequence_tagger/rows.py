@@ -1,4 +1,4 @@
-"""A label for every row of a recording, such as what a wearer does: trained with a state that is carried."""
+"""A label for every row of a recording, such as activities from a wearable; trained with a carried state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class RowTaggerTask(CarriedRowsTask):
-    """Rows in, after each frame the logits of the label of its last row out; rows without a label weigh nothing."""
+    """Predicts the label of the last row of each frame; rows without a label have weight 0."""
 
     kinds = ("rows-tags",)
 

@@ -1,4 +1,4 @@
-"""Events in a signal that never ends, such as heart beats: trained with a state that is carried."""
+"""Events in an endless signal, such as heart beats; trained with a carried state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DRAWN = 10
 
 
 class SequenceTaggerTask(CarriedRowsTask):
-    """Samples in, after each frame the logits of events and of the background out; of rows with labels, these."""
+    """Predicts events and background after each frame of samples; for rows with labels, the labels."""
 
     kinds = ("signal-events", "rows-tags")
 
@@ -73,20 +73,20 @@ class SequenceTaggerTask(CarriedRowsTask):
         return np.array([np.sqrt(most / held.get(label, most)) for label in self.labels], np.float32)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        return self.score(split, self._found(model, split))
+        return self.score(split, self._detect_events(model, split))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """The first seconds of the first recording, the events that it has and those that were found."""
+        """Draw the first seconds of the first recording with its true and its detected events."""
         from rnnzoo.tasks.drawing import draw_events
 
         rate = self.rate
         end = int(_DRAWN * rate)
-        (signal, true), detected = self.examples(split)[0], self._found(model, split)[0]
+        (signal, true), detected = self.examples(split)[0], self._detect_events(model, split)[0]
         both = {"true": true, "found": detected}
         marks = {name: [event for event in events if event[0] < end] for name, events in both.items()}
         return [draw_events(folder / "events.png", signal[:end, 0], rate, marks)]
 
-    def _found(self, model: keras.Model, split: str) -> list[list[Event]]:
+    def _detect_events(self, model: keras.Model, split: str) -> list[list[Event]]:
         detected = []
         for row in self.arrays(split):
             scores = softmax(predict_whole(model, rows=row["rows"]))

@@ -1,4 +1,4 @@
-"""A label for each word, decided a few words later."""
+"""The tagger: a label for each word, decided a few words later."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _OUTSIDE = "O"
 
 
 class TaggerTask(LabelTask):
-    """Words in, a label for each of them out."""
+    """Predicts a label for each word."""
 
     topology = "tagger"
     kinds = ("words-tags",)
@@ -99,26 +99,26 @@ class TaggerTask(LabelTask):
         return [viterbi(row[:length], scores)[0] for row, length in zip(outputs, lengths, strict=True)]
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        return self.score(split, self._found(model, split, batch_size))
+        return self.score(split, self._predict_tags(model, split, batch_size))
 
-    def _found(self, model: keras.Model, split: str, batch_size: int = 64) -> list[list[str]]:
+    def _predict_tags(self, model: keras.Model, split: str, batch_size: int = 64) -> list[list[str]]:
         best, lengths = self.best(model, split, batch_size), [len(words) for words, _ in self.examples(split)]
         return [[self.labels[k] for k in row[:n]] for row, n in zip(best, lengths, strict=True)]
 
     def classes(self, model: keras.Model, split: str) -> dict[str, dict[str, float]]:
-        """Of each tag; of each type of entity where the labels are those of the BIO scheme."""
-        true, predicted = [tags for _, tags in self.examples(split)], self._found(model, split)
+        """Figures of each tag, or with the BIO scheme of each type of entity."""
+        true, predicted = [tags for _, tags in self.examples(split)], self._predict_tags(model, split)
         if self.has_entities:
             return entity_types(true, predicted)
         flat = [[[tag] for tags in rows for tag in tags] for rows in (true, predicted)]
         return class_figures(*flat)
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Confusion of tags; of types of entities, of the words that are or were taken for part of one."""
+        """Draw the confusion of tags, or with the BIO scheme of types of true and predicted entities."""
         from rnnzoo.tasks.drawing import draw_confusion
 
         true = [tag for _, tags in self.examples(split) for tag in tags]
-        predicted = [tag for tags in self._found(model, split) for tag in tags]
+        predicted = [tag for tags in self._predict_tags(model, split) for tag in tags]
         if self.has_entities:
             pairs = [pair for pair in zip(true, predicted, strict=True) if pair != (_OUTSIDE, _OUTSIDE)]
             true, predicted = ([tag.partition("-")[2] or tag for tag in side] for side in zip(*pairs, strict=True))

@@ -12,7 +12,7 @@ from rnnzoo.util.ranges import Size
 
 @dataclass(frozen=True)
 class TranscriberConfig(AudioModelConfig):
-    """The same, which says something after every few frames.
+    """A model over log-mel features with an output after every few frames.
 
     Args:
         stride: frames from one output to the next.

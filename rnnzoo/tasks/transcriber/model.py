@@ -1,4 +1,4 @@
-"""Speech recognition by connectionist temporal classification: a label when it is heard, blanks between."""
+"""Speech recognition by connectionist temporal classification: labels, with blanks between them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def build_transcriber(config: TranscriberConfig, encoder: AudioEncoder) -> keras
 
     Args:
         config: sizes.
-        encoder: what a feature is, its mean and scale, labels L, the blank the first.
+        encoder: definition, mean and scale of the features, labels L, the first one the blank.
 
     Returns:
         A functional model; input `features` (B, T, M), output logits (B, ceil(T / stride), L).

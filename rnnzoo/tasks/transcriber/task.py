@@ -1,8 +1,9 @@
-"""Transcription of a signal that never ends: trained on streams, with a state that is carried."""
+"""Transcription of an endless signal; trained on streams, with a carried state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from rnnzoo.errors import DataError
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import predict_padded, predict_whole
 from rnnzoo.tasks.labels import LabelTask
-from streaming.runtime.decoding import ctc_beam, ctc_greedy
+from streaming.runtime.decoding import ctc_beam, ctc_greedy, softmax
 from streaming.runtime.tasks import Transcriber
 from streaming.runtime.tasks.schema import TranscriberSpec
 
@@ -32,10 +33,12 @@ _BLANK = 0
 # Silence that a window ends with, in seconds: a causal model hears the end of a word after it.
 _TAIL = 0.3
 _BEAM = 8
+# Recordings of which one is drawn.
+_LOOKED = 100
 
 
 class TranscriberTask(LabelTask):
-    """Samples in; after every few frames the logits of the words and of the blank out."""
+    """Predicts words and blanks after every few frames of a signal."""
 
     topology = "transcriber"
     kinds = ("audio-text",)
@@ -59,7 +62,7 @@ class TranscriberTask(LabelTask):
         )
 
     def encode(self, example: Example) -> Arrays:
-        """Features of a recording after its lead; the targets are the numbers of its words, those that `train` has."""
+        """Features of a recording after its lead; the targets are the numbers of its words that are in `train`."""
         samples, text = example
         return self._arrays(after_lead(samples, self.config), text)
 
@@ -102,10 +105,10 @@ class TranscriberTask(LabelTask):
     def batches(
         self, split: str, batch_size: int, rng: np.random.Generator | None = None, skip: int = 0
     ) -> Iterator[tuple[NDArray[Any], Batch]]:
-        """Always as many rows, as states are carried from row to row.
+        """Batches with a constant number of rows, since states are carried in each row.
 
-        `train` is composed anew for each pass: windows of whole recordings. Of other splits the recordings come as
-        they are, in silence up to the longest of a batch; the last batch is filled up with rows that weigh nothing.
+        For `train` each pass has new streams: windows of whole recordings. Recordings of other splits are unchanged,
+        padded with silence to the longest of a batch; the last batch is filled up with rows of weight 0.
 
         Raises:
             DataError: a recording of `train` is longer than a window.
@@ -169,6 +172,17 @@ class TranscriberTask(LabelTask):
             "beam_word_error_rate": self._score(split, beams)["word_error_rate"],
         }
 
+    def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
+        """What is heard over time in a recording of many words."""
+        from rnnzoo.tasks.drawing import draw_heard
+
+        samples, text = max(self.examples(split)[:_LOOKED], key=lambda example: len(example[1].split()))
+        features = self.encode((samples, text))["features"]
+        logits = predict_whole(model, features=features)
+        step = len(features) / len(logits) * self.config.frame_step / self.config.sample_rate
+        texts = {"said": text, "heard": self._text(ctc_greedy(logits, _BLANK))}
+        return [draw_heard(folder / "heard.png", softmax(logits), self.labels, step, texts)]
+
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         """Word error rates with a reset for each recording and without any, side by side, of samples transcribed."""
         task = self.streamed_task(model, Transcriber)
@@ -204,7 +218,7 @@ class TranscriberTask(LabelTask):
 
 
 def word_error_rate(transcripts: Sequence[str], true: Sequence[str]) -> float:
-    """Words to insert, delete and replace that make each found text the true one, by all words of the true ones."""
+    """The edit distance of transcripts and true texts in words, divided by the number of true words."""
     import tensorflow as tf
 
     words = [text.split() for text in true]

@@ -18,7 +18,7 @@ class TranslatorConfig:
     """An encoder-decoder: a text for a text.
 
     Args:
-        architecture: what the decoder sees of the source. `luong`: attention above the decoder, which starts from the
+        architecture: how the decoder uses the source. `luong`: attention above the decoder, which starts from the
             last states of an encoder in both directions (Luong et al. 2015); `bahdanau`: the same inside its loop,
             before each step (Bahdanau et al. 2015); `cho`: the encoder's last state, at every step (Cho et al. 2014);
             `sutskever`: the last states of all layers of the encoder, which the decoder starts from (Sutskever et al.

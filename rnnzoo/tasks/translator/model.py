@@ -1,4 +1,4 @@
-"""A text for a text: an encoder, and a decoder that sees of the source what its architecture lets it."""
+"""The translator: an encoder, and a decoder that uses the source as its architecture says."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A text for a text, scored by BLEU; searched for by the code of the device, also where Keras computes."""
+"""Translation, scored by BLEU; the device's code searches, also with a Keras model."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from rnnzoo.tasks.baselines import Baseline, NearestText
 from rnnzoo.tasks.bleu import bleu
 from rnnzoo.tasks.evaluation import mean, predict_whole
 from rnnzoo.tasks.labels import LabelTask
+from streaming.errors import InputError
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Decoder, StepFunction, beam_searches
 from streaming.runtime.tasks import SimultaneousTranslator, TranslatedWord, Translator
@@ -37,7 +39,7 @@ _DRAWN = 3
 
 
 class TranslatorTask(LabelTask):
-    """Source and target in, logits of the next piece of the target out."""
+    """Translations of texts: the model gives the logits of the next piece of the target."""
 
     topology = "translator"
     kinds = ("text-text",)
@@ -66,7 +68,7 @@ class TranslatorTask(LabelTask):
 
     @classmethod
     def conversion(cls, config: Any) -> dict[str, Any]:
-        """The source is given whole; simultaneous, attention remembers as much as the longest text needs."""
+        """The source is given whole; for simultaneous models, the window of attention covers the longest text."""
         if config.wait_k is not None:
             return {"attention_window": 2 * config.max_length}
         return {"encode": ["source"], "max_length": config.max_length, "batch_sizes": (1, config.width)}
@@ -75,7 +77,7 @@ class TranslatorTask(LabelTask):
         return self.encoder.encode(example)
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
-        """Figures of the translations that a Keras model gives to a beam search, or simultaneously, greedily.
+        """Figures of translations by a Keras model: by beam search or, for simultaneous models, greedily.
 
         Returns:
             `bleu` by sacreBLEU (cased, 13a), `count` of sentences, and with `wait_k` `average_lagging` in words.
@@ -92,17 +94,16 @@ class TranslatorTask(LabelTask):
         if self.config.wait_k is not None:
             simultaneous = self.streamed_task(model, SimultaneousTranslator)
             return self._score_simultaneous(split, [list(simultaneous.run([text])) for text in texts])
-        hypotheses = self.streamed_task(model, Translator).search([self.encoder.read(text) for text in texts])
-        return self.score(split, [best[0].text for best in hypotheses])
+        return self.score(split, _translated(self.streamed_task(model, Translator), texts))
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
-        """Attention of some translations, where the model attends to a source that it has whole."""
+        """Draw the attention of some translations to a whole source; of other models the bits of pieces."""
         from rnnzoo.tasks.attentive import attention_model
-        from rnnzoo.tasks.drawing import draw_alignments
+        from rnnzoo.tasks.drawing import draw_alignments, draw_surprise
 
         attention = attention_model(model)
         if attention is None:
-            return []
+            return [draw_surprise(folder / "surprise.png", self.references(model, split, _DRAWN))]
         sources = sorted((self.encoder.read(text) for text, _ in self.examples(split)), key=len)
         middle = sources[len(sources) // 2 :][:_DRAWN]
         drawn = []
@@ -171,6 +172,21 @@ def _searched(
     return translations
 
 
+def _translated(task: Translator, texts: Sequence[str]) -> list[str]:
+    """The translations of a file; of a source that it refuses, empty or longer than it takes, none."""
+    encode = task.model.metadata.encode
+    most = None if encode is None else encode.max_length
+    taken: dict[int, NDArray[Any]] = {}
+    for i, text in enumerate(texts):
+        with contextlib.suppress(InputError):
+            taken[i] = task.numbers(text)
+    taken = {i: numbers for i, numbers in taken.items() if most is None or len(numbers) <= most}
+    found = [""] * len(texts)
+    for i, best in zip(taken, task.search(list(taken.values())), strict=True):
+        found[i] = best[0].text
+    return found
+
+
 def _step(decoder: keras.Model, source: NDArray[Any], fixed: list[NDArray[Any]]) -> StepFunction:
     """The step function of a decoder; a state is the number of its sentence in the batch, and the layers' states."""
 
@@ -216,12 +232,12 @@ def _taken(model: keras.Model, turns: Sequence[Turn], batch_size: int) -> list[l
 
 
 def average_lagging(read: Sequence[int], source: int) -> float:
-    """Average lagging: source words that a translation stays behind an ideal one (Ma et al. 2019, equation 8).
+    """Average lagging: source words by which a translation lags behind an ideal one (Ma et al. 2019, equation 8).
 
         1 / tau sum over t <= tau of g(t) - (t - 1) |x| / |y|,   tau the first t with g(t) = |x|
 
     Args:
-        read: g(t), words that had been read when word t of the translation was written, (|y|,).
+        read: g(t), the words read before word t of the translation was written, (|y|,).
         source: |x|, words of the source.
     """
     rate = source / len(read)

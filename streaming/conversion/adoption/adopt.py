@@ -1,4 +1,4 @@
-"""`streaming.adopt`: a stateful TFLite model that somebody else made becomes a streaming file. Needs no TensorFlow."""
+"""`streaming.adopt`: makes a streaming file of a stateful TFLite model of another tool. Needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -71,30 +71,31 @@ def adopt(
 ) -> Adoption:
     """Make a streaming file of a TFLite model that takes a step, or a chunk of steps, at an invoke.
 
-    What the model computes is not touched. Tensors are named as its signature names them, or by their own names. Axes
+    The computation of the model does not change. Tensors have the names of its signature, or their own names. Axes
     of size one are left out of the shapes of a step: a model that takes [1, 3, 40] is fed (n, 40).
 
     Args:
         path: the .tflite.
         out: the file to write.
-        states: {input: output} of states that the caller has to carry; {} where there are none. None finds them by
-            equal shape and dtype where that leaves one possibility. States inside the model are found in any case.
+        states: {input: output} of states that the caller has to carry; {} where there are none. None pairs them by
+            equal shape and dtype, if only one pairing is possible. States inside the model are always detected.
         initial: values of states before the first step by the name of their input, as the model takes them (integers
             where it is quantized); all others begin as zero, a quantized one at its zero point.
         chunk: steps that an invoke takes; None: the size of axis 1 where an input has three axes or more, else 1.
         static: names of inputs without a time axis, given whole at every call.
         rows: {output: rows an invoke gives}; None: a row a step for an output whose shape has the chunk where the input
             has it, else one.
-        signature: the one that is a step, where the file has several; None: "step", "serving_default", or the only one.
+        signature: the signature that takes a step, if the file has several; None: "step", "serving_default", or the
+            only one.
         reset: a signature without inputs that sets the states inside the model; None: "reset" if there is one, or else
             what the model runs before its first invoke; where neither will do, a stream is reset by a new interpreter.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare streams with the bare interpreter, bit for bit, on random input before anything is written.
-        trust: let operations in that `streaming` does not verify; `load` wants `trust=True` then, too.
+        trust: accept operations that `streaming` does not verify; `load` then needs `trust=True` as well.
 
     Raises:
         ArtifactError: the file is no TFLite model, is damaged, or is a streaming file already.
-        InputError: an argument is wrong, or the states cannot be told from the inputs and outputs.
+        InputError: an argument is wrong, or the inputs and outputs do not determine the states.
         ParityError: the stream differs from the bare interpreter.
     """
     content, appended = artifact.read_foreign(path)

@@ -1,7 +1,7 @@
-"""A TFLite model of somebody else's, opened for the few edits that make a stream of it.
+"""A TFLite model of another tool, opened for the few edits that make a streaming file of it.
 
-Tensors are reshaped at the boundary by a RESHAPE before the first or after the last operation, and signatures are
-written anew; what the model computes in between stays as it is. Needs LiteRT's schema and no TensorFlow.
+Inputs and outputs are reshaped by a RESHAPE before the first or after the last operation, and signatures are replaced;
+the operations in between do not change. Needs LiteRT's schema and no TensorFlow.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUBGRAPHS = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A tensor at the boundary: its name, number, shape and dtype, and scale and zero point where it is quantized."""
+    """An input or output tensor: its name, number, shape and dtype, and scale and zero point where it is quantized."""
 
     name: str
     index: int
@@ -46,7 +46,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Variable:
-    """A state that the model keeps between two invokes by itself."""
+    """A state that the model itself keeps between two invokes."""
 
     name: str
     shape: tuple[int, ...]
@@ -86,22 +86,22 @@ class ForeignModel:
     @property
     def variables(self) -> list[Variable]:
         """States inside the model: resource variables, and tensors that keep their values."""
-        found: dict[str, Variable] = {}
+        variables: dict[str, Variable] = {}
         for graph in self._reachable(self.place):
             for tensor in graph.tensors:
                 if tensor.isVariable:
                     info = self._info(graph, tensor, _text(tensor.name))
-                    found[info.name] = Variable(info.name, info.shape, info.dtype)
+                    variables[info.name] = Variable(info.name, info.shape, info.dtype)
         for key, (graph, index) in self._assigned(self.place).items():
             info = self._info(graph, graph.tensors[index], key)
-            found[key] = Variable(key, info.shape, info.dtype)
-        return list(found.values())
+            variables[key] = Variable(key, info.shape, info.dtype)
+        return list(variables.values())
 
     def reset_place(self, name: str | None) -> int | None:
         """The subgraph that gives every state inside the model its initial value; None where there is none.
 
-        It is that of the signature `name`, by default one called "reset", or else what CALL_ONCE runs at the start
-        where that sets all the variables and does nothing else.
+        It is the subgraph of the signature `name`, by default of "reset", or otherwise the subgraph that CALL_ONCE runs
+        at the start, if it sets all the variables and does nothing else.
 
         Raises InputError where `name` is no signature without inputs.
         """
@@ -116,7 +116,7 @@ class ForeignModel:
         return self._init_place()
 
     def reshape(self, info: TensorInfo, shape: Sequence[int], into: bool) -> int:
-        """Let the model take (`into`) or give a tensor in another shape of as many elements; its number."""
+        """Reshape an input (`into`) or output of the model; returns the number of the new tensor."""
         if tuple(shape) == info.shape:
             return info.index
         schema, graph = self._schema, self._graph
@@ -142,7 +142,7 @@ class ForeignModel:
         return new
 
     def cast(self, info: TensorInfo, index: int, into: bool) -> int:
-        """Let the model take (`into`) or give int32 in place of bool tensor `index`; the number of the new one."""
+        """Replace bool input (`into`) or output `index` of the model by int32; returns the number of the new tensor."""
         schema, graph = self._schema, self._graph
         old, outside = graph.tensors[index], schema.TensorT()
         outside.shape, outside.type, outside.hasRank = old.shape, schema.TensorType.INT32, True
@@ -183,17 +183,17 @@ class ForeignModel:
         return finish(self._model, self._schema, name, files)
 
     def _choose(self, signature: str | None, name: str) -> Any:
-        found = {_text(item.signatureKey): item for item in self._model.signatureDefs}
+        signatures = {_text(item.signatureKey): item for item in self._model.signatureDefs}
         if signature is not None:
-            if signature not in found:
-                raise InputError(f"{name} has no signature {signature!r}; known: {', '.join(found) or 'none'}")
-            return found[signature]
-        steps = [key for key, item in found.items() if item.inputs]
+            if signature not in signatures:
+                raise InputError(f"{name} has no signature {signature!r}; known: {', '.join(signatures) or 'none'}")
+            return signatures[signature]
+        steps = [key for key, item in signatures.items() if item.inputs]
         preferred = [key for key in ("step", "serving_default") if key in steps]
         if len(steps) > 1 and not preferred:
             raise InputError(f"{name} has the signatures {', '.join(steps)}; give signature= the one that is a step")
         chosen = preferred[:1] or steps
-        return found[chosen[0]] if chosen else None
+        return signatures[chosen[0]] if chosen else None
 
     def _boundary(self, indexes: list[int], entries: Any) -> dict[str, TensorInfo]:
         """Tensors by the names of a signature, or else by their own."""
@@ -228,18 +228,18 @@ class ForeignModel:
 
     def _reachable(self, place: int) -> list[Any]:
         """A subgraph and those that it runs at every invoke."""
-        found, waiting = {}, [place]
+        graphs, waiting = {}, [place]
         while waiting:
             number = waiting.pop()
-            graph = found[number] = self._model.subgraphs[number]
+            graph = graphs[number] = self._model.subgraphs[number]
             for name, operator in self._named(graph):
                 called = [getattr(operator.builtinOptions, field) for field in _SUBGRAPHS.get(name, ())]
-                waiting += [item for item in called if item not in found]
-        return list(found.values())
+                waiting += [item for item in called if item not in graphs]
+        return list(graphs.values())
 
     def _assigned(self, place: int) -> dict[str, tuple[Any, int]]:
         """Resource variables that a subgraph sets, with the tensor that goes in; others are constants."""
-        found: dict[str, tuple[Any, int]] = {}
+        assigned: dict[str, tuple[Any, int]] = {}
         for graph in self._reachable(place):
             handles: dict[int, str] = {}
             for name, operator in self._named(graph):
@@ -249,8 +249,8 @@ class ForeignModel:
                         filter(None, (_text(options.container), _text(options.sharedName)))
                     )
                 elif name == "ASSIGN_VARIABLE":
-                    found[handles.get(operator.inputs[0], "variable")] = graph, operator.inputs[1]
-        return found
+                    assigned[handles.get(operator.inputs[0], "variable")] = graph, operator.inputs[1]
+        return assigned
 
     def _init_place(self) -> int | None:
         graphs = self._reachable(self.place)
@@ -292,18 +292,18 @@ class ForeignModel:
         return len(self._model.operatorCodes) - 1
 
     def _signature(self, key: str, place: int, inputs: Mapping[str, int], outputs: Mapping[str, int]) -> Any:
-        found = self._schema.SignatureDefT()
-        found.signatureKey, found.subgraphIndex = key.encode(), place
-        found.inputs, found.outputs = self._maps(inputs), self._maps(outputs)
-        return found
+        entry = self._schema.SignatureDefT()
+        entry.signatureKey, entry.subgraphIndex = key.encode(), place
+        entry.inputs, entry.outputs = self._maps(inputs), self._maps(outputs)
+        return entry
 
     def _maps(self, tensors: Mapping[str, int]) -> list[Any]:
-        found = []
+        entries = []
         for name, index in tensors.items():
             item = self._schema.TensorMapT()
             item.name, item.tensorIndex = name.encode(), index
-            found.append(item)
-        return found
+            entries.append(item)
+        return entries
 
 
 def _tools() -> Any:
@@ -330,11 +330,11 @@ def _dtypes(schema: Any) -> dict[int, str]:
 
 
 def _quantization(tensor: Any) -> tuple[float | None, int | None]:
-    found = tensor.quantization
-    scales = _entries(found.scale) if found is not None else []
+    quantization = tensor.quantization
+    scales = _entries(quantization.scale) if quantization is not None else []
     if len(scales) != 1 or not math.isfinite(scales[0]) or scales[0] <= 0:
         return None, None
-    zeros = _entries(found.zeroPoint)
+    zeros = _entries(quantization.zeroPoint)
     return float(scales[0]), int(zeros[0]) if zeros else 0
 
 

@@ -67,7 +67,7 @@ class Layout:
     def states(
         self, initial: Mapping[str, Any]
     ) -> tuple[tuple[StatePack, ...], tuple[StateSlot, ...], dict[str, bytes]]:
-        """A pack and a slot a state, and the files of initial values by name."""
+        """A pack and a slot for each state, and the files of initial values by name."""
         _check_names("initial", initial, self._pairs)
         packs, slots, files = [], [], {}
         for place, (name, output) in enumerate(self._pairs.items()):
@@ -112,14 +112,14 @@ class Layout:
     def _taken(self, info: TensorInfo) -> tuple[int, ...]:
         if info.name in self._pairs:
             return (1, math.prod(info.shape))
-        found = self.inputs[info.name]
-        return (1, self.chunk, *found.shape) if found.time else (1, *found.shape)
+        spec = self.inputs[info.name]
+        return (1, self.chunk, *spec.shape) if spec.time else (1, *spec.shape)
 
     def _given(self, info: TensorInfo) -> tuple[int, ...]:
         if info.name in self._pairs.values():
             return (1, math.prod(info.shape))
-        found = self.outputs[info.name]
-        return (1, self.chunk * found.rate[0] // found.rate[1], *found.shape)
+        spec = self.outputs[info.name]
+        return (1, self.chunk * spec.rate[0] // spec.rate[1], *spec.shape)
 
 
 def _chunk(infos: Iterable[TensorInfo]) -> int:

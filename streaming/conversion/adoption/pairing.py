@@ -76,10 +76,10 @@ def _same_scale(taken: TensorInfo, given: TensorInfo) -> bool:
 
 
 def _groups(infos: Iterable[TensorInfo]) -> dict[Any, list[TensorInfo]]:
-    found = defaultdict(list)
+    groups = defaultdict(list)
     for info in infos:
-        found[info.shape, info.dtype, info.zero_point, info.scale and f"{info.scale:.6g}"].append(info)
-    return found
+        groups[info.shape, info.dtype, info.zero_point, info.scale and f"{info.scale:.6g}"].append(info)
+    return groups
 
 
 def _listed(foreign: ForeignModel) -> str:

@@ -1,4 +1,4 @@
-"""Holds an adopted model against the bare interpreter of the file that it was made from."""
+"""Compares an adopted model with the bare interpreter of the file that it was made from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class BareModel:
-    """The interpreter of a foreign file, and nothing else: tensors as they are, states carried from call to call.
+    """The bare interpreter of a foreign file: tensors without any conversion, states carried from call to call.
 
     Args:
         content: the bytes of the file.
@@ -60,9 +60,9 @@ def prove(
 ) -> Proof:
     """Compare streams of the adopted file with the file that it was made from, bit for bit, on random input.
 
-    The second sequence follows a reset; where the state can be saved, a restored stream goes on in the middle.
+    The second sequence follows a reset; if the state can be saved, a restored stream continues in the middle.
 
-    Returns what the file says of it. Raises ParityError where an output differs.
+    Returns the verification for the file. Raises ParityError where an output differs.
     """
     model = StreamingModel(artifact.parse(adopted, "the adopted model"), trust=trust)
     rows = zip(pairs, model.initial_state, strict=True)
@@ -84,12 +84,12 @@ def _step(model: StreamingModel, stream: Stream, raw: Arrays) -> Arrays:
     chunks = {}
     for name, info in model.input_spec.items():
         chunks[name] = raw[name].reshape((model.chunk, *info.shape) if info.time else info.shape)
-    found = stream.step(chunks if len(chunks) > 1 else next(iter(chunks.values())))
-    return found if len(model.output_spec) > 1 else {next(iter(model.output_spec)): found}
+    outputs = stream.step(chunks if len(chunks) > 1 else next(iter(chunks.values())))
+    return outputs if len(model.output_spec) > 1 else {next(iter(model.output_spec)): outputs}
 
 
-def _compare(bare: Arrays, found: Arrays, model: StreamingModel, number: int) -> None:
-    for name, value in found.items():
+def _compare(bare: Arrays, outputs: Arrays, model: StreamingModel, number: int) -> None:
+    for name, value in outputs.items():
         if value.dtype != bare[name].dtype or value.tobytes() != bare[name].tobytes():
             raise ParityError(
                 f"output {name!r} of chunk {number} differs from what the bare interpreter gives, on {model.runtime}; "

@@ -19,7 +19,7 @@ MAX_DEPTH = 20
 
 @dataclass
 class Part:
-    """A layer of the old model: its name, class in the file and, but for operations, the layer that it has become.
+    """A layer of the old model: its name, its class in the file and, unless it is an operation, its Keras 3 layer.
 
     parts: of a model inside the model.
     """
@@ -30,12 +30,12 @@ class Part:
     parts: list[Part] = field(default_factory=list)
 
 
-def build(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, list[Part]]:
-    """The model of Keras 3 that a serialized model of Keras 2 is, with its layers in the order of the file.
+def build_model(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, list[Part]]:
+    """Rebuilds a serialized model of Keras 2 in Keras 3, with its layers in the order of the file.
 
     Raises:
         NotStreamableError: a layer is a Lambda, of an unknown class, or an operation without a counterpart.
-        InputError: the configuration is damaged, or the model is no Sequential and no functional one.
+        InputError: the configuration is damaged, or the model is neither Sequential nor functional.
     """
     kind, config = entry.get("class_name"), entry["config"]
     if depth > MAX_DEPTH:
@@ -58,7 +58,7 @@ def build(entry: Mapping[str, Any], path: str, depth: int = 0) -> tuple[Any, lis
 def _part(entry: Mapping[str, Any], path: str, depth: int) -> Part:
     kind = class_name(entry)
     if kind in MODELS:
-        layer, parts = build(entry, path, depth + 1)
+        layer, parts = build_model(entry, path, depth + 1)
         return Part(layer_name(entry), kind, layer, parts)
     if kind in operations.KINDS:
         return Part(layer_name(entry), kind)
@@ -215,7 +215,7 @@ class _Graph:
         if self._is_reference(node):
             return [node, *self._references(node[3] if len(node) > 3 else {})]
         items = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-        return [found for item in items for found in self._references(item)]
+        return [reference for item in items for reference in self._references(item)]
 
     def _is_reference(self, item: Any) -> bool:
         return (
@@ -231,7 +231,7 @@ class _Graph:
         calls, place = self.outputs[name], call - self._first.get(name, 0)
         if not 0 <= place < len(calls):
             return None
-        found = calls[place]
-        if isinstance(found, Mapping):
-            found = list(found.values())
-        return found[number] if isinstance(found, list | tuple) else found
+        outputs = calls[place]
+        if isinstance(outputs, Mapping):
+            outputs = list(outputs.values())
+        return outputs[number] if isinstance(outputs, list | tuple) else outputs

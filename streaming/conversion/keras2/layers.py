@@ -1,4 +1,4 @@
-"""One layer of Keras 2 as the same layer of Keras 3: its configuration brought up to date."""
+"""Converts the configuration of a layer of Keras 2 to that of the same layer in Keras 3."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def keras2_hard_sigmoid(x: Any) -> Any:
 
 
 def modern_layer(entry: Mapping[str, Any], path: str) -> Any:
-    """The layer of Keras 3 that a serialized layer of Keras 2 is.
+    """The Keras 3 layer of a serialized layer of Keras 2.
 
     Args:
         entry: {"class_name": ..., "config": {...}} as the file has it.
@@ -67,12 +67,12 @@ def modern_layer(entry: Mapping[str, Any], path: str) -> Any:
     config = entry.get("config")
     if not isinstance(config, dict):
         raise InputError(f"layer {name!r} of {path} has no configuration; save the model again")
-    found: Any = getattr(keras.layers, kind, None)
-    own = found is None or not (isinstance(found, type) and issubclass(found, keras.layers.Layer))
+    layer_class: Any = getattr(keras.layers, kind, None)
+    own = layer_class is None or not (isinstance(layer_class, type) and issubclass(layer_class, keras.layers.Layer))
     if own:
-        found = _registered(entry, path)
+        layer_class = _registered(entry, path)
     try:
-        return found.from_config(_modern(config, kind, path, own))
+        return layer_class.from_config(_modern(config, kind, path, own))
     except (InputError, NotStreamableError):
         raise
     except Exception as error:  # each layer has its own words for what it does not take
@@ -97,10 +97,10 @@ def layer_name(entry: Mapping[str, Any]) -> str:
 
 def _registered(entry: Mapping[str, Any], path: str) -> Any:
     for name in (entry.get("registered_name"), entry.get("class_name")):
-        found = keras.saving.get_registered_object(str(name)) if name else None
-        found = found or keras.saving.get_registered_object(f"Custom>{name}")
-        if found is not None:
-            return found
+        registered = keras.saving.get_registered_object(str(name)) if name else None
+        registered = registered or keras.saving.get_registered_object(f"Custom>{name}")
+        if registered is not None:
+            return registered
     raise NotStreamableError(
         f"layer {layer_name(entry)!r} of {path} has the class {entry.get('class_name')}, which Keras 3 does not know; "
         "give --import MODULE with a module of yours that registers it by keras.saving.register_keras_serializable"
@@ -109,15 +109,15 @@ def _registered(entry: Mapping[str, Any], path: str) -> Any:
 
 def _modern(config: Mapping[str, Any], kind: str, path: str, own: bool) -> dict[str, Any]:
     """The configuration in the words of Keras 3; that of a user's own layer but for what every layer had."""
-    found: dict[str, Any] = {}
+    modern: dict[str, Any] = {}
     neutral = _NEUTRAL | _NEUTRAL_OF.get(kind, {})
     for key, value in config.items():
         if key in _DROPPED and not (own and key == "implementation"):
             continue
         if key == "dtype":
-            found[key] = _dtype(value)
+            modern[key] = _dtype(value)
         elif own:
-            found[key] = value
+            modern[key] = value
         elif key in _DROPPED_OF.get(kind, ()) or key.endswith(_TRAINING) or key in ("activity_regularizer",):
             continue
         elif key in neutral:
@@ -127,16 +127,16 @@ def _modern(config: Mapping[str, Any], kind: str, path: str, own: bool) -> dict[
                     f"build the model with {key}={neutral[key]!r} and load its weights"
                 )
         elif key in _INSIDE or key == "cells":
-            found[key] = _inside(key, value, path)
+            modern[key] = _inside(key, value, path)
         elif key == "activation" or key.endswith("_activation"):
-            found[key] = _activation(value, config.get("name", kind), path)
+            modern[key] = _activation(value, config.get("name", kind), path)
         elif key == "axis" and isinstance(value, list) and len(value) == 1:
-            found[key] = value[0]
+            modern[key] = value[0]
         else:
-            found[_RENAMED.get(kind, {}).get(key, key)] = value
+            modern[_RENAMED.get(kind, {}).get(key, key)] = value
     if kind in ("GRU", "GRUCell") and not own:
-        found.setdefault("reset_after", False)  # it is older than the keyword
-    return found
+        modern.setdefault("reset_after", False)  # it is older than the keyword
+    return modern
 
 
 def _inside(key: str, value: Any, path: str) -> Any:
@@ -175,10 +175,10 @@ def _activation(value: Any, name: str, path: str) -> Any:
     try:
         return keras.activations.get(value)
     except ValueError:
-        found = keras.saving.get_registered_object(value) or keras.saving.get_registered_object(f"Custom>{value}")
-        if found is None:
+        registered = keras.saving.get_registered_object(value) or keras.saving.get_registered_object(f"Custom>{value}")
+        if registered is None:
             raise NotStreamableError(
                 f"layer {name!r} of {path} has the activation {value!r}, which Keras 3 does not know; give --import "
                 "MODULE with a module of yours that registers it by keras.saving.register_keras_serializable"
             ) from None
-        return found
+        return registered

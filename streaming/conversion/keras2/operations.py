@@ -1,4 +1,4 @@
-"""Operations of TensorFlow in the configuration of a Keras 2 model, as those of `keras.ops` that mean the same.
+"""Maps TensorFlow operations in the configuration of a Keras 2 model to the equivalent `keras.ops`.
 
 Keras 2 records `tf.math.log(x)` in a functional model as a layer `TFOpLambda` with the name of the function; its
 arguments are in the node. Only functions of this table are ever called.
@@ -174,7 +174,7 @@ _OPERATIONS: dict[str, Operation] = {
 
 
 def operation(function: str, name: str, path: str) -> Operation:
-    """Names of the arguments in their order, and what computes with them; NotStreamableError where it is not known."""
+    """The argument names in order, and the function; raises NotStreamableError for an unknown operation."""
     try:
         return _OPERATIONS[function]
     except KeyError:
@@ -185,7 +185,7 @@ def operation(function: str, name: str, path: str) -> Operation:
 
 
 def apply(function: str, name: str, path: str, first: Any, rest: Mapping[str, Any]) -> Any:
-    """Compute a recorded operation of its first argument and the others by name."""
+    """Apply a recorded operation to its first argument, with the others by name."""
     parameters, run = operation(function, name, path)
     given = {key: value for key, value in rest.items() if key not in _SILENT and value is not None}
     values: dict[str, Any] = {parameters[0]: first, **given}

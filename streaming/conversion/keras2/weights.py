@@ -1,4 +1,4 @@
-"""Weights of Keras 2 files, layer by layer into the model of Keras 3: each one once, none left out."""
+"""Loads the weights of Keras 2 files into the Keras 3 model, layer by layer: each exactly once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _RANDOM = "seed_generator"
 
 
 def datasets(file: Any, path: str) -> dict[str, Any]:
-    """All arrays of an HDF5 file by their place, with links to other places and files refused."""
-    found: dict[str, Any] = {}
+    """All arrays of an HDF5 file by their path; links to other paths and files are refused."""
+    arrays: dict[str, Any] = {}
     waiting = [("", file, 0)]
     while waiting:
         prefix, group, depth = waiting.pop()
-        if depth > MAX_DEPTH or len(found) > MAX_ITEMS:
+        if depth > MAX_DEPTH or len(arrays) > MAX_ITEMS:
             raise InputError(f"{path} is nested too deep or has too many arrays; refused")
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -37,10 +37,10 @@ def datasets(file: Any, path: str) -> dict[str, Any]:
             if isinstance(item, h5py.Dataset):
                 if item.external or item.is_virtual:
                     raise InputError(f"{path}: {prefix}{name} keeps its numbers in another file; save the model again")
-                found[prefix + name] = item
+                arrays[prefix + name] = item
             else:
                 waiting.append((f"{prefix}{name}/", item, depth + 1))
-    return found
+    return arrays
 
 
 def load_by_layer(file: Any, model: Any, parts: Sequence[Part], path: str) -> None:
@@ -76,7 +76,7 @@ def load_by_layer(file: Any, model: Any, parts: Sequence[Part], path: str) -> No
 
 
 def load_by_path(file: Any, model: Any, parts: Sequence[Part], path: str) -> None:
-    """Set the weights of a .keras file: arrays stand where the attributes of the model lead.
+    """Set the weights of a .keras file, whose array paths follow the attributes of the model.
 
     Raises InputError where one is missing, left over or of another shape.
     """
@@ -169,10 +169,10 @@ def _attribute(group: Any, name: str) -> list[Any]:
     """A list that may be split over several attributes: one holds 64 kB at most."""
     if name in group.attrs:
         return list(group.attrs[name])
-    found: list[Any] = []
-    while f"{name}{len(found)}" in group.attrs and len(found) < MAX_ITEMS:
-        found.append(group.attrs[f"{name}{len(found)}"])
-    return [item for part in found for item in part]
+    parts: list[Any] = []
+    while f"{name}{len(parts)}" in group.attrs and len(parts) < MAX_ITEMS:
+        parts.append(group.attrs[f"{name}{len(parts)}"])
+    return [item for part in parts for item in part]
 
 
 def _text(value: Any) -> str:

@@ -23,8 +23,8 @@ _BY_ROLE: dict[str, type[Rule]] = {}
 def register_rule(*kinds: type) -> Callable[[type[Rule]], type[Rule]]:
     """Class decorator: this rule steps layers or operations of these classes.
 
-    A subclass is covered too, as long as it leaves alone what decides its results: `call` and what that uses (see
-    `inherited`). A rule of its own goes before that of a base.
+    A subclass is covered too, if it does not override `call` or anything that `call` uses (see `kind_of`). A rule for
+    the class itself has precedence over that of a base.
 
     Raises:
         InputError: `kinds` holds no class of a layer or operation, or the decorated class is no `Rule`.
@@ -48,7 +48,7 @@ register = register_rule
 
 
 def register_role(role: str) -> Callable[[type[Rule]], type[Rule]]:
-    """Class decorator: `rule_for` takes this rule for calls that no class decides: `per step` or `moved`."""
+    """Class decorator: `rule_for` uses this rule for calls without a rule by class: `per step` or `moved`."""
 
     def decorate(rule: type[Rule]) -> type[Rule]:
         _BY_ROLE[role] = rule
@@ -68,14 +68,14 @@ _HARMLESS = frozenset(
 def kind_of(op: Any) -> type:
     """The class whose rule steps an operation: its own, one that its class declares as `stream_as`, or a base.
 
-    A subclass whose results are those of its base, computed in another way, says so by the attribute `stream_as`;
-    subclasses of it do not inherit the promise. A base serves for a subclass that leaves alone what its results come
-    from: whatever the base has, but for its construction and configuration.
+    A subclass that computes the results of its base in another way declares this by the attribute `stream_as`, which
+    its own subclasses do not inherit. Otherwise a subclass has the rule of its base if it overrides only construction
+    and configuration.
     """
     kind = type(op)
     if "stream_as" in vars(kind):
-        found: type = vars(kind)["stream_as"]
-        return found
+        declared: type = vars(kind)["stream_as"]
+        return declared
     if hasattr(op, "stream_step"):
         return kind
     for place, base in enumerate(kind.__mro__):
@@ -143,11 +143,11 @@ def rule_for(call: Call) -> Rule:
     """The rule for a call: that of its class, else the one that tries whether it works on each step by itself."""
     from streaming.conversion.rules.refusals import Refused, explain, refused
 
-    found = find_rule(call.op)
-    if found is None and refused(call):
+    rule_class = find_rule(call.op)
+    if rule_class is None and refused(call):
         return Refused(call)
-    rule: Rule = _BY_ROLE["per step"](call) if found is None else found(call)
-    if found is None and isinstance(call.op, keras.Layer):
+    rule: Rule = _BY_ROLE["per step"](call) if rule_class is None else rule_class(call)
+    if rule_class is None and isinstance(call.op, keras.Layer):
         rule.reason, rule.remedy = explain(call.op)  # type: ignore[attr-defined]
     moved = any(signal.layout is not None for signal in call.signals)
     return _BY_ROLE["moved"](call) if moved and not rule.any_layout else rule

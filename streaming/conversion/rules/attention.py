@@ -26,7 +26,7 @@ class SourceAttentionRule(Rule):
         return self.result()
 
     def check(self, query: Signal, source: list[Signal]) -> None:
-        """Refuse attention within a sequence, and to what is still to come."""
+        """Refuse attention within a sequence, and attention to future steps."""
         if not query.sequence or not all(signal.whole and len(signal.shape) == 2 for signal in source):
             self.refuse(
                 "attends to the whole sequence, so its state grows without bound",
@@ -36,7 +36,7 @@ class SourceAttentionRule(Rule):
             self.refuse("masks its source by position", "call it without use_causal_mask")
 
     def result(self, index: int = 0, **changes: Any) -> Signal:
-        """The query's timeline, whatever the source."""
+        """An output on the timeline of the query, independent of the source."""
         query = keras.tree.flatten(self.call.args)[0]
         shape = tuple(self.call.results[index].shape[2:])
         dtype = keras.backend.standardize_dtype(self.call.results[index].dtype)

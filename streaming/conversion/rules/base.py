@@ -1,4 +1,4 @@
-"""Base of the rules: a rule says how one call of one layer takes a chunk of steps."""
+"""Base of the rules: a rule defines how one call of one layer processes a chunk of steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streaming.runtime.facts import PlanRow
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds that the user grants: right context for bidirectional layers, a bounded past for attention, in steps.
+    """Bounds set by the user: right context of bidirectional layers, past of attention, in steps.
 
     encode: names of inputs that are given whole before the stream starts, of up to `max_length` positions.
     window: steps of a sliding window, "carry" for carried state, None to decide by the model; hop: steps between two
@@ -74,7 +74,7 @@ class Call:
 class Validity:
     """Validity of the slots of a clock: which of them hold an element.
 
-    keep: how many slots before the chunk are remembered, in the state of that name where there are any.
+    keep: number of slots before the chunk that are remembered; state: the state that holds them, if any.
     """
 
     keep: int
@@ -133,14 +133,14 @@ class Env:
         if timeline not in self._valid:
             start, end = timeline.start, timeline.end
             if start >= end:
-                found = self._shifted(timeline.clock, start)
+                exists = self._shifted(timeline.clock, start)
                 if end != start:
-                    found = tf.logical_and(found, self._shifted(timeline.clock, end))
+                    exists = tf.logical_and(exists, self._shifted(timeline.clock, end))
             else:
-                found = self._shifted(timeline.clock, start)
+                exists = self._shifted(timeline.clock, start)
                 for shift in range(start + 1, end + 1):
-                    found = tf.logical_or(found, self._shifted(timeline.clock, shift))
-            self._valid[timeline] = found
+                    exists = tf.logical_or(exists, self._shifted(timeline.clock, shift))
+            self._valid[timeline] = exists
         return self._valid[timeline]
 
     def _shifted(self, clock: Clock, shift: int) -> tf.Tensor:
@@ -178,7 +178,7 @@ class Rule:
     exact_if: conditions on the length of the input, in steps, under which the stream is exact; approximate: whether
     it goes on beyond them with an error that is to be measured; longest: steps beyond which the model does not go;
     notes: what to tell the user about these; unquantized: variables that no quantization may round;
-    heeds_masks: whether the operation looks at the Keras masks on its arguments, beside those it is given as arguments;
+    heeds_masks: whether the operation uses the Keras masks on its arguments, besides masks given as arguments;
     drops_mask: whether an argument `mask` changes nothing at inference;
     any_layout: whether it takes signals whose batch and time are not at the first two axes.
     """
@@ -222,7 +222,7 @@ class Rule:
     def result(self, index: int = 0, **changes: Any) -> Signal:
         """The output signal with the shape of the symbolic output, on the timeline of the time-carrying inputs.
 
-        Raises NotStreamableError where the symbolic shape shows that time did not stay where it was.
+        Raises NotStreamableError if the symbolic shape shows that the time axis has moved.
         """
         symbolic = self.call.results[index]
         moving = [signal for signal in self.call.signals if signal.timeline is not None]

@@ -1,4 +1,4 @@
-"""Bidirectional recurrent layers with as much of the future as the user grants."""
+"""Bidirectional recurrent layers with a bounded look-ahead."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Rows = list[tf.Tensor]
 
 @register(layers.Bidirectional)
 class BidirectionalRule(BoundedRule):
-    """Latency-controlled: the backward layer starts anew, N steps ahead of each chunk (Zhang et al. 2016).
+    """Latency-controlled: the backward layer starts N steps ahead of each chunk (Zhang et al. 2016).
 
-    Masked steps hold the states; their output is zero, as Keras has it in a Bidirectional. Where only the last outputs
-    are asked for, those of the backward layer are at the first step: it is run over the first N + 1 steps.
+    Masked steps hold the states; their output is zero, as in Keras's Bidirectional. If only the last outputs are
+    returned, that of the backward layer belongs to the first step: it runs over the first N + 1 steps.
 
     Zhang, Chen, Yu, Yao, Khudanpur, Glass: Highway long short-term memory RNNs for distant speech recognition.
     """
@@ -70,11 +70,11 @@ class BidirectionalRule(BoundedRule):
         self.states["first_valid"] = StateSpec((ahead + 1,))
         self.states["position"] = StateSpec((1,))
         self.bound(self.line(), ahead + 1, f"runs backwards over the first {ahead + 1} steps")
-        found = []
+        signals = []
         for symbolic in self.call.results:
             dtype = keras.backend.standardize_dtype(symbolic.dtype)
-            found.append(Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, self.line(), running=True))
-        return found if len(found) > 1 else found[0]
+            signals.append(Signal(self.call.name, tuple(symbolic.shape[1:]), dtype, self.line(), running=True))
+        return signals if len(signals) > 1 else signals[0]
 
     def _last_outputs(self) -> list[Any]:
         """The output of the forward layer, which masked steps hold."""

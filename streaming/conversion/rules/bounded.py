@@ -1,4 +1,4 @@
-"""Layers that see the whole sequence offline and a bounded part of it in the stream, as far as the user grants it."""
+"""Layers that see the whole sequence offline, and in the stream only the bounded part that the user allows."""
 
 from __future__ import annotations
 

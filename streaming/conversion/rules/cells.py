@@ -79,12 +79,12 @@ def _nest(cell: Any, states: list[tf.Tensor]) -> Any:
     """Flat states in the structure that the cell takes: a list, for stacked cells a list for each."""
     if not isinstance(cell, layers.StackedRNNCells):
         return states
-    found, rest = [], states
+    nested, rest = [], states
     for inner in cell.cells:
         count = len(keras.tree.flatten(inner.state_size))
         part, rest = rest[:count], rest[count:]
-        found.append(part if keras.tree.is_nested(inner.state_size) else part[0])
-    return found
+        nested.append(part if keras.tree.is_nested(inner.state_size) else part[0])
+    return nested
 
 
 def _weights(cell: Any, env: Env) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:

@@ -1,4 +1,4 @@
-"""Products of tensors with axes by letters: matmul, einsum and Dot, where time is summed over or lies elsewhere."""
+"""Products of tensors (matmul, einsum, Dot) in which time is summed over, or is not axis 1."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Equation:
 
 
 def equation_of(call: Call) -> Equation | None:
-    """The product of two operands that a call is, None for any other call."""
+    """The equation of a call that multiplies two operands, None for any other call."""
     op, operands = call.op, operands_of(call)
     if len(operands) != 2 or not all(isinstance(item, Signal) for item in operands):
         return None

@@ -19,13 +19,13 @@ from streaming.conversion.values import Chunk
 class PaddingRule(Rule):
     """Zeros before the start and after the end, and around the axes behind time.
 
-    Those before the start lie before the stream: a convolution that follows finds them in its empty buffer, so that
-    padding by hand costs no delay; before any other layer the planner delays the sequence to make room for them.
+    A convolution that follows finds the zeros before the start in its empty buffer, so that padding by hand costs no
+    delay. Before any other layer the planner delays the sequence to make room for them.
     """
 
     @property
     def pads(self) -> list[tuple[int, int]]:
-        """Zeros before and after each axis behind the batch, time first."""
+        """Zeros before and after each axis after the batch, time first."""
         padding = self.call.op.padding
         return [padding] if isinstance(padding[0], int) else [tuple(pair) for pair in padding]
 
@@ -49,7 +49,7 @@ class PaddingRule(Rule):
 
 @register(numpy_operations.Pad)
 class PadOperation(PerStep):
-    """Along time as the layers do, with zeros; along features with any value."""
+    """Pads time with zeros, as the layers do, and features with any value."""
 
     _time: PaddingRule | None = None
 
@@ -91,7 +91,7 @@ class _PadAlongTime(PaddingRule):
 
 @register(layers.Cropping1D, layers.Cropping2D, layers.Cropping3D)
 class CroppingRule(Rule):
-    """Without the first steps, and, held back until it is known that they are not, without the last."""
+    """Drops the first and the last steps; each step is held back until it is known not to be one of the last."""
 
     @property
     def cuts(self) -> tuple[int, int, int]:
@@ -139,7 +139,7 @@ class SlicingRule(CroppingRule):
 
     @staticmethod
     def takes(key: Any) -> bool:
-        """Whether an index along time keeps steps by their distance from the start and from the end."""
+        """Whether an index along time selects steps by their distance from the start and from the end."""
         return (
             isinstance(key, slice)
             and all(item is None or isinstance(item, int) for item in (key.start, key.stop, key.step))
@@ -160,7 +160,7 @@ class SlicingRule(CroppingRule):
 
 @register(layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D)
 class UpSamplingRule(Rule):
-    """Every step `size` times, and so with the axes behind time."""
+    """Repeats every step `size` times, and likewise the axes after time."""
 
     @property
     def _sizes(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Signal front ends: frames cut from samples, spectra of them, and samples put together again from frames."""
+"""Signal front ends: frames of samples, their spectra, and overlap-add of frames."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class FrameRule(WindowRule):
 
 
 class UnfoldRule(Rule):
-    """Every step cut in k steps: (B, T, k, ...) -> (B, T k, ...)."""
+    """Splits every step into k steps: (B, T, k, ...) -> (B, T k, ...)."""
 
     def __init__(self, call: Call, times: int, shape: Any) -> None:
         super().__init__(call)

@@ -1,4 +1,4 @@
-"""Concatenation along time: static steps before or after the sequence, as of a picture that is the first word."""
+"""Concatenation along time: static steps before or after the sequence, such as a picture as the first word."""
 
 from __future__ import annotations
 

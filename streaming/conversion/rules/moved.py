@@ -135,8 +135,8 @@ class _SeveralEnv(Env):
         self._outer, self._count = outer, count
 
     def valid(self, timeline: Timeline) -> tf.Tensor:
-        found = self._outer.valid(timeline)
-        return tf.reshape(tf.tile(found[:, None], [1, self._count, 1]), (self.batch, found.shape[1]))
+        valid = self._outer.valid(timeline)
+        return tf.reshape(tf.tile(valid[:, None], [1, self._count, 1]), (self.batch, valid.shape[1]))
 
 
 def _leading(signal: Signal) -> int:

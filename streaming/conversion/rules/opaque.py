@@ -1,4 +1,4 @@
-"""Layers whose `call` cannot be followed on symbolic tensors, as one operation each."""
+"""Layers whose `call` cannot be traced on symbolic tensors, as one operation each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streaming.errors import NotStreamableError
 
 
 class Opaque(keras.Operation):
-    """One call of a layer; path: its name in the model; reason: why its call cannot be followed."""
+    """One call of a layer; path: its name in the model; reason: why its call cannot be traced."""
 
     def __init__(self, layer: keras.Layer, path: str, reason: str) -> None:
         super().__init__(name=f"{layer.name}_call")

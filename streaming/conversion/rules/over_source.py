@@ -1,7 +1,7 @@
 """Attention to a source written out by hand: products with its positions, softmax over them, sums of them.
 
-A source that was given whole has S positions, some of which may not exist in a stream. What is computed there reaches
-nothing, as long as every softmax, sum and product over the positions leaves them out: that is done here.
+A source that was given whole has S positions, some of which may not exist in a stream. The values at missing positions
+have no effect if every softmax, sum and product over the positions leaves them out, which these rules do.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def over_source(call: Call, build: Builder) -> list[Signal] | None:
     rule = _OverSource(call, build, marked[0])
     if all(signal.whole for signal in call.signals) and not rule.moves_source():
         return None
-    found = rule.signal()
-    return None if found is None else [found]
+    output = rule.signal()
+    return None if output is None else [output]
 
 
 def _places(signal: Signal) -> Places:
@@ -69,14 +69,14 @@ class _OverSource:
         self.rank = len(_sizes(first))
 
     def refuse(self) -> NoReturn:
-        """Refuse what looks along the source in another way."""
+        """Refuse any other operation along the source."""
         raise NotStreamableError(
             f"layer {self.call.name!r} ({self.kind}) works along a source, some of whose positions may not exist; "
             "use Attention, AdditiveAttention or MultiHeadAttention, or softmax and products over them"
         )
 
     def moves_source(self) -> bool:
-        """Whether a call that depends on the source alone puts its positions elsewhere."""
+        """Whether a call that depends on the source alone moves the axis of its positions."""
         return self.kind in _LAYOUTS and self._destination(self.places.source) not in (1, None)
 
     def signal(self) -> Signal | None:
@@ -212,7 +212,7 @@ class _OverSource:
         if places.time:
             del shape[0]
         line = next((signal.timeline for signal in args if signal.timeline is not None), None)
-        found = Signal(
+        result = Signal(
             self.call.name,
             tuple(shape),
             output.dtype.name,
@@ -225,11 +225,11 @@ class _OverSource:
         )
         assert self.source is not None
         inputs = (*args, self.source)
-        return self.build.add(SourceRule(replace(self.call, args=inputs, kwargs={}), function, found), inputs)
+        return self.build.add(SourceRule(replace(self.call, args=inputs, kwargs={}), function, result), inputs)
 
 
 class SourceRule(Rule):
-    """A function of tensors as they lie offline, and of which positions of a source exist."""
+    """A function of tensors in their offline layout, and of the mask of the positions of a source."""
 
     def __init__(self, call: Call, function: Callable[..., tf.Tensor], result: Signal) -> None:
         super().__init__(call)

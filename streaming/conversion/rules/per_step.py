@@ -24,8 +24,8 @@ from streaming.conversion.values import Chunk, Static
 class TriedPerStep(PerStep):
     """An operation that was tried on small inputs and found to work on each step by itself (see `probe`).
 
-    Batch and time may lie elsewhere in its inputs and results than offline at axes 0 and 1. Where the results have
-    no time axis and are those of the last step, as of `x[:, -1]`, they are running values.
+    In its offline inputs and results, batch and time need not be axes 0 and 1. Results without a time axis that depend
+    on the last step alone, as of `x[:, -1]`, are running values.
     """
 
     any_layout = True
@@ -88,12 +88,12 @@ class TriedPerStep(PerStep):
         if moving[0].steps > 1 and not all(result.sequence for result in self._probe.results):
             return self._row_by_row(env, args, kwargs, moving[0])
         values = self._compute(env, None, args, kwargs)
-        found = []
+        outputs = []
         for value, result in zip(values, self._probe.results, strict=True):
             leading = (env.batch, moving[0].steps) if result.sequence else (env.batch,)
             full = to_canonical(value, result.layout, (*leading, *result.features))
-            found.append(moving[0].like(**{"full" if result.sequence else "flat": full}))
-        return found
+            outputs.append(moving[0].like(**{"full" if result.sequence else "flat": full}))
+        return outputs
 
     def _folded(self, env: Env, args: Any, kwargs: Any, like: Chunk) -> list[Chunk]:
         """With steps in the place of streams."""
@@ -104,11 +104,11 @@ class TriedPerStep(PerStep):
             return Static(item.flat) if isinstance(item, Chunk) else item
 
         args, kwargs = keras.tree.map_structure(fold, (args, kwargs))
-        found = []
+        outputs = []
         for value, result in zip(self._compute(env, None, args, kwargs), self._probe.results, strict=True):
             flat = to_canonical(value, result.layout, (env.batch * like.steps, *result.features))
-            found.append(Chunk(env.batch, like.steps, flat=flat))
-        return found
+            outputs.append(Chunk(env.batch, like.steps, flat=flat))
+        return outputs
 
     def _row_by_row(self, env: Env, args: Any, kwargs: Any, like: Chunk) -> list[Chunk]:
         """One call a step, for results that are those of the last step."""
@@ -145,10 +145,10 @@ class TriedPerStep(PerStep):
         args, kwargs = keras.tree.map_structure(arranged, (self.call.args, self.call.kwargs), (args, kwargs))
         try:
             with keras_loops(env):
-                found = keras.tree.flatten(self.compute(*args, **kwargs))
-            if not all(value.shape.is_fully_defined() for value in found):
+                results = keras.tree.flatten(self.compute(*args, **kwargs))
+            if not all(value.shape.is_fully_defined() for value in results):
                 raise ValueError("its results have unknown sizes")
-            return found
+            return results
         except (TypeError, ValueError, NotImplementedError) as error:
             self.refuse(
                 f"has no form of known shapes, as TFLite needs ({described(error)})",
@@ -157,7 +157,7 @@ class TriedPerStep(PerStep):
 
 
 def described(error: Exception) -> str:
-    """Kind and first line of an error, without what Keras lays around it."""
+    """Kind and first line of an error, without the text that Keras adds."""
     said = re.search("\x1b\\[1m(.*?)\x1b\\[0m", str(error), re.DOTALL)
     lines = (said[1] if said else str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

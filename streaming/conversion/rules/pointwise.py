@@ -43,7 +43,7 @@ class PerStep(Rule):
             )
 
     def refuse_mixed_lengths(self) -> None:
-        """Refuse a sequence together with what is known only at its end."""
+        """Refuse a sequence together with a value that is known only at its end."""
         signals = self.call.signals
         if any(s.sequence for s in signals) and any(s.running for s in signals):
             self.refuse(
@@ -55,7 +55,7 @@ class PerStep(Rule):
         """Refuse options that mix time."""
 
     def check_broadcast(self, static: list[Signal]) -> None:
-        """Refuse static inputs that would be laid along the time axis."""
+        """Refuse static inputs that would be broadcast along the time axis."""
         rank = max(len(s.offline_shape) for s in self.call.signals)
         for signal in static:
             shape = signal.offline_shape
@@ -117,7 +117,7 @@ class Elementwise(PerStep):
 
 @register(layers.Multiply, layers.Maximum, layers.Minimum)
 class MaskedMerge(Elementwise):
-    """Merging layers that leave out what is masked."""
+    """Merging layers that leave out masked values."""
 
     heeds_masks = True
 

@@ -1,4 +1,4 @@
-"""Keras's preprocessing layers, with what was adapted frozen in; augmentation, which is idle at inference."""
+"""Keras's preprocessing layers with their adapted constants; augmentation, which does nothing at inference."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class IntegerLookupRule(Rule):
         unknown = int(op.mask_token is not None)
         places = np.arange(unknown + 1, unknown + 1 + len(self.words), dtype="int32") - unknown
         same = tf.equal(tf.cast(ids, tf.int64)[..., None], tf.constant(self.words))
-        found = unknown + tf.reduce_sum(tf.where(same, tf.constant(places), tf.zeros_like(places)), axis=-1)
+        indices = unknown + tf.reduce_sum(tf.where(same, tf.constant(places), tf.zeros_like(places)), axis=-1)
         if op.mask_token is None:
-            return found
-        return tf.where(tf.equal(tf.cast(ids, tf.int64), op.mask_token), tf.zeros_like(found), found)
+            return indices
+        return tf.where(tf.equal(tf.cast(ids, tf.int64), op.mask_token), tf.zeros_like(indices), indices)
 
 
 @register(layers.STFTSpectrogram)

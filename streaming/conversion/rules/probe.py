@@ -1,8 +1,8 @@
 """Decides by trial whether an operation works on each step by itself, and where batch and time are in its results.
 
-The operation is run on a few small random inputs: whole, for each stream and for each step. It works step by step where
-the whole results are those of the steps put together. Nothing needs to be known of the operation; the proof at the
-end of a conversion confirms what was decided here.
+The operation is run on a few small random inputs: whole, for each stream and for each step. It works step by step if
+the whole results equal the concatenated results of the steps. This needs no knowledge of the operation; the
+verification at the end of a conversion confirms the decision.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from streaming.conversion.signals import Signal
 from streaming.conversion.sizes import Sized
 
 BATCH, STEPS, MAX_STEPS = 2, 5, 4096
+# Steps of a trial of a layer, whose `call` may hold numbers of its own, as `x[:, -6:]` does.
+HIDDEN_STEPS = 67
 # Floats (lowest, highest) and integers (first, last): numbers of both signs, of (0, 1), above 1, where logarithms,
 # square roots and inverse functions are defined; divisors of the last are not 0.
 _DRAWS = ((-2.0, 2.0, 0, 1), (0.1, 0.9, 0, 3), (1.1, 3.0, 1, 2))
@@ -61,13 +63,13 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
 
     Args:
         call: its arguments are signals in place of tensors.
-        compute: what takes a step in the stream; compared with the operation itself.
+        compute: the function of a step in the stream; compared with the operation itself.
 
     Raises:
         Mixes: it does not work step by step.
         Exception: whatever the operation raises on every input that was tried.
     """
-    found: Probe | None = None
+    agreed: Probe | None = None
     long = min(max([STEPS, *(number + 3 for number in _numbers(call))]), MAX_STEPS)
     failure: Exception | None = None
     for index, draw in enumerate(_DRAWS):
@@ -77,17 +79,17 @@ def probe(call: Call, compute: Callable[..., Any]) -> Probe:
         except Exception as error:  # a domain error of the operation, or ids outside of a table
             failure = failure or error
             continue
-        if found is not None and not all(_finite(value) for value in whole):
+        if agreed is not None and not all(_finite(value) for value in whole):
             continue
         checked = trial.check(whole)
-        if found is None:
-            found = checked
+        if agreed is None:
+            agreed = checked
         else:
-            found = Probe(_common(found, checked), found.foldable and checked.foldable)
-    if found is None:
+            agreed = Probe(_common(agreed, checked), agreed.foldable and checked.foldable)
+    if agreed is None:
         assert failure is not None
         raise failure
-    return found
+    return agreed
 
 
 def _common(first: Probe, second: Probe) -> list[Result]:
@@ -203,7 +205,8 @@ class _Trial:
 
 def _numbers(call: Call) -> Iterator[int]:
     """Numbers that an operation was given: a trial has more steps, so that none can stand for all of them."""
-    settings = [] if isinstance(call.op, keras.Layer) else list(vars(call.op).values())
+    hidden = isinstance(call.op, keras.Layer) or hasattr(call.op, "layer")
+    settings = [HIDDEN_STEPS - 3] if hidden else list(vars(call.op).values())
     for item in keras.tree.flatten((call.args, call.kwargs, settings)):
         for part in (item.start, item.stop, item.step) if isinstance(item, slice) else (item,):
             if isinstance(part, int) and not isinstance(part, bool):

@@ -1,4 +1,4 @@
-"""Layers that say themselves how they step: `stream_spec` and `stream_step`, documented in docs/custom-layers.md."""
+"""Layers that define their own step by `stream_spec` and `stream_step`; see docs/custom-layers.md."""
 
 from __future__ import annotations
 
@@ -89,22 +89,22 @@ class ProtocolRule(Rule):
         parameters = inspect.signature(self.call.op.stream_step).parameters
         bound = inspect.signature(self.call.op.call).bind(*args, **kwargs).arguments
         # Plain arguments that the step knows too; which of them are tensors is decided below.
-        found = {name: v for name, v in list(bound.items())[1:] if name in parameters and v is not None}
+        named = {name: v for name, v in list(bound.items())[1:] if name in parameters and v is not None}
         for name, value in self._others(args, kwargs).items():
             if name not in parameters:
                 continue  # a mask: whether the layer heeds it is seen in the verification
-            found[name] = keras.tree.map_structure(lambda item: item.full if isinstance(item, Chunk) else item, value)
+            named[name] = keras.tree.map_structure(lambda item: item.full if isinstance(item, Chunk) else item, value)
         first = next(iter(inspect.signature(self.call.op.call).parameters))
         given, name = kwargs.get("mask"), "mask" if "mask" in parameters else f"{first}_mask"
         if isinstance(given, Chunk) and name in parameters:
-            found[name] = given.full
-        for name, value in list(found.items()):
+            named[name] = given.full
+        for name, value in list(named.items()):
             mask = f"{name}_mask"
             if isinstance(value, Static) and value.exists is not None and mask in parameters:
-                given = found.get(mask)
+                given = named.get(mask)
                 real = value.exists
-                found[mask] = tf.logical_and(real, tf.cast(given.value, tf.bool)) if given is not None else real
-        return keras.tree.map_structure(lambda item: item.value if isinstance(item, Static) else item, found)
+                named[mask] = tf.logical_and(real, tf.cast(given.value, tf.bool)) if given is not None else real
+        return keras.tree.map_structure(lambda item: item.value if isinstance(item, Static) else item, named)
 
     def step(self, env: Env, inputs: Chunk, *args: Any, **kwargs: Any) -> Any:
         if self.identity:

@@ -123,12 +123,12 @@ class RecurrentRule(Rule):
             return [output, *new][:count], new, output if held is not None else None
 
         run = _loop if inputs.steps * _bytes(layer.cell) > env.loop_bytes else _unrolled
-        found, states, held = run(one, inputs, states, held)
+        forms, states, held = run(one, inputs, states, held)
         for name, state in zip(names, states, strict=True):
             env.write(self.key(name), state)
         if held is not None:
             env.write(self.key("output"), held)
-        outputs = [inputs.like(**form) for form in found]
+        outputs = [inputs.like(**form) for form in forms]
         return outputs if layer.return_state else outputs[0]
 
 

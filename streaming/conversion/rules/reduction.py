@@ -16,7 +16,7 @@ LOWEST = float(tf.float32.min)
 
 
 class RunningReduction(Rule):
-    """A running mean or maximum over time and space; masked steps and those that do not exist leave it as it is."""
+    """A running mean or maximum over time and space; steps that are masked or do not exist do not change it."""
 
     kind = "mean"
 

@@ -62,14 +62,14 @@ REFUSALS: dict[type, tuple[str, str]] = {
 
 
 class Refused(Rule):
-    """A layer that is refused wherever it stands."""
+    """A layer that is always refused."""
 
     def plan(self) -> NoReturn:
         self.refuse(*explain(self.call.op))
 
 
 def refused(call: Call) -> bool:
-    """Whether a layer is not even tried: it needs what TFLite lacks, or has a sequence where it has its own axes."""
+    """Whether a layer is refused without a trial: it needs what TFLite lacks, or uses the time axis as its own."""
     kind = type(call.op)
     return kind in REFUSALS and (kind in _NEVER or any(signal.sequence for signal in call.signals))
 

@@ -19,10 +19,10 @@ Factor = str | int  # "B", "T", or so many features
 
 
 class Reshaping(Rule):
-    """The axes of the result as groups of the factors of those that come in, in their order.
+    """Finds the axes of the result as groups of the factors of the input axes, in their order.
 
-    (B, T, 8) to (B, T, 2, 4) splits features; (B * T, 8) shows steps to what follows as a batch, as if they were
-    streams; (B * N, T, F) shows N sequences of each stream so.
+    (B, T, 8) to (B, T, 2, 4) splits features; (B * T, 8) gives the steps to the next layers as a batch, as if they were
+    streams; (B * N, T, F) does so with N sequences of each stream.
     """
 
     any_layout = True
@@ -78,7 +78,7 @@ class ReshapeRule(Reshaping):
 
 @register_rule(numpy_operations.Reshape)
 class ReshapeOperation(Reshaping):
-    """Sizes that a layer of one's own read off a tensor are unknown in a graph, and found by what is known."""
+    """Sizes that a custom layer read from a tensor are unknown in the graph, and follow from the known ones."""
 
     def targets(self) -> tuple[int, list[int | None]]:
         shape = self.call.op.newshape

@@ -216,9 +216,9 @@ def roll(one: Callable[[Any, Rows], tuple[tf.Tensor, Rows]], steps: int, states:
 
 
 class Computed(Rule):
-    """A function of tensors as they lie offline, (B, ..., T, ...) for sequences, applied to every step alike.
+    """A function of tensors in their offline layout, (B, ..., T, ...) for sequences, applied to every step.
 
-    Where no argument is a sequence it is applied to (B * T, ...), once for each step.
+    If no argument is a sequence it is applied to (B * T, ...), once for each step.
     """
 
     def __init__(self, call: Call, function: Callable[..., tf.Tensor], result: Signal) -> None:

@@ -5,7 +5,8 @@ v(t) = sum_i local_i(t) * factor_i, where the factors are known only at the end,
 
     sum_t v(t) = sum_i factor_i * sum_t local_i(t),
 
-and both sides run along. Terms with logits carry exp(logits(t) - peak), summed in the rescaled form of `running`.
+and both sides can be updated at each step. Terms with logits carry exp(logits(t) - peak), summed in the rescaled form
+of `running`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Builder:
         return Call(self.call.op, name, args, {}, self.call.results, self.call.options)
 
     def compute(self, suffix: str, function: Callable[..., Any], *args: Signal, time_axis: int | None = None) -> Signal:
-        """A function of tensors as they lie offline, step by step; its shape is found by a trial on zeros."""
+        """A function of tensors in their offline layout, step by step; its shape is found by a trial on zeros."""
         zeros = [tf.zeros(_probe_shape(signal), signal.dtype) for signal in args]
         output = tf.convert_to_tensor(function(*zeros))
         shape = list(output.shape)[1:]
@@ -142,8 +143,8 @@ class Algebra:
         """All products of terms; a square is taken around the first value, so that it does not cancel."""
         if a is b:
             a = b = self.centred(a)
-        found = [self._product(x, y) for x in a for y in b]
-        return self.collected(found)
+        products = [self._product(x, y) for x in a for y in b]
+        return self.collected(products)
 
     def _product(self, a: Term, b: Term) -> Term:
         if a.logits is not None and b.logits is not None:
@@ -172,9 +173,9 @@ class Algebra:
         plain = [t.local for t in terms if t.local is not None and t.logits is None and t.factor is None]
         fixed = [t.factor for t in terms if t.local is None and t.logits is None]
         rest = [t for t in terms if not (t.logits is None and (t.local is None or t.factor is None))]
-        found = [Term(local=reduce(lambda x, y: self.both("sum", tf.add, x, y), plain))] if plain else []
-        found += [Term(factor=reduce(lambda x, y: self.both("sum", tf.add, x, y), fixed))] if fixed else []
-        return (*found, *rest)
+        sums = [Term(local=reduce(lambda x, y: self.both("sum", tf.add, x, y), plain))] if plain else []
+        sums += [Term(factor=reduce(lambda x, y: self.both("sum", tf.add, x, y), fixed))] if fixed else []
+        return (*sums, *rest)
 
     def add(self, a: Terms, b: Terms) -> Terms:
         """a + b."""
@@ -225,8 +226,8 @@ class Algebra:
 
             return self.build.compute("ones", function, source)
 
-        found = [t.local if t.local is not None else t.logits for t in terms]
-        source = next((signal for signal in found if signal is not None), like)
+        sequences = [t.local if t.local is not None else t.logits for t in terms]
+        source = next((signal for signal in sequences if signal is not None), like)
         parts: list[Any] = []
         for term in terms:
             if term.logits is not None:

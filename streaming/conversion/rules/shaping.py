@@ -51,7 +51,7 @@ class PermuteRule(PerStep):
 
 @register_rule(layers.RepeatVector)
 class RepeatVectorRule(PerStep):
-    """A value that has no time axis, some times over; a fixed number of copies is no stream."""
+    """Repeats a value without a time axis; a fixed number of copies is not a stream."""
 
 
 @register_rule(layers.Masking)

@@ -1,4 +1,4 @@
-"""Finds by trial the axis to which an operation that only rearranges a tensor moves one of its axes."""
+"""Finds by trial where an operation that only rearranges a tensor moves one of its axes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def of_one(call: Call) -> Callable[[tf.Tensor], Any]:
 
 
 def destination(function: Callable[[tf.Tensor], Any], shape: Sequence[int], axis: int, dtype: str) -> int | None:
-    """The axis of the result along which lies what lay along an axis of an input of that shape, batch first.
+    """The axis of the result to which an axis of the input moves; the shape of the input has the batch first.
 
-    None where it is not one axis behind the batch, or the function does not take the shape.
+    None if that is not a single axis after the batch, or if the function does not take the shape.
     """
     size, batch = shape[axis], shape[0]
 

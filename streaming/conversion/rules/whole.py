@@ -1,8 +1,8 @@
 """Calls that see a whole source at once, before the stream starts: the encoder of a translator or captioner.
 
-A source of variable length lies at the beginning of S = max_length positions; a boolean mask says which are real.
-What is computed at the others never reaches a real one: recurrent layers hold their state there, convolutions see
-zeros, and a layer of one's own whose `call` takes a `mask` is given it.
+A source of variable length is at the beginning of S = max_length positions; a boolean mask says which are real. The
+other positions never affect a real one: recurrent layers hold their state there, convolutions see zeros, and a custom
+layer whose `call` takes a `mask` is given it.
 """
 
 from __future__ import annotations

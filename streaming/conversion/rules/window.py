@@ -1,4 +1,4 @@
-"""Base of convolutions and poolings over time: a window that slides, and a buffer of the steps that it still sees.
+"""Base of convolutions and poolings over time: a sliding window, and a buffer of the steps in it.
 
 With K steps in the window, output j of a layer with stride S covers the elements j S - L ... j S - L + K - 1. L zeros
 go before the start: K - 1 for `causal`, none for `valid`, and for `same` half of what TensorFlow pads. What a `same`

@@ -1,6 +1,6 @@
-"""Calls on values without a time axis: each step has a whole tensor, which Keras itself computes with.
+"""Calls on values without a time axis: Keras itself computes the whole tensor of each step.
 
-Whatever Keras can do is allowed there: a recurrent layer runs over an axis of the value, a Bidirectional reads it
+Every Keras layer is allowed there: a recurrent layer runs over an axis of the value, a Bidirectional reads it
 backwards, GroupNormalization and Flatten see all of it.
 """
 
@@ -20,7 +20,7 @@ _FOREIGN = (layers.StringLookup, layers.TextVectorization, layers.Hashing, layer
 
 
 def within_step(call: Call, kind: type[Rule] | None) -> bool:
-    """Whether a call is computed by Keras within each step: no tensor has a time axis, and its rule wants one."""
+    """Whether Keras computes a call within each step: no tensor has a time axis, but its rule needs one."""
     from streaming.conversion.rules.embedding import EmbeddingRule, ReversibleEmbeddingRule
     from streaming.conversion.rules.pointwise import Idle, PerStep
     from streaming.conversion.rules.preprocessing import IntegerLookupRule

@@ -20,7 +20,7 @@ class Boundary(NamedTuple):
 
 
 class Endpointer(Carrier):
-    """Splits a signal into utterances: speech is what is louder than a level, silence is a pause of some length.
+    """Splits a signal into utterances: sound above a level is speech, and a pause of some length ends an utterance.
 
     The level of a block of 10 ms is its mean energy in dB below full scale. An utterance begins with the first loud
     block and ends with the first block after `silence` seconds without one.
@@ -28,7 +28,7 @@ class Endpointer(Carrier):
     Args:
         sample_rate: samples a second.
         silence: seconds of quiet that end an utterance.
-        level: dB, negative, that speech exceeds.
+        level: dB below full scale (negative); louder sound is speech.
 
     Raises:
         InputError: an argument is out of range.
@@ -54,19 +54,19 @@ class Endpointer(Carrier):
         self.speaking = False
 
     def feed(self, samples: NDArray[Any]) -> list[Boundary]:
-        """The beginnings and ends that a block of samples (N,) brings, in order."""
+        """The beginnings and ends in a block of samples (N,), in order."""
         signal = np.concatenate([self._held, as_samples(samples)])
         count = len(signal) // self._block
         self._held = signal[count * self._block :]
         energies = np.mean(signal[: count * self._block].reshape(count, self._block) ** 2, axis=1)
-        found = []
+        boundaries = []
         for loud in energies > self._energy:
             self._quiet = 0 if loud else self._quiet + 1
             if loud and not self.speaking:
                 self.speaking = True
-                found.append(Boundary("begin", self._blocks * self._block))
+                boundaries.append(Boundary("begin", self._blocks * self._block))
             self._blocks += 1
             if self.speaking and self._quiet >= self._quiet_blocks:
                 self.speaking = False
-                found.append(Boundary("end", self._blocks * self._block))
-        return found
+                boundaries.append(Boundary("end", self._blocks * self._block))
+        return boundaries

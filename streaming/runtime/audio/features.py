@@ -22,9 +22,9 @@ _SLANEY_HZ, _SLANEY_BREAK, _SLANEY_LOG = 200 / 3, 1000.0, math.log(6.4) / 27
 class LogMel:
     """log(max(power spectrum in mel bands, floor)), as librosa 0.11 defines the parts.
 
-    Frame t covers the samples [t * frame_step, t * frame_step + frame_length), so that nothing waits for what is
-    beyond it. It is weighted by a periodic Hann window, padded with zeros to fft_length, transformed; the
-    magnitudes to the given power are summed in triangles that are linear in Hz.
+    Frame t covers the samples [t * frame_step, t * frame_step + frame_length), so that it is complete with its last
+    sample. It is weighted by a periodic Hann window, padded with zeros to fft_length, and transformed; the magnitudes,
+    raised to the given power, are summed in bands with triangular weights, linear in Hz.
 
     Args:
         sample_rate: samples a second.
@@ -34,10 +34,10 @@ class LogMel:
         num_mels: bands, the features of a frame.
         low_hz: where the first band begins.
         high_hz: where the last band ends; at most half the sample rate.
-        scale: "htk" or "slaney", on which the bands are equally far apart.
+        scale: "htk" or "slaney", the mel scale on which the bands are equally spaced.
         norm: "slaney" gives each triangle the same area; None the same height, 1.
         power: 2 for energies, 1 for magnitudes.
-        floor: smallest value that the logarithm sees.
+        floor: smaller sums are raised to this value before the logarithm.
         center: put frame t around sample t * frame_step: half a frame of zeros comes before and after the signal.
 
     Raises:
@@ -181,10 +181,10 @@ def as_samples(samples: NDArray[Any]) -> NDArray[Any]:
         )
     if block.dtype.kind == "i":
         return block / -float(np.iinfo(block.dtype).min)
-    found = block.astype(np.float64)
-    if not np.isfinite(found).all():
+    values = block.astype(np.float64)
+    if not np.isfinite(values).all():
         raise InputError("audio holds NaN or infinity, expected finite numbers; clean it")
-    return found
+    return values
 
 
 def hz_to_mel(hz: NDArray[Any], scale: str) -> NDArray[Any]:

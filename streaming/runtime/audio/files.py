@@ -34,7 +34,7 @@ class Reader(Protocol):
         """Blocks of up to `size` samples, (N,) of float32."""
 
     def close(self) -> None:
-        """Close what was opened for it."""
+        """Close the file, if the reader opened it."""
 
     def __enter__(self) -> Any: ...
 
@@ -45,7 +45,7 @@ class SoundFileReader:
     """The samples of a FLAC or OGG file, in blocks, as float32, by libsndfile.
 
     Args:
-        source: a path, or an open binary file; of one that cannot seek all is read first.
+        source: a path, or an open binary file; a file that cannot seek is first read completely.
         mono: take the mean of the channels of a file that has several.
         name: what errors call it; the path where None.
 
@@ -178,7 +178,7 @@ class RawReader:
 def open_audio(
     source: str | os.PathLike[str] | IO[bytes], *, mono: bool = False, name: str | None = None
 ) -> WavReader | SoundFileReader:
-    """The reader of a file by its first bytes, whatever it is called; arguments and errors as for `WavReader`."""
+    """The reader of a file, chosen by its first bytes; arguments and errors as for `WavReader`."""
     if isinstance(source, str | os.PathLike):
         with open(source, "rb") as file:
             mark = file.read(4)
@@ -215,8 +215,8 @@ def read_audio(
         OSError: it cannot be read.
     """
     with open_audio(source, mono=mono, name=name) as reader:
-        found = list(at_rate(reader, sample_rate, resample, size=1 << 14))
-    return np.concatenate(found) if found else np.zeros(0, np.float32)
+        blocks = list(at_rate(reader, sample_rate, resample, size=1 << 14))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def read_wav(
@@ -224,8 +224,8 @@ def read_wav(
 ) -> NDArray[Any]:
     """As `read_audio`, for WAV files alone."""
     with WavReader(source, mono=mono) as reader:
-        found = list(at_rate(reader, sample_rate, resample, size=1 << 14))
-    return np.concatenate(found) if found else np.zeros(0, np.float32)
+        blocks = list(at_rate(reader, sample_rate, resample, size=1 << 14))
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def at_rate(reader: Reader, sample_rate: int, resample: bool, size: int = 1600) -> Iterator[NDArray[Any]]:
@@ -240,10 +240,10 @@ def at_rate(reader: Reader, sample_rate: int, resample: bool, size: int = 1600) 
     yield resampler.finish().astype(np.float32)
 
 
-def check_rate(name: str, found: int, expected: int, resample: bool) -> None:
+def check_rate(name: str, actual: int, expected: int, resample: bool) -> None:
     """Raises InputError where the rates differ and `resample` is not asked for."""
-    if found != expected and not resample:
+    if actual != expected and not resample:
         raise InputError(
-            f"{name} has {found} samples a second, the model takes {expected}; record it at that rate, or ask for "
+            f"{name} has {actual} samples a second, the model takes {expected}; record it at that rate, or ask for "
             "resampling (--resample)"
         )

@@ -1,4 +1,4 @@
-"""Another sample rate, for a signal that comes in blocks."""
+"""Changes the sample rate of a signal, block by block."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Resampler:
 
     Args:
         source: samples a second of the signal.
-        target: samples a second that come out.
+        target: samples a second of the output.
 
     Raises:
-        InputError: a rate is no positive whole number, or their ratio is too odd.
+        InputError: a rate is not a positive integer, or the reduced ratio has too large terms.
     """
 
     def __init__(self, source: int, target: int):
@@ -76,15 +76,15 @@ class Resampler:
         bases, phases = places // self._up, places % self._up
         first = bases + 1 - self._half - self._origin
         windows = np.lib.stride_tricks.sliding_window_view(signal, 2 * self._half)
-        found = np.zeros(len(first))
+        outputs = np.zeros(len(first))
         # Outputs `up` apart have one phase, and lie `down` apart in the signal: their windows are a view.
         for i in range(min(self._up, len(first))):
-            part = found[i :: self._up]
+            part = outputs[i :: self._up]
             part[:] = windows[first[i] :: self._down][: len(part)] @ self._kernel[phases[i]]
         self._given = end
         keep = end * self._down // self._up + 1 - self._half - self._origin
         self._held, self._origin = signal[keep:], self._origin + keep
-        return found
+        return outputs
 
 
 def resample(samples: NDArray[Any], source: int, target: int) -> NDArray[Any]:

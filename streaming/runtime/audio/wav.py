@@ -100,18 +100,18 @@ class WavReader:
         head = self._exactly(12)
         if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
             raise self._none("it does not begin with RIFF and WAVE")
-        found: WavFormat | None = None
+        wav_format: WavFormat | None = None
         while True:
             name, size = (part := self._exactly(8))[:4], int.from_bytes(part[4:], "little")
             if name == b"data":
-                if found is None:
+                if wav_format is None:
                     raise self._none("samples come before their format")
-                return found, None if size in _ENDLESS else size
+                return wav_format, None if size in _ENDLESS else size
             if size > _MAX_HEADER:
                 raise self._none(f"its part {name!r} has {size} bytes before any sample")
             content = self._exactly(size + size % 2)
             if name == b"fmt ":
-                found = self._format(content)
+                wav_format = self._format(content)
 
     def _format(self, content: bytes) -> WavFormat:
         if len(content) < 16:
@@ -151,10 +151,10 @@ def mixed(samples: NDArray[Any], name: str) -> NDArray[Any]:
     Raises:
         InputError: a sample is no finite number.
     """
-    found = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(found).all():
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(mono).all():
         raise InputError(f"{name} holds NaN or infinity, expected finite samples; export it anew")
-    return found
+    return mono
 
 
 def check_channels(name: str, channels: int, mono: bool) -> None:

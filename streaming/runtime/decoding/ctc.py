@@ -1,4 +1,4 @@
-"""Connectionist temporal classification (Graves et al. 2006): rows of logits with a blank to tokens, as they come."""
+"""Decoders of connectionist temporal classification (Graves et al. 2006), row by row."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from streaming.runtime.decoding.scores import Hypothesis, log_softmax
 
 
 class Spike(NamedTuple):
-    """A token and the row at which it was first the most probable."""
+    """A token, and the first row at which it was the most probable one."""
 
     token: int
     row: int
 
 
 class CTCGreedy(Carrier):
-    """The most probable alignment: repeats become one, blanks go. A token is final as soon as it is seen.
+    """Decodes the most probable alignment: merges repeats and drops blanks. A token is final as soon as it is given.
 
     Args:
         blank: its number.
@@ -43,12 +43,12 @@ class CTCGreedy(Carrier):
             InputError: the rows have another shape, or no column for the blank.
         """
         _check(logits, self._blank)
-        found = []
+        spikes = []
         for token in map(int, np.argmax(logits, axis=-1)):
             if token not in (self._blank, self._last):
-                found.append(Spike(token, self._row))
+                spikes.append(Spike(token, self._row))
             self._last, self._row = token, self._row + 1
-        return found
+        return spikes
 
 
 class CTCBeam(Carrier):

@@ -1,4 +1,4 @@
-"""When the smoothed probability of a label is an event."""
+"""The rule by which smoothed probabilities of labels become events."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from streaming.runtime.carried import Carrier
 
 
 class EventRule(Carrier):
-    """Rows of smoothed probabilities to events, label by label.
+    """Turns rows of smoothed probabilities into events, label by label.
 
     A keyword *leads* where it is the most probable of the keywords and more probable than all background together;
     where each label has a sigmoid of its own, where its probability is at least one half (or the threshold, if that is
     lower). Its *episode* begins where it leads, and ends where it has not led for `rest` rows. The first row of an
-    episode in which the keyword leads with a probability of at least the threshold is an event; an episode has one at
-    most.
+    episode in which the keyword leads with a probability of at least the threshold is an event; an episode has at most
+    one.
 
-    Labels do not disturb each other: no event swallows one of another label. Episodes do not depend on the threshold
-    (where it is one half or more, for sigmoids): a higher one gives the events of a lower one, later or not at all, and
-    no others, so that recall does not rise with it.
+    Labels do not affect each other: an event never suppresses one of another label. Episodes do not depend on the
+    threshold (for sigmoids, if it is at least one half). A higher threshold therefore gives the same events as a lower
+    one, later or not at all, and no others, so that recall does not rise with it.
 
     Args:
         keywords: numbers of the labels that can be events.
         background: numbers of those that cannot.
-        threshold: probability of an event.
-        rest: rows without the lead after which a label begins a new episode; 0 is as 1.
+        threshold: probability of an event; it may be changed from row to row.
+        rest: a label begins a new episode after so many rows in which it does not lead; 0 means 1.
         multi_label: each label has a probability of its own.
 
     Raises:
@@ -54,7 +54,7 @@ class EventRule(Carrier):
             )
         self.keywords, self.rest = tuple(keywords), max(1, rest)
         self._keywords, self._background = np.array(keywords, int), np.array(background, int)
-        self._threshold, self._several = threshold, multi_label
+        self.threshold, self._several = threshold, multi_label
         self.reset()
 
     def reset(self) -> None:
@@ -68,18 +68,18 @@ class EventRule(Carrier):
         """Which keywords lead in a row of probabilities (labels,), (keywords,) of bool."""
         own = smooth[self._keywords]
         if self._several:
-            return own >= min(0.5, self._threshold)
-        found = np.zeros(len(own), bool)
+            return own >= min(0.5, self.threshold)
+        leading = np.zeros(len(own), bool)
         if len(own):
             best = int(np.argmax(own))
-            found[best] = own[best] > smooth[self._background].sum()
-        return found
+            leading[best] = own[best] > smooth[self._background].sum()
+        return leading
 
     def feed(self, smooth: NDArray[Any]) -> list[int]:
         """The labels that a row of smoothed probabilities (labels,) makes events; the most probable first."""
         leads = self.leads(smooth)
         self._fired &= ~(leads & (self._absent >= self.rest))
         self._absent = np.where(leads, 0, np.minimum(self._absent + 1, self.rest))
-        events = leads & ~self._fired & (smooth[self._keywords] >= self._threshold)
+        events = leads & ~self._fired & (smooth[self._keywords] >= self.threshold)
         self._fired |= events
         return sorted(self._keywords[events].tolist(), key=lambda label: -smooth[label])

@@ -53,20 +53,20 @@ class Sampling:
         # A token stays where those before it do not reach p yet; 1 never cuts, whatever the rounding.
         if self.top_p < 1:
             ranked[np.concatenate([[0.0], np.cumsum(ranked)[:-1]]) >= self.top_p] = 0
-        found = np.zeros(len(ranked))
-        found[order] = ranked / ranked.sum()
-        return found
+        distribution = np.zeros(len(ranked))
+        distribution[order] = ranked / ranked.sum()
+        return distribution
 
 
 def generate(
     source: Stream | Decoder, start: int, sampling: Sampling, seed: int | np.random.Generator
 ) -> Iterator[tuple[int, float]]:
-    """Tokens drawn one after the other, without end, each with the log probability that the model itself gives it.
+    """An endless iterator of drawn tokens, each with its log probability under the model.
 
     Args:
         source: as for `greedy`; a stream moves.
-        start: token to begin with, or the last of a prompt that the stream has seen up to it.
-        sampling: what may follow.
+        start: the first token, or the last token of a prompt whose other tokens the stream has seen.
+        sampling: the distribution to draw from.
         seed: the same seed gives the same tokens.
     """
     step, states = decoders([source], fork=False)

@@ -1,4 +1,4 @@
-"""Logits as probabilities, and what is found with them."""
+"""Probabilities from logits, and hypotheses of searches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Tokens after the start token, without the end token; `log_probability` counts the end token where it came."""
+    """Tokens after the start token, without the end token; `log_probability` includes a final end token."""
 
     tokens: tuple[int, ...]
     log_probability: float

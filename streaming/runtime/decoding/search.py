@@ -147,8 +147,8 @@ class _Beam:
 
     def best(self) -> list[Hypothesis]:
         """The best, those that have not ended among them."""
-        found = [*self._done, *self._growing]
-        return sorted(found, key=lambda h: -h.score(self._penalty))[: self._n_best]
+        hypotheses = [*self._done, *self._growing]
+        return sorted(hypotheses, key=lambda h: -h.score(self._penalty))[: self._n_best]
 
     def _settled(self) -> bool:
         # No sequence still growing can overtake: its log probability only falls, its penalty is at most the last.

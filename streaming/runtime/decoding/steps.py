@@ -1,4 +1,4 @@
-"""The step function that every search runs on: tokens and states in, logits and states out, many at once."""
+"""The step function of all searches: a batch of tokens and states to logits and new states."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ StepFunction = Callable[[Sequence[Any], NDArray[Any]], tuple[NDArray[Any], Seque
 
 @dataclass(frozen=True)
 class Decoder:
-    """A step function and the state to begin with, of any model: a Keras model is decoded by the device's code.
+    """A step function of any model and its initial state, so that a Keras model is decoded by the device's code.
 
     Args:
-        step: takes N states and N tokens (N,); gives logits (N, tokens) and the N states that follow. A state may come
-            several times; those given are not used again.
+        step: takes N states and N tokens (N,); gives logits (N, tokens) and the N states that follow. A state may occur
+            several times; the states passed in are not used again.
         state: of a sequence that has seen no token yet.
     """
 

@@ -45,9 +45,9 @@ class Chain:
 class ViterbiStream(Carrier):
     """Viterbi's algorithm (1967) on rows that come one after the other.
 
-    A label is given as soon as all paths that are still possible agree on it, and `delay` rows later at the latest;
-    then the best path so far decides, and those that disagree are dropped: what is given is always one path, and
-    without a bound the best one.
+    A label is given as soon as all paths that are still possible agree on it, and at the latest `delay` rows later.
+    Then the best path so far decides, and paths that disagree are dropped. So the labels always form one path; without
+    a bound, it is the best one.
 
     Args:
         chain: its scores.
@@ -72,7 +72,7 @@ class ViterbiStream(Carrier):
         self._paths = np.zeros((len(self._chain.transitions), 0), np.intp)
 
     def feed(self, rows: NDArray[Any]) -> list[int]:
-        """Labels that rows of scores (T, K) settle.
+        """The labels that are decided after rows of scores (T, K).
 
         Raises:
             InputError: the rows have another shape or hold NaN, or no path is possible.
@@ -94,9 +94,9 @@ class ViterbiStream(Carrier):
             return []
         ends = self._scores + self._chain.end
         last = int(np.argmax(ends if ends.max() > -np.inf else self._scores))
-        found = self._paths[last].tolist()
+        labels = self._paths[last].tolist()
         self.reset()
-        return found
+        return labels
 
     def _advance(self, row: NDArray[Any]) -> list[int]:
         labels = np.arange(len(row))
@@ -118,14 +118,14 @@ class ViterbiStream(Carrier):
     def _settled(self, scores: NDArray[Any]) -> list[int]:
         known = self._paths[scores > -np.inf]
         agreed = np.cumprod((known == known[0]).all(axis=0)).sum()
-        found = known[0, :agreed].tolist()
+        labels = known[0, :agreed].tolist()
         if self._delay is not None and known.shape[1] - agreed > self._delay:
             best = self._paths[int(np.argmax(scores))]
             until = known.shape[1] - self._delay
             self._scores = np.where((self._paths[:, :until] == best[:until]).all(axis=1), scores, -np.inf)
-            found = best[:until].tolist()
-        self._paths = self._paths[:, len(found) :]
-        return found
+            labels = best[:until].tolist()
+        self._paths = self._paths[:, len(labels) :]
+        return labels
 
 
 def viterbi(rows: NDArray[Any], chain: Chain) -> tuple[NDArray[Any], float]:

@@ -70,12 +70,12 @@ def broadcast(call: Call, a: Shape, b: Shape, rank: int) -> Shape:
     size = max(len(a), len(b))
     if size > rank:
         call.check(False, f"it broadcasts {a} and {b}, of more than {rank} axes")
-    found = []
+    shape = []
     for x, y in zip((1,) * (size - len(a)) + a, (1,) * (size - len(b)) + b, strict=True):
         if x != y and 1 not in (x, y):
             call.check(False, f"shapes {a} and {b} do not go together")
-        found.append(x if y == 1 else y)
-    return tuple(found)
+        shape.append(x if y == 1 else y)
+    return tuple(shape)
 
 
 def sum_of_quantized(call: Call) -> None:
@@ -85,12 +85,12 @@ def sum_of_quantized(call: Call) -> None:
 
 
 def any_scales(call: Call) -> None:
-    """Scales are there."""
+    """The operands have scales."""
     call.scaled(0, 1)
 
 
 def equal_scales(call: Call) -> None:
-    """Numbers are compared as they are."""
+    """Numbers are compared without rescaling, so their scales must be equal."""
     call.check(len(set(call.scaled(0, 1))) == 1, "its scales differ")
 
 
@@ -112,8 +112,8 @@ def division(*kinds: int) -> Rule:
     def rule(call: Call) -> None:
         plain(call)
         if call.kind(1) in WHOLE:
-            found = call.limits(1)
-            right = found is not None and bool((found[0] > 0).all())
+            limits = call.limits(1)
+            right = limits is not None and bool((limits[0] > 0).all())
             if not right and call.is_constant(1):
                 right = bool((call.constant(1) > 0).all())
             call.check(right, "its divisor is not known to be above 0")
@@ -190,10 +190,10 @@ def dequantize(call: Call) -> None:
     call.arity(1)
     kind = call.kind(0, FLOAT16, *ALL_QUANTIZED)
     if kind != FLOAT16:
-        found, shape = call.tensor(0).quantization, call.shape(0)
-        if found is not None and len(found.scales) > 1:
+        quantization, shape = call.tensor(0).quantization, call.shape(0)
+        if quantization is not None and len(quantization.scales) > 1:
             call.check(kind == INT8 and call.is_constant(0), "it has several scales")
-            axis = call.axis(found.axis, len(shape))
+            axis = call.axis(quantization.axis, len(shape))
             call.scales(0, axis, shape[axis])
         else:
             call.scale(call.inputs[0])

@@ -1,7 +1,8 @@
 """Limits of small tensors of whole numbers: shapes, places and counters that are computed while a model runs.
 
-What does not depend on the model's inputs is computed as the runtime will, with equal limits; the counter of a loop
-lies between its limits. Where a limit is not known the tensor has none, and what would need it refuses.
+Values that do not depend on the inputs of the model are computed as in the runtime, and have equal limits; the counter
+of a loop lies between its limits. A tensor whose limits are unknown has none, and operations that need them are
+refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _RANGE = {INT32: 2**31, INT64: 2**62}
 
 
 def follow(call: Call) -> None:
-    """Note the limits of what an operation gives, where they follow from those of what it takes."""
+    """Note the limits of the outputs of an operation, where they follow from those of its inputs."""
     rule = _RULES.get(call.name)
     if rule is None or len(call.operation.outputs) != 1:
         return
@@ -28,18 +29,18 @@ def follow(call: Call) -> None:
     kind, shape = call.graph.tensors[index].kind, call.shapes[index]
     if kind not in _RANGE or math.prod(shape) > _MAX_ELEMENTS:
         return
-    found = rule(call)
-    if found is None:
+    bounds = rule(call)
+    if bounds is None:
         return
-    low, high = (np.asarray(part, np.int64).reshape(-1) for part in found)
+    low, high = (np.asarray(part, np.int64).reshape(-1) for part in bounds)
     most = _RANGE[kind]
     if low.size == math.prod(shape) and bool((low >= -most).all() and (high < most).all()):
         call.bounds[index] = low, high
 
 
 def _all(call: Call) -> list[Bounds] | None:
-    found = [call.limits(place) for place in range(len(call.inputs))]
-    return None if any(part is None for part in found) else [part for part in found if part is not None]
+    limits = [call.limits(place) for place in range(len(call.inputs))]
+    return None if any(part is None for part in limits) else [part for part in limits if part is not None]
 
 
 def _shape(call: Call) -> Bounds:
@@ -137,22 +138,22 @@ def _remainder(call: Call) -> Bounds | None:
 
 
 def _product(call: Call) -> Bounds | None:
-    found = call.limits(0)
+    limits = call.limits(0)
     axes = call.limits(1)
-    if found is None or axes is None or not np.array_equal(*found):
+    if limits is None or axes is None or not np.array_equal(*limits):
         return None
-    values = found[0].reshape(call.shape(0)).astype(object)
+    values = limits[0].reshape(call.shape(0)).astype(object)
     product = np.multiply.reduce(values, tuple(axes[0].tolist())) if axes[0].size else values
     flat = np.array(product, object).reshape(-1)
     return None if any(abs(number) >= 2**31 for number in flat) else (flat.astype(np.int64),) * 2
 
 
 def _filled(call: Call) -> Bounds | None:
-    found = call.limits(1)
-    if found is None:
+    limits = call.limits(1)
+    if limits is None:
         return None
     shape = call.shapes[call.operation.outputs[0]]
-    return np.broadcast_to(found[0], shape), np.broadcast_to(found[1], shape)
+    return np.broadcast_to(limits[0], shape), np.broadcast_to(limits[1], shape)
 
 
 def _counted(call: Call) -> Bounds | None:

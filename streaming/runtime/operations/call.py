@@ -1,4 +1,4 @@
-"""One operation of a graph under verification: what it takes, how it is set, and what it has to give."""
+"""One operation of a graph under verification: its operands, its options, and its expected outputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Runner(Protocol):
     def run(
         self, index: int, shapes: list[Shape], kinds: list[int], limits: list[Bounds | None], times: int = 1
     ) -> tuple[list[Shape], list[int]]:
-        """Verify a subgraph that is called with such tensors, so many times; what it gives."""
+        """Verify a subgraph called so many times with such tensors; returns the shapes and types of its outputs."""
 
 
 class Call:
@@ -59,7 +59,7 @@ class Call:
         self.handles: dict[int, str] = {}
 
     def of(self, operation: Operation) -> Call:
-        """The same graph's next operation."""
+        """The next operation of the same graph."""
         self.operation, self.name, self.inputs = operation, operation.name, operation.inputs
         return self
 
@@ -71,7 +71,7 @@ class Call:
     # What it takes
 
     def arity(self, least: int, most: int | None = None, outputs: int = 1) -> None:
-        """So many inputs, the first `least` of them present, and so many outputs."""
+        """Check the numbers of inputs, of which the first `least` must be present, and of outputs."""
         count, most = len(self.inputs), least if most is None else most
         if not least <= count <= most or min(self.inputs[:least], default=0) < 0:
             raise DamagedError(f"{self.name} has {count} inputs")
@@ -92,10 +92,10 @@ class Call:
 
     def kind(self, place: int, *allowed: int) -> int:
         """The type of an input, one of those allowed where any are named."""
-        found = self.graph.tensors[self.inputs[place]].kind
-        if allowed and found not in allowed:
-            raise DamagedError(f"{self.name} takes {_NAMES.get(found, f'type {found}')}")
-        return found
+        kind = self.graph.tensors[self.inputs[place]].kind
+        if allowed and kind not in allowed:
+            raise DamagedError(f"{self.name} takes {_NAMES.get(kind, f'type {kind}')}")
+        return kind
 
     def is_constant(self, place: int) -> bool:
         """Whether an input's data lie in the file."""
@@ -111,23 +111,23 @@ class Call:
     def limits(self, place: int) -> Bounds | None:
         """Least and largest values of a small input of whole numbers, flat; None where nothing is known."""
         index = self.inputs[place]
-        found = self.bounds.get(index)
-        if found is None:
+        bounds = self.bounds.get(index)
+        if bounds is None:
             tensor = self.graph.tensors[index]
             if tensor.constant_bytes and tensor.kind in (INT32, INT64) and math.prod(self.shapes[index]) <= _MAX_KNOWN:
                 values = self.constant(place).astype(np.int64)
-                found = self.bounds[index] = values, values
-        return found
+                bounds = self.bounds[index] = values, values
+        return bounds
 
     def known(self, place: int, count: int | None = None) -> list[int]:
-        """The numbers of an operand that decides about shapes or addresses: constant, or computed from constants."""
+        """The numbers of an operand that determines shapes or addresses; it must be known before the model runs."""
         self.kind(place, INT32, INT64)
-        found = self.limits(place)
-        if found is None or not np.array_equal(*found):
+        limits = self.limits(place)
+        if limits is None or not np.array_equal(*limits):
             raise DamagedError(f"{self.name}: operand {place} is only known when it runs")
-        if count is not None and len(found[0]) != count:
-            raise DamagedError(f"{self.name}: operand {place} has {len(found[0])} numbers, not {count}")
-        return found[0].tolist()
+        if count is not None and len(limits[0]) != count:
+            raise DamagedError(f"{self.name}: operand {place} has {len(limits[0])} numbers, not {count}")
+        return limits[0].tolist()
 
     def option(self, field: int, kind: str = "<i", default: int = 0) -> int:
         """A field of its options."""
@@ -136,9 +136,9 @@ class Call:
 
     def activation(self, field: int) -> None:
         """A fused activation that kernels have: none, RELU, RELU_N1_TO_1, RELU6."""
-        found = self.option(field, "<b")
-        if not 0 <= found <= 3:
-            raise DamagedError(f"{self.name} has activation {found}")
+        activation = self.option(field, "<b")
+        if not 0 <= activation <= 3:
+            raise DamagedError(f"{self.name} has activation {activation}")
 
     def axis(self, number: int, rank: int) -> int:
         """An axis, counted from the front; negative ones count from the end."""
@@ -149,28 +149,32 @@ class Call:
     def scale(self, index: int) -> float:
         """The scale of a tensor that is quantized as a whole."""
         tensor = self.graph.tensors[index]
-        found = tensor.quantization
-        if found is None or len(found.scales) != 1 or len(found.zeros) != 1:
+        quantization = tensor.quantization
+        if quantization is None or len(quantization.scales) != 1 or len(quantization.zeros) != 1:
             raise DamagedError(f"{self.name}: a tensor has no scale")
         low, high = QUANTIZED.get(tensor.kind, (0, 0))
         if tensor.kind == INT16:
             low = high = 0
-        if not low <= found.zeros[0] <= high:
-            raise DamagedError(f"{self.name}: a zero point of {found.zeros[0]}")
-        return self._sound(found.scales)[0]
+        if not low <= quantization.zeros[0] <= high:
+            raise DamagedError(f"{self.name}: a zero point of {quantization.zeros[0]}")
+        return self._sound(quantization.scales)[0]
 
     def scales(self, place: int, axis: int, size: int) -> None:
         """The scales of weights: one, or one for each index along an axis; none is shifted unless uint8."""
         tensor = self.tensor(place)
-        found = tensor.quantization
-        if found is None or len(found.scales) not in (1, size) or len(found.zeros) not in (1, len(found.scales)):
+        quantization = tensor.quantization
+        if (
+            quantization is None
+            or len(quantization.scales) not in (1, size)
+            or len(quantization.zeros) not in (1, len(quantization.scales))
+        ):
             raise DamagedError(f"{self.name}: its weights lack scales")
-        if len(found.scales) > 1 and found.axis != axis:
-            raise DamagedError(f"{self.name}: its weights have scales along axis {found.axis}")
+        if len(quantization.scales) > 1 and quantization.axis != axis:
+            raise DamagedError(f"{self.name}: its weights have scales along axis {quantization.axis}")
         low, high = QUANTIZED[UINT8] if tensor.kind == UINT8 else (0, 0)
-        if any(not low <= zero <= high for zero in found.zeros):
+        if any(not low <= zero <= high for zero in quantization.zeros):
             raise DamagedError(f"{self.name}: its weights have a zero point")
-        self._sound(found.scales)
+        self._sound(quantization.scales)
 
     def _sound(self, scales: tuple[float, ...]) -> tuple[float, ...]:
         if not all(_SMALLEST_SCALE <= scale <= _LARGEST_SCALE for scale in scales):
@@ -185,7 +189,7 @@ class Call:
     # What it gives
 
     def give(self, shape: Shape, kind: int, place: int = 0) -> None:
-        """Output `place` has to have this shape and type."""
+        """Check that output `place` has this shape and type."""
         index = self.operation.outputs[place]
         tensor = self.graph.tensors[index]
         if tensor.kind != kind:
@@ -194,7 +198,7 @@ class Call:
             )
         if tensor.unknown:
             right = len(tensor.unknown) == len(shape) and all(
-                size in (-1, found) for size, found in zip(tensor.unknown, shape, strict=True)
+                size in (-1, actual) for size, actual in zip(tensor.unknown, shape, strict=True)
             )
             self.check(right and min(shape, default=0) >= 0, f"it gives shape {shape}, not {tensor.unknown}")
             self.check(math.prod(shape) * 8 <= MAX_TENSOR_BYTES, f"it gives shape {shape}")
@@ -208,10 +212,10 @@ class Call:
             self.same_scale_as(place, 0)
 
     def same_scale_as(self, source: int, output: int) -> None:
-        """A quantized output has a scale where the input that it goes on from has one."""
+        """Check that a quantized output has a scale if its source input has one."""
         tensor, given = self.tensor(source), self.graph.tensors[self.operation.outputs[output]]
-        found = tensor.quantization
-        if tensor.kind in QUANTIZED and found is not None and found.scales:
+        quantization = tensor.quantization
+        if tensor.kind in QUANTIZED and quantization is not None and quantization.scales:
             self.check(given.quantization is not None and bool(given.quantization.scales), "its output has no scale")
 
     def variable(self, index: int) -> str:
@@ -219,10 +223,8 @@ class Call:
         name = self.handles.get(self.inputs[0])
         if name is None:
             raise DamagedError(f"{self.name} takes no variable")
-        found = self.shapes[index], self.graph.tensors[index].kind
-        self.check(
-            self.model.variables.setdefault(name, found) == found, f"variable {name!r} has another shape or type"
-        )
+        form = self.shapes[index], self.graph.tensors[index].kind
+        self.check(self.model.variables.setdefault(name, form) == form, f"variable {name!r} has another shape or type")
         return name
 
     @property

@@ -33,10 +33,10 @@ def loop(call: Call) -> None:
     shapes = [call.shape(place) for place in range(count)]
     kinds = [call.kind(place) for place in range(count)]
     call.check(RESOURCE not in kinds, "it carries a variable")
-    found, said = call.model.run(condition, shapes, kinds, [None] * count)
-    call.check(said == [BOOL] and found in ([()], [(1,)]), "its condition is not one bool")
-    found, said = call.model.run(body, shapes, kinds, limits, min(rounds))
-    call.check(found == shapes and said == kinds, "its rounds give other tensors than they take")
+    out_shapes, out_kinds = call.model.run(condition, shapes, kinds, [None] * count)
+    call.check(out_kinds == [BOOL] and out_shapes in ([()], [(1,)]), "its condition is not one bool")
+    out_shapes, out_kinds = call.model.run(body, shapes, kinds, limits, min(rounds))
+    call.check(out_shapes == shapes and out_kinds == kinds, "its rounds give other tensors than they take")
     for place in range(count):
         call.same_scale_as(place, place)
         call.give(shapes[place], kinds[place], place)
@@ -57,7 +57,7 @@ def _counters(call: Call, condition: int, body: int) -> dict[int, tuple[int, int
             other = graph.tensors[writer.inputs[1] if writer.inputs[0] == index else writer.inputs[0]]
             if graph.tensors[index].kind == INT32 and other.kind == INT32 and (other.word or 0) > 0:
                 steps[place] = other.word or 0
-    found: dict[int, tuple[int, int]] = {}
+    counters: dict[int, tuple[int, int]] = {}
     wanted = list(test.outputs)
     tests = {operation.outputs[0]: operation for operation in test.operations if len(operation.outputs) == 1}
     for index in wanted:
@@ -71,8 +71,8 @@ def _counters(call: Call, condition: int, body: int) -> dict[int, tuple[int, int
             if small in test.inputs and (limit := _limit(call, test, great)) is not None:
                 place = test.inputs.index(small)
                 if place in steps:
-                    found[place] = steps[place], limit
-    return found
+                    counters[place] = steps[place], limit
+    return counters
 
 
 def _limit(call: Call, test: Graph, index: int) -> int | None:
@@ -83,9 +83,9 @@ def _limit(call: Call, test: Graph, index: int) -> int | None:
     if index in test.inputs:
         place = test.inputs.index(index)
         body = call.model.graphs[call.option(1)]
-        found = call.limits(place)
-        if body.inputs[place] == body.outputs[place] and found is not None and found[1].size == 1:
-            return int(found[1][0])
+        limits = call.limits(place)
+        if body.inputs[place] == body.outputs[place] and limits is not None and limits[1].size == 1:
+            return int(limits[1][0])
     return None
 
 

@@ -73,12 +73,12 @@ def _window(call: Call, sizes: Shape, kernel: Shape, strides: list[int], dilatio
     call.check(padding in (SAME, VALID), f"its padding is {padding}")
     call.check(min(*strides, *dilations, *kernel) > 0, f"strides {strides}, dilations {dilations}, kernel {kernel}")
     call.check(max(*strides, *dilations, *kernel) < 2**20, f"strides {strides}, dilations {dilations}")
-    found = []
+    shape = []
     for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
         left = size if padding == SAME else size - (k - 1) * dilation
         call.check(left > 0, f"a kernel of {kernel} does not fit into {sizes}")
-        found.append(-(-left // stride))
-    return tuple(found)
+        shape.append(-(-left // stride))
+    return tuple(shape)
 
 
 def conv_2d(call: Call) -> None:

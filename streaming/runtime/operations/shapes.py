@@ -1,4 +1,4 @@
-"""Operations that move elements: what decides about addresses has to be known, and inside."""
+"""Operations that move elements: operands that determine addresses must be known and in range."""
 
 from __future__ import annotations
 
@@ -147,13 +147,13 @@ def cut(call: Call) -> None:
     call.check(1 <= len(shape) <= _SLICE_RANK, f"it takes shape {shape}")
     call.check(limits is not None and len(limits[0]) == len(shape), "its begin is not known to be inside")
     assert limits is not None
-    found = []
+    extents = []
     for axis, (low, high) in enumerate(zip(*(part.tolist() for part in limits), strict=True)):
         size = shape[axis] - low if sizes[axis] == -1 and low == high else sizes[axis]
         inside = low >= 0 and size >= 0 and high + size <= shape[axis]
         call.check(inside, f"it reads {size} from {low} to {high} of {shape[axis]}")
-        found.append(size)
-    call.give(tuple(found), kind)
+        extents.append(size)
+    call.give(tuple(extents), kind)
 
 
 def strided(call: Call) -> None:
@@ -177,16 +177,16 @@ def _strided(call: Call, shape: Shape, steps: list[int], begins: Bounds, ends: B
     call.check(ellipsis & (ellipsis - 1) == 0, "it has several ellipses")
     named = sum(not (new | ellipsis) >> place & 1 for place in range(count))
     call.check(named <= len(shape) and count <= _SLICE_RANK, f"it cuts {named} axes of {shape}")
-    found: list[int] = []
+    extents: list[int] = []
     axis = 0
     for place, step in enumerate(steps):
         bit = 1 << place
         if ellipsis & bit:
-            found += shape[axis : axis + len(shape) - named]
+            extents += shape[axis : axis + len(shape) - named]
             axis += len(shape) - named
             continue
         if new & bit:
-            found.append(1)
+            extents.append(1)
             continue
         size, low, high = shape[axis], int(begins[0][place]), int(begins[1][place])
         axis += 1
@@ -200,8 +200,8 @@ def _strided(call: Call, shape: Shape, steps: list[int], begins: Bounds, ends: B
         end = int(ends[0][place]) if ends is not None else 0
         call.check(ends is None or bool(end_mask & bit) or end == ends[1][place], "its end is only known when it runs")
         begin = None if begin_mask & bit else low
-        found.append(len(range(*slice(begin, None if end_mask & bit else end, step).indices(size))))
-    return (*found, *shape[axis:])
+        extents.append(len(range(*slice(begin, None if end_mask & bit else end, step).indices(size))))
+    return (*extents, *shape[axis:])
 
 
 def gather(call: Call) -> None:

@@ -1,4 +1,4 @@
-"""Tables as people have them: text of any encoding, separators, headers, numbers, times, missing values.
+"""Reads tables: text of any encoding, separators, headers, numbers, times, missing values.
 
 Training and the device read tables by the same code.
 """

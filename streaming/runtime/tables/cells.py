@@ -18,11 +18,11 @@ _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
 def find_delimiter(text: str, wanted: Iterable[str] = ()) -> str:
-    """What separates the cells of a first line: tab, semicolon or comma.
+    """The separator of the cells in a first line: tab, semicolon or comma.
 
     Args:
         text: the line.
-        wanted: names that a header is to hold; a separator under which it does is taken first.
+        wanted: names that a header should have; a separator that yields them is preferred.
     """
     wanted, bare = set(wanted), _QUOTED.sub("", text)
     present = [sign for sign in DELIMITERS if sign in bare]
@@ -55,7 +55,7 @@ def split_cells(text: str, delimiter: str) -> list[str]:
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell says that there is no value."""
+    """Whether a cell means a missing value."""
     return cell.lower() in MISSING
 
 
@@ -78,14 +78,14 @@ class NumberReader:
         """The numbers of cells, NaN where a value is missing; raises InputError that says what a cell is instead."""
         if self.decimal != ",":
             try:
-                found = [float(cell) for cell in cells]
+                numbers = [float(cell) for cell in cells]
             except ValueError:
                 return [self._read(cell) for cell in cells]
             # What Python takes beside digits: infinity, NaN and underscores.
-            if all(map(math.isfinite, found)) and not any("_" in cell for cell in cells):
+            if all(map(math.isfinite, numbers)) and not any("_" in cell for cell in cells):
                 if not self.decimal and any("." in cell for cell in cells):
                     self.decimal = "."
-                return found
+                return numbers
         return [self._read(cell) for cell in cells]
 
     def _read(self, cell: str) -> float:
@@ -106,9 +106,9 @@ class NumberReader:
 
 
 def parse_time(cell: str) -> float | None:
-    """Seconds of an ISO date or time, those without a zone as if in UTC; None where a cell is none.
+    """Seconds of an ISO date or time, in UTC if it has no zone; None for any other cell.
 
-    Numbers are no dates: `2026` may be a load.
+    Plain numbers are not dates: `2026` may be a measured value.
     """
     if len(cell) < 8 or cell.isdecimal() or is_number(cell):
         return None

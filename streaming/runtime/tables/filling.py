@@ -33,11 +33,11 @@ class Filler(Carrier):
     - `refuse`: a missing value is an error.
     - `drop`: a row that lacks a value is left out.
     - `hold`: a column keeps its last value.
-    - `interpolate`: on a line between the values before and after, by the number of rows; after the last value it is
-      held. A row is given as soon as each column has had a value at it or after it.
+    - `interpolate`: linearly, over the row numbers, between the values before and after; the last value is held. A row
+      is given as soon as each column has a value at that row or later.
 
-    With `hold` and `interpolate` rows before the first value of a column are left out. Pieces of any size give what the
-    whole gives, bit for bit.
+    With `hold` and `interpolate` rows before the first value of a column are left out. The result does not depend on
+    the size of the pieces, bit for bit.
 
     Args:
         policy: one of `POLICIES`.
@@ -62,7 +62,7 @@ class Filler(Carrier):
         """Take rows (n, D) of float64; gives those that are complete.
 
         Raises:
-            InputError: a value is missing and is to be refused, or has been for too many rows.
+            InputError: a value is missing and the policy is `refuse`, or values are missing in too many rows.
         """
         missing = np.isnan(rows)
         if self._policy == "interpolate":
@@ -78,10 +78,10 @@ class Filler(Carrier):
         return Filled(rows[kept], missing[kept], numbers[kept])
 
     def finish(self) -> Filled:
-        """The rows that wait; the next one begins another sequence."""
-        found = self._interpolated(self._waiting, True)
+        """The remaining rows; the next row begins another sequence."""
+        filled = self._interpolated(self._waiting, True)
         self.begin()
-        return found
+        return filled
 
     def _held(self, rows: NDArray[Any]) -> NDArray[Any]:
         known = np.concatenate([self._last[None], rows])

@@ -1,4 +1,4 @@
-"""What the columns of a table are called, and where the wanted ones are."""
+"""Reads the names of the columns of a table, and finds the wanted ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streaming.runtime.tables.cells import find_delimiter, is_missing, is_number
 
 
 class Header(NamedTuple):
-    """How a table is separated, what its columns are called, and whether its first line says so.
+    """The separator of a table, the names of its columns, and whether they are in its first line.
 
     Columns without names are called `column_1`, `column_2`, ..., a column whose name is left empty is called ''.
     """
@@ -26,7 +26,7 @@ def read_header(text: str, given: bool | None = None, wanted: Iterable[str] = ()
 
     Args:
         text: the line.
-        given: whether it names the columns; None: it does where it holds names and no number.
+        given: whether it names the columns; None: it does if it has no number.
         wanted: names that it is to hold, if they are known.
 
     Raises:
@@ -60,7 +60,7 @@ def choose_columns(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """Names sorted as people count: x2 before x10. The order of columns where nothing else is said."""
+    """Names in natural order: x2 before x10. This is the default order of columns."""
     return sorted(names, key=lambda name: ([(*_part(part),) for part in re.split(r"(\d+)", name)], name))
 
 

@@ -70,7 +70,7 @@ def _decoded(source: io.BufferedReader, encoding: str | None) -> Iterator[str]:
 
 
 def records(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Lines of a table: those of which a quoted cell goes on in the next are one, with the number of the first.
+    """Records of a table: lines joined by a quoted cell are one record, with the number of the first line.
 
     Raises:
         InputError: a quotation mark is never closed.

@@ -1,4 +1,4 @@
-"""Rows at uneven times as rows at even ones."""
+"""Resamples rows at uneven times to even steps."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _MAX_EMPTY = 100_000
 
 def parse_step(text: str) -> float:
     """Seconds of a step such as `1s`, `250ms`, `15min`, `1h` or `1d`; raises InputError where it is none."""
-    found = _STEP.fullmatch(text.strip())
-    if found is None or not float(found[1]):
+    match = _STEP.fullmatch(text.strip())
+    if match is None or not float(match[1]):
         raise InputError(f"expected a step of time such as 250ms, 1s, 15min, 1h or 1d; received {text!r}")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(match[1]) * _UNITS[match[2]]
 
 
 class Resampler(Carrier):
     """The mean of the rows within each step of time; NaN where a column has none.
 
-    Steps count from time 0, so that any part of a stream has the same ones; a step is given when a row of a later one
-    comes. Pieces of any size give what the whole gives, bit for bit.
+    Steps count from time 0, so that they do not depend on where a stream begins. A step is given when a row of a later
+    step comes. The result does not depend on the size of the pieces, bit for bit.
 
     Args:
         step: seconds.
@@ -49,7 +49,7 @@ class Resampler(Carrier):
         self._sums, self._counts = np.zeros(self._width), np.zeros(self._width)
 
     def feed(self, times: NDArray[Any], rows: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Times (n,) in seconds, that do not fall, and rows (n, D); gives times and rows of the steps that are over.
+        """Take times (n,) in seconds, in rising order, and rows (n, D); returns times and rows of complete steps.
 
         Raises:
             InputError: too many steps have no row.
@@ -76,9 +76,9 @@ class Resampler(Carrier):
         """The last step; the next row begins another sequence."""
         if self._bin is None:
             return np.zeros(0), np.zeros((0, self._width))
-        found = self._given(np.array([self._bin]), self._sums[None], self._counts[None])
+        last = self._given(np.array([self._bin]), self._sums[None], self._counts[None])
         self.begin()
-        return found
+        return last
 
     def _given(self, bins: NDArray[Any], sums: NDArray[Any], counts: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Raw input in, human output out: what a streaming model means to a person."""
+"""Tasks: objects that turn raw input into readable output by a streaming model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from streaming.runtime.model import StreamingModel
 from streaming.runtime.model import load as load_model
 from streaming.runtime.tasks.base import Prediction, Session, Task
 from streaming.runtime.tasks.keyword_spotter import Keyword, KeywordSpotter, Utterance
+from streaming.runtime.tasks.rows import TimedRows
 from streaming.runtime.tasks.sensors import SensorClassifier, SequenceTagger, TaggedRow
 from streaming.runtime.tasks.series import Anomaly, AnomalyDetector, Forecast, Forecaster
 from streaming.runtime.tasks.texts import Captioner, Generator, Piece, Text
@@ -40,6 +41,7 @@ __all__ = [
     "Tagger",
     "Task",
     "Text",
+    "TimedRows",
     "Token",
     "Transcriber",
     "Transcript",

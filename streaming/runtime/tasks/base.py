@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from streaming.runtime.decoding import Chain, ViterbiStream, sigmoid, softmax
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.schema import TaskSpec, read_spec
 from streaming.runtime.text import Vocabulary
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Session(Protocol):
@@ -31,11 +36,11 @@ class Session(Protocol):
         """The session between two calls, as bytes that `restore` reads."""
 
     def restore(self, blob: bytes) -> None:
-        """Go on where another session of this task was saved."""
+        """Continue from the saved state of another session of this task."""
 
 
 class Task:
-    """A model with what its file says of its task; immutable, and shared by any number of sessions.
+    """A model with the description of its task; immutable, and shared by any number of sessions.
 
     Args:
         model: its metadata names this task, its files hold what the task needs.
@@ -56,6 +61,23 @@ class Task:
         """A new session."""
         raise NotImplementedError
 
+    @property
+    def threshold(self) -> float | None:
+        """The probability that makes an event, an alarm or a label; None where the task decides without one."""
+        return None
+
+    def with_threshold(self, threshold: float) -> Self:
+        """The same with another threshold.
+
+        Raises:
+            InputError: the task decides without one, or it is no probability.
+        """
+        if self.threshold is None:
+            raise InputError(f"this {self.spec_type.kind.replace('_', ' ')} decides without a threshold; set none")
+        made = copy.copy(self)
+        made.spec = dataclasses.replace(self.spec, threshold=threshold)
+        return made
+
     def restore(self, blob: bytes) -> Session:
         """The session that `Session.save` wrote, in this process or another.
 
@@ -75,7 +97,7 @@ class Task:
 
 
 class Prediction(NamedTuple):
-    """The most probable label of a sequence, its probability, and those of all labels in their order.
+    """The most probable label of a sequence, its probability, and the probabilities of all labels in order.
 
     `labels` are all labels that hold, where several may.
     """
@@ -116,11 +138,11 @@ def read_codec(model: StreamingModel, name: str, size: int | None = None) -> Tex
 
 
 class LabelStream(Carrier):
-    """Rows of logits to labels with their probabilities: each row's best, or the best path of a chain.
+    """Decodes rows of logits to labels with probabilities: the best of each row, or the best path of a chain.
 
     Args:
         chain: scores of neighbours, or None.
-        delay: most rows that a path is waited for.
+        delay: the most rows for which a label waits.
     """
 
     carries = ("_path", "_waiting")
@@ -176,7 +198,7 @@ def _score(value: Any) -> float:
 
 
 class Decision:
-    """Logits to a `Prediction`, of one label or of several that hold together."""
+    """Decodes logits to a `Prediction`, of one label or of several."""
 
     def __init__(self, labels: tuple[str, ...], multi_label: bool, threshold: float):
         self._labels, self._several, self._threshold = labels, multi_label, threshold
@@ -185,8 +207,8 @@ class Decision:
         """The prediction of a row of logits (labels,)."""
         scores = sigmoid(logits) if self._several else softmax(logits)
         best = int(np.argmax(scores))
-        found: Mapping[str, Any] = {"label": self._labels[best], "score": float(scores[best]), "scores": scores}
+        fields: Mapping[str, Any] = {"label": self._labels[best], "score": float(scores[best]), "scores": scores}
         if not self._several:
-            return Prediction(**found)
+            return Prediction(**fields)
         held = [name for name, score in zip(self._labels, scores, strict=True) if score >= self._threshold]
-        return Prediction(**found, labels=tuple(held))
+        return Prediction(**fields, labels=tuple(held))

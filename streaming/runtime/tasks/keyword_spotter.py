@@ -1,4 +1,4 @@
-"""Audio in blocks of any size, keywords out."""
+"""Keyword spotting: audio in blocks of any size to keywords."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLOCK = 10
 
 
 class Keyword(NamedTuple):
-    """A keyword, its smoothed probability, and when it was clear: in seconds, and in samples of the model's rate."""
+    """A keyword, its smoothed probability, and the time of its detection, in seconds and in samples."""
 
     label: str
     score: float
@@ -30,7 +30,7 @@ class Keyword(NamedTuple):
 
 
 class Utterance(NamedTuple):
-    """What lies between two ends of utterances, in seconds and samples: its most probable label, by the last row."""
+    """An utterance: its most probable label, by its last row, and its bounds in seconds and samples."""
 
     label: str
     score: float
@@ -43,14 +43,13 @@ class Utterance(NamedTuple):
 class KeywordSpotter(AudioTask):
     """Hears keywords in a signal: a label whose smoothed probability reaches a threshold is an event.
 
-    `EventRule` says when: a label is an event once as long as it leads, and again after it has not led for the
-    refractory time; labels do not disturb each other. Where the task has endpoints each utterance begins with a fresh
-    state, and its end is an `Utterance`.
+    `EventRule` decides: a label is one event while it leads, and can be an event again after it has not led for the
+    refractory time; labels do not affect each other. If the task has endpoints, each utterance begins with a fresh
+    state, and its end is an `Utterance` event.
 
     Args:
         model: takes samples or log-mel rows and gives logits (labels,); its file holds `labels.txt`.
-        changes: fields of the file's task that are to have other values: `threshold`, `smoothing`, `refractory`,
-            `background`.
+        changes: new values of fields of the file's task: `threshold`, `smoothing`, `refractory`, `background`.
 
     Raises:
         ArtifactError: a field is unknown or out of its range, or a background label is no label of the model.
@@ -83,8 +82,13 @@ class KeywordSpotter(AudioTask):
         """The same with other settings: `threshold`, `smoothing` and `refractory` (seconds), `background` (labels)."""
         return KeywordSpotter(self.model, **{name: getattr(self.spec, name) for name in self.settings} | changes)
 
+    @property
+    def threshold(self) -> float:
+        """The smoothed probability that makes an event."""
+        return float(self.spec.threshold)
+
     def rule(self) -> EventRule:
-        """What makes events of the smoothed probabilities of this spotter."""
+        """The event rule of this spotter."""
         return EventRule(
             self.keywords,
             [i for i in range(len(self.labels)) if i not in self.keywords],
@@ -130,6 +134,11 @@ class KeywordSpotterSession(AudioSession):
         self._smooth = np.zeros(len(self._task.labels))
         self._rule.reset()
 
+    def set_threshold(self, threshold: float) -> None:
+        """Decide by another threshold from the next block on; a keyword that was an event is none again."""
+        super().set_threshold(threshold)
+        self._rule.threshold = threshold
+
     def _identity(self) -> list[str]:
         # Settings may differ from those of the file.
         return [*super()._identity()[:2], json.dumps(dataclasses.asdict(self._task.spec), sort_keys=True)]
@@ -140,7 +149,7 @@ class KeywordSpotterSession(AudioSession):
         return dict(zip(self._task.labels, map(float, self._smooth), strict=True))
 
     def _decide(self, rows: NDArray[Any]) -> list[Any]:
-        task, found = self._task, []
+        task, keywords = self._task, []
         for row in sigmoid(rows) if task.spec.multi_label else softmax(rows):
             self._recent.append(row)
             self._smooth = np.mean(self._recent, axis=0)
@@ -148,8 +157,8 @@ class KeywordSpotterSession(AudioSession):
             if self.rows is not None:
                 self.rows.append((self._smooth, seen))
             for label in self._rule.feed(self._smooth):
-                found.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
-        return found
+                keywords.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
+        return keywords
 
     def _close(self, begin: int, end: int) -> list[Any]:
         if self._task.spec.endpoint is None or not self._recent:

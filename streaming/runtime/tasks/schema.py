@@ -13,7 +13,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.decoding import Sampling
 from streaming.runtime.tables import POLICIES
-from streaming.runtime.typed_json import build, fields_of
+from streaming.runtime.typed_json import fields_of, from_plain
 
 _Spec = TypeVar("_Spec")
 
@@ -25,10 +25,10 @@ def read_spec(kind: type[_Spec], task: Mapping[str, Any]) -> _Spec:
         ArtifactError: a field is missing, of another type or out of range.
     """
     try:
-        found: _Spec = build(kind, task, f"task {task.get('kind')!r}")
+        spec: _Spec = from_plain(kind, task, f"task {task.get('kind')!r}")
     except InputError as error:
         raise ArtifactError(f"task {task.get('kind')!r}: {error}") from error
-    return found
+    return spec
 
 
 def expect(right: bool, message: str) -> None:
@@ -58,7 +58,7 @@ class Scaler:
 class TaskSpec:
     """Specification of the task of a file; `kind` names it.
 
-    dataset: the data set that the model was trained on, for people.
+    dataset: the data set that the model was trained on; for information.
     """
 
     kind: ClassVar[str]
@@ -75,10 +75,10 @@ class RowsSpec(TaskSpec):
     """Rows of a table.
 
     Args:
-        time: the column of times, which goes through to the output.
+        time: the column of times, which is copied to the output.
         missing: what becomes of missing values, as `streaming.runtime.tables.Filler` says it.
-        mask: after the columns the model takes one more for each, 1 where its value was missing.
-        resample: seconds of the even steps that rows are brought to, by their times.
+        mask: after the columns, the model takes one more number for each, 1 where its value was missing.
+        resample: seconds of the even steps to which rows are resampled by their times.
     """
 
     time: str | None = None
@@ -110,7 +110,7 @@ class TaggerSpec(TaskSpec):
 
 @dataclass(frozen=True)
 class ClassifierSpec(RowsSpec):
-    """Words or rows of numbers to the labels of a whole sequence."""
+    """Words or rows of numbers to a label, or several, of the whole sequence."""
 
     kind = "classifier"
 
@@ -162,13 +162,13 @@ class EndpointSpec:
 
 @dataclass(frozen=True)
 class AudioSpec(TaskSpec):
-    """Audio to rows of a model: `features` where they are made outside of the graph, else rows of samples.
+    """Audio input: rows of `features`, if they are computed outside of the graph, otherwise rows of samples.
 
     lead: seconds of silence that a fresh state hears before the first sample.
-    frame_length: of a model that takes samples, those that its first row of output has seen; None: a row of them.
-    zeros: of a model that takes samples, zeros that come before the first of an utterance, where they are others than
-    those of the lead: a front end in the graph begins with some of the lead in its state, or needs some to begin with a
-    whole row.
+    frame_length: for a model that takes samples, the number that its first output row depends on; None: one row.
+    zeros: for a model that takes samples, the number of zeros before the first sample of an utterance, if it is not
+    that of the lead: the front end in the graph may have part of the lead in its initial state, or need more zeros for
+    a whole row.
     """
 
     sample_rate: int
@@ -316,7 +316,7 @@ class ForecasterSpec(RowsSpec):
 
 @dataclass(frozen=True)
 class AnomalyDetectorSpec(ForecasterSpec):
-    """Rows of numbers to how unexpected they are."""
+    """Rows of numbers to anomaly scores."""
 
     kind = "anomaly_detector"
 

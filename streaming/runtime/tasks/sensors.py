@@ -1,4 +1,4 @@
-"""Rows of numbers in, labels out: sensors."""
+"""Tasks over rows of sensors: classifiers and sequence taggers."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class _RowSession(SavedSession):
 
     def _rows(self, rows: Any) -> NDArray[Any]:
         values = self._task.reader.read(rows)
-        found = self._stream.feed(self._task.reader.scaled(values))
+        outputs = self._stream.feed(self._task.reader.scaled(values))
         self._fed = self._fed or bool(len(values))
-        return np.asarray(found)
+        return np.asarray(outputs)
 
     def _rest(self) -> NDArray[Any] | None:
         if not self._fed:
@@ -69,7 +69,7 @@ class _RowSession(SavedSession):
 
 
 class SensorClassifier(_RowTask):
-    """Labels a whole recording, and says after each row what it would say if that were the last.
+    """Labels a whole recording; after each row it gives the prediction for the recording so far.
 
     Args:
         model: takes rows (columns,) and gives logits (labels,); its file holds `labels.txt`.
@@ -77,9 +77,15 @@ class SensorClassifier(_RowTask):
 
     spec_type = ClassifierSpec
 
-    def __init__(self, model: StreamingModel):
-        super().__init__(model)
-        self.decide = Decision(self.labels, self.spec.multi_label, self.spec.threshold)
+    @property
+    def decide(self) -> Decision:
+        """What makes a prediction of logits."""
+        return Decision(self.labels, self.spec.multi_label, self.spec.threshold)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability of a label that holds, where several may."""
+        return float(self.spec.threshold) if self.spec.multi_label else None
 
     def session(self) -> Any:
         """Takes arrays (n, columns) of one recording."""
@@ -91,10 +97,10 @@ class SensorClassifier(_RowTask):
         Raises:
             InputError: there is no row, or too few for the model to say anything; or they are of another kind.
         """
-        found = list(self.run([rows]))
-        if not found:
+        predictions = list(self.run([rows]))
+        if not predictions:
             raise InputError(f"a classifier needs more than {len(np.asarray(rows))} rows; give the whole recording")
-        return found[-1]
+        return predictions[-1]
 
 
 class SensorClassifierSession(_RowSession):
@@ -161,14 +167,14 @@ class SequenceTaggerSession(_RowSession):
         rows = self._rest()
         if rows is None:
             return []
-        found = self._decided([*self._labels.feed(rows), *self._labels.finish()])
+        tagged = self._decided([*self._labels.feed(rows), *self._labels.finish()])
         self._count = 0
-        return found
+        return tagged
 
     def _decided(self, labels: list[tuple[int, float]]) -> list[TaggedRow]:
-        found = []
+        tagged = []
         for label, score in labels:
             time = self._task.time_of(self._count)
-            found.append(TaggedRow(self._count, self._task.labels[label], score, time))
+            tagged.append(TaggedRow(self._count, self._task.labels[label], score, time))
             self._count += 1
-        return found
+        return tagged

@@ -1,4 +1,4 @@
-"""Rows of numbers as they come: what follows, and what was unexpected."""
+"""Tasks over series of rows: forecasts, and detection of anomalies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Anomaly(NamedTuple):
 
 
 class Forecaster(Task):
-    """Says after each row what will follow.
+    """Forecasts the next rows after each row.
 
     Args:
         model: takes rows (columns,) and gives (horizon, targets), or these and the quantiles as a last axis, in any
@@ -79,13 +79,13 @@ class Forecaster(Task):
         Raises:
             InputError: there are too few rows, or they are of another kind.
         """
-        found = [event for event in self.run([rows]) if isinstance(event, Forecast)]
-        if not found:
+        forecasts = [event for event in self.run([rows]) if isinstance(event, Forecast)]
+        if not forecasts:
             raise InputError(f"a forecast needs more than {len(np.asarray(rows))} rows; give the series so far")
-        return found[-1]
+        return forecasts[-1]
 
     def read(self, row: int, output: NDArray[Any]) -> Forecast:
-        """The forecast that a row of outputs says."""
+        """The forecast in a row of outputs."""
         values = output.astype(np.float64).reshape(self.shape)
         if self.spec.scaler is not None:
             mean = np.array(self.spec.scaler.mean)[self.places, None]
@@ -109,10 +109,10 @@ class ForecasterSession(SavedSession):
 
     def finish(self) -> list[Forecast]:
         """Events that were held back."""
-        found = self._read(self._stream.finish())
+        forecasts = self._read(self._stream.finish())
         self._stream.reset()
         self._row = 0
-        return found
+        return forecasts
 
     def _read(self, outputs: NDArray[Any]) -> list[Forecast]:
         begin, self._row = self._row, self._row + len(outputs)
@@ -120,7 +120,7 @@ class ForecasterSession(SavedSession):
 
 
 def standardize(rows: NDArray[Any], first: NDArray[Any]) -> NDArray[Any]:
-    """Rows (n, D) in units of the deviation of the first ones (P, D) of their series from their mean."""
+    """Rows (n, D), standardized by the mean and deviation of the first rows (P, D) of their series."""
     deviation = first.std(axis=0)
     return (rows - first.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
@@ -130,11 +130,11 @@ class AnomalyDetector(Forecaster):
 
     The error is the root mean square over the targets, in units of the scaler. The score is the anomaly likelihood of
     Ahmad et al. (2017): P(z < (short - long) / s), z normal, with the means of the latest errors over a short and a
-    long window and the standard deviation s of the long one; 0 until there are `warm_up` errors. A series on probation
-    is not judged: its first rows say what its units are.
+    long window and the standard deviation s of the long one; 0 until there are `warm_up` errors. With `probation`, the
+    first rows of a series are not judged; their mean and deviation are its scaler.
 
     Args:
-        model: a forecaster without delay; of its horizon the first row counts.
+        model: a forecaster without delay; only the first row of its horizon is used.
     """
 
     spec_type = AnomalyDetectorSpec
@@ -145,6 +145,11 @@ class AnomalyDetector(Forecaster):
             raise ArtifactError(
                 "an anomaly detector needs a forecast after each row; the model's come late or less often"
             )
+
+    @property
+    def threshold(self) -> float:
+        """The score that makes an alarm."""
+        return float(self.spec.threshold)
 
     def session(self) -> Any:
         """Takes arrays (n, columns) of one series."""
@@ -202,30 +207,30 @@ class AnomalyDetectorSession(SavedSession):
 
     def feed(self, piece: Any) -> list[Anomaly]:
         """Anomaly score of each row; the first of a series has no forecast, and 0 for an error."""
-        task, found = self._task, []
+        task, anomalies = self._task, []
         rows = task.reader.read(piece)
         if missing := task.spec.probation - len(self._first):
             early, rows = rows[:missing], rows[missing:]
             self._first = np.concatenate([self._first, early])
             if len(early) == missing:
                 self._judge(standardize(self._first, self._first))
-            found = [Anomaly(self._row + i, 0.0, 0.0, False) for i in range(len(early))]
+            anomalies = [Anomaly(self._row + i, 0.0, 0.0, False) for i in range(len(early))]
             self._row += len(early)
         values = standardize(rows, self._first) if len(self._first) else task.reader.scaled(rows)
         for error, score in self._judge(values) if len(rows) else ():
-            found.append(Anomaly(self._row, error, score, score >= task.spec.threshold))
+            anomalies.append(Anomaly(self._row, error, score, score >= task.spec.threshold))
             self._row += 1
-        return found
+        return anomalies
 
     def _judge(self, values: NDArray[Any]) -> list[tuple[float, float]]:
         """Error and score of rows (n, ...) that are scaled."""
-        task, found = self._task, []
+        task, scores = self._task, []
         outputs = self._stream.feed(values.astype(np.float32).reshape(len(values), *task.reader.shape))
         for row, output in zip(values.reshape(len(values), -1)[:, task.places], outputs, strict=True):
             error = 0.0 if self._expected is None else float(np.sqrt(np.mean((row - self._expected) ** 2)))
-            found.append((error, 0.0 if self._expected is None else self._likelihood.score(error)))
+            scores.append((error, 0.0 if self._expected is None else self._likelihood.score(error)))
             self._expected = task.expected(output)
-        return found
+        return scores
 
     def finish(self) -> list[Anomaly]:
         """Nothing: each row is judged at once. The next one begins a new series."""

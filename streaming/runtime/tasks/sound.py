@@ -1,4 +1,4 @@
-"""What tasks over audio share: blocks of any size, cut into utterances, as rows of a model."""
+"""Base of tasks over audio: cuts blocks of any size into utterances, and makes rows for the model."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ class AudioTask(Task):
         return int(self.spec.sample_rate)
 
     def rows(self, samples: NDArray[Any], fresh: bool = True) -> NDArray[np.float32]:
-        """The input rows (T, *shape) of a signal (N,) that is there as a whole.
+        """The input rows (T, *shape) of a complete signal (N,).
 
-        fresh: after the silence that a fresh state hears; otherwise as what goes on in a stream.
+        fresh: with the silence before the first sample of a fresh state; otherwise as the continuation of a stream.
         """
         before = np.zeros(self.zeros if fresh else 0)
         signal = np.concatenate([before, as_samples(samples)])
         features = self.spec.features
-        found = features(signal) if features else signal[: len(signal) // self.width * self.width]
-        return found.astype(np.float32).reshape(-1, *self.shape)
+        rows = features(signal) if features else signal[: len(signal) // self.width * self.width]
+        return rows.astype(np.float32).reshape(-1, *self.shape)
 
     def samples(self, row: int) -> int:
-        """The samples that an output row has seen, since the utterance began, after its lead."""
+        """The number of samples up to an output row, from the beginning of the utterance, without the lead."""
         return int(self.model.last_step(row) * self.step + self.length - self.lead)
 
     def seconds(self, row: int) -> float:
-        """When that was, in seconds."""
+        """The same in seconds."""
         return self.samples(row) / self.sample_rate
 
 
@@ -97,25 +97,25 @@ class AudioSession(SavedSession):
             InputError: the samples are not one row of finite numbers.
         """
         samples, begin = as_samples(piece), 0
-        found: list[Any] = []
+        events: list[Any] = []
         for boundary in self._endpointer.feed(samples) if self._endpointer else ():
             if boundary.kind == "end":
                 until = boundary.sample - self._taken
-                found += self._advance(samples[begin:until])
-                found += self._end(boundary.sample)
+                events += self._advance(samples[begin:until])
+                events += self._end(boundary.sample)
                 begin = until
-        found += self._advance(samples[begin:])
+        events += self._advance(samples[begin:])
         self._taken += len(samples)
-        return found
+        return events
 
     def finish(self) -> list[Any]:
         """Ends the signal and returns its last events; the next block begins a new signal at time 0."""
-        found = self._end(self._taken) if self._taken > self._begin else []
+        events = self._end(self._taken) if self._taken > self._begin else []
         if self._endpointer:
             self._endpointer.reset()
         self._taken = 0
         self._anew(0)
-        return found
+        return events
 
     def _advance(self, samples: NDArray[np.float32]) -> list[Any]:
         if self._zeros and len(samples):
@@ -131,17 +131,17 @@ class AudioSession(SavedSession):
     def _outputs(self, rows: NDArray[np.float32]) -> list[Any]:
         if not rows.size:
             return []
-        found = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
+        outputs = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
         self._fed = True
-        return self._decide(np.asarray(found))
+        return self._decide(np.asarray(outputs))
 
     def _end(self, sample: int) -> list[Any]:
-        found = self._outputs(self._front.finish()) if self._front is not None else []
+        events = self._outputs(self._front.finish()) if self._front is not None else []
         if self._fed:
-            found += self._decide(np.asarray(self._stream.finish()))
-        found += self._close(self._begin, sample)
+            events += self._decide(np.asarray(self._stream.finish()))
+        events += self._close(self._begin, sample)
         self._anew(sample)
-        return found
+        return events
 
     def _anew(self, sample: int) -> None:
         """Begin an utterance at a sample."""

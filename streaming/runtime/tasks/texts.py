@@ -1,4 +1,4 @@
-"""Text out: from a prompt, from a picture or from another array."""
+"""Tasks that write text: from a prompt, a picture or another array."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Generator(Task):
-    """Goes on writing from a prompt.
+    """Continues a prompt.
 
     Args:
         model: takes a number a step and gives the logits of the next; its file holds `target.json`.
@@ -127,7 +127,7 @@ class GeneratorSession(SavedSession):
 
 
 class Searcher(Task):
-    """A model that reads a whole input, and whose text is searched for in a beam."""
+    """A model that reads a whole input and writes text by beam search."""
 
     spec: SearchSpec
 
@@ -161,13 +161,13 @@ class Searcher(Task):
         spec = self.spec
         penalty = spec.length_penalty if length_penalty is None else length_penalty
         most = spec.max_length if max_length is None else max_length
-        found: list[list[Hypothesis]] = []
+        hypotheses: list[list[Hypothesis]] = []
         for begin in range(0, len(sources), 64):
             streams = [self._encoded(source) for source in sources[begin : begin + 64]]
             options = {"length_penalty": penalty, "n_best": n_best, "banned": BANNED}
             beam = max(spec.width, n_best) if width is None else width
-            found += beam_searches(streams, START, END, most, width=beam, **options)  # type: ignore[arg-type]
-        return [[Text(self.codec.decode(h.tokens), h.score(penalty)) for h in best] for best in found]
+            hypotheses += beam_searches(streams, START, END, most, width=beam, **options)  # type: ignore[arg-type]
+        return [[Text(self.codec.decode(h.tokens), h.score(penalty)) for h in best] for best in hypotheses]
 
     def _encoded(self, source: NDArray[Any]) -> Stream:
         stream = self.model.create_stream()
@@ -176,7 +176,7 @@ class Searcher(Task):
 
 
 class Captioner(Searcher):
-    """Says what a picture or another array shows.
+    """Describes a picture or another array.
 
     Args:
         model: is given an image or features whole, then takes a number a step and gives the logits of the next; its
@@ -220,14 +220,14 @@ class Captioner(Searcher):
     def _read(self, array: Any, resize: bool) -> NDArray[Any]:
         shape = self.shape
         if isinstance(array, str | bytes | os.PathLike):
-            found = read_picture(array, shape, resize)
+            values = read_picture(array, shape, resize)
         else:
-            found = np.asarray(array)
-        if found.dtype.kind not in "fiub":
-            raise InputError(f"the array is of {found.dtype}, expected numbers")
-        if found.shape == (*shape[:-1], 4) and shape[2:] == (3,):
-            found = on_white(found)
-        return (found * self.spec.scale + self.spec.offset).astype(np.float32)
+            values = np.asarray(array)
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"the array is of {values.dtype}, expected numbers")
+        if values.shape == (*shape[:-1], 4) and shape[2:] == (3,):
+            values = on_white(values)
+        return (values * self.spec.scale + self.spec.offset).astype(np.float32)
 
 
 class CaptionerSession(SavedSession):

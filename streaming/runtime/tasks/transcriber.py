@@ -1,4 +1,4 @@
-"""Audio in blocks of any size, text out."""
+"""Speech recognition: audio in blocks of any size to text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streaming.runtime.tasks.sound import AudioSession, AudioTask
 
 
 class Token(NamedTuple):
-    """A piece of text, and when it was clear, in seconds and in samples of the model's rate."""
+    """A piece of text, and the time of its detection, in seconds and in samples of the model's rate."""
 
     text: str
     time: float
@@ -23,7 +23,7 @@ class Token(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """The text of an utterance, its log probability, and where it lies, in seconds and in samples."""
+    """The text of an utterance, its log probability, and its bounds in seconds and in samples."""
 
     text: str
     log_probability: float
@@ -34,7 +34,7 @@ class Transcript(NamedTuple):
 
 
 class Transcriber(AudioTask):
-    """Writes down what is said, by CTC.
+    """Transcribes speech by CTC.
 
     With a width of 1 the tokens come as they are spoken (the most probable alignment); a wider beam sums over the
     alignments, and its text comes with the end of the utterance.
@@ -59,8 +59,8 @@ class Transcriber(AudioTask):
 
     def transcribe(self, samples: Any) -> str:
         """The text of a signal (n,)."""
-        found = [event.text for event in self.run([samples]) if isinstance(event, Transcript)]
-        return str(self.spec.joiner).join(found)
+        texts = [event.text for event in self.run([samples]) if isinstance(event, Transcript)]
+        return str(self.spec.joiner).join(texts)
 
     def text(self, tokens: Any) -> str:
         """The labels of tokens, joined."""

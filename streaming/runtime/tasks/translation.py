@@ -1,4 +1,4 @@
-"""Text in one language to text in another: of whole sentences, or word by word while one speaks."""
+"""Translation of whole sentences, or simultaneously, word by word."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Turn = Generator[Steps, NDArray[Any], "list[TranslatedWord]"]
 
 
 class TranslatedWord(NamedTuple):
-    """A word of the translation, and how many words and signs of the source had been read when it was written."""
+    """A word of the translation, and the number of words and punctuation marks of the source read by then."""
 
     word: str
     read: int
@@ -68,9 +68,9 @@ class Translator(Searcher):
         return self.search([self.numbers(text) for text in texts], **options)
 
     def simultaneous(self, wait_k: int | None = None) -> SimultaneousSession:
-        """A session that takes words and writes while it reads: it stays `wait_k` words behind (Ma et al. 2019).
+        """A session that takes words and translates simultaneously, `wait_k` words behind the source (Ma et al. 2019).
 
-        The model reads the source so far again with each word, and then what was written.
+        For each word, the model reads the source so far, and the translation so far, again.
 
         Raises:
             InputError: `wait_k` is less than 1, or neither given nor named by the file; or the model reads sources from
@@ -102,9 +102,9 @@ class TranslatorSession(SavedSession):
     def feed(self, piece: str) -> list[Text]:
         """The best translation of a sentence."""
         ids = self._task.source.encode(piece)
-        found = self._task.translations([piece], **self._options)[0]
+        texts = self._task.translations([piece], **self._options)[0]
         self.words, self.unknown = self.words + len(ids), self.unknown + int((ids == UNKNOWN).sum())
-        return found
+        return texts
 
     def finish(self) -> list[Text]:
         """Nothing: each sentence is answered at once."""
@@ -114,9 +114,9 @@ class TranslatorSession(SavedSession):
 class SimultaneousTranslator(Task):
     """Translates word by word at constant cost: a model with two inputs, one step for each piece read or written.
 
-    A step that reads takes a piece of the source (the end token after the last), one that writes a piece of the target;
-    the other input is padding. The logits are those of the next piece of the target; the end says that there is nothing
-    to write before more is read.
+    A step that reads takes a piece of the source (after the last one, the end token), and a step that writes takes a
+    piece of the target; the other input is padding. The logits are those of the next piece of the target; the end token
+    means that more must be read before the next piece.
 
     Args:
         model: takes numbers `source` and `target`; its file holds `source.json` and `target.json`, its task `wait_k`.
@@ -146,7 +146,7 @@ class SimultaneousTranslator(Task):
 
 
 class WaitK(Carrier):
-    """Whose turn it is: k words or signs are read, then one is written for each that is read (Ma et al. 2019).
+    """The wait-k policy: read k words or punctuation marks, then write one for each that is read (Ma et al. 2019).
 
     Args:
         k: how many are read before the first is written.
@@ -162,21 +162,21 @@ class WaitK(Carrier):
         self._open: list[int] = []
 
     def read(self, unit: Sequence[int]) -> Turn:
-        """Reads a word or sign, then writes one; gives the words that are whole by then."""
+        """Read a word or punctuation mark, then write one; returns the words that are complete."""
         self._read += 1
         row = yield [(number, PAD) for number in unit]
         return (yield from self._write(row, ended=False)) if self._read >= self._k else []
 
     def finish(self, end: int) -> Turn:
-        """Reads the end, if anything came before it, and writes the rest."""
+        """Read the end token, if anything came before it, and write the rest."""
         if not self._read:
             return []
         row = yield [(end, PAD)]
-        found = yield from self._write(row, ended=True)
-        return [*found, self._word()] if self._open else found
+        words = yield from self._write(row, ended=True)
+        return [*words, self._word()] if self._open else words
 
     def _write(self, row: NDArray[Any], ended: bool) -> Turn:
-        found, first = [], True
+        words, first = [], True
         while self._written < self._most:
             scores = np.array(row)
             scores[[*BANNED]] = -np.inf
@@ -185,11 +185,11 @@ class WaitK(Carrier):
             if token == END or (not first and not ended and self._codec.begins_unit(token)):
                 break
             if self._open and self._codec.begins_word(token):
-                found.append(self._word())
+                words.append(self._word())
             self._open.append(token)
             self._written, first = self._written + 1, False
             row = yield [(PAD, token)]
-        return found
+        return words
 
     def _word(self) -> TranslatedWord:
         word, self._open = self._codec.decode(self._open), []
@@ -211,7 +211,7 @@ class SimultaneousSession(SavedSession):
         self._anew()
 
     def feed(self, piece: str) -> Iterator[TranslatedWord]:
-        """The words that a word of the source brings; it is translated when they are asked for."""
+        """The words written after a word of the source; it is translated when the iterator is consumed."""
         for unit in self._task.source.units(self._task.source.encode(piece)):
             self.words, self.unknown = self.words + len(unit), self.unknown + unit.count(UNKNOWN)
             yield from self._answered(self._pace.read(unit))

@@ -1,4 +1,4 @@
-"""Words in, labels out: what a streaming model means to a person."""
+"""Tasks over words: taggers and classifiers."""
 
 from __future__ import annotations
 
@@ -123,12 +123,12 @@ class TaggerSession(_WordSession):
         rows = self._rest()
         return [] if rows is None else self._decided([*self._labels.feed(rows), *self._labels.finish()])
 
-    def _decided(self, found: list[tuple[int, float]]) -> list[TaggedWord]:
-        return [TaggedWord(self._waiting.popleft(), self._task.labels[label], score) for label, score in found]
+    def _decided(self, labels: list[tuple[int, float]]) -> list[TaggedWord]:
+        return [TaggedWord(self._waiting.popleft(), self._task.labels[label], score) for label, score in labels]
 
 
 class Classifier(_WordTask):
-    """Labels a whole sequence, and says after each word what it would say if that were the last.
+    """Labels a whole sequence; after each word it gives the prediction for the sequence so far.
 
     Args:
         model: a model whose file holds a word encoder, with one row of logits (labels,) a word.
@@ -136,9 +136,15 @@ class Classifier(_WordTask):
 
     spec_type = ClassifierSpec
 
-    def __init__(self, model: StreamingModel):
-        super().__init__(model)
-        self.decide = Decision(self.labels, self.spec.multi_label, self.spec.threshold)
+    @property
+    def decide(self) -> Decision:
+        """What makes a prediction of logits."""
+        return Decision(self.labels, self.spec.multi_label, self.spec.threshold)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability of a label that holds, where several may."""
+        return float(self.spec.threshold) if self.spec.multi_label else None
 
     def session(self) -> ClassifierSession:
         """Takes lists of words of one sequence."""

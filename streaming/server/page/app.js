@@ -1,3 +1,4 @@
+import { Player, requestsOf } from "./files.js";
 import { Link } from "./link.js";
 import { Recorder } from "./recorder.js";
 import { viewOf } from "./views.js";
@@ -5,13 +6,14 @@ import { viewOf } from "./views.js";
 const KEY = "stream", LATENCIES = 64, LARGEST_KEPT = 1 << 20, LARGEST_BACKLOG = 1 << 18, WAVE_MS = 50;
 const find = (id) => document.getElementById(id);
 const [line, output, record, wave, end, reset] = ["line", "output", "record", "wave", "send", "reset"].map(find);
+const [open, file, threshold] = ["open", "file", "threshold"].map(find);
 
 // For each kind of input: what the field is called, what an empty output says, how it is used, what the button does.
 const TEXTS = {
   words: ["Type a sentence", "Words and their labels appear here.", "A word goes out with the space behind it. Enter ends the sentence.", "End"],
   text: ["Type a text", "The answer appears here.", "Enter sends the text.", "Send"],
-  audio: ["", "What is heard appears here.", "The sound goes to this server and nowhere else.", ""],
-  steps: ["A step: numbers, with commas", "Outputs appear here.", "Enter sends a step. A whole JSON array of steps goes too.", "End"],
+  audio: ["", "What is heard appears here.", "Speak, or drop a WAV file anywhere on this page. The sound goes to this server and nowhere else.", ""],
+  steps: ["A step: numbers, with commas", "Outputs appear here.", "Enter sends a step. A whole JSON array of steps goes too, and so does a CSV file that is dropped on this page.", "End"],
 };
 TEXTS.rows = TEXTS.steps;
 TEXTS.array = ["An array, as JSON", "The answer appears here.", "Enter sends the array.", "Send"];
@@ -48,6 +50,9 @@ function ready({ model: found }) {
   end.hidden = model.takes === "audio";
   record.hidden = model.takes !== "audio";
   wave.hidden = !isWavable();
+  open.hidden = !takesFiles();
+  file.accept = model.takes === "audio" ? "audio/*,.wav" : ".csv,.tsv,.txt,text/csv";
+  showThreshold();
   for (const part of [line, end, reset]) part.disabled = false;
   state("open", "connected");
   if (!line.hidden && document.activeElement === document.body) line.focus();
@@ -111,6 +116,73 @@ function complain(text) {
   find("message").hidden = false;
 }
 
+// A threshold is chosen on the scale of logits: one may be 0.9999.
+function showThreshold() {
+  const settings = find("settings");
+  if (model.threshold === undefined || !settings.hidden) return;
+  settings.hidden = false;
+  const logit = Math.log(model.threshold / (1 - model.threshold));
+  threshold.max = Math.max(threshold.max, Math.ceil(logit) + 2);
+  threshold.value = logit;
+  view.threshold = model.threshold;
+  sayThreshold(model.threshold);
+}
+
+function sayThreshold(chosen) {
+  const rest = Number((1 - chosen).toPrecision(2)), near = Number((1 - rest).toFixed(8));
+  const text = rest < 1e-6 ? `1 − ${rest}` : String(chosen > 0.99 ? near : Number(chosen.toPrecision(2)));
+  find("chosen").textContent = text;
+  threshold.setAttribute("aria-valuetext", text);
+}
+
+threshold.addEventListener("input", () => {
+  const chosen = 1 / (1 + Math.exp(-threshold.valueAsNumber));
+  view.threshold = chosen;
+  view.render();
+  sayThreshold(chosen);
+});
+
+// The server is told what the slider comes to rest on.
+threshold.addEventListener("change", () => link.set({ type: "set", threshold: view.threshold }));
+
+function takesFiles() {
+  return ["audio", "rows"].includes(model.takes) || (model.takes === "steps" && model.inputs.length === 1 && !model.encode.length);
+}
+
+let player = null;
+
+async function stream(dropped) {
+  if (player?.isPlaying || !model) return;
+  if (!takesFiles()) return complain(`This model takes ${model.takes}, no files.`);
+  find("message").hidden = true;
+  player = new Player(link, send, () => showPlaying(false));
+  try {
+    const requests = await requestsOf(dropped, model);
+    showPlaying(true);
+    await player.play(requests);
+  } catch (error) {
+    complain(error.message);
+  }
+}
+
+function showPlaying(isPlaying) {
+  open.setAttribute("aria-pressed", String(isPlaying));
+  open.textContent = isPlaying ? "Stop" : "Open a file";
+}
+
+open.addEventListener("click", () => (player?.isPlaying ? player.stop() : file.click()));
+file.addEventListener("change", () => {
+  if (file.files.length) stream(file.files[0]);
+  file.value = "";
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    document.body.classList.toggle("dropping", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) stream(event.dataTransfer.files[0]);
+  });
+}
+
 function send(request) {
   view?.take(request);
   link.send(request);
@@ -157,6 +229,7 @@ function numbers(text, takes) {
 }
 
 reset.addEventListener("click", () => {
+  player?.stop();
   sessionStorage.removeItem(KEY);
   link.restart();
   view?.restore(null);

@@ -10,6 +10,7 @@ export class Link {
     this.token = token;
     this.journal = [];  // requests since the token
     this.pending = [];  // requests without an answer, with what is to be known of each
+    this.setting = null; // what a new connection has to be told before anything else
     this.epoch = 0;     // counts restarts: answers to what came before one are not wanted any more
     this.wait = FIRST_WAIT;
     this.connect();
@@ -17,7 +18,7 @@ export class Link {
 
   connect() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    this.socket = new WebSocket(`${scheme}//${location.host}/stream`);
+    this.socket = new WebSocket(`${scheme}//${location.host}/stream?scores=1`);
     this.socket.onmessage = (event) => this.receive(JSON.parse(event.data));
     this.socket.onclose = (event) => this.closed(event);
     this.isOpen = false;
@@ -28,6 +29,12 @@ export class Link {
     this.journal.push(request);
     if (this.isOpen) this.put(request);
     this.timer ??= setTimeout(() => this.save(), SAVE_EVERY);
+  }
+
+  // Holds for all that comes after it, also where the connection is another.
+  set(setting) {
+    this.setting = setting;
+    if (this.isOpen) this.put(setting);
   }
 
   restart() {
@@ -79,6 +86,7 @@ export class Link {
     this.on.rewind(this.journal);
     this.isOpen = true;
     this.wait = FIRST_WAIT;
+    if (this.setting) this.put(this.setting);
     const again = this.journal.splice(0);
     again.forEach((request) => this.send(request));
   }

@@ -1,6 +1,6 @@
 // How inputs and outputs of a kind of model look. A view's `state` is plain data, so that it can be kept and restored.
 
-const POINTS = 240, EVENTS = 200, BARS = 6, SERIES = 8;
+const POINTS = 240, EVENTS = 200, BARS = 6, SERIES = 8, LANES = 12;
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -22,13 +22,16 @@ function shortened(_, value) { return typeof value === "number" ? Number(value.t
 
 class View {
   constructor(box, model) {
-    Object.assign(this, { box, model, state: this.empty() });
+    Object.assign(this, { box, model, state: this.empty(), threshold: model.threshold });
   }
 
   restore(state) {
-    this.state = structuredClone(state ?? this.empty());
+    this.state = { ...this.empty(), ...structuredClone(state) };
     this.render();
   }
+
+  // Whether what is new comes at the end.
+  get follows() { return true; }
 
   // The state without what the requests after a token brought; their answers have not come yet.
   before() { return structuredClone(this.state); }
@@ -36,7 +39,7 @@ class View {
   take() {}
 
   render() {
-    const isAtEnd = this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
+    const isAtEnd = this.follows && this.box.scrollHeight - this.box.scrollTop - this.box.clientHeight < 40;
     this.box.replaceChildren(...this.drawn());
     if (isAtEnd) this.box.scrollTop = this.box.scrollHeight;
   }
@@ -201,9 +204,55 @@ class Events extends View {
   }
 }
 
+// What is heard, and above it the scores of labels as bars over time, a lane for each label.
+class Spots extends Events {
+  empty() { return { ...super.empty(), scores: [] }; }
+
+  get follows() { return false; }
+
+  get shown() {
+    const { labels, background } = this.model;
+    return labels.flatMap((label, index) => (background.includes(label) ? [] : [index]));
+  }
+
+  show(message) {
+    super.show(message);
+    if (!message.scores) return;
+    this.state.scores.push(message.scores);
+    this.state.scores.splice(0, this.state.scores.length - POINTS);
+    // Blocks may come faster than the screen is drawn.
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.render();
+    });
+  }
+
+  drawn() {
+    const { scores } = this.state, highest = (index) => Math.max(...scores.map((row) => row[index]));
+    if (!scores.length) return super.drawn();
+    const most = this.shown.map((index) => [highest(index), index]).sort((a, b) => b[0] - a[0]).slice(0, LANES);
+    const box = element("div", "lanes");
+    box.setAttribute("aria-live", "off");
+    for (const index of most.map(([, index]) => index).sort((a, b) => a - b)) {
+      const lane = svg("svg", { viewBox: `0 0 ${POINTS} 100`, preserveAspectRatio: "none", role: "img" });
+      lane.setAttribute("aria-label", `${this.model.labels[index]}: at most ${(100 * highest(index)).toFixed(0)} %`);
+      const from = POINTS - scores.length;
+      for (const [className, isHigh] of [["low", false], ["high", true]]) {
+        const bars = scores.map((row, at) => [from + at, 100 * row[index], row[index] >= this.threshold]);
+        const d = bars.filter((bar) => bar[2] === isHigh).map(([x, height]) => `M${x} 100v${-height.toFixed(1)}h.8V100z`);
+        lane.append(svg("path", { class: className, d: d.join("") }));
+      }
+      const height = 100 * (1 - this.threshold);
+      lane.append(svg("line", { x1: 0, x2: POINTS, y1: height, y2: height }));
+      box.append(element("span", "", this.model.labels[index]), lane);
+    }
+    return [box, ...super.drawn().reverse()];
+  }
+}
+
 // Numbers as curves, one for each of the first outputs.
 class Curves extends View {
-  empty() { return { rows: [], last: "" }; }
+  empty() { return { rows: [], names: [], last: "" }; }
 
   show(message) {
     const y = message.y === undefined ? message.events.map((event) => this.values(event)) : message.y;
@@ -214,13 +263,27 @@ class Curves extends View {
     this.render();
   }
 
-  values(event) { return Object.values(event).filter((value) => typeof value === "number" || Array.isArray(value)); }
+  // What an event says, as numbers with names: scores of labels, an anomaly's score, the next values of columns.
+  values(event) {
+    if (event.scores) return this.named(this.model.labels, event.scores);
+    if (event.event === "Forecast") {
+      const next = Array.isArray(event.values[0]) ? event.values[0] : event.values;
+      return this.named(this.model.targets ?? this.model.columns, next);
+    }
+    return this.named(["score"], [event.score]);
+  }
+
+  named(names, values) {
+    this.state.names = (names ?? []).slice(0, SERIES);
+    return values;
+  }
 
   drawn() {
     const { rows, last } = this.state;
     if (!rows.length) return [];
     const all = rows.flat().filter(Number.isFinite);
-    const low = Math.min(0, ...all), high = Math.max(0, ...all), span = high - low || 1;
+    const bounds = this.model.threshold !== undefined ? [...all, this.threshold] : all;
+    const low = Math.min(0, ...bounds), high = Math.max(0, ...bounds), span = high - low || 1;
     const height = (value) => (100 * (high - value)) / span;
     const plot = svg("svg", { class: "plot", viewBox: `0 -2 ${POINTS} 104`, preserveAspectRatio: "none", role: "img" });
     plot.setAttribute("aria-label", `The last ${rows.length} outputs, from ${low.toPrecision(3)} to ${high.toPrecision(3)}`);
@@ -232,8 +295,17 @@ class Curves extends View {
       path.style.setProperty("--hue", hue(series));
       plot.append(path);
     });
-    const row = element("div", "sequence");
-    row.append(plot, element("div", "last", last));
+    if (this.model.threshold !== undefined) {
+      const y = height(this.threshold);
+      plot.append(svg("line", { class: "threshold", x1: 0, x2: POINTS, y1: y, y2: y }));
+    }
+    const row = element("div", "sequence"), legend = element("div", "legend");
+    this.state.names.slice(0, rows[0].length).forEach((name, series) => {
+      const entry = element("span", "", name);
+      entry.style.setProperty("--hue", hue(series));
+      legend.append(entry);
+    });
+    row.append(plot, legend, element("div", "last", last));
     return [row];
   }
 }
@@ -241,6 +313,6 @@ class Curves extends View {
 export function viewOf(model, box) {
   if (model.takes === "words") return new (model.task === "tagger" ? Words : Labels)(box, model);
   if (model.takes === "text" || model.takes === "array") return new Texts(box, model);
-  if (model.takes === "audio") return new Events(box, model);
+  if (model.takes === "audio") return new (model.task === "keyword_spotter" ? Spots : Events)(box, model);
   return new Curves(box, model);
 }

@@ -249,3 +249,21 @@ def test_an_unknown_model_is_one_error(cache):
         rnnzoo.load("tagger")
     with pytest.raises(HubError, match="expected the name of one model"):
         rnnzoo.download("tagger*")
+
+
+@pytest.mark.slow
+def test_a_bundle_is_written_anew_from_its_weights(tmp_path):
+    folder = build.rewrite_bundle(ROOT / "pretrained" / QUICK, tmp_path)
+    old, new = (read_metrics(path) for path in (ROOT / "pretrained" / QUICK, folder))
+    assert {kind: cards.measures(found) for kind, found in new["test"].items()} == {
+        kind: cards.measures(found) for kind, found in old["test"].items()
+    }
+    models = load_ready(folder)
+    assert models is not None
+    assert models["float32"].metadata.schema == 3
+    vectors = json.loads((folder / "vectors.json").read_text(encoding="utf-8"))
+    assert vectors["fingerprint"] == models["float32"].fingerprint
+    assert f"{new['test']['int8']['size_bytes'] / 1e6:.2f} MB" in (folder / "card.md").read_text(encoding="utf-8")
+    if importlib.util.find_spec("tflite_micro") is not None:
+        assert 1024 < new["micro"]["arena_bytes"] < 64 * 1024
+        assert "On a microcontroller" in (folder / "card.md").read_text(encoding="utf-8")

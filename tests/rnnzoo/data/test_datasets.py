@@ -95,6 +95,9 @@ def test_anomaly_windows_lie_in_their_series():
 @real
 def test_scenes_of_pictures_are_whole():
     splits = read("nlvr_captions").splits
+    sentences = {name: {text.lower() for _, texts in rows for text in texts} for name, rows in splits.items()}
+    assert not sentences["train"] & sentences["dev"]
+    assert (len(splits["dev"]), len(sentences["dev"])) == (402, 31)
     assert sum(sizes(read("nlvr_captions")).values()) == 3282 + 556
     train, dev = ({image.tobytes() for image, _ in splits[name]} for name in ("train", "dev"))
     assert not train & dev

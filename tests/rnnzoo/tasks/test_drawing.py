@@ -7,6 +7,10 @@ import pytest
 from rnnzoo.layers import AttentionCell, AttentionDecoder, BahdanauAttention, LuongAttention
 from rnnzoo.tasks import drawing
 from rnnzoo.tasks.attentive import attention_model
+from rnnzoo.tasks.evaluation import surprise
+from rnnzoo.tasks.forecaster.config import ForecasterData
+from rnnzoo.tasks.forecaster.task import ForecasterTask
+from rnnzoo.util import plots
 
 
 def attentive(kind):
@@ -51,6 +55,15 @@ PICTURES = {
         path, {"x": {"true": np.arange(9.0), "forecast": np.ones((4, 3)).cumsum(1)}}, 5
     ),
     "events": lambda path: drawing.draw_events(path, np.sin(np.arange(90.0)), 30.0, {"true": [(3, "N")], "found": []}),
+    "anomalies": lambda path: drawing.draw_anomalies(
+        path, "$x", {"a": np.arange(50.0), "b": np.ones(50)}, np.linspace(0, 1, 50), 0.9, np.array([[10, 20]])
+    ),
+    "surprise": lambda path: drawing.draw_surprise(path, [("a\n$b", np.arange(4.0)), (["\u2581ein"], np.ones(1))]),
+    "roll": lambda path: drawing.draw_roll(path, np.eye(9), np.eye(9) * 0.5, [f"midi_{i}" for i in range(9)]),
+    "heard": lambda path: drawing.draw_heard(path, np.eye(30), "abcdefghijklmnopqrstuvwxyz0123", 0.1, {"said": "$_{"}),
+    "classes": lambda path: drawing.draw_classes(
+        path, {f"${i}": {"precision": 0.5, "recall": i / 40, "count": float(i)} for i in range(40)}
+    ),
     "captions": lambda path: drawing.draw_captions(path, [np.full((8, 9, 3), 300.0)], ["a grey picture " * 5]),
     # What would be broken formulas.
     "dollars": lambda path: drawing.draw_confusion(path, ["$a_{$", "5 %"], ["$\\frac$", "5 %"]),
@@ -68,6 +81,45 @@ def test_a_picture_is_there_and_shows_something(name, tmp_path):
     assert min(pixels.shape[:2]) > 300
     assert 0.002 < np.mean(pixels.min(-1) < 0.9) < 0.9
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_every_task_draws_something():
+    from rnnzoo.tasks.discovery import task_class, task_names
+    from rnnzoo.tasks.evaluation import Evaluation
+
+    assert [name for name in task_names() if task_class(name).draw is Evaluation.draw] == []
+
+
+def test_surprise_is_in_bits():
+    logits = np.log([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]])
+    np.testing.assert_allclose(surprise(logits, np.array([0, 2])), [1, 3])
+
+
+def test_a_log_axis_has_dots_and_no_bars(tmp_path):
+    with plots.figure(tmp_path / "x.png") as (axis,):
+        plots.dots(axis, {"first": 1e-6, "second": 10.0}, title="", x="")
+    (line,) = axis.lines
+    assert (axis.get_xscale(), len(axis.patches), line.get_linestyle()) == ("log", 0, "None")
+    np.testing.assert_array_equal(line.get_xdata(), [1e-6, 10])
+    assert axis.yaxis_inverted()
+
+
+def test_forecasts_are_drawn_in_the_units_of_the_data(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(drawing, "draw_forecasts", lambda path, columns, origin: drawn.update(columns) or path)
+    rows = np.random.default_rng(0).normal(500, 20, (200, 2))
+    config = ForecasterData(
+        dataset="series:x", context=5, horizon=3, window=8, season=5, columns=("a", "b"), targets=("b",)
+    )
+    splits = {"train": [(rows, 0)], "dev": [(rows, 100)]}
+    task = ForecasterTask(config, ForecasterTask.fit_encoder(splits["train"], config), splits)
+    inputs = keras.Input((None, 2), name="rows")
+    # A forecast of 0 in standard units is the mean of the training split.
+    outputs = keras.layers.Reshape((-1, 3, 1))(keras.layers.Dense(3, kernel_initializer="zeros")(inputs))
+    task.draw(keras.Model({"rows": inputs}, outputs), "dev", tmp_path)
+    assert list(drawn) == ["b"]
+    np.testing.assert_allclose(drawn["b"]["true"], rows[95:103, 1], rtol=1e-5)
+    np.testing.assert_allclose(drawn["b"]["forecast"], [rows[:, 1].mean()] * 3, rtol=1e-5)
 
 
 def test_a_single_epoch_is_a_visible_point(tmp_path):

@@ -15,7 +15,7 @@ from places import ROOT
 
 import streaming
 from streaming.cli import main
-from streaming.cli.bench import measure
+from streaming.cli.bench import run_benchmark
 from streaming.conversion.drawing import draw_plan
 from streaming.conversion.loading import load_keras, load_sequences
 from streaming.errors import ArtifactError, InputError, NotStreamableError
@@ -234,7 +234,7 @@ def test_operations_are_those_that_tensorflow_reads(converted):
 
     content = artifact.read(converted).flatbuffer
     total = {}
-    for signature in costs.measure(content).signatures.values():
+    for signature in costs.count_costs(content).signatures.values():
         for name, count in signature.operations.items():
             total[name] = total.get(name, 0) + count
     assert dict(sorted(total.items())) == tflite.operations(content)
@@ -274,7 +274,7 @@ def test_quantization_and_internal_state_are_shown(saved, tmp_path, capsys):
     text = run(capsys, "inspect", out)[1]
     assert "a stream, internal" in text
     assert list(describe(out)["signatures"]) == ["step", "reset"]
-    assert [row["streams"] for row in measure(out, 20)["throughput"]] == [1]
+    assert [row["streams"] for row in run_benchmark(out, 20)["throughput"]] == [1]
 
 
 def test_weights_of_half_precision_are_stored_so_where_asked(tmp_path, capsys):
@@ -323,6 +323,24 @@ def test_branches_and_held_branches_are_in_the_picture(tmp_path):
     # matplotlib writes each text as paths, after a comment that holds it.
     for part in ("frames", "narrow/delay", "join", "total", "cost", "running", "delay 2"):
         assert part in text, part
+
+
+def test_the_picture_of_a_translator_shows_its_encoder(tmp_path, capsys):
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None, 3), name="target")
+    _, state = layers.GRU(4, return_state=True, name="reader")(layers.Embedding(9, 3, name="letters")(source))
+    outputs = layers.GRU(4, return_sequences=True, name="writer")(target, initial_state=state)
+    streaming.convert(keras.Model([source, target], outputs), tmp_path / "m.tflite", encode=["source"], max_length=7)
+    draw_plan(describe(tmp_path / "m.tflite"), tmp_path / "plan.svg")
+    text = (tmp_path / "plan.svg").read_text()
+    for part in ("source", "up to 7", "letters", "reader", "writer", "once", "computed once, by encode"):
+        assert f"<!-- {part}" in text or f" {part}" in text, part
+    # From the source through the encoder to the writer: an edge each.
+    rows = {row["name"]: row for row in describe(tmp_path / "m.tflite")["plan"]}
+    assert [rows[name]["inputs"] for name in ("letters", "reader")] == [["source"], ["letters"]]
+    assert set(rows["writer"]["inputs"]) == {"target", "reader"}
+    assert [rows[name]["encoded"] for name in ("letters", "reader", "writer")] == [True, True, False]
+    assert "once" in run(capsys, "inspect", tmp_path / "m.tflite")[1]
 
 
 def test_a_picture_that_cannot_be_drawn(converted, tmp_path, capsys, monkeypatch):
@@ -433,7 +451,7 @@ def test_bench_measures(converted, capsys):
     code, text, err = run(capsys, "bench", converted, "--steps", "30")
     assert (code, err) == (0, "")
     assert "p99.9" in text
-    found = measure(converted, 30)
+    found = run_benchmark(converted, 30)
     assert found["step_us"]["p50"] <= found["step_us"]["p99"] <= found["step_us"]["p99.9"]
     assert 0 < found["bare_invoke_us"]["p50"] <= found["step_us"]["p50"]
     assert [row["streams"] for row in found["throughput"]] == [1, 3]
@@ -455,10 +473,10 @@ def test_models_that_read_a_source_first(tmp_path, capsys, monkeypatch):
     code, text, _ = run(capsys, "inspect", path, "--plot", tmp_path / "plan.svg")
     assert code == 0
     assert "up to 6" in text
-    assert "from encode" in (tmp_path / "plan.svg").read_text()
+    assert "computed once, by encode" in (tmp_path / "plan.svg").read_text()
     # Six steps of 3 inputs and 4 units by 4 gates, without the product with the first state, which is zero.
     assert describe(path)["signatures"]["encode"]["multiply_adds"] == 6 * 3 * 16 + 5 * 4 * 16
-    assert [row["streams"] for row in measure(path, 20)["throughput"]] == [1, 2]
+    assert [row["streams"] for row in run_benchmark(path, 20)["throughput"]] == [1, 2]
     code, _, err = stream_lines(capsys, monkeypatch, path, "1\n")
     assert (code, err.count("\n")) == (2, 1)
     assert "encode" in err
@@ -553,13 +571,13 @@ def test_damaged_flatbuffers_are_refused_or_read_and_never_crash(converted):
             if damaged:
                 damaged[generator.integers(0, len(damaged))] = generator.integers(0, 256)
         try:
-            costs.measure(bytes(damaged))
+            costs.count_costs(bytes(damaged))
         except ArtifactError:
             refusals += 1
     assert refusals > 100
     for short in (b"", b"\0" * 8, content[:12]):
         with pytest.raises(ArtifactError, match="is damaged"):
-            costs.measure(short)
+            costs.count_costs(short)
 
 
 def test_a_forged_vector_does_not_cost_more_than_the_file():
@@ -568,4 +586,4 @@ def test_a_forged_vector_does_not_cost_more_than_the_file():
     struct.pack_into("<I4s5Hxx", forged, 0, 20, b"TFL3", 10, 8, 0, 0, 4)  # field 2 lies 4 bytes into the table
     struct.pack_into("<iII", forged, 20, 20 - 8, 4, 10**9)
     with pytest.raises(ArtifactError, match="vector of 1000000000"):
-        flatbuffer.read(bytes(forged))
+        flatbuffer.read_flatbuffer(bytes(forged))

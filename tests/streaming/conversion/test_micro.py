@@ -20,7 +20,7 @@ from rnnzoo.layers import MinGRU
 from streaming.cli import main
 from streaming.conversion import micro
 from streaming.errors import ArtifactError, InputError, NotStreamableError
-from streaming.runtime.flatbuffer import read
+from streaming.runtime.flatbuffer import read_flatbuffer
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed for this Python")
 from streaming import firmware
@@ -45,6 +45,7 @@ BUILDERS = {
     "min gru": lambda x: MinGRU(8, return_sequences=True)(x),
     "masked": lambda x: layers.GRU(4, return_sequences=True)(layers.Masking()(x)),
     "twelve states": lambda x: layers.Concatenate()([layers.GRU(2, return_sequences=True)(x) for _ in range(12)]),
+    "repeated": lambda x: layers.GRU(3, return_sequences=True)(keras.ops.tile(x, (1, 1, 2))),
     "mean over time": lambda x: layers.GlobalAveragePooling1D()(layers.LSTM(4, return_sequences=True)(x)),
 }
 
@@ -66,7 +67,8 @@ def test_a_stream_on_tflm_is_the_model(name: str, convert: Any) -> None:
 
 
 def test_windows_ids_and_saved_streams(convert: Any) -> None:
-    window = model(lambda x: layers.Dense(3)(layers.Flatten()(layers.Conv1D(5, 3)(x))), shape=(12, 6))
+    # A recurrent layer inside of a window is a loop whose rows begin by repeating a number.
+    window = model(lambda x: layers.Dense(3)(layers.GRU(4)(layers.Conv1D(5, 3)(x))), shape=(12, 6))
     _, path = convert(window, target="micro")
     x = np.random.default_rng(1).normal(size=(20, 6)).astype("float32")
     rows = streaming.load(path, runtime="tflite_micro").create_stream().feed(x)
@@ -185,7 +187,7 @@ def test_a_firmware_has_all_that_it_needs(convert: Any, tmp_path: Path, capsys: 
     assert main(["micro", str(path), str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     source = (tmp_path / "out" / "stream.cc").read_text()
-    graph = read(streaming.load(path).recipe.flatbuffer).graphs[0]
+    graph = read_flatbuffer(streaming.load(path).recipe.flatbuffer).graphs[0]
     for name in {operation.name for operation in graph.operations}:
         assert name in said
     assert source.count("resolver.Add") == len({operation.name for operation in graph.operations})

@@ -11,7 +11,7 @@ from task_models import COLUMNS, LABELS, SCALER, forecaster_model, labels_file, 
 import streaming
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.decoding import sigmoid, softmax
-from streaming.runtime.tasks import AnomalyDetector, Forecaster, SensorClassifier, SequenceTagger
+from streaming.runtime.tasks import AnomalyDetector, Forecaster, SensorClassifier, SequenceTagger, TimedRows
 
 ROWS = {"columns": list(COLUMNS), "scaler": SCALER}
 FILES = {"labels.txt": labels_file()}
@@ -239,6 +239,38 @@ def held(rows, policy):
             for t in range(known[0] + 1, len(column)):
                 column[t] = column[t - 1] if np.isnan(column[t]) else column[t]
     return filled[~np.isnan(filled).any(axis=1)]
+
+
+def test_rows_with_times_are_brought_to_even_steps(tagging, folder):
+    task = {"kind": "sequence_tagger", **ROWS, "time": "t", "missing": "hold", "resample": 2.0}
+    tagger = streaming.pipeline(save(tagging, folder, task, FILES))
+    rows, times = data(12, 4), np.array([0, 0.5, 2, 2.1, 3.9, 4, 9.5, 10, 11.9, 12, 13, 14])
+    # The means of the rows in 0..2, 2..4, 4..6; those before are held in 6..8; then 8..10, 10..12, 12..14, 14..16.
+    parts = [rows[:2], rows[2:5], rows[5:6], rows[5:6], rows[6:7], rows[7:9], rows[9:11], rows[11:]]
+    expected = tagger.tag(np.stack([part.mean(axis=0) for part in parts]))
+    dates = [f"1970-01-01T00:00:{time:06.3f}" for time in times]
+    for given in (times, dates):
+        session, found = tagger.session(), []
+        for begin, end in ((0, 3), (3, 3), (3, 8), (8, 12)):
+            found += session.feed(TimedRows(given[begin:end], rows[begin:end]))
+            session = tagger.restore(session.save())
+        found += session.finish()
+        assert [event[:2] for event in found] == [event[:2] for event in expected]
+        np.testing.assert_allclose([e.score for e in found], [e.score for e in expected], rtol=1e-5)
+    session = tagger.session()
+    named = {"load": rows[:, 1], "t": times, "heat": rows[:, 0]}
+    assert [e.tag for e in (*session.feed(named), *session.finish())] == [e.tag for e in expected]
+    # Rows without times are even steps already.
+    assert session.feed(rows)[0].tag == tagger.tag(rows)[0].tag
+    session.finish()
+    session.feed(TimedRows([5.0], rows[:1]))
+    for piece, message in (
+        (TimedRows([4.0], rows[:1]), "row 1 of the piece is earlier than the one before it"),
+        (TimedRows([6.0], rows[:2]), "there are 1 times for 2 rows"),
+        (TimedRows(["noon"], rows[:1]), "expected times in seconds or ISO dates .* found 'noon'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            session.feed(piece)
 
 
 @pytest.mark.parametrize("policy", ["drop", "hold", "interpolate"])

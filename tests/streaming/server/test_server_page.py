@@ -6,13 +6,26 @@ import re
 import shutil
 import signal
 import time
+import wave
 
+import numpy as np
 import pytest
 
 pytest.importorskip("aiohttp", reason="the extra `server` is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `dev` is not installed")
 
 from serving import convert_steps, convert_tagger, process  # noqa: E402
+from task_models import (  # noqa: E402
+    COLUMNS,
+    FEATURES,
+    LABELS,
+    RATE,
+    SCALER,
+    forecaster_model,
+    labels_file,
+    save,
+    tagger_of_rows,
+)
 
 import streaming  # noqa: E402
 
@@ -114,6 +127,95 @@ def test_numbers_are_drawn_and_mistakes_named(page, tmp_path):
         page.click("#wave")
         until(lambda: int(page.inner_text("#position")) > 20)
         page.click("#wave")
+
+
+def spotter(folder):
+    task = {"kind": "keyword_spotter", "sample_rate": RATE, "features": FEATURES, "threshold": 0.4, "refractory": 0.1}
+    return save(tagger_of_rows(6, 3), folder, task, {"labels.txt": labels_file(LABELS)}, verify=False)
+
+
+def played(page):
+    """Wait until a file has been streamed."""
+    page.wait_for_selector("#open[aria-pressed=true]")
+    page.wait_for_selector("#open[aria-pressed=false]")
+    until(lambda: page.inner_text("#position") == "0")
+
+
+def test_a_sound_is_dropped_and_its_scores_and_keywords_are_shown(page, tmp_path):
+    path = spotter(tmp_path)
+    rng = np.random.default_rng(5)
+    samples = np.concatenate([rng.standard_normal(n) * (i % 2) for i, n in enumerate((700, 2400, 900, 3000, 500))])
+    data = np.clip(samples * 8000, -32768, 32767).astype("<i2")
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, RATE, len(data), "NONE", ""))
+        file.writeframes(data.tobytes())
+    expected = [
+        (event.label, pytest.approx(event.time, abs=0.01)) for event in streaming.pipeline(path).spot(data / 32768)
+    ]
+    assert len(expected) > 2
+
+    def events():
+        rows = page.locator(".event").all()
+        return [(row.locator(".word").inner_text(), float(row.locator("time").inner_text()[:-2])) for row in rows]
+
+    with process(path, "--port", "0") as (_, url):
+        page.set_viewport_size({"width": 360, "height": 740})
+        page.goto(url)
+        page.wait_for_selector("#status[data-state=open]")
+        assert page.is_visible("#threshold")
+        assert page.inner_text("#chosen") == "0.4"
+        dropped = page.evaluate_handle(
+            """bytes => {
+                const found = new DataTransfer();
+                found.items.add(new File([Uint8Array.from(bytes)], "sound.wav"));
+                return found;
+            }""",
+            list((tmp_path / "sound.wav").read_bytes()),
+        )
+        page.dispatch_event("main", "drop", {"dataTransfer": dropped})
+        played(page)
+        until(lambda: len(events()) == len(expected))
+        # The newest stands on top, below the scores.
+        assert events()[::-1] == expected
+        assert page.locator(".lanes svg").count() == len(LABELS)
+        assert all("M" in bar.get_attribute("d") for bar in page.locator(".lanes .low").all())
+        # On a phone nothing is wider than the screen.
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        # By keyboard alone: all is quiet at the highest threshold.
+        page.press("#reset", "Enter")
+        page.press("#threshold", "End")
+        assert page.get_attribute("#threshold", "aria-valuetext").startswith("0.9999")
+        with page.expect_file_chooser() as chooser:
+            page.press("#open", "Enter")
+        chooser.value.set_files(tmp_path / "sound.wav")
+        played(page)
+        until(lambda: page.locator(".lanes svg").count() == len(LABELS))
+        assert events() == []
+
+
+def test_a_table_is_streamed_by_the_names_of_its_columns(page, tmp_path):
+    task = {"kind": "anomaly_detector", "columns": list(COLUMNS), "scaler": SCALER, "horizon": 3, "warm_up": 4}
+    path = save(forecaster_model(6), tmp_path, task, {}, verify=False)
+    rows = np.random.default_rng(1).normal(size=(50, 2)).round(3)
+    lines = ["load;place;heat", *(f"{b};here;{a}".replace(".", ",") for a, b in rows.tolist())]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "bad.csv").write_text("heat;loud\n1;2\n")
+    (tmp_path / "hole.csv").write_text("heat,load\n1,2\n1,\n")
+    expected = streaming.pipeline(path).detect(rows)[-1]
+    with process(path, "--port", "0") as (_, url):
+        page.goto(url)
+        page.wait_for_selector("#status[data-state=open]")
+        for name, said in (("bad.csv", "no column load; it has heat, loud"), ("hole.csv", "Line 3 lacks a value")):
+            page.set_input_files("#file", tmp_path / name)
+            until(lambda said=said: said in page.inner_text("#message"))
+        page.set_input_files("#file", tmp_path / "rows.csv")
+        played(page)
+        until(lambda: page.locator(".last").count() and '"row":49' in page.inner_text(".last"))
+        last = json.loads(page.inner_text(".last"))
+        assert (last["error"], last["score"]) == pytest.approx((expected.error, expected.score), rel=2e-3)
+        assert page.inner_text(".legend") == "score"
+        assert page.locator(".plot .threshold").count() == 1
+        assert page.inner_text("#chosen") == "0.9999"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

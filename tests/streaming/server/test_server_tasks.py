@@ -94,6 +94,7 @@ TASKS: dict[str, tuple[str, dict[str, Any], dict[str, bytes], dict[str, Any]]] =
     ),
     "sensors": ("sensors", {"kind": "classifier", "input": "rows", **ROWS}, {}, {}),
     "forecaster": ("series", {"kind": "forecaster", **ROWS, "quantiles": [0.1, 0.5, 0.9]}, {}, {}),
+    "timed": ("series", {"kind": "forecaster", **ROWS, "horizon": 3, "time": "t", "resample": 1.5}, {}, {}),
     "anomalies": ("series", {"kind": "anomaly_detector", **ROWS, "horizon": 3, "warm_up": 4}, {}, {}),
     "generator": (
         "writer",
@@ -202,9 +203,12 @@ def test_a_task_over_the_wire_and_from_any_moment_on(name: str, folder: Path) ->
             whole: list[dict[str, Any]] = []
             pieced: list[dict[str, Any]] = []
             async with connected(url) as client:
+                seen = 0
                 for piece in given:
-                    answer = await client.say(type="feed", **{field: plain(piece)})
+                    times = {"time": [1.5 * (seen + i) for i in range(len(piece))]} if name == "timed" else {}
+                    answer = await client.say(type="feed", **{field: plain(piece)}, **times)
                     whole += answer["events"]
+                    seen += len(piece)
                 whole += (await client.say(type="finish"))["events"]
             token = None
             for piece in [*given, None]:
@@ -355,3 +359,75 @@ def test_null_is_a_missing_value_where_the_task_fills_them(policy, taken):
             session.read({"x": [[1, None], [2, 3]]})
     with pytest.raises(InputError, match="finite numbers"):
         session.read({"x": [[1, float("inf")]]})
+
+
+def test_a_threshold_is_set_for_one_stream_and_travels_with_its_token(folder: Path) -> None:
+    path = path_of("keyword_spotter", folder)
+    task = streaming.pipeline(path)
+    given = pieces_of("keyword_spotter", "audio")
+    expected = [plain(event) for event in task.adjusted(threshold=0.6).run(given)]
+    assert expected != [plain(event) for event in task.run(given)]
+
+    async def run() -> tuple[list[Any], list[Any], list[Any], list[float]]:
+        async with running(path) as server:
+            url = server.make_url("/stream?scores=1")
+            async with connected(url) as client, connected(url) as other:
+                assert client.ready["model"]["threshold"] == 0.4
+                assert (await client.say(type="set", threshold=0.6))["threshold"] == 0.6
+                first, scores, untouched = [], [], []
+                for piece in given:
+                    answer = await client.say(type="feed", x=plain(piece))
+                    first += answer["events"]
+                    scores.append(answer.get("scores", [0, 0, 0]))
+                    untouched += (await other.say(type="feed", x=plain(piece)))["events"]
+                # A new sequence goes on with it.
+                answer = await client.say(type="finish")
+                first += answer["events"]
+                scores.append(answer.get("scores", [0, 0, 0]))
+                untouched += (await other.say(type="finish"))["events"]
+                await client.say(type="reset")
+                again = (await client.say(type="feed", x=plain(given[0])))["events"]
+                token = (await client.say(type="save"))["token"]
+            async with connected(url) as client:
+                assert (await client.say(type="resume", token=token))["type"] == "resumed"
+                for piece in given[1:]:
+                    again += (await client.say(type="feed", x=plain(piece)))["events"]
+                again += (await client.say(type="finish"))["events"]
+            return first, again, untouched, np.max(scores, axis=0)
+
+    first, again, untouched, scores = asyncio.run(run())
+    assert_close(first, expected)
+    assert_close(again, expected)
+    assert_close(untouched, [plain(event) for event in task.run(given)])
+    np.testing.assert_allclose(scores, task.probabilities(np.concatenate(given))[0].max(axis=0), atol=1e-4)
+
+
+def test_an_alarm_has_the_threshold_of_its_stream(folder: Path) -> None:
+    task = streaming.pipeline(path_of("anomalies", folder))
+    session, rows = task.session(), np.concatenate(pieces_of("anomalies", "rows"))
+    first = session.feed(rows)
+    middle = float(np.median([event.score for event in first if event.score > 0]))
+    session.finish()
+    session.set_threshold(middle)
+    assert [e.alarm for e in session.feed(rows)] == [e.score >= middle for e in first]
+    assert task.threshold == 0.9999
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "error"),
+    [
+        ("keyword_spotter", {"type": "set", "threshold": 1.5}, "threshold is 1.5, expected a probability"),
+        ("keyword_spotter", {"type": "set", "threshold": "high"}, "'threshold' is 'high', expected a probability"),
+        ("keyword_spotter", {"type": "set"}, "a 'set' message has one field, threshold"),
+        ("forecaster", {"type": "set", "threshold": 0.5}, "decides without a threshold"),
+        ("forecaster", {"type": "feed", "x": [[1, 2]], "time": [0]}, "this model is fed 'x', got 'time'"),
+        ("timed", {"type": "feed", "x": [[1, 2]], "time": [0, 1]}, "'time' is no list of 1 times"),
+        ("timed", {"type": "feed", "time": [0]}, "a 'feed' message has one field"),
+    ],
+)
+def test_settings_and_times_that_do_not_fit_are_named(name: str, message: Any, error: str, folder: Path) -> None:
+    async def run() -> dict[str, Any]:
+        async with running(path_of(name, folder)) as server, connected(server.make_url("/stream")) as client:
+            return await client.say(**message)
+
+    assert error in asyncio.run(run())["message"]

@@ -1,0 +1,218 @@
+/** LiteRT.js: starting it, and graphs in it, by tensors of any type. Its own `run` takes float32, int32 and uint8 alone. */
+
+import type { LiteRt } from "@litertjs/core";
+
+import { KINDS } from "./dtypes.js";
+import { StreamingError, fail, lineOf } from "./errors.js";
+
+type Wasm = LiteRt["liteRtWasm"];
+export type TensorBuffer = ReturnType<Wasm["LiteRtTensorBuffer"]["createManaged"]>;
+type LiteRtModel = ReturnType<Wasm["loadModel"]>;
+type CompiledModel = Awaited<ReturnType<Wasm["compileModel"]>>;
+
+export interface RuntimeOptions {
+  /** The folder of LiteRT's wasm files, `node_modules/@litertjs/core/wasm/`, as this page or worker reaches it. */
+  wasm?: string;
+  /** The address of LiteRT.js itself where nothing resolves `@litertjs/core`. */
+  litert?: string;
+}
+
+/** Prepares the global scope for LiteRT's loader and gives what undoes it, and the folder of the wasm files. */
+export type Host = (options: RuntimeOptions) => Promise<{ wasm: string; done: () => void }>;
+
+let loading: Promise<LiteRt> | undefined;
+let host: Host = browser;
+
+/** How LiteRT starts elsewhere than in browsers: node.ts says how in Node. */
+export function setHost(found: Host): void {
+  host = found;
+}
+
+/** LiteRT, started when it is first asked for; later options are not looked at. */
+export function runtime(options: RuntimeOptions = {}): Promise<LiteRt> {
+  loading ??= start(options).catch((error: unknown) => {
+    loading = undefined;
+    if (error instanceof StreamingError) throw error;
+    return fail("runtime", `LiteRT could not start: ${lineOf(error)}; give its wasm folder, and serve it`);
+  });
+  return loading;
+}
+
+async function start(options: RuntimeOptions): Promise<LiteRt> {
+  const core: typeof import("@litertjs/core") = options.litert
+    ? await import(/* @vite-ignore */ /* webpackIgnore: true */ options.litert)
+    : await import("@litertjs/core");
+  const running = core.getGlobalLiteRtPromise();
+  if (running) return running;
+  const { wasm, done } = await host(options);
+  try {
+    return await core.loadLiteRt(wasm);
+  } finally {
+    done();
+  }
+}
+
+/** Only errors of LiteRT's log. */
+export function quietly(line: string): void {
+  if (/^(ERROR|FATAL)/.test(line)) console.error(line);
+}
+
+/* The loader is a classic script that finds its wasm beside the page. In a worker it has to be told the folder, and module
+   workers refuse `importScripts`: there the script is fetched and run. */
+async function browser(options: RuntimeOptions): Promise<{ wasm: string; done: () => void }> {
+  if (!options.wasm) fail("argument", "the folder of LiteRT's wasm files is not known; give open(..., { wasm: \".../@litertjs/core/wasm/\" })");
+  const scope = globalThis as unknown as Record<string, unknown>;
+  const wasm = new URL(options.wasm.replace(/\/?$/, "/"), globalThis.location?.href).href;
+  scope.Module = { locateFile: (file: string) => wasm + file, print: quietly, printErr: quietly };
+  const native = scope.importScripts as (() => void) | undefined;
+  try {
+    native?.();
+  } catch {
+    scope.importScripts = (url: string) => {
+      const request = new XMLHttpRequest();
+      request.open("GET", url, false);
+      request.send();
+      if (request.status !== 200) throw new Error(`${url} answers ${request.status}`);
+      (0, eval)(request.responseText);
+    };
+    return { wasm, done: () => { scope.importScripts = native; } };
+  }
+  return { wasm, done: () => {} };
+}
+
+/** A tensor of a signature as the graph has it. */
+export interface GraphTensor {
+  readonly name: string;
+  readonly element: number;
+  readonly dims: readonly number[];
+  readonly elements: number;
+  readonly bytes: number;
+}
+
+export interface GraphSignature {
+  readonly index: number;
+  readonly inputs: readonly GraphTensor[];
+  readonly outputs: readonly GraphTensor[];
+}
+
+const BYTES = new Map(Object.values(KINDS).map((kind) => [kind.element, kind.bytes]));
+
+interface Vector<T> {
+  size(): number;
+  get(index: number): T;
+  delete(): void;
+}
+
+function items<T>(vector: Vector<T>): T[] {
+  const found = Array.from({ length: vector.size() }, (_, i) => vector.get(i));
+  vector.delete();
+  return found;
+}
+
+/** A compiled model and its signatures. All calls are synchronous. */
+export class Graph {
+  readonly signatures = new Map<string, GraphSignature>();
+
+  private constructor(
+    private readonly lib: LiteRt,
+    private readonly model: LiteRtModel,
+    private readonly memory: number,
+    private compiled: CompiledModel,
+  ) {}
+
+  /** Raises StreamingError where LiteRT cannot read or prepare the model. */
+  static async compile(lib: LiteRt, content: Uint8Array): Promise<Graph> {
+    const wasm = lib.liteRtWasm, memory = wasm._malloc(content.length);
+    if (!memory) fail("runtime", `there is no memory for ${content.length} bytes; close what is not needed`);
+    let model: LiteRtModel | undefined;
+    try {
+      wasm.HEAPU8.set(content, memory);
+      model = wasm.loadModel(lib.getDefaultEnvironment().liteRtEnvironment, memory, content.length);
+      const graph = new Graph(lib, model, memory, await compiled(lib, model));
+      graph.describe();
+      return graph;
+    } catch (error) {
+      model?.delete();
+      wasm._free(memory);
+      return fail("runtime", `LiteRT could not prepare the model: ${lineOf(error)}; take a newer one, or convert the model again`);
+    }
+  }
+
+  private describe(): void {
+    for (let index = 0; index < this.model.getNumSignatures(); index++) {
+      const signature = this.model.getSignature(index);
+      const inputs = items(signature.inputNames()).map((name, i) => described(name, this.model.getInputTensorType(index, i)));
+      const outputs = items(signature.outputNames()).map((name, i) => described(name, this.model.getOutputTensorType(index, i)));
+      this.signatures.set(signature.key(), { index, inputs, outputs });
+      signature.delete();
+    }
+  }
+
+  /** A buffer of zeros for a tensor, which the caller deletes. */
+  buffer(tensor: GraphTensor): TensorBuffer {
+    const wasm = this.lib.liteRtWasm, dims = new wasm.VectorInt32();
+    tensor.dims.forEach((size) => dims.push_back(size));
+    const layout = wasm.LiteRtLayout.create(dims);
+    const type = wasm.LiteRtRankedTensorType.create({ value: tensor.element as 1 }, layout);
+    const kind = wasm.LiteRtTensorBufferType.HOST_MEMORY;
+    const found = wasm.LiteRtTensorBuffer.createManaged(this.lib.getDefaultEnvironment().liteRtEnvironment, kind, type, tensor.bytes);
+    for (const part of [dims, layout, type]) part.delete();
+    this.write(found, 0, new Uint8Array(tensor.bytes));
+    return found;
+  }
+
+  write(buffer: TensorBuffer, place: number, bytes: Uint8Array): void {
+    const wasm = this.lib.liteRtWasm, memory = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
+    wasm.HEAPU8.set(bytes, memory + place);
+    buffer.unlock();
+  }
+
+  /** A copy of some bytes of a buffer. */
+  read(buffer: TensorBuffer, begin: number, end: number): Uint8Array {
+    const wasm = this.lib.liteRtWasm, memory = buffer.lock(wasm.LiteRtTensorBufferLockMode.READ);
+    const found = wasm.HEAPU8.slice(memory + begin, memory + end);
+    buffer.unlock();
+    return found;
+  }
+
+  /** One invoke: new buffers, in the order of the signature's outputs, which the caller deletes. */
+  run(signature: GraphSignature, inputs: TensorBuffer[]): TensorBuffer[] {
+    let found: TensorBuffer[] | Promise<TensorBuffer[]>;
+    try {
+      found = this.compiled.run(signature.index, inputs);
+    } catch (error) {
+      return fail("runtime", `LiteRT could not run the model: ${lineOf(error)}; reset the stream, or open the file again`);
+    }
+    return found instanceof Promise ? fail("runtime", "LiteRT.js was loaded with jspi, which makes an invoke wait; load it without") : found;
+  }
+
+  /** Another interpreter: internal state begins anew. */
+  restart(): void {
+    const next = compiled(this.lib, this.model);
+    if (next instanceof Promise) fail("runtime", "LiteRT.js was loaded with jspi, which makes a reset wait; load it without");
+    this.compiled.delete();
+    this.compiled = next;
+  }
+
+  delete(): void {
+    this.compiled.delete();
+    this.model.delete();
+    this.lib.liteRtWasm._free(this.memory);
+  }
+}
+
+function compiled(lib: LiteRt, model: LiteRtModel): CompiledModel | Promise<CompiledModel> {
+  const environment = lib.getDefaultEnvironment();
+  const options = { environment, accelerator: "wasm" as const, cpuOptions: { numThreads: 1 }, gpuOptions: {}, webNNOptions: {} };
+  return lib.liteRtWasm.compileModel(environment.liteRtEnvironment, model, options);
+}
+
+function described(name: string, type: ReturnType<LiteRtModel["getInputTensorType"]>): GraphTensor {
+  const layout = type.layout(), element = type.elementType().value as number;
+  const dims = items(layout.dimensions()), size = BYTES.get(element);
+  layout.delete();
+  type.delete();
+  if (size === undefined) throw new Error(`tensor ${name} has the element type ${element}`);
+  const elements = dims.reduce((product, dim) => product * dim, 1);
+  return { name, element, dims, elements, bytes: elements * size };
+}
