@@ -46,6 +46,7 @@ clients: $(READY)
 # The C client under emulation; Debian: qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross.
 test-arm: $(READY)
 	$(BIN)/python tools/run_on_arm.py
+	$(BIN)/python tools/run_on_armhf.py
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
                 begin = time.monotonic()
                 if run(copy, tests, 3600) != 0:
                     print((copy / OUTPUT).read_text(errors="replace")[-2000:], file=sys.stderr)
-                    print(f"mutate: error: {' '.join(tests)} fail without any change", file=sys.stderr)
+                    print(f"mutate: error: these fail without any change: {' '.join(tests)}", file=sys.stderr)
                     return 2
                 usual[tests] = time.monotonic() - begin
             target = copy / mutant.path.relative_to(ROOT)

@@ -11,8 +11,9 @@ from typing import Any
 
 import keras
 
-# Masks that travel with tensors. Without them masked sequences stream unmasked: test_masks.py.
-from keras.src.backend import get_keras_mask, set_keras_mask
+# Masks that travel with tensors, without which masked sequences stream unmasked: test_masks.py. Shapes of what a call
+# gives, by which those of further arguments of a subclassed model are found: test_user_code.py.
+from keras.src.backend import compute_output_spec, get_keras_mask, set_keras_mask
 
 # The loop over time of any backend. Chains and attention decoders could not be trained: test_chain.py.
 from keras.src.backend import rnn as loop_over_time
@@ -44,6 +45,7 @@ __all__ = [
     "Functional",
     "Merge",
     "Node",
+    "compute_output_spec",
     "get_keras_mask",
     "inputs_of",
     "layers_of",

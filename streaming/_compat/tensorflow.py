@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Keras's own computations, replaced by forms of builtin TFLite operations while a model is traced. Files would hold
 # operations that no runtime has: test_keras_ops.py.
+from keras.src.backend.tensorflow import core as core_backend
 from keras.src.backend.tensorflow import math as math_backend
 from keras.src.backend.tensorflow import nn as nn_backend
 from keras.src.backend.tensorflow import numpy as numpy_backend
@@ -22,6 +23,7 @@ from tensorflow.python.saved_model import save_context
 __all__ = [
     "Calibrator",
     "GraphOrParentsInXlaContext",
+    "core_backend",
     "math_backend",
     "mlir_quantize",
     "nn_backend",

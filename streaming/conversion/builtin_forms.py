@@ -20,7 +20,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from streaming._compat import nn_operations
-from streaming._compat.tensorflow import math_backend, nn_backend, numpy_backend
+from streaming._compat.tensorflow import core_backend, math_backend, nn_backend, numpy_backend
 
 _FORMS: list[tuple[Any, str, Callable[..., Any]]] = []
 
@@ -540,6 +540,23 @@ def istft(
     begin = fft_length // 2 if center else 0
     end = begin + length if length is not None else whole - begin
     return signal[..., begin : min(end, whole)]
+
+
+# Loops.
+
+
+@_form(core_backend)
+def scan(f: Any, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1) -> Any:
+    """One step after the other: TFLite has no arrays of tensors. The number of steps is known."""
+    inputs = [keras.ops.convert_to_tensor(x) for x in keras.tree.flatten(xs)] if xs is not None else []
+    steps = int(length) if length is not None else inputs[0].shape[0]
+    carry, outputs = keras.tree.map_structure(keras.ops.convert_to_tensor, init), []
+    for index in range(steps)[:: -1 if reverse else 1]:
+        row = keras.tree.pack_sequence_as(xs, [x[index] for x in inputs]) if inputs else None
+        carry, output = f(carry, row)
+        outputs.append(output)
+    ordered = outputs[:: -1 if reverse else 1]
+    return carry, keras.tree.map_structure(lambda *rows: tf.stack(rows), *ordered)
 
 
 # Channels.

@@ -208,9 +208,13 @@ def convert(
             if exact is not None:
                 drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
         compared = dataclasses.asdict(proof) if proof else {}
-        content = conversion.pack(
-            Proof(**compared, notes=tuple(planned.notes), approximation=measured, drift=drift, policy=policy)
-        )
+        ops = tflite.operations(conversion.flatbuffer)
+        notes = tuple(planned.notes)
+        if quantize == "int8" and "WHILE" in ops:
+            notes += (
+                "recurrent layers run over the window in loops, which compute in float32: no calibration sees them",
+            )
+        content = conversion.pack(Proof(**compared, notes=notes, approximation=measured, drift=drift, policy=policy))
         artifact.write(path, content)
         return Report(
             path=str(path),
@@ -220,7 +224,7 @@ def convert(
             size_bytes=len(content),
             state_bytes=conversion.state_bytes,
             signatures={name: (info.batch, info.chunk) for name, info in conversion.signatures.items()},
-            ops=tflite.operations(conversion.flatbuffer),
+            ops=ops,
             quantize=quantize,
             verification=proof,
             float_verification=exact_proof,
@@ -230,7 +234,7 @@ def convert(
             window=planned.window,
             hop=planned.hop,
             policy=policy,
-            notes=tuple(planned.notes),
+            notes=notes,
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from streaming._compat import Functional, inputs_of, layers_of
 from streaming.conversion import sliding
+from streaming.conversion.arguments import required_arguments
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild, steps_of
 from streaming.conversion.plan import Plan, Planner, Step, plan
 from streaming.conversion.rules.base import Options
@@ -59,7 +60,10 @@ def _decide(model: Any, function: Functional, options: Options) -> Plan:
     try:
         return _carry(model, function, lengths, options, timed_outputs=True)
     except NotStreamableError:
-        return plan_window(model, replace(options, window=steps))
+        planned = plan_window(model, replace(options, window=steps))
+    if steps == 1 and (pairs := likely_states(function)):
+        planned.steps[-1].rule.notes.append(f"one call a step: convert with states={pairs} where these are states")
+    return planned
 
 
 @contextlib.contextmanager
@@ -150,7 +154,8 @@ def plan_window(model: Any, options: Options) -> Plan:
             f"the model takes no window of {window} steps ({reason}); give window another number of steps"
         ) from error
     parts = sliding.split(whole, timed, options)
-    planner = Planner(Plan(whole, model, window, hop, pad, sliding.lead(window, hop)), options)
+    offline = getattr(function, "offline", model)
+    planner = Planner(Plan(whole, offline, window, hop, pad, sliding.lead(window, hop)), options)
     inputs = planner.add_inputs(parts.kept, planner.plan.lead)
     signals = planner.walk(parts.kept, inputs, "")
     if pad:
@@ -169,6 +174,8 @@ def _graph_of(model: Any, window: int) -> Functional:
     if not isinstance(model, keras.Model) or isinstance(model, keras.Sequential) or is_graph(model):
         return functional(model)
     shapes = getattr(model, "_build_shapes_dict", None) or {}
+    if len(required_arguments(model)) > 1:
+        return functional(model)
     if not model.built or not shapes:
         raise InputError(f"model {model.name!r} is not built; call it on data first")
     shape = next(iter(shapes.values()))

@@ -14,7 +14,7 @@ from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.plan import Plan, Step
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
-from streaming.conversion.tflite import LAYERS
+from streaming.conversion.tflite import LAYERS, mark_layer
 from streaming.conversion.values import Chunk, Static
 from streaming.runtime.metadata import FLAGS, StatePack, StateSlot
 
@@ -145,8 +145,7 @@ def _done() -> dict[str, tf.Tensor]:
 def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     own = {id(tensor) for tensor in _captured()}
     graph = tf.compat.v1.get_default_graph()
-    made: list[tuple[int, str]] = []
-    setattr(graph, LAYERS, made)
+    setattr(graph, LAYERS, [])
     values: dict[int, Any] = {}
     for name, signal in plan.inputs.items():
         tensor = inside(tensors[name], signal.dtype)
@@ -160,7 +159,7 @@ def _run(plan: Plan, layout: Layout, env: Env, tensors: dict[str, tf.Tensor]) ->
         args, kwargs = step_values(step, values)
         outputs = step.rule.step(env, *args, **kwargs)
         _check_captures(step.rule, own)
-        made.append((len(graph.get_operations()), step.rule.call.name))
+        mark_layer(step.rule.call.name)
         for signal, value in zip(keras.tree.flatten(step.outputs), keras.tree.flatten(outputs), strict=True):
             values[id(signal)] = value
     if not env.rows:

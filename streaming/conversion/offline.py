@@ -20,8 +20,8 @@ Inputs = dict[str, NDArray[Any]]
 
 # Windows of a batch, two at least: Keras 3.15 takes some operands of one sequence for a bias.
 WINDOWS = 16
-# From so many steps on, the model runs on windows as a compiled graph.
-COMPILED_STEPS = 64
+# From so many steps on, the model runs on windows as a compiled graph: with recurrent layers, and without.
+COMPILED_STEPS = 16, 64
 
 
 def run_offline(plan: Plan, inputs: Inputs) -> Inputs:
@@ -67,12 +67,23 @@ def running(plan: Plan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        first = next((layer for layer in layers_of(plan.model) if _is_channels_first(layer)), None)
+        if first is not None and "NHWC" in str(error):
+            raise InputError(
+                f"layer {first.name!r} ({type(first).__name__}) has channels first, which TensorFlow computes on a GPU "
+                "only, so the stream cannot be proven here; convert on a machine with a GPU, build the layer with "
+                "data_format='channels_last' between two Permute((2, 1)) and the same weights, or give verify=False"
+            ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
         raise InputError(
             f"the model {plan.offline.name!r} itself fails on a sequence ({type(error).__name__}: {reason[:160]}); "
             "make it run on this machine first"
         ) from error
+
+
+def _is_channels_first(layer: Any) -> bool:
+    return getattr(layer, "data_format", None) == "channels_first"
 
 
 def _run_batch(plan: Plan, arrays: Inputs) -> list[Inputs]:
@@ -144,7 +155,8 @@ def _called(plan: Plan) -> Any:
     def call(inputs: Any) -> Any:
         return plan.offline(inputs, training=False)
 
-    if plan.window is None or plan.window < COMPILED_STEPS:
+    recurrent = any(isinstance(layer, keras.layers.RNN) for layer in layers_of(plan.model))
+    if plan.window is None or plan.window < COMPILED_STEPS[0 if recurrent else 1]:
         return call
     if plan.compiled is None:
         plan.compiled = tf.function(call, autograph=False)

@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 from streaming._compat import Functional, inputs_of, operation_fn
 from streaming.conversion.graph import drawn_inputs, nodes
 from streaming.conversion.keras_loops import keras_loops
+from streaming.conversion.plan import Plan, Planner
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Env, Options, Rule
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec, Timeline
+from streaming.conversion.tflite import mark_layer
+from streaming.conversion.unfold import can_unfold, unfold
 from streaming.conversion.values import Chunk, Static
 from streaming.errors import NotStreamableError, StreamingError
 from streaming.runtime.facts import PlanRow
@@ -132,6 +135,8 @@ class _Splitter:
             ):
                 return None
         args, kwargs = node.arguments.convert(lambda tensor: self.signals.get(id(tensor), tensor))
+        if find_rule(op) is None and can_unfold(op):
+            return self._followed(op, node, outputs)
         call = Call(op, op.name, args, kwargs, outputs)
         rule = rule_for(call)
         signals: list[Signal] = keras.tree.flatten(rule.plan())
@@ -144,6 +149,19 @@ class _Splitter:
         elif rule.states or {signal.timeline for signal in signals} != lines:
             return None
         return signals if all(signal.sequence for signal in signals) else None
+
+    def _followed(self, op: Any, node: Any, outputs: list[Any]) -> list[Signal] | None:
+        """The same for a layer of the user's own, every operation of which must keep to its step."""
+        args, kwargs = node.arguments.fill_in(self.twins)
+        inner = unfold(op, op.name, args, kwargs)
+        planner = Planner(Plan(inner, inner), self.options)
+        taken = [self.signals[id(tensor)] for tensor in node.input_tensors]
+        signals = planner.walk(inner, taken, "")
+        if any(step.rule.states for step in planner.plan.steps) or len(signals) != len(outputs):
+            return None
+        lines = {signal.timeline for signal in taken}
+        kept = all(s.sequence and s.layout is None and not s.terms and {s.timeline} == lines for s in signals)
+        return signals if kept else None
 
     def _slides(self, rule: WindowRule) -> bool:
         """Whether the places of a convolution are those of the stream in every window."""
@@ -229,6 +247,7 @@ class SlidingRule(Rule):
             for node in self.split.anew:
                 args, kwargs = node.arguments.fill_in(values)
                 outputs = _computed(node.operation, args, kwargs)
+                mark_layer(node.operation.name)
                 values |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
         return [Chunk(env.batch, count, flat=values[id(tensor)]) for tensor in self.split.whole.outputs]
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 from streaming._compat import Functional, inputs_of, outputs_of
 from streaming.conversion.graph import functional
 from streaming.conversion.keras_loops import keras_loops
+from streaming.conversion.plan import identifiers
 from streaming.conversion.rules import register_rule
 from streaming.conversion.rules.base import Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
@@ -61,16 +62,19 @@ class StepByStep(keras.layers.Layer):
         rows = []
         for step in range(first.shape[1]):
             now = {name: value[:, step] if name in self.moving else value for name, value in inputs.items()}
-            row, states = self.advance(now, states)
+            row, states = self.advance(now, states, getattr(self.model, "offline", self.model))
             rows.append(row)
         return {name: tf.stack([row[name] for row in rows], axis=1) for name in rows[0]}
 
-    def advance(self, row: Mapping[str, Any], states: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Rows of the outputs (B, ...) and new states, of one step."""
+    def advance(
+        self, row: Mapping[str, Any], states: Mapping[str, Any], model: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Rows of the outputs (B, ...) and new states, of one step; model: that of the user, whose graph is called."""
         values = {**row, **states}
         tensors = [tf.reshape(values[name], (-1, *port.shape)) for name, port in self.inputs.items()]
         structure = keras.tree.pack_sequence_as(inputs_of(self.model), tensors)
-        outputs = dict(zip(self.outputs, keras.tree.flatten(self.model(structure, training=False)), strict=True))
+        results = (model or self.model)(structure, training=False)
+        outputs = dict(zip(self.outputs, keras.tree.flatten(results), strict=True))
         new = {name: outputs[output] for name, output in self.states.items()}
         rows = {
             name: tf.reshape(value, (-1, *self.outputs[name].features))
@@ -134,8 +138,10 @@ def likely_states(graph: Functional) -> dict[str, str]:
 
 
 def _outputs(graph: Functional) -> list[str]:
+    """Names of the outputs; those of one layer, which have its name, are counted."""
     structure = outputs_of(graph)
-    return sorted(structure) if isinstance(structure, dict) else list(graph.output_names)
+    names = sorted(structure) if isinstance(structure, dict) else list(graph.output_names)
+    return names if len(set(names)) == len(names) else identifiers(names)
 
 
 def _port(tensor: keras.KerasTensor) -> Port:

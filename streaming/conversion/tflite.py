@@ -34,9 +34,9 @@ ALLOWED = frozenset(
     "GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR "
     "LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU "
     "QUANTIZE RANGE RANK REDUCE_ALL REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 "
-    "RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIGN SIN SLICE SOFTMAX "
-    "SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2 "
-    "TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
+    "RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIGN SIN SLICE "
+    "SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE "
+    "TOPK_V2 TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
 )
 _BUILTIN_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 
@@ -131,10 +131,21 @@ def _no_builtin_form(
             layer = next((name for end, name in getattr(graph, LAYERS, ()) if index < end), None)
             break
     who = "the step model" if layer is None else f"layer {layer!r}"
+    if any("Random" in name for name in named):
+        return NotStreamableError(
+            f"{who} draws random numbers at inference, of which no stream gives the same; let the layer use the mean "
+            "where training is False, or take the noise as an input of the model"
+        )
     return NotStreamableError(
         f"{who} needs {', '.join(named)}, outside the operations that {runtime} has; "
         "compute it before the stream, or replace it by other operations"
     )
+
+
+def mark_layer(name: str) -> None:
+    """Note in the graph that is traced that the operations since the last mark are those of a layer."""
+    graph = tf.compat.v1.get_default_graph()
+    getattr(graph, LAYERS, []).append((len(graph.get_operations()), name))
 
 
 def _called(node: Any) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from streaming._compat import Functional, nodes_of, outputs_of
+from streaming.conversion.arguments import argument_shapes, is_shape, required_arguments, shapes_in
 from streaming.conversion.rules import inherited_calls
 from streaming.conversion.rules.opaque import Opaque
 from streaming.conversion.rules.per_step import described
@@ -41,24 +42,18 @@ def unfold_model(model: keras.Model) -> Functional:
     Raises:
         InputError: the model was never called, so that the shapes of its inputs are unknown.
     """
-    shapes = getattr(model, "_build_shapes_dict", None) or {}
-    shapes = {name.removesuffix("_shape"): shape for name, shape in shapes.items() if shape is not None}
+    shapes = argument_shapes(model)
     if not model.built or not shapes:
         raise InputError(f"model {model.name!r} is not built; call it on data first")
-    parameters = list(inspect.signature(model.call).parameters)
-    if set(shapes) - set(parameters):  # Keras's default `build` remembers the first argument, under another name
-        shapes = dict(zip(parameters, shapes.values(), strict=False))
-    required = [n for n, p in inspect.signature(model.call).parameters.items() if p.default is p.empty and p.kind < 2]
+    required = required_arguments(model)
     if missing := [name for name in required if name not in shapes]:
-        inputs = ", ".join(f"{name}=keras.Input(..., name={name!r})" for name in parameters if name in required)
+        inputs = ", ".join(f"{name}=keras.Input(..., name={name!r})" for name in required)
         raise NotStreamableError(
             f"model {model.name!r} ({type(model).__name__}) takes {missing[0]!r} too, whose shape Keras does not "
             f"remember; say the inputs by a functional model around it: inputs = dict({inputs}); "
             "model = keras.Model(inputs, model(**inputs))"
         )
-    lengths = {shape[1] for shape in _shapes_in(shapes) if len(shape) == 3}
-    first = next(_shapes_in(shapes))
-    lengths |= {first[1]} if len(first) > 1 else set()
+    lengths = _lengths(shapes)
     tensors = {name: _symbolic(name, shape, lengths) for name, shape in shapes.items()}
     graph = unfold(model, model.name, (), tensors)
     integers = [tensor for tensor in graph.inputs if _holds_ids(graph, tensor)]
@@ -68,7 +63,7 @@ def unfold_model(model: keras.Model) -> Functional:
             lambda x: keras.KerasTensor(x.shape, "int32" if x.name in names else x.dtype, name=x.name), tensors
         )
         graph = unfold(model, model.name, (), tensors)
-    single = len(tensors) == 1
+    single, tensors = len(tensors) == 1, dict(sorted(tensors.items()))  # as Keras flattens arguments by name
     inputs = keras.tree.pack_sequence_as(
         next(iter(tensors.values())) if single else list(tensors.values()), graph.inputs
     )
@@ -77,29 +72,25 @@ def unfold_model(model: keras.Model) -> Functional:
     return graph
 
 
-def _shapes_in(structure: Any) -> Iterator[tuple[Any, ...]]:
-    """Shapes among nested shapes."""
-    if isinstance(structure, dict):
-        structure = list(structure.values())
-    if _is_shape(structure):
-        yield tuple(structure)
-    elif isinstance(structure, list | tuple):
-        for item in structure:
-            yield from _shapes_in(item)
+def _lengths(shapes: dict[str, Any]) -> set[int | None]:
+    """Sizes of axis 1 that are numbers of steps, and unknown in the graph.
+
+    None of them for several arguments of which one has a single step: a model of one step keeps its shapes.
+    """
+    lengths = {shape[1] for shape in shapes_in(shapes) if len(shape) == 3}
+    first = next(shapes_in(shapes))
+    lengths |= {first[1]} if len(first) > 1 else set()
+    return set() if len(shapes) > 1 and 1 in lengths else lengths
 
 
-def _symbolic(name: str, shape: Any, lengths: set[int]) -> Any:
+def _symbolic(name: str, shape: Any, lengths: set[int | None]) -> Any:
     """Tensors for shapes: those with the length of the sequences have an unknown one, and all an unknown batch."""
     if isinstance(shape, dict):
         return {key: _symbolic(key, item, lengths) for key, item in shape.items()}
-    if not _is_shape(shape):
+    if not is_shape(shape):
         return [_symbolic(f"{name}_{index}", item, lengths) for index, item in enumerate(shape)]
     moving = len(shape) > 1 and shape[1] in lengths
     return keras.KerasTensor((None, None, *shape[2:]) if moving else (None, *shape[1:]), name=name)
-
-
-def _is_shape(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(n, int) or n is None for n in value)
 
 
 def _holds_ids(graph: Functional, tensor: Any) -> bool:

@@ -123,6 +123,7 @@ export class Graph {
   /** Raises StreamingError where LiteRT cannot read or prepare the model. */
   static async compile(lib: LiteRt, content: Uint8Array): Promise<Graph> {
     const wasm = lib.liteRtWasm, memory = wasm._malloc(content.length);
+    if (!memory) fail("runtime", `there is no memory for ${content.length} bytes; close what is not needed`);
     let model: LiteRtModel | undefined;
     try {
       wasm.HEAPU8.set(content, memory);

@@ -13,9 +13,12 @@ from streaming.conversion.rules.per_step import TriedPerStep
 
 @register_rule(numpy_operations.GetItem)
 class GetItemOperation(TriedPerStep):
-    """x[:, :, ...] selects features; x[:, a:-b:s] crops and strides; x[:, -1] is the value after the last step."""
+    """x[:, :, ...] selects features; x[:, a:-b:s] crops and strides; x[:, -1] is the value after the last step.
 
-    remedy = "use x[:, :, ...], x[:, a:-b:s] or x[:, -1]"
+    `over_time` takes x[:, k], the value of step k.
+    """
+
+    remedy = "use x[:, :, ...], x[:, a:-b:s], x[:, k] or x[:, -1]"
     _slicing: SlicingRule | None = None
 
     @property

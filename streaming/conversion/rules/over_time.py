@@ -1,7 +1,7 @@
 """Calls in which time is summed over, normalized over or moved to another axis, as steps of a stream.
 
 `over_time` is asked before the rules of single layers. It takes
-- reductions whose axes hold time: running values;
+- reductions whose axes hold time, and positions counted from the first step (`x[:, 0]`): running values;
 - softmax, division and subtraction by running values: sequences known only at their end, as sums of `Term`s;
 - products and sums of those, until a sum or mean over time makes running values of them;
 - layouts with time at another axis, (B, D, T), for as long as every operation leaves time to itself.
@@ -22,6 +22,7 @@ from keras import layers
 
 from streaming.conversion.rules.base import Call, axes_of
 from streaming.conversion.rules.contraction import Contraction, equation_of, operands_of
+from streaming.conversion.rules.edges import SlicingRule
 from streaming.conversion.rules.separable import Algebra, Builder, Terms
 from streaming.conversion.rules.tracing import destination, of_one
 from streaming.conversion.signals import Signal, Term
@@ -49,6 +50,10 @@ def over_time(call: Call, build: Builder) -> list[Signal] | None:
         return None
     output = _OverTime(call, build).signal()
     return None if output is None else [output]
+
+
+def _is_place(index: Any) -> bool:
+    return isinstance(index, int | np.integer) and not isinstance(index, bool) and bool(index >= 0)
 
 
 class _OverTime:
@@ -87,6 +92,8 @@ class _OverTime:
             return self._normalize()
         if self.kind in ("Cumsum", "Cumprod") and axes_of(self.call.op) is not None:
             return self._cumulative()
+        if (position := self._position()) is not None:
+            return self._held(*position)
         if self.kind in _LAYOUTS:
             return self._layout()
         equation = equation_of(self.call)
@@ -262,6 +269,33 @@ class _OverTime:
         if x.dtype != dtype:
             x = self.build.compute("cast", lambda v: tf.cast(v, dtype), x)
         return self.build.cumulate("sum" if self.kind == "Cumsum" else "prod", x)
+
+    # Positions counted from the first step.
+
+    def _position(self) -> tuple[int, tuple[Any, ...]] | None:
+        """k and the index behind the batch of x[:, k] or x[:, k : k + 1]; None for other indices and operations."""
+        if self.pending or not self.first.sequence or self.first.layout is not None:
+            return None
+        operands = [*self.call.args, *self.call.kwargs.values()]
+        if self.kind == "Take":
+            return (operands[1], (0,)) if axes_of(self.call.op) == [1] and _is_place(operands[1]) else None
+        key = operands[1] if self.kind == "GetItem" else None
+        if not isinstance(key, tuple) or len(key) < 2 or key[0] != slice(None):
+            return None
+        _, index, *rest = key
+        if _is_place(index):
+            return index, (0, *rest)
+        single = isinstance(index, slice) and _is_place(index.stop) and index.stop == (index.start or 0) + 1
+        return (index.stop - 1, (slice(0, 1), *rest)) if single and index.step in (None, 1) else None
+
+    def _held(self, place: int, index: tuple[Any, ...]) -> Signal:
+        """The value of one step, from that step on."""
+        x = self.first
+        if place:
+            args = (x, (slice(None), slice(place, None)))
+            rows = keras.KerasTensor((None, None, *x.shape), dtype=x.dtype)
+            x = self.build.add(SlicingRule(replace(self.build.part("from", args), results=[rows])), args)
+        return self.build.compute("value", lambda v: v[(slice(None), *index)], self.build.run("first", x))
 
     # Softmax and other normalizations over time.
 

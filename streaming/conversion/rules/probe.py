@@ -22,6 +22,8 @@ from streaming.conversion.signals import Signal
 from streaming.conversion.sizes import Sized
 
 BATCH, STEPS, MAX_STEPS = 2, 5, 4096
+# Steps of a trial of a layer, whose `call` may hold numbers of its own, as `x[:, -6:]` does.
+HIDDEN_STEPS = 67
 # Floats (lowest, highest) and integers (first, last): numbers of both signs, of (0, 1), above 1, where logarithms,
 # square roots and inverse functions are defined; divisors of the last are not 0.
 _DRAWS = ((-2.0, 2.0, 0, 1), (0.1, 0.9, 0, 3), (1.1, 3.0, 1, 2))
@@ -203,7 +205,8 @@ class _Trial:
 
 def _numbers(call: Call) -> Iterator[int]:
     """Numbers that an operation was given: a trial has more steps, so that none can stand for all of them."""
-    settings = [] if isinstance(call.op, keras.Layer) else list(vars(call.op).values())
+    hidden = isinstance(call.op, keras.Layer) or hasattr(call.op, "layer")
+    settings = [HIDDEN_STEPS - 3] if hidden else list(vars(call.op).values())
     for item in keras.tree.flatten((call.args, call.kwargs, settings)):
         for part in (item.start, item.stop, item.step) if isinstance(item, slice) else (item,):
             if isinstance(part, int) and not isinstance(part, bool):

@@ -33,6 +33,8 @@ COUNTS = {
     "wake_words": {"train": 778, "validation": 124, "test": 208},
     "spoken_commands": {"train": 201, "validation": 35, "test": 52},
     "noise": {"train": 48, "test": 48},
+    "pendigits": {"train": 7494, "test": 3498},
+    "activity_motions": {"train": 248, "validation": 40, "test": 60},
 }
 
 # Those of TFDS itself; the treebanks are counted in tests/rnnzoo/data/test_data.py.

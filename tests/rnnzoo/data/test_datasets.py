@@ -138,3 +138,33 @@ def test_translations_of_a_sentence_are_in_one_split():
 def test_an_unknown_pair_of_languages_is_named():
     with pytest.raises(DataError, match="known: multi30k/en-de, multi30k/de-en"):
         read("multi30k/en-fr")
+
+
+@real
+def test_pens_move_as_they_were_drawn():
+    source = read("pendigits")
+    moves, digit = source.splits["test"][0]
+    with np.load(find_mirror() / "pendigits" / "pendigits_orig.npz") as arrays:
+        points = arrays["test_points"][: arrays["test_lengths"][0]]
+        assert digit == str(arrays["test_labels"][0])
+        dev = int(np.sum(arrays["train_writers"] >= 27))
+    assert sizes(source) == {"train": 7494 - dev, "dev": dev, "test": 3498}
+    np.testing.assert_array_equal(np.cumsum(moves[:, :2], axis=0), points[:, :2] - points[0, :2])
+    np.testing.assert_array_equal(moves[:, 2], points[:, 2])
+
+
+@real
+def test_activities_are_of_people_who_are_in_one_split():
+    source = read("activity_motions/phone")
+    assert sizes(source) == {"train": 124, "dev": 20, "test": 30}
+    with np.load(find_mirror() / "activity_motions" / "phone.npz") as arrays:
+        first = np.flatnonzero(arrays["split"] == "test")[0]
+        begin = int(np.sum(arrays["length"][:first]))
+        four = slice(begin + 4, begin + 8)
+        expected, label = arrays["x"][four].mean(axis=0), arrays["label_names"][arrays["label"][begin + 7]]
+    rows, activities = source.splits["test"][0]
+    np.testing.assert_allclose(rows[1], expected, rtol=1e-5)
+    assert activities[1] == label
+    assert len(rows) == len(activities)
+    with pytest.raises(DataError, match="has no device 'ring'; known: phone, watch"):
+        read("activity_motions/ring")

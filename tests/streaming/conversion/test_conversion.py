@@ -212,7 +212,8 @@ REFUSALS = {
     "flatten": (lambda x: layers.Reshape((-1, 4))(x), "reshape.*steps are mixed"),
     "attention": (lambda x: layers.Attention()([x, x]), "attention.*whole sequence"),
     "softmax_time": (lambda x: layers.Softmax(axis=1)(x), "softmax.*known only at the end"),
-    "position": (lambda x: x[:, 0], "selects positions in time.*-1"),
+    "position": (lambda x: x[:, -3], "selects positions in time.*-1"),
+    "roll": (lambda x: ops.roll(x, 1, axis=1), "roll.*along the time axis"),
     "product": (lambda x: ops.matmul(x, ops.transpose(x, (0, 2, 1))), "(transpose|matmul)"),
     "mixed": (lambda x: x + layers.RepeatVector(1)(layers.LSTM(6)(x)), "add.*known only at the end"),
     "initial_state": (

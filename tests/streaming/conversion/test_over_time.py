@@ -122,6 +122,7 @@ STATISTICS = {
     "unit": lambda x: ops.sum(layers.UnitNormalization(axis=1)(x), axis=1),
     "cumsum": lambda x: ops.cumsum(x, axis=1),
     "cumprod": lambda x: ops.cumprod(x, axis=1),
+    "first step": lambda x: x[:, 0],
     "channels first": lambda x: layers.GlobalAveragePooling2D(data_format="channels_first")(
         ops.transpose(x, (0, 3, 1, 2))
     ),
@@ -159,6 +160,15 @@ def test_several_heads_are_summed_over_time(tmp_path: Path) -> None:
 def test_statistics_over_time_and_features(tmp_path: Path) -> None:
     x = keras.Input((None, 4, 3))
     check(keras.Model(x, outputs(STATISTICS, x)), tmp_path / "a.tflite")
+
+
+def test_positions_from_the_first_step_on_are_held(tmp_path: Path) -> None:
+    x = keras.Input((None, 6))
+    h = layers.Conv1D(4, 3, padding="same")(layers.GRU(5, return_sequences=True)(x))  # a delay before it
+    found = [h[:, 2], x[:, 3:4, ::2], ops.take(h, 1, axis=1), x[:, 0, 1:], h[:, :1], layers.Dense(3)(h[:, 4])]
+    model = keras.Model(x, found)
+    streaming.convert(model, tmp_path / "a.tflite", chunk=3)
+    check_parity(model, tmp_path / "a.tflite")
 
 
 def test_gates_of_the_whole_sequence_reach_a_mean(tmp_path: Path) -> None:

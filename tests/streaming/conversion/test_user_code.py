@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
 from typing import Any
 
@@ -323,6 +324,72 @@ def test_states_that_do_not_pair(states: Any, match: str, tmp_path: Any) -> None
 def test_a_model_of_one_step_is_told_of_its_states(convert: Any, tmp_path: Any) -> None:
     with pytest.raises(streaming.NotStreamableError, match=r"states=\{'h': 'state'\}"):
         streaming.convert(step_model(), tmp_path / "m.tflite")
+
+
+class Attending(keras.Model):
+    """The step of a captioner as the tutorials write it: word, regions and state are arguments of `call`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.query, self.key, self.score = (
+            layers.Embedding(9, 4),
+            layers.Dense(5),
+            layers.Dense(5),
+            layers.Dense(1),
+        )
+        self.memory, self.out = layers.GRU(6, return_sequences=True, return_state=True), layers.Dense(9)
+
+    def call(self, word: Any, regions: Any, hidden: Any) -> Any:
+        scores = self.score(ops.tanh(self.query(ops.expand_dims(hidden, 1)) + self.key(regions)))
+        weights = ops.softmax(scores, axis=1)
+        context = ops.sum(weights * regions, axis=1)
+        y, state = self.memory(ops.concatenate([ops.expand_dims(context, 1), self.table(word)], axis=-1))
+        return self.out(ops.reshape(y, (-1, 6))), state, weights
+
+
+class Speaking(keras.Model):
+    """A decoder whose states are a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.out = layers.Embedding(9, 4), layers.Dense(9)
+        self.memory = layers.LSTM(6, return_sequences=True, return_state=True)
+
+    def call(self, word: Any, states: Any) -> Any:
+        y, *states = self.memory(self.table(word), initial_state=states)
+        return self.out(y), states
+
+
+def test_subclassed_models_of_one_step_with_states_as_arguments(convert: Any, tmp_path: Any) -> None:
+    regions, words = np.random.default_rng(1).normal(size=(7, 3)).astype("float32"), np.array([3, 1, 4, 1], "int32")
+    model = Attending()
+    model(np.zeros((2, 1), "int32"), np.zeros((2, 7, 3), "float32"), np.zeros((2, 6), "float32"))
+    randomize(model)
+    with pytest.raises(streaming.NotStreamableError, match=r"states=\{'hidden': '(\w+)'\}") as refusal:
+        streaming.convert(model, tmp_path / "m.tflite")
+    state = str(refusal.value).split("'")[-2]
+    _, path = convert(model, states={"hidden": state})
+    rows = streaming.load(path).create_stream().feed({"word": words, "regions": regions})
+    h = np.zeros((1, 6), "float32")
+    for index, word in enumerate(words):
+        scores, h, weights = model(np.array([[word]]), regions[None], h)
+        for got, expected in zip(sorted(rows.values(), key=np.ndim), (scores, weights), strict=True):
+            np.testing.assert_allclose(got[index], expected[0], atol=1e-6)
+
+
+def test_a_step_model_that_is_converted_as_a_window_says_so(convert: Any) -> None:
+    model = Speaking()
+    model(np.zeros((2, 1), "int32"), [np.zeros((2, 6), "float32")] * 2)
+    randomize(model)
+    report, _ = convert(model)
+    pairs = ast.literal_eval(report.notes[0].split("states=")[1].split("}")[0] + "}")
+    assert report.window == 1
+    assert list(pairs) == ["states_0", "states_1"]
+    _, path = convert(model, states=pairs)
+    words, states = np.array([3, 1, 4], "int32"), [np.zeros((1, 6), "float32")] * 2
+    for row, word in zip(streaming.load(path).create_stream().feed(words), words, strict=True):
+        scores, states = model(np.array([[word]]), states)
+        np.testing.assert_allclose(row, scores[0, 0], atol=1e-6)
 
 
 class Total(layers.Layer):

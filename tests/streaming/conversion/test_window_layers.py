@@ -5,13 +5,40 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from keras import layers
+import tensorflow as tf
+from keras import layers, ops
 from small_models import randomize
 from test_keras_layers import GROUPS
 
 import streaming
 
 W = 9
+
+
+class Smooth(layers.Layer):
+    """y[t] = (y[t - 1] + x[t]) / 2, by `ops.scan`."""
+
+    def __init__(self, reverse: bool = False) -> None:
+        super().__init__()
+        self.reverse = reverse
+
+    def call(self, x):
+        def step(y, row):
+            y = (y + row) / 2
+            return y, y
+
+        _, rows = ops.scan(step, ops.zeros_like(x[:, 0]), ops.transpose(x, (1, 0, 2)), reverse=self.reverse)
+        return ops.transpose(rows, (1, 0, 2))
+
+
+class LastSteps(layers.Layer):
+    def call(self, x):
+        return tf.identity(x)[:, -6:]
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] and 6, *shape[2:])
+
+
 ONLY_IN_WINDOWS = {
     "Flatten": lambda x: layers.Dense(2)(layers.Flatten()(x)),
     "Reshape": lambda x: layers.Reshape((4, W))(x),
@@ -28,6 +55,12 @@ ONLY_IN_WINDOWS = {
     "additive": lambda x: layers.AdditiveAttention()([x, layers.Dense(4)(x)]),
     "interpolated": lambda x: layers.AdaptiveAveragePooling1D(3)(x),
     "joined along time": lambda x: layers.Concatenate(axis=1)([x, x]),
+    "resized": lambda x: layers.Resizing(5, 7)(layers.Reshape((W, 4, 1))(x)),
+    "scanned": lambda x: Smooth()(x),
+    "backward scan": lambda x: Smooth(reverse=True)(x),
+    # More steps than a trial of an unknown layer would have if nothing was known of it.
+    "last steps": lambda x: layers.Lambda(lambda y: y[:, -6:])(x),
+    "last steps by TensorFlow": lambda x: LastSteps()(x),
 }
 
 
@@ -48,3 +81,15 @@ def test_layers_inside_a_window(group, tmp_path):
     }
     for name, want in wanted.items():
         np.testing.assert_allclose(rows[names[name]], want, rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+class Sampling(layers.Layer):
+    def call(self, x):
+        return x + keras.random.normal(ops.shape(x), seed=1)
+
+
+def test_random_numbers_at_inference_are_refused_by_the_layer_that_draws_them(tmp_path):
+    x = keras.Input((W, 4))
+    model = keras.Model(x, layers.Dense(2)(Sampling(name="draw")(layers.Dense(3)(layers.Flatten()(x)))))
+    with pytest.raises(streaming.NotStreamableError, match=r"layer 'draw' draws random numbers.*noise as an input"):
+        streaming.convert(model, tmp_path / "m.tflite")

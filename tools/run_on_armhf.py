@@ -1,0 +1,155 @@
+"""Runs the edge install under emulation of a 32-bit ARM processor (armhf), against vectors made on this machine.
+
+The step rows and the events of every published model are made anew there, by `streaming` on tflite-runtime, and each
+stream is cut elsewhere, saved, restored and reset. Needs Debian 12 with qemu-user-static; Python 3.11, NumPy and their
+libraries come from its archive, tflite-runtime from the package index. `make test-arm` runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+EMULATOR = "qemu-arm-static"
+PACKAGES = (
+    "libc6 libgcc-s1 libstdc++6 python3.11-minimal libpython3.11-minimal libpython3.11-stdlib python3-numpy libblas3 "
+    "liblapack3 libgfortran5 zlib1g libexpat1 libffi8 libssl3 libbz2-1.0 liblzma5"
+).split()
+RUNTIME = "tflite-runtime==2.14.0"
+LIBRARIES = Path("usr/lib/arm-linux-gnueabihf")
+
+
+def system(folder: Path) -> Path:
+    """The root of a system for ARM with Python, NumPy and tflite-runtime; nothing of this machine's own is changed."""
+    root, debs = folder / "root", folder / "debs"
+    for part in ("state/lists/partial", "cache/archives/partial", "debs", "root/site"):
+        (folder / part).mkdir(parents=True)
+    settings = {
+        "Dir::State": folder / "state",
+        "Dir::Cache": folder / "cache",
+        "Dir::State::status": "/dev/null",
+        "APT::Architecture": "armhf",
+        "APT::Architectures::": "armhf",
+    }
+    apt = ["apt-get", "-qq", *(f"-o{key}={value}" for key, value in settings.items())]
+    # Of other archives than Debian's an index for ARM may be missing.
+    subprocess.run([*apt, "update"], check=False, capture_output=True)
+    subprocess.run([*apt, "download", *PACKAGES], check=True, cwd=debs, stderr=subprocess.DEVNULL)
+    for package in sorted(debs.glob("*.deb")):
+        subprocess.run(["dpkg-deb", "-x", package, root], check=True)
+    for name in ("blas", "lapack"):
+        for library in (root / LIBRARIES / name).glob("*.so*"):
+            shutil.copy(library, root / LIBRARIES)
+    target = ["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux_2_34_armv7l"]
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", *target]
+    subprocess.run([*pip, RUNTIME, "-d", folder], check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(root / "site")
+    return root
+
+
+def differences(found: Any, expected: Any, tolerance: float, where: str) -> list[str]:
+    """The places at which two sets of vectors differ by more than rounding."""
+    import numpy as np
+
+    from streaming.vectors import array_of
+
+    if isinstance(expected, dict) and "stride" in expected:
+        arrays = [array_of({**item, "shape": [-1]}).astype(np.float64) for item in (found, expected)]
+        if found["shape"] != expected["shape"]:
+            return [f"{where} has shape {found['shape']}, expected {expected['shape']}"]
+        error = np.abs(arrays[0] - arrays[1]).max(initial=0) / max(1.0, np.abs(arrays[1]).max(initial=0))
+        return [f"{where} differs by {error:.2g}"] if error > tolerance else []
+    if isinstance(expected, dict):
+        pairs = [(found.get(key), item, key) for key, item in expected.items()]
+    elif isinstance(expected, list):
+        if len(found) != len(expected):
+            return [f"{where} has {len(found)} items, expected {len(expected)}"]
+        pairs = [(*pair, str(place)) for place, pair in enumerate(zip(found, expected, strict=True))]
+    elif isinstance(expected, float):
+        return [] if abs(found - expected) <= 2e-5 + 1e-4 * abs(expected) else [f"{where} is {found}, not {expected}"]
+    else:
+        return [] if found == expected else [f"{where} is {found!r}, not {expected!r}"]
+    return [line for a, b, key in pairs for line in differences(a, b, tolerance, f"{where}.{key}")]
+
+
+def contract(model: Any) -> list[str]:
+    """What a stream promises: other cuts, a reset and a restored stream give the same rows, bit for bit."""
+    import numpy as np
+
+    if model.metadata.encode is not None or model.metadata.chunk > 1 or len(model.metadata.inputs) > 1:
+        return []
+    info = model.metadata.inputs[0]
+    rng = np.random.default_rng(0)
+    low, high = info.low or 0, info.high or 2
+    drawn = rng.standard_normal if np.dtype(info.dtype).kind == "f" else lambda shape: rng.integers(low, high, shape)
+    x = np.asarray(drawn((9, *info.shape)), info.dtype)
+    stream = model.create_stream()
+    whole = np.concatenate([stream.feed(x), stream.finish()])
+    stream.reset()
+    parts = [stream.feed(x[:4])]
+    other = model.restore(stream.save())
+    parts += [other.feed(x[4:]), other.finish()]
+    return [] if np.array_equal(np.concatenate(parts), whole) else ["a restored stream gives other rows"]
+
+
+def inside(folder: Path) -> int:
+    """Under emulation: the vectors of a folder against those that are made here; gives how many models are wrong."""
+    import streaming
+    from streaming.vectors import make_vectors
+
+    wrong = 0
+    for path in sorted(folder.glob("*.json")):
+        model = streaming.load(ROOT / "pretrained" / path.stem / "float32.tflite", runtime="tflite_runtime")
+        expected = json.loads(path.read_text(encoding="utf-8"))
+        lines = differences(make_vectors(model), expected, expected["tolerance"], path.stem) + contract(model)
+        wrong += bool(lines)
+        print(f"{path.stem}: {'; '.join(lines[:3]) or 'ok'}", flush=True)
+    return wrong
+
+
+def main(names: list[str]) -> None:
+    """Run the published models of those names, all of them without any; the exit status is how many are wrong."""
+    import streaming
+    from streaming.vectors import make_vectors
+
+    missing = [name for name in (EMULATOR, "apt-get", "dpkg-deb") if shutil.which(name) is None]
+    if missing:
+        sys.exit(f"run_on_armhf: {', '.join(missing)} is not installed; see tools/run_on_armhf.py")
+    known = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/float32.tflite"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        root, given = system(folder), folder / "vectors"
+        given.mkdir()
+        for model in names or known:
+            found = make_vectors(streaming.load(ROOT / "pretrained" / model / "float32.tflite"))
+            (given / f"{model}.json").write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+        paths = [ROOT, root / "site", root / "usr/lib/python3/dist-packages"]
+        environment = {**os.environ, "PYTHONHOME": str(root / "usr"), "PYTHONPATH": os.pathsep.join(map(str, paths))}
+        command = [
+            EMULATOR,
+            "-L",
+            str(root),
+            str(root / "usr/bin/python3.11"),
+            "-B",
+            "-S",
+            __file__,
+            "--inside",
+            str(given),
+        ]
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--inside"]:
+        sys.exit(inside(Path(sys.argv[2])))
+    main(sys.argv[1:])
