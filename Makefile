@@ -7,10 +7,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
 DOCS_READY := $(VENV)/.ready-docs
+MUTANTS_READY := $(VENV)/.ready-mutants
 # -qq: pip says nothing but errors.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
 
-.PHONY: setup demo test test-slow lint bench clients test-arm docs clean
+.PHONY: setup demo test test-jax test-slow lint bench clients figures mutants test-arm docs clean
 
 setup: $(READY)
 
@@ -50,6 +51,19 @@ test-arm: $(READY)
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# Changes of the code that no test notices: make mutants ARGS="--sample 20 streaming/runtime/decoding".
+mutants: $(MUTANTS_READY)
+	@$(BIN)/python tools/mutate.py $(ARGS)
+
+# The layers on another backend of Keras.
+test-jax: $(READY)
+	@$(PIP) jax jaxlib
+	$(BIN)/python -m pytest -m "not slow" tests/rnnzoo/layers/test_backends.py -k jax $(ARGS)
+
+# Stored figures of the bundles that are measured in seconds, where the data are.
+figures: $(READY)
+	$(BIN)/python tools/make_results.py --check --fast $(ARGS)
+
 docs: $(DOCS_READY)
 	@$(BIN)/python tools/build_docs.py $(ARGS)
 
@@ -80,6 +94,11 @@ $(READY): pyproject.toml constraints.txt Makefile
 $(DOCS_READY): $(READY)
 	@echo "Installing what builds the documentation ..."
 	@$(PIP) -e '.[docs]'
+	@touch $@
+
+$(MUTANTS_READY): $(READY)
+	@echo "Installing what changes code ..."
+	@$(PIP) -e '.[mutants]'
 	@touch $@
 
 $(BENCH_READY): $(READY)

@@ -36,6 +36,8 @@ SHORT = (
     "charlm-lstm",
     "forecast-etth1",
 )
+# Bundles that `--fast` takes.
+FAST = ("ecg-beats-stream", "emotion-goemotions", "intent-clinc", "music-jsb", "speaker-vowels")
 FIELDS = ("name", "topology", "dataset", "split", "metric", *KINDS, "count", "parameters", "delay", "float32_bytes")
 FIELDS = (*FIELDS, "int8_bytes", "revision")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
@@ -47,10 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="*", help="which bundles, such as 'tagger*' (all)")
     parser.add_argument("--check", action="store_true", help="compare a fast subset, write nothing")
+    parser.add_argument("--fast", action="store_true", help=f"those that take seconds: {', '.join(FAST)}")
     parser.add_argument("--stored", action="store_true", help="write what metrics.json says, measure nothing")
     arguments = parser.parse_args(argv)
     quiet_tensorflow()
-    names = list_models(arguments.pattern, pretrained=True)
+    names = [name for name in list_models(arguments.pattern, pretrained=True) if name in FAST or not arguments.fast]
     try:
         if not names:
             raise RnnzooError(f"no bundle matches {arguments.pattern!r}")

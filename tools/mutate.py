@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +38,13 @@ HEAVY = (
     "pytest",
     "hypothesis",
 )
+# Tests that reach their code by public functions alone, so that no import tells of it.
+GENERAL = {
+    "streaming/conversion": ("test_conversion.py", "test_layer_rules.py", "test_proof.py"),
+    "rnnzoo/layers": ("test_cells.py", "test_layer_cases.py", "test_layers.py"),
+}
+# What pytest says, in the copy.
+OUTPUT = "output.txt"
 # A test that runs so many times as long as without a change will not end.
 SLOW = 5
 
@@ -78,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
             if tests not in usual:
                 begin = time.monotonic()
                 if run(copy, tests, 3600) != 0:
-                    print(f"mutate: error: {' '.join(tests)} fail without any change", file=sys.stderr)
+                    print((copy / OUTPUT).read_text(errors="replace")[-2000:], file=sys.stderr)
+                    print(f"mutate: error: these fail without any change: {' '.join(tests)}", file=sys.stderr)
                     return 2
                 usual[tests] = time.monotonic() - begin
             target = copy / mutant.path.relative_to(ROOT)
@@ -162,15 +171,17 @@ def _plain(code: str) -> str | None:
 
 
 def tests_of(path: Path) -> list[str]:
-    """The test files of the folder that import the package of a file, or the file; all where none does."""
+    """The quick tests of a file: those that import it or its package, or the general ones of its folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    files = sorted((ROOT / "tests" / parts[0] / parts[1]).glob("test_*.py"))
+    folder = ROOT / "tests" / parts[0] / parts[1]
+    found = [folder / name for name in GENERAL.get("/".join(parts[:2]), ())]
+    files = sorted(folder.glob("test_*.py"))
     for module in (".".join(parts), ".".join(parts[:-1])):
-        if len(module.split(".")) > 2 and (
-            found := [file for file in files if module in file.read_text(encoding="utf-8")]
-        ):
-            return [str(file.relative_to(ROOT)) for file in found]
-    return [str(file.relative_to(ROOT)) for file in files]
+        direct = [file for file in files if module in file.read_text(encoding="utf-8")]
+        if len(module.split(".")) > 2 and direct:
+            found = [*direct, *(file for file in found if file not in direct)]
+            break
+    return [str(file.relative_to(ROOT)) for file in found or files]
 
 
 def copied(folder: Path) -> Path:
@@ -202,17 +213,23 @@ def run(copy: Path, tests: Sequence[str], seconds: float) -> int:
     os.setpgid(0, 0)
     code: Any = 1
     try:
-        null = os.open(os.devnull, os.O_RDWR)
-        for stream in range(3):
-            os.dup2(null, stream)
+        output = os.open(copy / OUTPUT, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        for stream in (1, 2):
+            os.dup2(output, stream)
         os.chdir(copy)
         sys.dont_write_bytecode = True
         sys.path[:0] = [str(copy)]
         os.environ["PYTHONPATH"] = str(copy)
         import pytest
 
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", *tests])
+        # Of what is imported already.
+        quiet = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *quiet, "-m", "not slow", *tests])
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(int(code))
 
 
