@@ -17,7 +17,7 @@ class Range(NamedTuple):
         return self.least <= value < self.below
 
     def __str__(self) -> str:
-        end = "" if math.isinf(self.below) else f" and below {self.below:g}"
+        end = "" if math.isinf(self.below) else f" and below {self.below:.10g}"
         return f"at least {self.least:g}{end}"
 
 

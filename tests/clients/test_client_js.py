@@ -157,7 +157,7 @@ def test_the_examples_of_the_guide_run() -> None:
     code = [
         "let count = 0;",
         "const use = (row) => (count += row.length === 11);",
-        "async function* frames() { for (let i = 0; i < 9; i++) yield new Float32Array(40); }",
+        "async function* frames() { for (let i = 0; i < 9; i++) yield new Float32Array(128); }",
         loop.replace('"rnnzoo-streaming"', '"./dist/node.js"').replace(
             '"model.tflite", { wasm: "/litert/wasm/" }', read.format(2)
         ),

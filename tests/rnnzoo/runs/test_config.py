@@ -140,7 +140,7 @@ def test_every_number_of_a_model_has_a_range(topology):
         ("data.inputs=[wrds]", "override 'data.inputs=[wrds]': expected one of words, chars, affixes; received 'wrds'"),
         ("name=../x", "override 'name=../x': expected a name that a folder can have; received '../x'"),
         ("name=' '", "expected a name that a folder can have"),
-        ("seed=-1", "override 'seed=-1': expected at least 0; received -1"),
+        ("seed=-1", "override 'seed=-1': expected at least 0 and below 4294967296; received -1"),
         ("topology=taggr", f"override 'topology=taggr': expected one of {', '.join(task_names())}; received 'taggr'"),
     ],
 )
