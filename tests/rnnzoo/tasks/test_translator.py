@@ -183,7 +183,7 @@ def test_a_search_sees_what_training_saw(architecture, tmp_path):
         rows.append(np.asarray(logits)[:, 0])
     np.testing.assert_allclose(np.stack(rows, axis=1), model(inputs), rtol=1e-4, atol=1e-4)
     drawn = [picture.name for picture in problem.draw(model, "dev", tmp_path)]
-    assert drawn == (["attention.png"] if architecture in ("luong", "bahdanau") else [])
+    assert drawn == (["attention.png"] if architecture in ("luong", "bahdanau") else ["surprise.png"])
 
 
 def test_a_transformer_sees_neither_padding_nor_what_is_to_come():
