@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO
 WORDS = ["data.limit=60", "model.word_size=8", "model.units=12", "data.min_count=1"]
 # Name -> settings that make it small.
 SMALL = {
-    "tagger-en-ewt-stream": [*WORDS, "model.conv_units=12", "model.char_filters=4", "model.affix_size=4"],
-    "tagger-en-ewt-feedforward": [*WORDS, "model.char_filters=4", "model.affix_size=4"],
-    "intent-clinc": WORDS,
     "speaker-vowels": ["data.limit=60", "model.units=12"],
+    "tagger-en-ewt-stream": [*WORDS, "model.conv_units=12", "model.char_filters=4", "model.affix_size=4"],
+    "intent-clinc": WORDS,
     "charlm-lstm": ["model.token_size=4", "model.units=8", "training.batch_size=400"],
+    "tagger-en-ewt-feedforward": [*WORDS, "model.char_filters=4", "model.affix_size=4"],
 }
 
 

@@ -89,6 +89,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_rate_rises_and_an_interrupted_training_ends_with_the_same_bits(problem, tmp_path):
     whole, steps = Stop(), problem.steps("train", TRAINING.batch_size) * TRAINING.epochs
     expected = build(problem)

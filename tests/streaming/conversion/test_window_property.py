@@ -123,7 +123,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-@settings(max_examples=8, **COMMON)
+@settings(max_examples=5, **COMMON)
 @given(**ARGUMENTS)
 def test_windows_of_random_graphs(blocks, head, hop, chunks, pad, form, data):
     check(blocks, head, hop, chunks, pad, form, data)
