@@ -145,7 +145,11 @@ class Stream:
     def _joined(self, x: Arrays) -> Arrays:
         given = {}
         for info in self.meta["inputs"]:
-            rows = np.asarray(x[info["name"]]).astype((info.get("tensor") or info)["dtype"])[None]
+            rows, kind = np.asarray(x[info["name"]])[None], np.dtype((info.get("tensor") or info)["dtype"])
+            if info.get("scale") is not None and rows.dtype.kind == "f":
+                limits, rows = np.iinfo(kind), np.rint(rows / np.float32(info["scale"])) + (info.get("zero_point") or 0)
+                rows = np.clip(rows, limits.min, limits.max)
+            rows = rows.astype(kind)
             given[info["name"]] = np.concatenate([self.held[info["name"]], rows], axis=1) if info["time"] else rows
         return given
 
