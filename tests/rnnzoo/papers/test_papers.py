@@ -1,0 +1,97 @@
+"""`rnnzoo paper`: the claims hold in their direction for seconds of training, and the page is what results say."""
+
+import importlib.util
+import json
+
+import pytest
+from places import ROOT
+
+from rnnzoo.cli import main
+from rnnzoo.errors import ConfigError
+from rnnzoo.papers.config import Claim, load_paper
+from rnnzoo.papers.run import compared, holds, reaches, read_result, run_paper, unexplained
+from rnnzoo.registry.layout import paper_paths, paper_results
+
+# Papers whose tiny form takes longer than the suite allows.
+LONG: set[str] = set()
+STORED = sorted(path.stem for path in paper_results().glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in paper_paths()]
+)
+def test_the_direction_of_the_claims_holds_in_the_tiny_form(name, tmp_path):
+    result = run_paper(name, tmp_path, tiny=True, say=lambda _: None)
+    verdicts = {claim.text: holds(claim, result["figures"]) for claim in load_paper(name).claims}
+    measured = {text: verdict for text, verdict in verdicts.items() if verdict is not None}
+    assert measured, "no claim is measured"
+    assert all(measured.values()), result["figures"]
+    assert json.loads((tmp_path / f"{name}.json").read_text()) == result
+    assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+CLAIM = Claim("the gated network has fewer errors", "2 %", "gated", below="plain", at_most=0.02)
+
+
+@pytest.mark.parametrize(
+    ("figures", "direction", "reached"),
+    [
+        ({"gated": 0.01, "plain": 0.5}, True, True),
+        ({"gated": 0.1, "plain": 0.5}, True, False),
+        ({"gated": 0.01, "plain": 0.01}, False, False),
+        ({"gated": 0.01, "plain": None}, None, None),
+        ({"plain": 0.5}, None, None),
+    ],
+)
+def test_a_claim_is_held_against_figures(figures, direction, reached):
+    assert (holds(CLAIM, figures), reaches(CLAIM, figures)) == (direction, reached)
+
+
+def test_the_list_names_every_paper_and_an_unknown_one_the_nearest(capsys):
+    assert main(["paper", "--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in paper_paths())
+    assert main(["paper", "elman-1991"]) == 2
+    assert capsys.readouterr().err == "rnnzoo: error: no paper is called 'elman-1991'; did you mean 'elman-1990'?\n"
+    assert main(["paper"]) == 2
+    assert "expected the name of a paper or --list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("full.unitz=3", "did you mean 'full.units'"),
+        ("full.units=none", "expected a whole number"),
+        ("full.units=0", "expected at least 1"),
+        ("seeds=[]", "at least one seed"),
+        ("seeds=[-1]", "expected at least 0"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(override, message):
+    with pytest.raises(ConfigError, match=r"^[^\n]*$") as error:
+        load_paper("elman-1990", [override])
+    assert message in str(error.value)
+
+
+def tool():
+    spec = importlib.util.spec_from_file_location("make_papers", ROOT / "tools" / "make_papers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_made_of_the_stored_results(capsys):
+    assert tool().main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_stored_results_are_full_small_and_explained():
+    assert STORED
+    for name in STORED:
+        result = read_result(paper_results() / f"{name}.json")
+        assert result["form"] == "full"
+        assert result["made"]["commit"]
+        assert set(result["seeds"]) <= set(load_paper(name).seeds)
+        assert len(list(compared(load_paper(name), result["figures"]))) == len(load_paper(name).claims)
+        for suffix in (".json", ".png"):
+            assert (paper_results() / f"{name}{suffix}").stat().st_size < 60_000
+    assert unexplained(STORED, paper_results()) == []
