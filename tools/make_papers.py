@@ -24,9 +24,9 @@ Each of these papers is trained again by one command, on data that it makes itse
     rnnzoo paper NAME --tiny       # seconds, to see the direction of the claims
 
 The tables set the paper's figure beside ours. Every figure of ours is from a stored result (`docs/papers/NAME.json`,
-with seeds, commit, hardware and versions); `python tools/make_papers.py` wrote this page from them. Configurations are in
-`zoo_configs/papers`; `rnnzoo paper NAME seeds=[4] full.units=64` changes one. *Direction only* means that the claim holds
-and the paper's own figure is not reached.
+with seeds, commit, hardware and versions); `python tools/make_papers.py` wrote this page from them. Configurations are
+in `zoo_configs/papers`; `rnnzoo paper NAME seeds=[4] full.units=64` changes one. *Direction only* means that the claim
+holds and the paper's own figure is not reached.
 """
 
 

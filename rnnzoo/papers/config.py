@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.papers.experiments import budget_class
+from rnnzoo.papers.experiments import find_experiment
 from rnnzoo.registry.names import find_paper
 from rnnzoo.runs.config import build_section, read_tree
 from rnnzoo.util.ranges import Seed
@@ -49,6 +49,7 @@ class PaperConfig:
         paper: authors, year, title and place.
         url: its page.
         task: what is trained on what, for the page.
+        experiment: module of `rnnzoo.papers.experiments`; that of the paper's own name where it is not given.
         seeds: each experiment is run once with each.
         claims: what is reproduced.
         tiny, full: budgets, of the class `Budget` of the experiment.
@@ -62,6 +63,7 @@ class PaperConfig:
     claims: tuple[Claim, ...]
     tiny: Any
     full: Any
+    experiment: str = ""
 
 
 def load_paper(name: str, overrides: Iterable[str] = ()) -> PaperConfig:
@@ -76,7 +78,8 @@ def load_paper(name: str, overrides: Iterable[str] = ()) -> PaperConfig:
     """
     path = find_paper(name)
     tree, where, origin = read_tree(path.read_text(encoding="utf-8"), str(path), overrides, "a paper")
-    budget = budget_class(name)
+    tree["experiment"] = tree.get("experiment") or name.replace("-", "_")
+    budget = find_experiment(tree["experiment"], where).Budget
     for form in ("tiny", "full"):
         tree[form] = build_section(budget, tree.get(form) or {}, where, origin, form)
     config = build_section(PaperConfig, tree, where, origin)

@@ -39,7 +39,7 @@ def run_paper(
     from rnnzoo.runs.provenance import commit, hardware
 
     config = load_paper(name, overrides)
-    experiment = find_experiment(name)
+    experiment = find_experiment(config.experiment, name)
     seeds = config.seeds[:1] if tiny else config.seeds
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,16 @@
-"""One module for each paper: `Budget`, `run` and `draw`; its name is that of the paper with underscores."""
+"""One module for each paper, or for several that share their trainings: `Budget`, `run` and `draw`."""
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from rnnzoo.errors import ConfigError
+from rnnzoo.util.suggest import suggest
 
 Say = Callable[[str], None]
 
@@ -39,12 +43,14 @@ class Experiment(Protocol):
         ...
 
 
-def find_experiment(name: str) -> Experiment:
-    """The module of a paper."""
-    module: Any = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+def find_experiment(name: Any, where: str) -> Experiment:
+    """The module of this name; `where` is the origin of the name in errors.
+
+    Raises:
+        ConfigError: there is none; the nearest is named.
+    """
+    known = [module.name for module in pkgutil.iter_modules(__path__)]
+    if name not in known:
+        raise ConfigError(f"{where}: experiment {name!r} is not known; {suggest(str(name), known)}")
+    module: Any = importlib.import_module(f"{__name__}.{name}")
     return module
-
-
-def budget_class(name: str) -> type:
-    """The class of the budgets of a paper."""
-    return find_experiment(name).Budget

@@ -1,0 +1,184 @@
+"""Encoder-decoders by length of the sentence (Cho et al. 2014, Sutskever et al. 2014, Bahdanau et al. 2015)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from rnnzoo.papers.experiments import Findings, Say
+from rnnzoo.registry.names import find_config
+from rnnzoo.runs.building import load_task
+from rnnzoo.runs.config import dump_config, load_config
+from rnnzoo.runs.experiment import run_experiment
+from rnnzoo.runs.store import Run, load_run
+from rnnzoo.tasks.attentive import attention_model
+from rnnzoo.tasks.bleu import bleu
+from rnnzoo.tasks.evaluation import predict_whole
+from rnnzoo.util.cache import cache_root
+from rnnzoo.util.plots import COLOURS, figure
+from rnnzoo.util.ranges import Size
+from streaming.runtime.codec import START
+
+# Name -> configuration of the zoo, and whether the source is reversed.
+MODELS = {
+    "cho": ("translate-en-de-cho", False),
+    "bahdanau": ("translate-en-de-bahdanau", False),
+    "forwards": ("translate-en-de-sutskever", False),
+    "reversed": ("translate-en-de-sutskever", True),
+}
+_TITLES = {
+    "cho": "one vector (Cho)",
+    "bahdanau": "attention (Bahdanau)",
+    "forwards": "LSTM, source as it is",
+    "reversed": "LSTM, source reversed (Sutskever)",
+}
+# Sentences of the same words and others, as figure 2 of Sutskever et al. has them, in the words of Multi30k.
+_SENTENCES = (
+    "A man looks at a dog.",
+    "A dog looks at a man.",
+    "A man watches a dog.",
+    "A dog watches a man.",
+    "A woman looks at a child.",
+    "A child looks at a woman.",
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is trained.
+
+    Args:
+        models: of `MODELS`; the trained ones are kept in the cache, and papers share them.
+        examples: of the training split.
+        epochs, units, token_size, vocabulary, learning_rate, dropout: as in a configuration of the zoo.
+        short, long: source words up to which a sentence is short, and from which on it is long.
+    """
+
+    models: tuple[str, ...] = tuple(MODELS)
+    examples: Size = 15000
+    epochs: Size = 6
+    units: Size = 128
+    token_size: Size = 96
+    vocabulary: Size = 2000
+    learning_rate: float = 0.004
+    dropout: float = 0.2
+    short: Size = 10
+    long: Size = 16
+
+
+def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
+    """BLEU of each model on test2016, and on its short and long sentences."""
+    figures: dict[str, float | None] = {}
+    series: dict[str, Any] = {"models": list(budget.models)}
+    for name in budget.models:
+        trained = _trained(name, budget, seeds[0], say)
+        task = load_task(trained.config, trained.encoder)
+        sources, references = zip(*task.examples("test"), strict=True)
+        written = task.translate(trained.model, sources)
+        lengths = np.array([len(text.split()) for text in sources])
+        figures[name] = _score(written, references, lengths > 0)
+        figures[f"{name}_short"] = _score(written, references, lengths <= budget.short)
+        figures[f"{name}_long"] = _score(written, references, lengths >= budget.long)
+        figures[f"{name}_kept"] = figures[f"{name}_long"] / max(figures[f"{name}_short"], 1e-9)
+        edges = [4, 9, 11, 13, 15, 18, 60]
+        series["lengths"] = [float(lengths[(lengths >= a) & (lengths < b)].mean()) for a, b in _pairs(edges)]
+        series[name] = [_score(written, references, (lengths >= a) & (lengths < b)) for a, b in _pairs(edges)]
+        say(
+            f"{name}: BLEU {figures[name]:.1f}; short {figures[f'{name}_short']:.1f}, long {figures[f'{name}_long']:.1f}"
+        )
+        if name == "reversed":
+            series["states"] = _plane(trained)
+        if name == "bahdanau":
+            series["alignment"] = _alignment(trained, sources, written, lengths)
+    return Findings(figures, series)
+
+
+def _pairs(edges: Sequence[int]) -> list[tuple[int, int]]:
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _score(written: Sequence[str], references: Sequence[str], chosen: Any) -> float:
+    places = np.flatnonzero(chosen)
+    return bleu([written[i] for i in places], [[references[i]] for i in places])[0]
+
+
+def _trained(name: str, budget: Budget, seed: int, say: Say) -> Run:
+    """The run of a model: from the cache, or trained now."""
+    config_name, backwards = MODELS[name]
+    config = load_config(
+        find_config(config_name),
+        [
+            f"seed={seed}",
+            f"data.limit={budget.examples}",
+            f"data.vocabulary={budget.vocabulary}",
+            f"data.reverse_source={str(backwards).lower()}",
+            f"model.units={budget.units}",
+            f"model.token_size={budget.token_size}",
+            f"model.dropout={budget.dropout}",
+            f"training.epochs={budget.epochs}",
+            f"training.learning_rate={budget.learning_rate}",
+        ],
+    )
+    folder = cache_root() / "papers" / f"{name}-{hashlib.sha256(dump_config(config).encode()).hexdigest()[:12]}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        run_experiment(config, folder)
+    say(f"{name}: {folder}")
+    return load_run(folder)
+
+
+def _plane(trained: Run) -> list[dict[str, Any]]:
+    """Sentences in the plane of the two largest components of the last states of the encoder."""
+    last = [layer for layer in trained.model.layers if layer.name.startswith("state_")]
+    encoder = keras.Model(trained.model.input["source"], [layer.output for layer in last])
+    rows = []
+    for text in _SENTENCES:
+        source = trained.encoder.read(text)[None]
+        rows.append(np.concatenate([np.ravel(state) for state in keras.tree.flatten(encoder(source))]))
+    centred = np.array(rows) - np.mean(rows, axis=0)
+    plane = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    return [{"text": text, "x": float(x), "y": float(y)} for text, (x, y) in zip(_SENTENCES, plane, strict=True)]
+
+
+def _alignment(trained: Run, sources: Sequence[str], written: Sequence[str], lengths: Any) -> dict[str, Any]:
+    """Weights of attention (T, S) of a sentence of twelve words."""
+    attention = attention_model(trained.model)
+    place = int(np.flatnonzero(lengths == 12)[0])
+    source = trained.encoder.read(sources[place])
+    target = np.array([START, *trained.encoder.target.encode(written[place])], np.int32)
+    weights = predict_whole(attention, source=source, target=target)
+    return {
+        "read": [trained.encoder.source.entries[number] for number in source],
+        "written": [*(trained.encoder.target.entries[number] for number in target[1:]), ""],
+        "weights": np.asarray(weights).round(3).tolist(),
+    }
+
+
+def draw(findings: Findings, path: Path) -> None:
+    """BLEU by length, and the states or the alignment of sentences where a model has them."""
+    series = findings.series
+    more = [name for name in ("states", "alignment") if name in series]
+    with figure(path, 1 + len(more), (5.0, 4.2)) as axes:
+        for i, name in enumerate(series["models"]):
+            axes[0].plot(series["lengths"], series[name], "o-", color=COLOURS[i], label=_TITLES[name])
+        axes[0].set(title="Multi30k, English to German", xlabel="words of the source", ylabel="BLEU")
+        axes[0].legend(frameon=False, fontsize=8)
+        for axis, name in zip(axes[1:], more, strict=True):
+            if name == "states":
+                for one in series[name]:
+                    axis.plot(one["x"], one["y"], "o", color=COLOURS[0])
+                    axis.annotate(one["text"], (one["x"], one["y"]), fontsize=7)
+                axis.set(title="Last states of the encoder, two components")
+            else:
+                alignment = series[name]
+                axis.grid(False)
+                axis.imshow(alignment["weights"], cmap="gray_r", aspect="auto")
+                axis.set_xticks(range(len(alignment["read"])), alignment["read"], rotation=90, fontsize=7)
+                axis.set_yticks(range(len(alignment["written"])), alignment["written"], fontsize=7)
+                axis.set(title="Weights of attention")
