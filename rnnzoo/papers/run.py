@@ -49,7 +49,7 @@ def run_paper(
     found = experiment.run(config.tiny if tiny else config.full, seeds, say)
     seconds = time.perf_counter() - begin
     command = " ".join(["rnnzoo paper", name, *(["--tiny"] if tiny else []), *overrides])
-    result = {
+    result: dict[str, Any] = {
         "paper": name,
         "form": "tiny" if tiny else "full",
         "seeds": list(seeds),

@@ -169,7 +169,8 @@ def _echo(budget: Budget, truth: NDArray[Any], seed: int) -> tuple[float, float,
     seen, wanted = np.array(states[100:]), learned[101:]
     readout = np.linalg.solve(seen.T @ seen + 1e-6 * np.eye(units), seen.T @ wanted)
     windows = _windows(truth, np.random.default_rng(seed), _TESTED, _GIVEN + _ALONE)
-    state, said = np.zeros((_TESTED, units)), []
+    state = np.zeros((_TESTED, units))
+    said: list[NDArray[Any]] = []
     for t in range(_GIVEN + _ALONE - 1):
         state = follow(windows[:, t] if t < _GIVEN else said[-1], state)
         said.append(state @ readout)

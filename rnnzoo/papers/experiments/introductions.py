@@ -98,7 +98,8 @@ def _learn(kind: str, lag: int, budget: Budget, seed: int) -> tuple[keras.Model,
 
     def draw(_: int) -> tuple[Any, Any]:
         times.append(time.perf_counter())
-        return tuple(recall(rng, budget.batch, lag))
+        x, y = recall(rng, budget.batch, lag)
+        return x, y
 
     train(
         model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ _SENTENCES = (
     "A woman looks at a child.",
     "A child looks at a woman.",
 )
+# Words of the groups of the picture, each from one to below the next.
+_EDGES = (4, 9, 11, 13, 15, 18, 60)
 
 
 @dataclass(frozen=True)
@@ -78,29 +81,22 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
     series: dict[str, Any] = {"models": list(budget.models)}
     for name in budget.models:
         trained = _trained(name, budget, seeds[0], say)
-        task = load_task(trained.config, trained.encoder)
+        task: Any = load_task(trained.config, trained.encoder)
         sources, references = zip(*task.examples("test"), strict=True)
         written = task.translate(trained.model, sources)
         lengths = np.array([len(text.split()) for text in sources])
-        figures[name] = _score(written, references, lengths > 0)
-        figures[f"{name}_short"] = _score(written, references, lengths <= budget.short)
-        figures[f"{name}_long"] = _score(written, references, lengths >= budget.long)
-        figures[f"{name}_kept"] = figures[f"{name}_long"] / max(figures[f"{name}_short"], 1e-9)
-        edges = [4, 9, 11, 13, 15, 18, 60]
-        series["lengths"] = [float(lengths[(lengths >= a) & (lengths < b)].mean()) for a, b in _pairs(edges)]
-        series[name] = [_score(written, references, (lengths >= a) & (lengths < b)) for a, b in _pairs(edges)]
-        say(
-            f"{name}: BLEU {figures[name]:.1f}; short {figures[f'{name}_short']:.1f}, long {figures[f'{name}_long']:.1f}"
-        )
+        chosen = (lengths > 0, lengths <= budget.short, lengths >= budget.long)
+        whole, short, long = (_score(written, references, one) for one in chosen)
+        figures |= {name: whole, f"{name}_short": short, f"{name}_long": long, f"{name}_kept": long / max(short, 1e-9)}
+        groups = [(lengths >= a) & (lengths < b) for a, b in itertools.pairwise(_EDGES)]
+        series["lengths"] = [float(lengths[group].mean()) for group in groups]
+        series[name] = [_score(written, references, group) for group in groups]
+        say(f"{name}: BLEU {whole:.1f}; short {short:.1f}, long {long:.1f}")
         if name == "reversed":
             series["states"] = _plane(trained)
         if name == "bahdanau":
             series["alignment"] = _alignment(trained, sources, written, lengths)
     return Findings(figures, series)
-
-
-def _pairs(edges: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip(edges[:-1], edges[1:], strict=True))
 
 
 def _score(written: Sequence[str], references: Sequence[str], chosen: Any) -> float:
