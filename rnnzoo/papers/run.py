@@ -45,7 +45,7 @@ def run_paper(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make {out} ({error.strerror}): choose another folder") from error
-    begin = time.perf_counter()
+    made, begin = commit(), time.perf_counter()
     found = experiment.run(config.tiny if tiny else config.full, seeds, say)
     seconds = time.perf_counter() - begin
     command = " ".join(["rnnzoo paper", name, *(["--tiny"] if tiny else []), *overrides])
@@ -56,7 +56,7 @@ def run_paper(
         "seconds": round(seconds, 1),
         "made": {
             "command": command,
-            "commit": commit(),
+            "commit": made,
             "hardware": hardware(),
             "versions": {library: version(library) for library in _LIBRARIES},
         },

@@ -22,7 +22,8 @@ from rnnzoo.data.problems.structure import (
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import predictor, train
 from rnnzoo.papers.networks import recurrent_layer
-from rnnzoo.util.plots import COLOURS, curves, figure
+from rnnzoo.papers.pictures import panels
+from rnnzoo.util.plots import COLOURS, curves
 from rnnzoo.util.ranges import Count, Size
 
 # Letters and errors that the picture shows.
@@ -216,7 +217,7 @@ def draw(findings: Findings, path: Path) -> None:
         "boundaries": ("Words run together", "", "nats"),
     }
     shown = [name for name in titles if name in series]
-    with figure(path, len(shown) + ("words" in series), (4.4, 3.4)) as axes:
+    with panels(path, len(shown) + ("words" in series), (4.4, 3.4)) as axes:
         for axis, name in zip(axes, shown, strict=False):
             title, x, y = titles[name]
             curves(axis, {name: series[name]}, title=title, x=x, y=y, log=False, legend=False)

@@ -18,7 +18,8 @@ from rnnzoo.layers import RNN
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import predictor, train
 from rnnzoo.papers.networks import recurrent_layer
-from rnnzoo.util.plots import COLOURS, figure
+from rnnzoo.papers.pictures import panels
+from rnnzoo.util.plots import COLOURS
 from rnnzoo.util.ranges import Count, Factor, Rate, Size
 
 # Steps of the series that a network is given, those that it then goes on alone for, and how many series are tested.
@@ -244,7 +245,7 @@ def draw(findings: Findings, path: Path) -> None:
     lines = {name[5:]: values for name, values in findings.series.items() if name.startswith("free_")}
     titles = {"echo": "echo state network", "forced": "teacher forcing", "free": "free running, too"}
     recalled = {name[7:]: share for name, share in findings.figures.items() if name.startswith("recall_")}
-    with figure(path, bool(lines) + bool(recalled), (4.6, 3.4)) as axes:
+    with panels(path, bool(lines) + bool(recalled), (4.6, 3.4)) as axes:
         if lines:
             for i, (name, values) in enumerate(lines.items()):
                 axes[0].plot(range(1, len(values) + 1), values, color=COLOURS[i], label=titles[name])

@@ -17,7 +17,8 @@ from rnnzoo.data.sets.optical_digits import pictures
 from rnnzoo.layers import LSTM, Bidirectional, CTCLoss, ctc_greedy_decode
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import predictor, train
-from rnnzoo.util.plots import COLOURS, figure
+from rnnzoo.papers.pictures import panels
+from rnnzoo.util.plots import COLOURS
 from rnnzoo.util.ranges import Count, Size
 
 # Pixels of a column and of a picture's width; digits, and with them the blank, 0.
@@ -168,7 +169,7 @@ def draw(findings: Findings, path: Path) -> None:
     """A string, and what both networks say at each column."""
     series = findings.series
     shown = [method for method in ("ctc", "columns") if method in series]
-    with figure(path, 1, (6.4, 1.8), rows=1 + len(shown)) as axes:
+    with panels(path, 1, (6.4, 1.8), rows=1 + len(shown)) as axes:
         axes[0].grid(False)
         if "picture" in series:
             axes[0].imshow(series["picture"], cmap="gray_r", aspect="auto")

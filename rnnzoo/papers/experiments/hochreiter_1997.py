@@ -14,7 +14,8 @@ from rnnzoo.data.problems.reber import LETTERS, embedded_string, legal_next, one
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import Learned, predictor, train
 from rnnzoo.papers.networks import answering, open_gates, recurrent_layer
-from rnnzoo.util.plots import curves, figure
+from rnnzoo.papers.pictures import panels
+from rnnzoo.util.plots import curves
 from rnnzoo.util.ranges import Count, Factor, Size
 
 # A sum counts as wrong from here on: the paper's 0.04, of a target that it scales by a quarter.
@@ -164,7 +165,7 @@ def _legal(string: str, outputs: Any) -> bool:
 def draw(findings: Findings, path: Path) -> None:
     """The loss of both networks on each problem."""
     names = list(dict.fromkeys(name.rpartition("_")[0] for name in findings.series))
-    with figure(path, len(names), (3.2, 3.0)) as axes:
+    with panels(path, len(names), (3.2, 3.0)) as axes:
         for axis, name in zip(axes, names, strict=True):
             lines = {
                 {"lstm": "LSTM", "rnn": "vanilla"}[kind]: findings.series[f"{name}_{kind}"]

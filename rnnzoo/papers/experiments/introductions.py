@@ -16,7 +16,8 @@ from rnnzoo.layers import LSTM, TransformerBlock
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import predictor, train
 from rnnzoo.papers.networks import open_gates, recurrent_layer
-from rnnzoo.util.plots import COLOURS, figure
+from rnnzoo.papers.pictures import panels
+from rnnzoo.util.plots import COLOURS
 from rnnzoo.util.ranges import Count, Factor, Size
 
 _TEST = 512
@@ -140,7 +141,7 @@ def _step_microseconds(kind: str, lag: int, budget: Budget, model: keras.Model) 
 def draw(findings: Findings, path: Path) -> None:
     """Shares of recalled bits and times of a step by lag."""
     rows = findings.series["rows"]
-    with figure(path, 2, (4.6, 3.4)) as axes:
+    with panels(path, 2, (4.6, 3.4)) as axes:
         for i, kind in enumerate(dict.fromkeys(row["network"] for row in rows)):
             own = sorted((row["lag"], row["right"], row["step_us"]) for row in rows if row["network"] == kind)
             lags, shares, times = zip(*own, strict=True)

@@ -16,7 +16,7 @@ from rnnzoo.data.sets.optical_digits import pictures
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import Learned, predictor, train
 from rnnzoo.papers.networks import KINDS, open_gates, recurrent_layer
-from rnnzoo.util.plots import figure
+from rnnzoo.papers.pictures import panels
 from rnnzoo.util.ranges import Count, Factor, Size
 
 # Tokens of the copying problems; digits; an error of a sum that counts as right.
@@ -183,7 +183,7 @@ def _learn(kind: str, problem: Problem, budget: Budget, seed: int) -> Learned:
 def draw(findings: Findings, path: Path) -> None:
     """A table of the shares of right answers, and the updates where a problem was solved."""
     series = findings.series
-    with figure(path, size=(1.0 * len(series["kinds"]) + 1.6, 0.6 * len(series["problems"]) + 1.0)) as (axis,):
+    with panels(path, size=(1.0 * len(series["kinds"]) + 1.6, 0.6 * len(series["problems"]) + 1.0)) as (axis,):
         axis.grid(False)
         axis.imshow(np.array(series["shares"], float), vmin=0.0, vmax=1.0, cmap="Blues", aspect="auto")
         axis.set_xticks(range(len(series["kinds"])), series["kinds"])

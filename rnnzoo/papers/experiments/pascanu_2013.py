@@ -13,8 +13,9 @@ from rnnzoo.data.problems.memory import temporal_order
 from rnnzoo.layers import SimpleRNN
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import Learned, predictor, train
+from rnnzoo.papers.pictures import panels
 from rnnzoo.training.diagnostics import diagnose
-from rnnzoo.util.plots import COLOURS, curves, figure
+from rnnzoo.util.plots import COLOURS, curves
 from rnnzoo.util.ranges import Count, Factor, Size
 
 METHODS = ("sgd", "clipped", "regularized")
@@ -144,7 +145,7 @@ def draw(findings: Findings, path: Path) -> None:
     series = findings.series
     methods = [method for method in METHODS if f"solved_{method}" in series]
     back = {name.partition("_")[2]: values for name, values in series.items() if name.startswith("back_")}
-    with figure(path, 2 + bool(back), (4.0, 3.2)) as axes:
+    with panels(path, 2 + bool(back), (4.0, 3.2)) as axes:
         for i, method in enumerate(methods):
             axes[0].plot(series["lengths"], series[f"solved_{method}"], "o-", color=COLOURS[i], label=_TITLES[method])
         axes[0].set(title="Temporal order", xlabel="steps T", ylabel="share of runs that solve it", ylim=(-0.05, 1.05))

@@ -17,7 +17,8 @@ from rnnzoo.data.source import read_source
 from rnnzoo.layers import LSTM, Bidirectional
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import predictor, train
-from rnnzoo.util.plots import COLOURS, figure
+from rnnzoo.papers.pictures import panels
+from rnnzoo.util.plots import COLOURS
 from rnnzoo.util.ranges import Count, Size
 
 _DATASET = "universal_dependencies/en_ewt"
@@ -146,7 +147,7 @@ def _learn(kind: str, learned: Tagged, held: Tagged, tags: int, budget: Budget, 
 def draw(findings: Findings, path: Path) -> None:
     """The accuracy of each network, a dot for each seed."""
     shares = findings.series["shares"]
-    with figure(path) as (axis,):
+    with panels(path) as (axis,):
         for i, values in enumerate(shares.values()):
             axis.plot([i] * len(values), [100 * value for value in values], "o", color=COLOURS[i])
         axis.set_xticks(range(len(shares)), ["forward", "backward", "bidirectional", "merged pair"])

@@ -14,7 +14,8 @@ from rnnzoo.data.problems.memory import recall
 from rnnzoo.layers import LSTM
 from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import train
-from rnnzoo.util.plots import COLOURS, figure
+from rnnzoo.papers.pictures import panels
+from rnnzoo.util.plots import COLOURS
 from rnnzoo.util.ranges import Count, Factor, Size
 
 # The dynamics of section 6: units, and how many of them the parameter moves upwards.
@@ -137,7 +138,7 @@ def draw(findings: Findings, path: Path) -> None:
     """The loss of influence balancing, and the shares recalled by lag and window."""
     series = findings.series
     recalled = series.get("recalled")
-    with figure(path, 2 if recalled else 1, (4.6, 3.4)) as axes:
+    with panels(path, 2 if recalled else 1, (4.6, 3.4)) as axes:
         names = [name for name in series if name.startswith("cut_") or name == "unbiased"]
         for i, name in enumerate(names):
             label = "at random, unbiased" if name == "unbiased" else f"every {name[4:]} steps"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rnnzoo.data import RowsConfig, read_source
 from rnnzoo.data.mirror import load_builder, rows
 from rnnzoo.data.problems import memory, reber, structure
 from rnnzoo.data.problems.chaos import mackey_glass
@@ -120,3 +121,15 @@ def test_the_pictures_are_those_of_scikit_learn_in_the_builder_too(tmp_path, mon
     made = list(rows("optical_digits", "test"))
     assert [row["digit"] for row in made] == digits.tolist()
     assert (np.array([row["pixels"] for row in made]) / 16 == images).all()
+
+
+def test_problems_are_builders_and_those_with_a_label_data_sets(tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path))
+    splits = read_source(RowsConfig(dataset="memory_problems/recall_20")).splits
+    assert {name: len(examples) for name, examples in splits.items()} == {"train": 2000, "dev": 250, "test": 500}
+    # Lag 20: the sign of the first row is the answer.
+    assert all(str(int(x[0, 0] > 0)) == label and x.shape == (21, 2) for x, label in splits["test"])
+    with pytest.raises(DataError, match=r"no problem with a label; did you mean 'memory_problems/recall_20'\?$"):
+        read_source(RowsConfig(dataset="memory_problems/recall_21"))
+    (first,) = list(rows("memory_problems/copying_20", "train"))[:1]
+    assert np.array_equal(first["x"], memory.copying(np.random.default_rng(1), 2000, 20).x[0])
