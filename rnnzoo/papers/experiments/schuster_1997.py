@@ -23,6 +23,7 @@ from rnnzoo.util.ranges import Count, Size
 
 _DATASET = "universal_dependencies/en_ewt"
 KINDS = ("forward", "backward", "both")
+_TITLES = {"both": "bidirectional", "merged": "merged pair"}
 # Numbers of padding and of unknown words.
 _PAD, _UNKNOWN = 0, 1
 
@@ -32,7 +33,8 @@ class Budget:
     """How much is trained.
 
     Args:
-        sentences: of the training split; 0: sentences of made-up words, whose tags hang on the next word.
+        kinds: networks; the merged pair needs both directions.
+        sentences: of the training split; 0: sentences of made-up words, whose tags hang on both neighbours.
         tested: sentences of the test split; 0: all.
         updates: of each network.
         units: of both networks with one direction; each direction of the bidirectional one has half of them.
@@ -43,6 +45,7 @@ class Budget:
         learning_rate: of Adam.
     """
 
+    kinds: tuple[str, ...] = KINDS
     sentences: Count = 0
     tested: Count = 0
     updates: Size = 200
@@ -70,10 +73,12 @@ class Tagged:
 def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
     """Accuracy of each network and of a merged pair, which multiplies what both directions say (section II.C)."""
     learned, held, tags = _sentences(budget, seeds[0])
-    shares: dict[str, list[float]] = {name: [] for name in (*KINDS, "merged")}
+    merged = {"forward", "backward"} <= set(budget.kinds)
+    shares: dict[str, list[float]] = {name: [] for name in (*budget.kinds, *(["merged"] if merged else []))}
     for seed in seeds:
-        logs = {kind: _learn(kind, learned, held, tags, budget, seed) for kind in KINDS}
-        logs["merged"] = logs["forward"] + logs["backward"]
+        logs = {kind: _learn(kind, learned, held, tags, budget, seed) for kind in budget.kinds}
+        if merged:
+            logs["merged"] = logs["forward"] + logs["backward"]
         real = held.x != _PAD
         for name, values in logs.items():
             shares[name].append(float((values.argmax(-1) == held.y)[real].mean()))
@@ -85,7 +90,7 @@ def _sentences(budget: Budget, seed: int) -> tuple[Tagged, Tagged, int]:
     """Sentences to learn from and to test on, and the number of tags."""
     if not budget.sentences:
         rng = np.random.default_rng(seed)
-        return _made_up(rng, 2000, budget), _made_up(rng, 200, budget), 2
+        return _made_up(rng, 2000), _made_up(rng, 200), 4
     splits = read_source(WordsConfig(dataset=_DATASET)).splits
     training, test = splits["train"][: budget.sentences], splits["test"][: budget.tested or None]
     counts = Counter(word.lower() for words, _ in training for word in words)
@@ -104,11 +109,11 @@ def _sentences(budget: Budget, seed: int) -> tuple[Tagged, Tagged, int]:
     return numbers(training), numbers(test), len(tags)
 
 
-def _made_up(rng: np.random.Generator, count: int, budget: Budget) -> Tagged:
-    """Two words by chance; a tag says whether the one before and the one after are the same."""
+def _made_up(rng: np.random.Generator, count: int) -> Tagged:
+    """Two words by chance; a tag says which stand before and after."""
     x = rng.integers(2, 4, (count, 8)).astype(np.int32)
     before, after = np.pad(x, ((0, 0), (1, 0)))[:, :-1], np.pad(x, ((0, 0), (0, 1)))[:, 1:]
-    return Tagged(x, (before == after).astype(np.int32))
+    return Tagged(x, (2 * (before == 2) + (after == 2)).astype(np.int32))
 
 
 def _learn(kind: str, learned: Tagged, held: Tagged, tags: int, budget: Budget, seed: int) -> NDArray[Any]:
@@ -122,8 +127,6 @@ def _learn(kind: str, learned: Tagged, held: Tagged, tags: int, budget: Budget, 
     x = (Bidirectional(layer) if both else layer)(x)
     if kind == "backward":
         x = keras.ops.flip(x, axis=1)
-    # What both sides say together is more than a sum.
-    x = keras.layers.Dense(budget.units, "relu")(x)
     model = keras.Model(inputs, keras.layers.Dense(tags)(x))
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")
 
@@ -150,5 +153,5 @@ def draw(findings: Findings, path: Path) -> None:
     with panels(path) as (axis,):
         for i, values in enumerate(shares.values()):
             axis.plot([i] * len(values), [100 * value for value in values], "o", color=COLOURS[i])
-        axis.set_xticks(range(len(shares)), ["forward", "backward", "bidirectional", "merged pair"])
+        axis.set_xticks(range(len(shares)), [_TITLES.get(name, name) for name in shares])
         axis.set(title="Tagging", ylabel="accuracy, %")

@@ -95,3 +95,15 @@ def test_stored_results_are_full_small_and_explained():
         for suffix in (".json", ".png"):
             assert (paper_results() / f"{name}{suffix}").stat().st_size < 60_000
     assert unexplained(STORED, paper_results()) == []
+
+
+def test_the_command_writes_its_files_and_shows_the_papers_figures_beside_ours(tmp_path, capsys):
+    assert main(["paper", "graves-2006", "--tiny", "tiny.steps=3", "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "yes" in shown
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["graves-2006.json", "graves-2006.png"]
+    made = json.loads((tmp_path / "out" / "graves-2006.json").read_text())["made"]
+    assert made["command"] == "rnnzoo paper graves-2006 --tiny tiny.steps=3"
+    (tmp_path / "file").write_text("")
+    assert main(["paper", "graves-2006", "--tiny", "--out", str(tmp_path / "file")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
