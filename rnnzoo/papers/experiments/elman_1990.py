@@ -217,7 +217,7 @@ def draw(findings: Findings, path: Path) -> None:
         "boundaries": ("Words run together", "", "nats"),
     }
     shown = [name for name in titles if name in series]
-    with panels(path, len(shown) + ("words" in series), (4.4, 3.4)) as axes:
+    with panels(path, len(shown) + ("words" in series), (3.5, 2.7)) as axes:
         for axis, name in zip(axes, shown, strict=False):
             title, x, y = titles[name]
             curves(axis, {name: series[name]}, title=title, x=x, y=y, log=False, legend=False)
