@@ -59,7 +59,7 @@ def page() -> str:
 
 def section(name: str) -> Iterator[str]:
     """The lines of a paper."""
-    config, result = load_paper(name), read_result(paper_results() / f"{name}.json")
+    config, result = load_paper(name, budgets=False), read_result(paper_results() / f"{name}.json")
     if result["form"] != "full":
         raise RnnzooError(f"{name}.json holds the form {result['form']!r}: run `rnnzoo paper {name} --out docs/papers`")
     yield from (f"## {name}", "", f"[{config.paper}]({config.url}).", "", config.task.strip(), "")

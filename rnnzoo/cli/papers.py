@@ -20,14 +20,14 @@ def print_papers() -> None:
     table.add_column("claims", justify="right")
     table.add_column("paper", overflow="fold")
     for name in paper_paths():
-        config = load_paper(name)
+        config = load_paper(name, budgets=False)
         table.add_row(name, str(len(config.claims)), config.paper)
     Console(highlight=False, markup=False).print(table)
 
 
 def print_comparison(result: dict[str, Any], out: Path) -> None:
     """The paper's figures beside ours, of what was measured, and the files that were written."""
-    config = load_paper(result["paper"])
+    config = load_paper(result["paper"], budgets=False)
     table = Table()
     for title in ("claim", "paper", "ours", "reached"):
         table.add_column(title, overflow="fold")

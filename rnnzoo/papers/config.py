@@ -66,12 +66,13 @@ class PaperConfig:
     experiment: str = ""
 
 
-def load_paper(name: str, overrides: Iterable[str] = ()) -> PaperConfig:
+def load_paper(name: str, overrides: Iterable[str] = (), budgets: bool = True) -> PaperConfig:
     """The configuration of a paper, typed.
 
     Args:
         name: of the paper, as `rnnzoo paper --list` shows it.
         overrides: `key=value` or `full.key=value`, the value in YAML.
+        budgets: read them, too, for which the experiment and Keras are imported.
 
     Raises:
         ConfigError: the paper, a key or a value is not known.
@@ -79,9 +80,10 @@ def load_paper(name: str, overrides: Iterable[str] = ()) -> PaperConfig:
     path = find_paper(name)
     tree, where, origin = read_tree(path.read_text(encoding="utf-8"), str(path), overrides, "a paper")
     tree["experiment"] = tree.get("experiment") or name.replace("-", "_")
-    budget = find_experiment(tree["experiment"], where).Budget
-    for form in ("tiny", "full"):
-        tree[form] = build_section(budget, tree.get(form) or {}, where, origin, form)
+    if budgets:
+        budget = find_experiment(tree["experiment"], where).Budget
+        for form in ("tiny", "full"):
+            tree[form] = build_section(budget, tree.get(form) or {}, where, origin, form)
     config = build_section(PaperConfig, tree, where, origin)
     if not config.seeds or not config.claims:
         raise ConfigError(f"{path}: expected at least one seed and one claim")

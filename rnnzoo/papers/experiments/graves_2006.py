@@ -148,7 +148,7 @@ def _learn(method: str, budget: Budget, seed: int) -> tuple[float, NDArray[Any]]
     # Two equal digits without a gap are one to a network that labels columns.
     predict = predictor(model)
     decoded = np.asarray(ctc_greedy_decode(predict(held.x))[0])
-    said = ["".join(str(label - 1) for label in row if label) for row in decoded]
+    said = ["".join(str(label - 1) for label in row if label > 0) for row in decoded]
     wrong = sum(edit_distance(one, text) for one, text in zip(said, held.text, strict=True))
     shown = predict(_strings(np.random.default_rng([seed, 3]), 1, "test", budget).x)[0]
     shares = np.exp(shown - shown.max(axis=-1, keepdims=True))
