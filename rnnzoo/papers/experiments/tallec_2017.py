@@ -153,4 +153,5 @@ def draw(findings: Findings, path: Path) -> None:
             axes[1].set(title="Share recalled by an LSTM", xlabel="steps that gradients go back", ylabel="lag")
             for i, row in enumerate(recalled):
                 for j, share in enumerate(row):
-                    axes[1].text(j, i, f"{share:.0%}", ha="center", va="center", fontsize=8)
+                    colour = "white" if share > 0.75 else "black"
+                    axes[1].text(j, i, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)

@@ -108,3 +108,12 @@ def test_the_command_writes_its_files_and_shows_the_papers_figures_beside_ours(t
     (tmp_path / "file").write_text("")
     assert main(["paper", "graves-2006", "--tiny", "--out", str(tmp_path / "file")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "errors"), [("", "12", 2), ("12", "12", 0), ("132", "12", 1), ("21", "12", 2), ("923", "123", 1)]
+)
+def test_label_errors_are_counted_as_edits(said, text, errors):
+    from rnnzoo.papers.experiments.graves_2006 import edit_distance
+
+    assert edit_distance(said, text) == errors
