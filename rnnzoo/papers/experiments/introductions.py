@@ -35,7 +35,7 @@ class Budget:
         memory: steps of the comparison with a feed-forward network over a window; 0 leaves a table out.
         window: last steps, which the feed-forward network reads.
         gates: steps at which vanilla, LSTM and GRU are compared.
-        updates: of each network at each lag.
+        updates: of each network at each length.
         lengths: short and long, of the comparison with a Transformer.
         units: of each recurrent network, and features of the Transformer.
         blocks: of the Transformer.
