@@ -184,10 +184,10 @@ def _translated(task: Translator, texts: Sequence[str]) -> list[str]:
         with contextlib.suppress(InputError):
             taken[i] = task.numbers(text)
     taken = {i: numbers for i, numbers in taken.items() if most is None or len(numbers) <= most}
-    found = [""] * len(texts)
+    translations = [""] * len(texts)
     for i, best in zip(taken, task.search(list(taken.values())), strict=True):
-        found[i] = best[0].text
-    return found
+        translations[i] = best[0].text
+    return translations
 
 
 def _step(decoder: keras.Model, source: NDArray[Any], fixed: list[NDArray[Any]]) -> StepFunction:
