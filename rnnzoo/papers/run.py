@@ -125,7 +125,7 @@ def _verdict(claim: Claim, figures: dict[str, Any]) -> str:
     reached, direction = reaches(claim, figures), holds(claim, figures)
     if reached:
         return "yes"
-    word = "no figure" if reached is None else "direction only" if direction else "no"
+    word = "no figure" if reached is None else "direction only" if direction and (claim.above or claim.below) else "no"
     return f"{word}: {claim.reason}" if claim.reason else word
 
 

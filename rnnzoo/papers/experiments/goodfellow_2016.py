@@ -117,14 +117,14 @@ def _forced(free: bool, budget: Budget, truth: NDArray[Any], seed: int) -> tuple
         return windows[:, : len(windows[0]) - 1 - alone], windows[:, 1:]
 
     optimizer = keras.optimizers.Adam(budget.learning_rate, global_clipnorm=1.0)
-    trained = _Partly(model, alone)
+    trained = PartlyAlone(model, alone)
     train(trained, draw, loss=keras.losses.MeanSquaredError(), optimizer=optimizer, updates=budget.forcing)
     windows = _windows(truth, np.random.default_rng(seed), _TESTED, _GIVEN + _ALONE)
     said = np.asarray(tf.function(model)(tf.constant(windows[:, :_GIVEN]), alone=_ALONE - 1))
     return _errors(said, windows)
 
 
-class _Partly(keras.Model):
+class PartlyAlone(keras.Model):
     """A network that runs alone for some steps after its input."""
 
     def __init__(self, model: FreeRunning, alone: int):

@@ -1,5 +1,6 @@
 """`rnnzoo paper`: the claims hold in their direction for seconds of training, and the page is what results say."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -45,6 +46,16 @@ CLAIM = Claim("the gated network has fewer errors", "2 %", "gated", below="plain
 )
 def test_a_claim_is_held_against_figures(figures, direction, reached):
     assert (holds(CLAIM, figures), reaches(CLAIM, figures)) == (direction, reached)
+
+
+def test_a_claim_without_a_direction_is_not_half_reached():
+    config = dataclasses.replace(
+        load_paper("elman-1990", budgets=False),
+        claims=(CLAIM, Claim("all", "1", "right", at_least=1.0, reason="short")),
+    )
+    rows = list(compared(config, {"gated": 0.1, "plain": 0.5, "right": 0.7}))
+    assert [row["reached"] for row in rows] == ["direction only", "no: short"]
+    assert [row["ours"] for row in rows] == ["0.1, against 0.5", "0.7"]
 
 
 def test_the_list_names_every_paper_and_an_unknown_one_the_nearest(capsys):
