@@ -28,9 +28,9 @@ with seeds, commit, hardware and versions); `python tools/make_papers.py` wrote 
 in `zoo_configs/papers`; `rnnzoo paper NAME seeds=[4] full.units=64` changes one. *Direction only* means that the claim
 holds and the paper's own figure is not reached.
 """
-OVERVIEW = """The problems of long memory, from the results of the papers above that share them: the share of right answers
-on new sequences and, where it reached 97 %, the batches of 32 that this took. All networks have 64 units and were given
-as many batches; the papers train far longer."""
+OVERVIEW = """The problems of long memory, from the results of the papers above that share them: the share of
+right answers on new sequences and, where it reached 97 %, the batches of 32 that this took. All networks have
+64 units and were given as many batches; the papers train far longer."""
 
 
 def main(argv: list[str] | None = None) -> int:
