@@ -192,6 +192,9 @@ class LeakyCell(keras.layers.Layer):
         super().__init__(**kwargs)
         self.cell, self.leak, self.state_size = cell, leak, cell.units
 
+    def build(self, input_shape: Any) -> None:
+        self.cell.build(input_shape)
+
     def call(self, x: Any, states: Any) -> tuple[Any, list[Any]]:
         new = self.leak * states[0] + (1 - self.leak) * self.cell(x, states)[0]
         return new, [new]
