@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
 from streaming.conversion.dequantize import dequantized
-from streaming.conversion.esphome import check_plan, with_plain_output
+from streaming.conversion.esphome import fit_plan, with_plain_output
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Conversion
 from streaming.conversion.locate import describe_difference
@@ -177,7 +177,7 @@ def convert(
                 f"chunk is {chunk}, but {why} {planned.unit} steps; give chunk={planned.unit}, or leave it out"
             )
         if target == "esphome":
-            check_plan(planned)
+            fit_plan(planned)
         if target is not None and (planned.encoded or (chunk or planned.unit) != planned.unit):
             raise InputError(f"target={target!r} has one signature: leave encode and chunk out")
         if state == "internal" and planned.encoded:

@@ -13,18 +13,17 @@ import keras
 import numpy as np
 
 from streaming.conversion.boundary import Boundary, Scale
-from streaming.conversion.micro import operator_code
+from streaming.conversion.micro import MOVES, operator_code
 from streaming.errors import InputError, NotStreamableError
 
 if TYPE_CHECKING:
     from streaming.conversion.plan import Plan
+    from streaming.conversion.signals import Timeline
 
 # Mel bands of its features, and the largest value of one.
 BANDS, LARGEST = 40, 26.0
 PROBABILITY = Scale("uint8", 1 / 256, 0)
 MAX_VARIABLES = 20
-# Operations that give their operands' values as they are, so that all have one scale.
-_MOVES = frozenset("RESHAPE CONCATENATION STRIDED_SLICE SLICE SPLIT SPLIT_V SQUEEZE EXPAND_DIMS TRANSPOSE PAD".split())
 _SIGNATURE = b"step"
 
 
@@ -36,8 +35,8 @@ def with_plain_output(model: Any) -> Any:
     return keras.Model(model.inputs, keras.ops.squeeze(outputs[0], axis=-1), name=model.name)
 
 
-def check_plan(plan: Plan) -> None:
-    """Raises InputError where a model is none that takes features and gives one probability."""
+def fit_plan(plan: Plan) -> None:
+    """Fit a plan to a device that has no masks; raises InputError where it takes or gives something else."""
     inputs, outputs = list(plan.inputs.values()), list(plan.outputs.values())
     if len(inputs) != 1 or inputs[0].shape != (BANDS,) or inputs[0].dtype != "float32" or not inputs[0].timeline:
         came = ", ".join(f"{signal.dtype} (T, {', '.join(map(str, signal.shape))})" for signal in inputs)
@@ -49,11 +48,21 @@ def check_plan(plan: Plan) -> None:
             "Dense(1, activation='sigmoid')"
         )
     line = outputs[0].timeline
-    if plan.clocks or plan.encoded or line is None or line.rate * plan.unit != 1:
+    if line is None or line.rate * plan.unit != 1 or plan.encoded or _looks_ahead(line):
         raise InputError(
             "target='esphome' takes models that look at nothing ahead and give a row an invoke: causal or valid "
-            "convolutions, no masks"
+            "convolutions"
         )
+    if any(step.rule.valid_of for step in plan.steps):
+        raise InputError("target='esphome' takes no masks and no causal padding behind valid; pad causally throughout")
+    # Nothing ends on such a device, so that there are no rows of less than an invoke.
+    plan.marks.clear()
+    plan.clocks.clear()
+    plan.steps[-1].rule.exact_if.append(lambda steps: steps % plan.unit == 0)
+
+
+def _looks_ahead(line: Timeline) -> bool:
+    return line.end > 0 or (line.clock.parent is not None and _looks_ahead(line.clock.parent))
 
 
 class WakeWordBoundary(Boundary):
@@ -62,7 +71,7 @@ class WakeWordBoundary(Boundary):
     def measure(self, model: Any, schema: Any) -> None:
         """Give the features, and all that holds the same numbers, the range of the front end."""
         graph, names = _step(model)
-        numbers = {value: name for name, value in vars(schema.BuiltinOperator).items() if name in _MOVES}
+        numbers = {value: name for name, value in vars(schema.BuiltinOperator).items() if name in MOVES}
         moves = [
             [int(i) for i in (*op.inputs, *op.outputs) if graph.tensors[i].type == schema.TensorType.FLOAT32]
             for op in graph.operators

@@ -24,6 +24,7 @@ from streaming.conversion.finishing import finish
 from streaming.conversion.micro import Device, rewrite
 from streaming.conversion.observing import has_loops, observed
 from streaming.conversion.rollout import Samples
+from streaming.conversion.rounding import names_of_moved, unrounded
 from streaming.errors import InputError, NotStreamableError, StreamingError
 
 # Operations with a builtin kernel on every target, no lists, no variables; loops are those of long chunks.
@@ -46,7 +47,7 @@ EVERY = "every TFLite runtime"
 # What "int8" leaves in float32.
 ARITHMETIC = (
     "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE SUM MEAN SELECT SELECT_V2 "
-    "LOGISTIC TANH EXP LOG RSQRT SQRT".split()
+    "LOGISTIC TANH EXP LOG RSQRT SQRT EQUAL NOT_EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL".split()
 )
 
 # Attribute of a traced graph: (number of operations after it, name) of each layer, in order.
@@ -167,7 +168,7 @@ def _called(node: Any) -> list[str]:
 
 
 def _bind(flatbuffer: bytes, constants: Mapping[str, NDArray[Any]]) -> tuple[bytes, list[str]]:
-    """Make constants of some inputs; also the names of the operations that take them."""
+    """Make constants of some inputs; also the names of the operations that take them, or bring values to those."""
     if not constants:
         return flatbuffer, []
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
@@ -182,9 +183,7 @@ def _bind(flatbuffer: bytes, constants: Mapping[str, NDArray[Any]]) -> tuple[byt
             graph.tensors[index].buffer = buffer
         signature.inputs = [item for item in signature.inputs if item.tensorIndex not in bound]
         graph.inputs = [index for index in graph.inputs if int(index) not in bound]
-        for operator in graph.operators:
-            if any(int(index) in bound for index in operator.inputs):
-                names += [graph.tensors[index].name.decode() for index in operator.outputs]
+        names += [graph.tensors[index].name.decode() for index in unrounded(model, graph, set(bound))]
     return _packed(model), names
 
 
@@ -209,6 +208,7 @@ def _quantize_products(
         boundary.measure(model, schema)
         calibrated = _packed(model)
     kept = ARITHMETIC if device is None or device.arithmetic else []
+    exact = [*exact, *names_of_moved(flatbuffer, frozenset(kept))]
     return mlir_quantize(
         calibrated, denylisted_ops=kept, denylisted_nodes=exact, disable_per_channel_for_dense_layers=True
     )

@@ -167,4 +167,4 @@ def test_a_firmware_names_the_scales(converted: Any, tmp_path: Path) -> None:
     assert f"ZeroPoint = {meta.outputs[0].zero_point};" in header
     assert "const int8_t* keras_tensor" in header
     assert source.count("int8_t state_") == len(meta.packs)
-    assert f"{meta.inputs[0].scale!r} * (value - 0)" in (tmp_path / "README.md").read_text()
+    assert f"{meta.inputs[0].scale!r} * (value - {meta.inputs[0].zero_point})" in (tmp_path / "README.md").read_text()
