@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
+from numpy import vdot
 from numpy.typing import NDArray
 
 from streaming.errors import InputError
@@ -39,11 +40,15 @@ class InputReader:
             self._table = read_table((files or {}).get(info.table, b""), info.table)
 
     def read_chunk(self, value: Any, finite: bool) -> NDArray[Any]:
-        """`read` for exactly one chunk, fast where nothing needs to be changed."""
-        if type(value) is np.ndarray and value.dtype is self.dtype and value.shape == self.chunk_shape:
-            self._check_values(value, finite)
-            return value[None]
-        return self.read(value, self.chunk_shape[0] if self.info.time else None, finite)
+        """`read` for exactly one chunk, without the batch axis; fast where nothing needs to be changed."""
+        if value.dtype is self.dtype and value.shape == self.chunk_shape:
+            # As `_check_values`, without a call.
+            if self._float and finite and not isfinite(vdot(value, value)):
+                self._check_finite(value)
+            if self._bounded:
+                self._check_range(value)
+            return value
+        return self.read(value, self.chunk_shape[0] if self.info.time else None, finite)[0]
 
     def read(self, value: Any, steps: int | None, finite: bool) -> NDArray[Any]:
         """An array of the input's dtype with a batch axis of 1 in front.
@@ -125,7 +130,7 @@ class InputReader:
 
     def _check_values(self, array: NDArray[Any], finite: bool) -> None:
         # One fast call: the sum of squares is finite unless something is wrong, or huge.
-        if self._float and finite and not math.isfinite(np.vdot(array, array)):
+        if self._float and finite and not isfinite(vdot(array, array)):
             self._check_finite(array)
         if self._bounded and array.size:
             self._check_range(array)

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from streaming.server.app import create_app, serve
 from streaming.server.settings import Settings
+from streaming.server.supervisor import Served, serve_workers, workers_for
 
-__all__ = ["Settings", "create_app", "serve"]
+__all__ = ["Served", "Settings", "create_app", "serve", "serve_workers", "workers_for"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import math
 import time
@@ -19,8 +20,10 @@ from streaming.runtime.tasks import Task, TimedRows
 from streaming.runtime.tasks.keyword_spotter import KeywordSpotterSession
 from streaming.runtime.tasks.rows import as_seconds
 from streaming.runtime.turns import CallFuture
-from streaming.server.batched import Errand
+from streaming.server.batched import Errand, directly
+from streaming.server.pace import Pace
 from streaming.server.pieces import Pieces, cut, cut_arrays, cut_text, cut_timed, whole
+from streaming.server.together import Together
 
 # Events of one answer that are gathered, and for how long.
 _EVENTS, _EVENT_SECONDS = 64, 0.05
@@ -56,6 +59,9 @@ class Session(Protocol):
     def read_binary(self, data: bytes) -> Pieces:
         """The same for a binary message, float32 in little-endian."""
 
+    async def quick(self, pieces: Pieces) -> Answer | None:
+        """The answer to a short message, worked out in the event loop; None where `feed` is to take it."""
+
     def feed(self, pieces: Pieces) -> AsyncGenerator[Answer, None]:
         """Take pieces, one after the other."""
 
@@ -81,14 +87,19 @@ class ArraySession:
     Args:
         batcher: of the model.
         binary: whether outputs go out as float32.
+        pace: what a step costs.
+        together: shares invokes among streams in the event loop; None where the model takes one stream at a time.
     """
 
     fields: tuple[str, ...] = ("x",)
     beside: tuple[str, ...] = ()
     threshold = None
 
-    def __init__(self, batcher: StreamBatcher, binary: bool) -> None:
+    def __init__(
+        self, batcher: StreamBatcher, binary: bool, pace: Pace | None = None, together: Together | None = None
+    ) -> None:
         self._batcher, self._binary = batcher, binary
+        self._pace, self._together = pace or Pace(), together
         self._stream = batcher.model.create_stream()
         self._inputs = batcher.model.metadata.inputs
 
@@ -109,6 +120,16 @@ class ArraySession:
             raise InputError(f"got {len(data)} bytes, expected steps of {size} float32 ({4 * size} bytes) each")
         return self.read({"x": np.frombuffer(data, "<f4").reshape(-1, *info.shape)})
 
+    async def quick(self, pieces: Pieces) -> Answer | None:
+        if pieces.is_long or not self._pace.allows(pieces.steps):
+            return None
+        piece, stream = next(pieces), self._stream
+        if self._together is None:
+            rows = self._pace.run(pieces.steps, stream.feed, piece)
+        else:
+            rows = await self._together.call(pieces.steps, lambda: stream.feeding(stream.read(piece)), stream)
+        return self._answer(rows), True
+
     async def feed(self, pieces: Pieces) -> AsyncGenerator[Answer, None]:
         piece = next(pieces)
         while piece is not None:
@@ -126,7 +147,7 @@ class ArraySession:
         raise InputError("a model without a task decides nothing by a threshold; set none")
 
     async def save(self) -> tuple[dict[str, Any], list[bytes]]:
-        return {}, [await _done(self._batcher.call(self._stream, self._stream.save))]
+        return {}, [self._stream.save()]  # none of its calls is pending
 
     def restore(self, context: dict[str, Any], blobs: list[bytes]) -> None:
         self._stream = self._batcher.model.restore(blobs[0])
@@ -146,12 +167,27 @@ class EventSession:
         task: of a `BatchedModel`.
         executor: runs it.
         scores: whether the answers of a keyword spotter hold the highest probability of each label since the last one.
+        pace: what a step (a word, a sample, a row) costs.
+        together: makes the features of many streams at once, where the task has such.
     """
 
-    def __init__(self, task: Task, executor: Executor, scores: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        executor: Executor,
+        scores: bool = False,
+        pace: Pace | None = None,
+        together: Together | None = None,
+    ) -> None:
         self._task, self._executor = task, executor
+        self._pace, self._together = pace or Pace(), together
         # Sessions of tasks here can be told another threshold.
         self._session: Any = task.session()
+        # Others may compute for long between two of their events.
+        feeds = type(self._session).feed
+        self._is_quick = task.takes in ("words", "audio", "rows") and not inspect.isgeneratorfunction(feeds)
+        # Steps of the task that its end takes.
+        self._ends = max(1, task.model.delay) * getattr(task, "step", 1)
         self._position = 0
         self.fields: tuple[str, ...] = _FIELDS.get(task.takes, ("x",))
         self.beside: tuple[str, ...] = ("time",) if self._takes_times else ()
@@ -190,7 +226,23 @@ class EventSession:
                 yield answer
             piece = following
 
+    async def quick(self, pieces: Pieces) -> Answer | None:
+        if pieces.is_long or not self._is_quick or not self._pace.allows(pieces.steps):
+            return None
+        piece: Any = next(pieces, [])
+        if self._together is not None:
+            found = await self._together.call(pieces.steps, lambda: self._session.feeding(piece))
+        else:
+            found = self._pace.run(pieces.steps, directly, self._session.feed, piece)
+        self._position += pieces.steps
+        return self._fields([_plain(event) for event in found]), True
+
     async def finish(self) -> AsyncGenerator[Answer, None]:
+        if self._is_quick and self._pace.allows(self._ends):
+            events = directly(self._session.finish)
+            self._position = 0
+            yield self._fields([_plain(event) for event in events]), True
+            return
         async for answer in self._answers(True, -self._position, self._session.finish):
             yield answer
 
@@ -210,7 +262,8 @@ class EventSession:
 
     async def save(self) -> tuple[dict[str, Any], list[bytes]]:
         context = {"position": self._position, "threshold": self.threshold}
-        return context, [await self._threaded(self._session.save)]
+        save = self._session.save
+        return context, [save() if self._is_quick else await self._threaded(save)]
 
     def restore(self, context: dict[str, Any], blobs: list[bytes]) -> None:
         if context.get("threshold") not in (None, self.threshold):

@@ -1,0 +1,391 @@
+"""The main process of a server with several workers: accepts connections, hands each to a worker, and replaces workers.
+
+Only this process listens. A connection goes to the worker that has the fewest, so that the load is even, and none is
+lost with a worker that ends before it has seen it. Workers keep no state that a client needs: a token goes on in any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streaming.errors import StreamingError
+from streaming.server.board import Board, free_memory
+from streaming.server.gate import NO_MORE_FILES, QuietErrors, allow_files
+from streaming.server.listening import announce, listen
+from streaming.server.merging import merge
+from streaming.server.settings import Settings
+from streaming.server.tokens import load_key
+from streaming.server.wire import Wire
+
+# Connections that are accepted in one turn, and seconds without accepting where the system has no files left.
+_ACCEPTED, _PAUSE = 64, 0.5
+# Seconds to start a worker, to gather counters, and below which a worker that ends has not been running.
+_START, _GATHER, _BRIEF = 120.0, 3.0, 5.0
+# Seconds before a worker that ends at once is started again: at first, and at most.
+_AGAIN, _AGAIN_MOST = 0.2, 30.0
+# Bytes of a worker besides what the main process takes: the interpreter's library.
+_LIBRARY = 40 << 20
+
+
+@dataclass(frozen=True)
+class Served:
+    """What every worker loads: the file and how it is run; as options of `streaming serve`."""
+
+    model: Path
+    runtime: str = "auto"
+    threads: int = 1
+    trust: bool = False
+    isolated: bool = False
+    debug: bool = False
+
+
+@dataclass
+class _Worker:
+    """A process, its end of the wire, and the connections that it has, by number, with their addresses."""
+
+    number: int
+    process: subprocess.Popen[bytes]
+    wire: Wire
+    ready: asyncio.Future[str]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    connections: dict[int, str] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
+    leaves: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said that it is."""
+        return self.ready.done() and self.ready.exception() is None
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it can be handed connections."""
+        return self.is_ready and not self.leaves and not self.ended.is_set()
+
+
+def serve_workers(served: Served, settings: Settings) -> None:
+    """Serve a file with `settings.workers` processes until SIGTERM or SIGINT; SIGHUP replaces them one by one.
+
+    Raises:
+        StreamingError: the address is taken, a worker cannot start, or memory does not hold so many.
+    """
+    if sys.platform in ("win32", "darwin"):
+        raise StreamingError(f"{sys.platform} cannot hand connections to other processes; give --workers 1")
+    load_key(settings.key_file)
+    check_memory(served.model, settings.workers)
+    asyncio.run(Supervisor(served, settings).run())
+
+
+def check_memory(model: Path, workers: int) -> None:
+    """Raises StreamingError where memory does not hold so many workers."""
+    free, each = free_memory(), worker_bytes(model)
+    if free is not None and workers * each > free:
+        raise StreamingError(
+            f"{workers} workers take about {workers * each / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; "
+            f"give --workers {max(1, free // each)} or fewer"
+        )
+
+
+def workers_for(model: Path) -> int:
+    """How many workers a file is served with by default: one a processor, as many as memory holds."""
+    if not hasattr(socket, "SOCK_SEQPACKET") or not hasattr(socket, "send_fds") or sys.platform == "darwin":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    free = free_memory()
+    return cores if free is None else max(1, min(cores, free // (2 * worker_bytes(model))))
+
+
+def worker_bytes(model: Path) -> int:
+    """The memory of a worker without streams, about: what this process takes, the interpreter, and the file twice."""
+    import resource
+
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    size = model.stat().st_size if model.is_file() else 0
+    return min(own, 256 << 20) + _LIBRARY + 2 * size
+
+
+class Supervisor:
+    """The main process; see `serve_workers`."""
+
+    def __init__(self, served: Served, settings: Settings) -> None:
+        self._served, self._settings = served, settings
+        self._board = Board(settings.workers)
+        # The share of each worker in the limits of what it counts itself.
+        waiting = -(-settings.max_waiting // settings.workers)
+        self._shared = dataclasses.replace(settings, max_waiting=waiting, max_per_peer=None)
+        self._workers: list[_Worker] = []
+        self._numbers = itertools.count()
+        self._peers: Counter[str] = Counter()
+        self._refused = self._restarts = 0
+        self._fingerprint: str | None = None
+        self._questions: dict[int, tuple[asyncio.Future[None], dict[int, str], set[int]]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._listeners: list[socket.socket] = []
+        self._is_stopping = self._is_rolling = False
+        self._brief = 0
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._roll()))
+        loop.set_exception_handler(QuietErrors())
+        allow_files(self._settings, 2)
+        self._listeners = listen(self._settings)
+        try:
+            self._workers = [self._start(number) for number in range(self._settings.workers)]
+            await self._all_ready()
+            self._open(True)
+            announce(self._listeners[0].getsockname()[1], self._settings)
+            await stop.wait()
+        finally:
+            await self._stop()
+
+    # Starting and ending workers.
+
+    def _start(self, number: int) -> _Worker:
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        os.set_inheritable(there.fileno(), True)
+        descriptors = (there.fileno(), self._board.descriptor)
+        command = [sys.executable, "-m", "streaming.server.worker", *map(str, descriptors)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        try:
+            process = subprocess.Popen(
+                command, pass_fds=descriptors, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
+        except OSError as error:
+            here.close()
+            raise StreamingError(f"worker {number} cannot start ({error.strerror}); give fewer --workers") from error
+        finally:
+            there.close()
+        ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        worker = _Worker(number, process, None, ready)  # type: ignore[arg-type]
+        worker.wire = Wire(here, lambda message, _: self._heard(worker, message), lambda: self._lost(worker))
+        settings = {**dataclasses.asdict(self._shared), "key_file": str(self._shared.key_file)}
+        given = {**dataclasses.asdict(self._served), "model": str(self._served.model), "name": self._served.model.stem}
+        worker.wire.send({**given, "settings": settings, "number": number})
+        return worker
+
+    async def _all_ready(self) -> None:
+        """Wait for the first workers; raises StreamingError where one cannot start."""
+        done, _ = await asyncio.wait(
+            [worker.ready for worker in self._workers], timeout=_START, return_when=asyncio.FIRST_EXCEPTION
+        )
+        for future in done:
+            self._fingerprint = future.result()
+        if len(done) < len(self._workers):
+            raise StreamingError(f"a worker was not ready after {_START:g} seconds; give fewer --workers")
+
+    async def _end(self, worker: _Worker, restarts: bool) -> None:
+        """Let a worker say farewell to its clients, and end it."""
+        worker.leaves = True
+        if not worker.is_ready:
+            worker.process.kill()  # it has no clients, and does not listen yet
+        worker.wire.send({"do": "stop", "restarts": restarts})
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(worker.ended.wait(), 2 * self._settings.grace + 3.0)
+        await _reap(worker)
+
+    async def _stop(self) -> None:
+        self._is_stopping = True
+        self._open(False)
+        for listener in self._listeners:
+            listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(self._end(worker, False) for worker in self._workers))
+
+    def _lost(self, worker: _Worker) -> None:
+        """A worker has closed its end: it has ended, or is about to."""
+        worker.ended.set()
+        self._board.clear(worker.number)
+        for peer in worker.connections.values():
+            self._forget(peer)
+        worker.connections.clear()
+        for future, _, missing in self._questions.values():
+            missing.discard(worker.process.pid)
+            if not missing and not future.done():
+                future.set_result(None)
+        if not worker.ready.done():
+            worker.ready.set_exception(
+                StreamingError(f"worker {worker.number} ended while it started; give fewer --workers")
+            )
+        elif not worker.leaves and not self._is_stopping:
+            self._begin(self._replace(worker))
+
+    async def _replace(self, worker: _Worker) -> None:
+        """Start another in the place of a worker that has ended by itself."""
+        status = await _reap(worker)
+        if self._is_stopping:
+            return
+        self._brief = self._brief + 1 if time.monotonic() - worker.since < _BRIEF else 0
+        _say(f"worker {worker.number} has ended ({_named(status)}) and is started again; its clients can resume")
+        while not self._is_stopping:
+            if self._brief:
+                await asyncio.sleep(min(_AGAIN * 2**self._brief, _AGAIN_MOST))
+            if await self._swap(worker) is not None:
+                return
+            self._brief += 1
+
+    async def _swap(self, old: _Worker) -> _Worker | None:
+        """A new worker in the place of another, once it is ready; None where it does not start."""
+        try:
+            new = self._start(old.number)
+            fingerprint = await asyncio.wait_for(asyncio.shield(new.ready), _START)
+        except (TimeoutError, StreamingError) as error:
+            _say(f"warning: worker {old.number} is not replaced: {error or 'it takes too long'}")
+            return None
+        if fingerprint != self._fingerprint:
+            _say("warning: the file holds another model now, in which no stream can go on; start the server anew")
+            await self._end(new, False)
+            return None
+        self._workers[self._workers.index(old)] = new
+        self._restarts += 1
+        self._open(True)
+        return new
+
+    async def _roll(self) -> None:
+        """Replace all workers one by one, each once its successor serves."""
+        if self._is_rolling or self._is_stopping:
+            return
+        self._is_rolling = True
+        try:
+            for worker in list(self._workers):
+                if worker.is_serving and await self._swap(worker) is None:
+                    return
+                await self._end(worker, True)
+            _say("all workers are replaced")
+        finally:
+            self._is_rolling = False
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Connections.
+
+    def _open(self, is_open: bool) -> None:
+        """Accept connections, or let them wait in the system's queue."""
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.remove_reader(listener)
+            if is_open and not self._is_stopping:
+                loop.add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_ACCEPTED):
+            serving = [worker for worker in self._workers if worker.is_serving]
+            if not serving:
+                self._open(False)  # `_swap` opens again
+                return
+            try:
+                connection, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in NO_MORE_FILES:
+                    raise
+                self._open(False)
+                asyncio.get_running_loop().call_later(_PAUSE, self._open, True)
+                raise
+            self._hand(connection, str(address[0]), serving)
+
+    def _hand(self, connection: socket.socket, peer: str, serving: list[_Worker]) -> None:
+        limit = self._settings.max_per_peer
+        if limit is not None and self._peers[peer] >= limit:
+            self._refused += 1
+            connection.close()
+            return
+        worker = min(serving, key=lambda each: (self._board.is_full(each.number), len(each.connections)))
+        number = next(self._numbers)
+        worker.connections[number] = peer
+        self._peers[peer] += 1
+        worker.wire.send({"do": "take", "id": number}, connection)
+
+    def _forget(self, peer: str) -> None:
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+
+    # What workers say.
+
+    def _heard(self, worker: _Worker, message: dict[str, Any]) -> None:
+        kind = message["is"]
+        if kind == "gone":
+            peer = worker.connections.pop(message["id"], None)
+            if peer is not None:
+                self._forget(peer)
+        elif kind == "ready":
+            if not worker.ready.done():
+                worker.ready.set_result(message["fingerprint"])
+        elif kind == "failed":
+            if not worker.ready.done():
+                worker.ready.set_exception(StreamingError(message["error"]))
+        elif kind == "asking":
+            self._begin(self._gather(worker, message["id"]))
+        elif kind == "counted" and message["id"] in self._questions:
+            future, answers, missing = self._questions[message["id"]]
+            answers[worker.process.pid] = message["text"]
+            missing.discard(worker.process.pid)
+            if not missing and not future.done():
+                future.set_result(None)
+
+    async def _gather(self, asking: _Worker, number: int) -> None:
+        """Ask all workers for their counters, and answer with the sums."""
+        question = next(self._numbers)
+        serving = [worker for worker in self._workers if worker.is_ready and not worker.ended.is_set()]
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        answers: dict[int, str] = {}
+        self._questions[question] = future, answers, {worker.process.pid for worker in serving}
+        for worker in serving:
+            worker.wire.send({"do": "count", "id": question})
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(future, _GATHER)
+        del self._questions[question]
+        own = (
+            "# HELP streaming_workers Processes that serve.\n# TYPE streaming_workers gauge\n"
+            f"streaming_workers {len(serving)}\n"
+            "# HELP streaming_worker_restarts_total Workers that were replaced.\n"
+            f"# TYPE streaming_worker_restarts_total counter\nstreaming_worker_restarts_total {self._restarts}\n"
+            f'streaming_connections_refused_total{{reason="peer"}} {self._refused}\n'
+        )
+        asking.wire.send({"do": "total", "id": number, "text": merge([*answers.values(), own])})
+
+
+async def _reap(worker: _Worker) -> int:
+    """The status of a process that has closed its wire; one that does not end is killed."""
+    worker.wire.close()
+    for _ in range(100):
+        if worker.process.poll() is not None:
+            break
+        await asyncio.sleep(0.02)
+    else:
+        worker.process.kill()
+    return await asyncio.to_thread(worker.process.wait)
+
+
+def _named(status: int) -> str:
+    if status >= 0:
+        return f"status {status}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"signal {-status}"
+
+
+def _say(line: str) -> None:
+    print(f"streaming: {line}", file=sys.stderr, flush=True)
