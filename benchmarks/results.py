@@ -27,9 +27,9 @@ _PACKAGES = (
 _SECTION = re.compile(r"^## `(\w+)`\n.*?(?=^## `|\Z)", re.MULTILINE | re.DOTALL)
 _HEAD = """# What the benchmarks measure
 
-Written by `python -m benchmarks results`, which runs them one after the other; with names of benchmarks it renews their
-sections alone. Compare only figures of one section: each was measured in one run, its alternatives in turn. A spread is the
-range of the middle half of the rounds, by the median.
+Written by `python -m benchmarks results`, which runs them one after the other; with names of benchmarks it renews
+their sections alone. Compare only figures of one section: each was measured in one run, its alternatives in turn. A
+spread is the range of the middle half of the rounds, by the median.
 
 """
 

@@ -184,10 +184,13 @@ class EventSession:
         # Sessions of tasks here can be told another threshold.
         self._session: Any = task.session()
         # Others may compute for long between two of their events.
-        feeds = type(self._session).feed
-        self._is_quick = task.takes in ("words", "audio", "rows") and not inspect.isgeneratorfunction(feeds)
+        self._is_quick = (
+            pace is not None
+            and task.takes in ("words", "audio", "rows")
+            and not inspect.isgeneratorfunction(type(self._session).feed)
+        )
         # Steps of the task that its end takes.
-        self._ends = max(1, task.model.delay) * getattr(task, "step", 1)
+        self._ends = max(1, task.model.delay) * getattr(task, "step", 1) if self._is_quick else 1
         self._position = 0
         self.fields: tuple[str, ...] = _FIELDS.get(task.takes, ("x",))
         self.beside: tuple[str, ...] = ("time",) if self._takes_times else ()

@@ -68,7 +68,7 @@ class _Worker:
     @property
     def is_ready(self) -> bool:
         """Whether it has said that it is."""
-        return self.ready.done() and self.ready.exception() is None
+        return self.ready.done() and not self.ready.cancelled() and self.ready.exception() is None
 
     @property
     def is_serving(self) -> bool:
@@ -194,6 +194,7 @@ class Supervisor:
         """Let a worker say farewell to its clients, and end it."""
         worker.leaves = True
         if not worker.is_ready:
+            worker.ready.cancel()
             worker.process.kill()  # it has no clients, and does not listen yet
         worker.wire.send({"do": "stop", "restarts": restarts})
         with contextlib.suppress(asyncio.TimeoutError):
@@ -246,8 +247,12 @@ class Supervisor:
         try:
             new = self._start(old.number)
             fingerprint = await asyncio.wait_for(asyncio.shield(new.ready), _START)
-        except (TimeoutError, StreamingError) as error:
-            _say(f"warning: worker {old.number} is not replaced: {error or 'it takes too long'}")
+        except TimeoutError:
+            _say(f"warning: worker {old.number} is not replaced: it was not ready after {_START:g} seconds")
+            await self._end(new, False)
+            return None
+        except StreamingError as error:
+            _say(f"warning: worker {old.number} is not replaced: {error}")
             return None
         if fingerprint != self._fingerprint:
             _say("warning: the file holds another model now, in which no stream can go on; start the server anew")

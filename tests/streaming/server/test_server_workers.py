@@ -106,6 +106,8 @@ def test_streams_go_on_in_any_worker(steps: Path) -> None:
                 np.testing.assert_array_equal(np.array(rows, "float32"), expected[2])
         while (await counts(url)).get("streaming_worker_restarts_total") != 3:
             await asyncio.sleep(0.1)
+        while len(children(server.pid)) != 2:
+            await asyncio.sleep(0.1)
         assert not set(children(server.pid)) & set(workers)
 
     with process(steps, "--port", "0", "--workers", "2", "--grace", "2") as (server, url):
