@@ -142,6 +142,8 @@ class Faithful:
         answer: dict[str, Any] = await socket.receive_json(timeout=30)
         if answer["type"] != kind:
             self._verdict.check(answer["type"] == "saved", f"expected {kind}, got {answer}")
+            self._token, self._saved = answer["token"], answer["position"] // SAMPLES
+            self._verdict.counts["farewells"] += 1
             raise ConnectionError("the server says farewell")
         return answer
 

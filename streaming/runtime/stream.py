@@ -125,7 +125,7 @@ class Stream(AsyncCalls):
                 return rows if begin >= self._start else rows[self._start - begin :]
             values = [value[None], *self._all_valid, *self.own]
         else:
-            held = self._inputs.read(x, self._chunk, self._finite)
+            held = self._inputs.read_chunks(x, self._finite)
             values = [*held, *self._all_valid, *self.own]
         results = engine.step(values)
         outputs = self.take(results)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import mimetypes
 import signal
 import sys
@@ -29,6 +30,8 @@ TOTAL = web.AppKey("total", list[Callable[[], Awaitable[str]]])
 _HEARTBEAT_SECONDS = 30.0
 _UNAVAILABLE = 503
 _SWITCH_SECONDS = 0.0005
+# Objects that are made before garbage is collected.
+_COLLECT = 20_000
 # Everything the page needs comes from this server; nobody may frame it.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -74,6 +77,9 @@ def prepare_loop(app: web.Application) -> web.AppRunner:
     asyncio.get_running_loop().set_exception_handler(QuietErrors())
     # Threads that work on long messages hand over soon: whoever answers a short one needs several turns.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # What was loaded stays; a collection that looks through it delays every stream.
+    gc.freeze()
+    gc.set_threshold(_COLLECT)
     quiet_library()
     allow_files(app[HUB].settings)
     # A handler whose client has left is cancelled: it frees its place at once, whatever a thread still computes for it.
