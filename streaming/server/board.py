@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -52,18 +51,3 @@ class Board:
     def clear(self, worker: int) -> None:
         """Forget a worker that has ended."""
         self._rows[worker] = 0
-
-
-def free_memory() -> int | None:
-    """Bytes that processes can still take, by the system and by the limit of the container; None where unknown."""
-    found = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError, IndexError):
-        pass
-    return min(found, default=None)

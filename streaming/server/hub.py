@@ -20,14 +20,16 @@ from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks import KeywordSpotter, Task, task_for
 from streaming.runtime.tasks.sound import AudioTask
+from streaming.server.array_session import ArraySession
 from streaming.server.batched import BatchedModel, directly
 from streaming.server.board import Board
 from streaming.server.clock import Clock, Idle, clock_of
+from streaming.server.event_session import EventSession
 from streaming.server.heap import Heap
 from streaming.server.load import Load
 from streaming.server.metrics import Metrics
 from streaming.server.pace import Pace
-from streaming.server.sessions import ArraySession, EventSession, Session
+from streaming.server.sessions import Session
 from streaming.server.settings import Settings
 from streaming.server.together import Together
 from streaming.server.tokens import TokenSigner, load_key

@@ -22,22 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from streaming.errors import StreamingError
-from streaming.server.board import Board, free_memory
+from streaming.server.board import Board
+from streaming.server.capacity import check_memory
 from streaming.server.gate import NO_MORE_FILES, QuietErrors, allow_files
+from streaming.server.gathering import Gathering
 from streaming.server.listening import announce, listen
-from streaming.server.merging import merge
 from streaming.server.settings import Settings
 from streaming.server.tokens import load_key
 from streaming.server.wire import Wire
 
 # Connections that are accepted in one turn, and seconds without accepting where the system has no files left.
 _ACCEPTED, _PAUSE = 64, 0.5
-# Seconds to start a worker, to gather counters, and below which a worker that ends has not been running.
-_START, _GATHER, _BRIEF = 120.0, 3.0, 5.0
+# Seconds to start a worker, and below which a worker that ends has not been running.
+_START, _BRIEF = 120.0, 5.0
 # Seconds before a worker that ends at once is started again: at first, and at most.
 _AGAIN, _AGAIN_MOST = 0.2, 30.0
-# Bytes of a worker besides what the main process takes: the interpreter's library.
-_LIBRARY = 40 << 20
 
 
 @dataclass(frozen=True)
@@ -89,34 +88,6 @@ def serve_workers(served: Served, settings: Settings) -> None:
     asyncio.run(Supervisor(served, settings).run())
 
 
-def check_memory(model: Path, workers: int) -> None:
-    """Raises StreamingError where memory does not hold so many workers."""
-    free, each = free_memory(), worker_bytes(model)
-    if free is not None and workers * each > free:
-        raise StreamingError(
-            f"{workers} workers take about {workers * each / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; "
-            f"give --workers {max(1, free // each)} or fewer"
-        )
-
-
-def workers_for(model: Path) -> int:
-    """How many workers a file is served with by default: one a processor, as many as memory holds."""
-    if not hasattr(socket, "SOCK_SEQPACKET") or not hasattr(socket, "send_fds") or sys.platform == "darwin":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    free = free_memory()
-    return cores if free is None else max(1, min(cores, free // (2 * worker_bytes(model))))
-
-
-def worker_bytes(model: Path) -> int:
-    """The memory of a worker without streams, about: what this process takes, the interpreter, and the file twice."""
-    import resource
-
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    size = model.stat().st_size if model.is_file() else 0
-    return min(own, 256 << 20) + _LIBRARY + 2 * size
-
-
 class Supervisor:
     """The main process; see `serve_workers`."""
 
@@ -131,7 +102,7 @@ class Supervisor:
         self._peers: Counter[str] = Counter()
         self._refused = self._restarts = 0
         self._fingerprint: str | None = None
-        self._questions: dict[int, tuple[asyncio.Future[None], dict[int, str], set[int]]] = {}
+        self._gathering = Gathering()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listeners: list[socket.socket] = []
         self._is_stopping = self._is_rolling = False
@@ -217,10 +188,7 @@ class Supervisor:
         for peer in worker.connections.values():
             self._forget(peer)
         worker.connections.clear()
-        for future, _, missing in self._questions.values():
-            missing.discard(worker.process.pid)
-            if not missing and not future.done():
-                future.set_result(None)
+        self._gathering.lose(worker.process.pid)
         if not worker.ready.done():
             worker.ready.set_exception(
                 StreamingError(f"worker {worker.number} ended while it started; give fewer --workers")
@@ -342,34 +310,24 @@ class Supervisor:
             if not worker.ready.done():
                 worker.ready.set_exception(StreamingError(message["error"]))
         elif kind == "asking":
-            self._begin(self._gather(worker, message["id"]))
-        elif kind == "counted" and message["id"] in self._questions:
-            future, answers, missing = self._questions[message["id"]]
-            answers[worker.process.pid] = message["text"]
-            missing.discard(worker.process.pid)
-            if not missing and not future.done():
-                future.set_result(None)
+            self._begin(self._answer_counts(worker, message["id"]))
+        elif kind == "counted":
+            self._gathering.hear(worker.process.pid, message["id"], message["text"])
 
-    async def _gather(self, asking: _Worker, number: int) -> None:
-        """Ask all workers for their counters, and answer with the sums."""
-        question = next(self._numbers)
+    async def _answer_counts(self, asking: _Worker, number: int) -> None:
+        """Answer a worker that asks for the counters of all."""
         serving = [worker for worker in self._workers if worker.is_ready and not worker.ended.is_set()]
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        answers: dict[int, str] = {}
-        self._questions[question] = future, answers, {worker.process.pid for worker in serving}
-        for worker in serving:
-            worker.wire.send({"do": "count", "id": question})
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(future, _GATHER)
-        del self._questions[question]
-        own = (
-            "# HELP streaming_workers Processes that serve.\n# TYPE streaming_workers gauge\n"
-            f"streaming_workers {len(serving)}\n"
-            "# HELP streaming_worker_restarts_total Workers that were replaced.\n"
-            f"# TYPE streaming_worker_restarts_total counter\nstreaming_worker_restarts_total {self._restarts}\n"
-            f'streaming_connections_refused_total{{reason="peer"}} {self._refused}\n'
+        own = {
+            "streaming_workers gauge Processes that serve.": len(serving),
+            "streaming_worker_restarts_total counter Workers that were replaced.": self._restarts,
+        }
+        text = "".join(
+            f"# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}\n"
+            for (name, kind, about), value in ((key.split(" ", 2), value) for key, value in own.items())
         )
-        asking.wire.send({"do": "total", "id": number, "text": merge([*answers.values(), own])})
+        text += f'streaming_connections_refused_total{{reason="peer"}} {self._refused}\n'
+        total = await self._gathering.ask({worker.process.pid: worker.wire for worker in serving}, text)
+        asking.wire.send({"do": "total", "id": number, "text": total})
 
 
 async def _reap(worker: _Worker) -> int:

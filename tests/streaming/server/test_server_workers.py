@@ -23,10 +23,10 @@ from serving import FEATURES, Client, connected, convert_steps, process  # noqa:
 import streaming  # noqa: E402
 from streaming.cli import main  # noqa: E402
 from streaming.errors import StreamingError  # noqa: E402
-from streaming.server import supervisor  # noqa: E402
+from streaming.server import capacity  # noqa: E402
 from streaming.server.board import Board  # noqa: E402
+from streaming.server.gathering import merge  # noqa: E402
 from streaming.server.load import Load  # noqa: E402
-from streaming.server.merging import merge  # noqa: E402
 from streaming.server.pace import Pace  # noqa: E402
 
 X = np.random.default_rng(0).standard_normal((40, FEATURES)).astype("float32")
@@ -166,14 +166,14 @@ def test_what_cannot_start_says_so_in_one_line(steps: Path, tmp_path: Path, capf
 
 
 def test_memory_bounds_the_workers(steps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    each = supervisor.worker_bytes(steps)
-    monkeypatch.setattr(supervisor, "free_memory", lambda: 3 * each + 1)
-    supervisor.check_memory(steps, 3)
+    each = capacity.worker_bytes(steps)
+    monkeypatch.setattr(capacity, "free_memory", lambda: 3 * each + 1)
+    capacity.check_memory(steps, 3)
     with pytest.raises(StreamingError, match="give --workers 3 or fewer"):
-        supervisor.check_memory(steps, 4)
-    assert supervisor.workers_for(steps) == 1  # by default half of it stays free
-    monkeypatch.setattr(supervisor, "free_memory", lambda: None)
-    assert supervisor.workers_for(steps) >= 1
+        capacity.check_memory(steps, 4)
+    assert capacity.workers_for(steps) == 1  # by default half of it stays free
+    monkeypatch.setattr(capacity, "free_memory", lambda: None)
+    assert capacity.workers_for(steps) >= 1
 
 
 def test_counters_of_workers_add_up() -> None:
