@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,15 +22,14 @@ from typing import Any
 from streaming.errors import StreamingError
 from streaming.server.board import Board
 from streaming.server.capacity import check_memory
-from streaming.server.gate import NO_MORE_FILES, QuietErrors, allow_files
+from streaming.server.door import Door
+from streaming.server.gate import QuietErrors, allow_files
 from streaming.server.gathering import Gathering
-from streaming.server.listening import announce, listen
+from streaming.server.listening import announce
 from streaming.server.settings import Settings
 from streaming.server.tokens import load_key
 from streaming.server.wire import Wire
 
-# Connections that are accepted in one turn, and seconds without accepting where the system has no files left.
-_ACCEPTED, _PAUSE = 64, 0.5
 # Seconds to start a worker, and below which a worker that ends has not been running.
 _START, _BRIEF = 120.0, 5.0
 # Seconds before a worker that ends at once is started again: at first, and at most.
@@ -51,11 +48,15 @@ class Served:
     debug: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
-    """A process, its end of the wire, and the connections that it has, by number, with their addresses."""
+    """A process, its end of the wire, and the connections that it has, by number, with their addresses.
+
+    number: of its place among the workers; row: of the board; leaves: it is told to end; has_heir: another one starts.
+    """
 
     number: int
+    row: int
     process: subprocess.Popen[bytes]
     wire: Wire
     ready: asyncio.Future[str]
@@ -63,6 +64,7 @@ class _Worker:
     connections: dict[int, str] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
     leaves: bool = False
+    has_heir: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -93,18 +95,19 @@ class Supervisor:
 
     def __init__(self, served: Served, settings: Settings) -> None:
         self._served, self._settings = served, settings
-        self._board = Board(settings.workers)
+        # Twice as many rows: a worker and its successor live for a while side by side.
+        self._board = Board(2 * settings.workers)
+        self._rows = list(range(2 * settings.workers))
         # The share of each worker in the limits of what it counts itself.
         waiting = -(-settings.max_waiting // settings.workers)
         self._shared = dataclasses.replace(settings, max_waiting=waiting, max_per_peer=None)
         self._workers: list[_Worker] = []
-        self._numbers = itertools.count()
-        self._peers: Counter[str] = Counter()
-        self._refused = self._restarts = 0
+        self._living: set[_Worker] = set()
+        self._door: Door | None = None
+        self._restarts = 0
         self._fingerprint: str | None = None
         self._gathering = Gathering()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._listeners: list[socket.socket] = []
         self._is_stopping = self._is_rolling = False
         self._brief = 0
 
@@ -113,15 +116,15 @@ class Supervisor:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._roll()))
         loop.set_exception_handler(QuietErrors())
         allow_files(self._settings, 2)
-        self._listeners = listen(self._settings)
+        self._door = Door(self._settings, self._board, lambda: [each for each in self._workers if each.is_serving])
         try:
             self._workers = [self._start(number) for number in range(self._settings.workers)]
             await self._all_ready()
-            self._open(True)
-            announce(self._listeners[0].getsockname()[1], self._settings)
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._begin(self._roll()))
+            self._door.open()
+            announce(self._door.port, self._settings)
             await stop.wait()
         finally:
             await self._stop()
@@ -129,26 +132,30 @@ class Supervisor:
     # Starting and ending workers.
 
     def _start(self, number: int) -> _Worker:
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        os.set_inheritable(there.fileno(), True)
-        descriptors = (there.fileno(), self._board.descriptor)
-        command = [sys.executable, "-m", "streaming.server.worker", *map(str, descriptors)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        # The same modules as here, and none of the working directory (-P).
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        environment = {**os.environ, "PYTHONPATH": paths}
+        command = [sys.executable, "-P", "-m", "streaming.server.worker"]
         try:
-            process = subprocess.Popen(
-                command, pass_fds=descriptors, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-            )
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with there:
+                files = (there.fileno(), self._board.descriptor)
+                process = subprocess.Popen(
+                    [*command, *map(str, files)],
+                    pass_fds=files,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                )
         except OSError as error:
-            here.close()
             raise StreamingError(f"worker {number} cannot start ({error.strerror}); give fewer --workers") from error
-        finally:
-            there.close()
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        worker = _Worker(number, process, None, ready)  # type: ignore[arg-type]
+        worker = _Worker(number, self._rows.pop(), process, None, ready)  # type: ignore[arg-type]
+        self._living.add(worker)
         worker.wire = Wire(here, lambda message, _: self._heard(worker, message), lambda: self._lost(worker))
         settings = {**dataclasses.asdict(self._shared), "key_file": str(self._shared.key_file)}
         given = {**dataclasses.asdict(self._served), "model": str(self._served.model), "name": self._served.model.stem}
-        worker.wire.send({**given, "settings": settings, "number": number})
+        worker.wire.send({**given, "settings": settings, "row": worker.row, "rows": 2 * settings["workers"]})
         return worker
 
     async def _all_ready(self) -> None:
@@ -170,35 +177,46 @@ class Supervisor:
         worker.wire.send({"do": "stop", "restarts": restarts})
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(worker.ended.wait(), 2 * self._settings.grace + 3.0)
-        await _reap(worker)
+        await self._reap(worker)
 
     async def _stop(self) -> None:
         self._is_stopping = True
-        self._open(False)
-        for listener in self._listeners:
-            listener.close()
+        if self._door is not None:
+            self._door.close()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*(self._end(worker, False) for worker in self._workers))
+        await asyncio.gather(*(self._end(worker, False) for worker in self._living))
+
+    async def _reap(self, worker: _Worker) -> int:
+        """The status of a process that has closed its wire; one that does not end is killed."""
+        worker.wire.close()
+        for _ in range(100):
+            if worker.process.poll() is not None:
+                break
+            await asyncio.sleep(0.02)
+        else:
+            worker.process.kill()
+        self._living.discard(worker)
+        return await asyncio.to_thread(worker.process.wait)
 
     def _lost(self, worker: _Worker) -> None:
         """A worker has closed its end: it has ended, or is about to."""
         worker.ended.set()
-        self._board.clear(worker.number)
-        for peer in worker.connections.values():
-            self._forget(peer)
-        worker.connections.clear()
+        self._board.clear(worker.row)
+        self._rows.append(worker.row)
+        for number in list(worker.connections):
+            self._forget(worker, number)
         self._gathering.lose(worker.process.pid)
         if not worker.ready.done():
             worker.ready.set_exception(
                 StreamingError(f"worker {worker.number} ended while it started; give fewer --workers")
             )
-        elif not worker.leaves and not self._is_stopping:
+        elif not (worker.leaves or worker.has_heir or self._is_stopping):
             self._begin(self._replace(worker))
 
     async def _replace(self, worker: _Worker) -> None:
         """Start another in the place of a worker that has ended by itself."""
-        status = await _reap(worker)
+        status = await self._reap(worker)
         if self._is_stopping:
             return
         self._brief = self._brief + 1 if time.monotonic() - worker.since < _BRIEF else 0
@@ -212,6 +230,13 @@ class Supervisor:
 
     async def _swap(self, old: _Worker) -> _Worker | None:
         """A new worker in the place of another, once it is ready; None where it does not start."""
+        try:
+            return await self._succeed(old)
+        finally:
+            old.has_heir = False
+
+    async def _succeed(self, old: _Worker) -> _Worker | None:
+        old.has_heir = True
         try:
             new = self._start(old.number)
             fingerprint = await asyncio.wait_for(asyncio.shield(new.ready), _START)
@@ -228,7 +253,8 @@ class Supervisor:
             return None
         self._workers[self._workers.index(old)] = new
         self._restarts += 1
-        self._open(True)
+        if self._door is not None:
+            self._door.open()
         return new
 
     async def _roll(self) -> None:
@@ -238,7 +264,11 @@ class Supervisor:
         self._is_rolling = True
         try:
             for worker in list(self._workers):
-                if worker.is_serving and await self._swap(worker) is None:
+                if not worker.is_serving:
+                    continue  # it has ended by itself, and is replaced already
+                if await self._swap(worker) is None:
+                    if worker.ended.is_set():
+                        self._begin(self._replace(worker))
                     return
                 await self._end(worker, True)
             _say("all workers are replaced")
@@ -250,59 +280,16 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # Connections.
-
-    def _open(self, is_open: bool) -> None:
-        """Accept connections, or let them wait in the system's queue."""
-        loop = asyncio.get_running_loop()
-        for listener in self._listeners:
-            loop.remove_reader(listener)
-            if is_open and not self._is_stopping:
-                loop.add_reader(listener, self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_ACCEPTED):
-            serving = [worker for worker in self._workers if worker.is_serving]
-            if not serving:
-                self._open(False)  # `_swap` opens again
-                return
-            try:
-                connection, address = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in NO_MORE_FILES:
-                    raise
-                self._open(False)
-                asyncio.get_running_loop().call_later(_PAUSE, self._open, True)
-                raise
-            self._hand(connection, str(address[0]), serving)
-
-    def _hand(self, connection: socket.socket, peer: str, serving: list[_Worker]) -> None:
-        limit = self._settings.max_per_peer
-        if limit is not None and self._peers[peer] >= limit:
-            self._refused += 1
-            connection.close()
-            return
-        worker = min(serving, key=lambda each: (self._board.is_full(each.number), len(each.connections)))
-        number = next(self._numbers)
-        worker.connections[number] = peer
-        self._peers[peer] += 1
-        worker.wire.send({"do": "take", "id": number}, connection)
-
-    def _forget(self, peer: str) -> None:
-        self._peers[peer] -= 1
-        if not self._peers[peer]:
-            del self._peers[peer]
-
     # What workers say.
+
+    def _forget(self, worker: _Worker, number: int) -> None:
+        if self._door is not None:
+            self._door.forget(worker, number)
 
     def _heard(self, worker: _Worker, message: dict[str, Any]) -> None:
         kind = message["is"]
         if kind == "gone":
-            peer = worker.connections.pop(message["id"], None)
-            if peer is not None:
-                self._forget(peer)
+            self._forget(worker, message["id"])
         elif kind == "ready":
             if not worker.ready.done():
                 worker.ready.set_result(message["fingerprint"])
@@ -325,21 +312,9 @@ class Supervisor:
             f"# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}\n"
             for (name, kind, about), value in ((key.split(" ", 2), value) for key, value in own.items())
         )
-        text += f'streaming_connections_refused_total{{reason="peer"}} {self._refused}\n'
+        text += f'streaming_connections_refused_total{{reason="peer"}} {self._door.refused if self._door else 0}\n'
         total = await self._gathering.ask({worker.process.pid: worker.wire for worker in serving}, text)
         asking.wire.send({"do": "total", "id": number, "text": total})
-
-
-async def _reap(worker: _Worker) -> int:
-    """The status of a process that has closed its wire; one that does not end is killed."""
-    worker.wire.close()
-    for _ in range(100):
-        if worker.process.poll() is not None:
-            break
-        await asyncio.sleep(0.02)
-    else:
-        worker.process.kill()
-    return await asyncio.to_thread(worker.process.wait)
 
 
 def _named(status: int) -> str:

@@ -37,6 +37,10 @@ class Wire:
 
     def send(self, message: dict[str, Any], handed: socket.socket | None = None) -> None:
         """Send a message, and hand a socket over, which is then closed here."""
+        if not self._is_open:
+            if handed is not None:
+                handed.close()
+            return
         self._waiting.append((json.dumps(message).encode(), handed))
         if len(self._waiting) == 1:
             self._write()

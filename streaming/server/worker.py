@@ -116,7 +116,7 @@ def main(control_descriptor: int, board_descriptor: int) -> None:
         line = " ".join(str(error).split()) or type(error).__name__
         control.send(json.dumps({"is": "failed", "error": line}).encode())
         sys.exit(1)
-    app[HUB].join(Board(settings.workers, board_descriptor), given["number"])
+    app[HUB].join(Board(given["rows"], board_descriptor), given["row"])
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(Worker(app, control).run())
 
