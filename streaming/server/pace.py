@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Seconds for which the loop may work on one message while others wait, and how much one measurement counts.
-_LIMIT, _WEIGHT = 0.005, 1 / 16
+# Seconds for which the loop may work on one message while others wait, and how much the estimate may rise at once.
+_LIMIT, _RISE = 0.005, 1.05
 # Each message that is too dear brings the estimate down: one day it is tried again.
 _FORGET = 0.98
 
 
 class Pace:
-    """The seconds of processor time that a step takes, as measured.
+    """The seconds that a step takes: about the shortest lately, since other programs make some of them longer.
 
     Handing a message to a thread and back costs more than a small model. A message whose work is estimated to be short
     is therefore done by the thread of the event loop.
@@ -33,13 +33,13 @@ class Pace:
 
     def run(self, steps: int, function: Callable[..., Any], *args: Any) -> Any:
         """Call a function that takes so many steps, and measure it."""
-        began = time.thread_time()
+        began = time.perf_counter()
         try:
             return function(*args)
         finally:
-            self.count(steps, time.thread_time() - began)
+            self.count(steps, time.perf_counter() - began)
 
     def count(self, steps: int, seconds: float) -> None:
         """Take a measurement into the estimate."""
         step = seconds / max(1, steps)
-        self._step = step if self._step is None else self._step + _WEIGHT * (step - self._step)
+        self._step = step if self._step is None else min(step, _RISE * self._step)

@@ -88,9 +88,9 @@ class Together:
         calls, self._calls = self._calls[:_AT_ONCE], self._calls[_AT_ONCE:]
         if self._calls:
             asyncio.get_running_loop().call_soon(self._flush)
-        began = time.thread_time()
+        began = time.perf_counter()
         directly(self._work, calls)
-        self._pace.count(sum(call.steps for call in calls), time.thread_time() - began)
+        self._pace.count(sum(call.steps for call in calls), time.perf_counter() - began)
 
     def _work(self, calls: list[_Call]) -> None:
         waiting = [call for call in calls if call.advance()]

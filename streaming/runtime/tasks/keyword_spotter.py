@@ -174,10 +174,11 @@ class KeywordSpotterSession(AudioSession):
         first, count = len(past) + few - window + 1, len(rows) - few
         if not count:
             return np.array(begun)
-        total = joined[first : first + count].copy()
-        for shift in range(1, window):
-            total += joined[first + shift : first + shift + count]
-        full = total / window
+        # A view in which row `shift` of the first axis holds the rows so many steps later.
+        row, item = joined.strides
+        shape = (window, count, joined.shape[1])
+        shifted = np.ndarray(shape, joined.dtype, joined, first * row, (row, row, item))
+        full = np.add.reduce(shifted, axis=0) / window
         return np.concatenate([begun, full]) if few else full
 
     def _close(self, begin: int, end: int) -> list[Any]:
