@@ -177,7 +177,7 @@ class KeywordSpotterSession(AudioSession):
         # A view in which row `shift` of the first axis holds the rows so many steps later.
         row, item = joined.strides
         shape = (window, count, joined.shape[1])
-        shifted = np.ndarray(shape, joined.dtype, joined, first * row, (row, row, item))
+        shifted: NDArray[Any] = np.ndarray(shape, joined.dtype, joined, first * row, (row, row, item))
         full = np.add.reduce(shifted, axis=0) / window
         return np.concatenate([begun, full]) if few else full
 
