@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -21,11 +22,13 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, action="append", help="this part alone; may be repeated")
     given = parser.parse_args()
     began = time.monotonic()
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     parts = {
         name: subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.soak.{name}", str(60 * given.minutes)],
             stdout=subprocess.PIPE,
             text=True,
+            env=environment,
         )
         for name in given.part or PARTS
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 import tempfile
@@ -25,6 +26,8 @@ def main(seconds: float) -> None:
 
     import streaming
 
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger().setLevel(logging.ERROR)
     keras.utils.set_random_seed(1)
     x = keras.Input((None, INPUTS))
     model = keras.Model(x, keras.layers.LSTM(6, return_sequences=True)(x))

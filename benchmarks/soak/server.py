@@ -29,7 +29,7 @@ _LOG = 20_000
 
 def main(seconds: float, workers: int = 2, kills: bool = True) -> None:
     """Soak a server for so many seconds."""
-    verdict, until = Verdict(), time.monotonic() + seconds
+    verdict = Verdict()
     with tempfile.TemporaryDirectory() as folder:
         key, log = Path(folder) / "key", Path(folder) / "log"
         command = [sys.executable, "-m", "streaming", "serve", str(MODEL), "--key", str(key), "--port", "0"]
@@ -37,7 +37,7 @@ def main(seconds: float, workers: int = 2, kills: bool = True) -> None:
         with open(log, "w") as file, subprocess.Popen(command, cwd=ROOT, stderr=file) as server:
             try:
                 url = address(log)
-                asyncio.run(soak(url, server.pid, key, verdict, until, kills))
+                asyncio.run(soak(url, server.pid, key, verdict, seconds, kills))
             finally:
                 pids = family(server.pid) if server.poll() is None else []
                 server.send_signal(signal.SIGTERM)
@@ -64,9 +64,10 @@ def address(log: Path) -> str:
     raise SystemExit(f"the server does not start: {log.read_text()}")
 
 
-async def soak(url: str, pid: int, key: Path, verdict: Verdict, until: float, kills: bool) -> None:
+async def soak(url: str, pid: int, key: Path, verdict: Verdict, seconds: float, kills: bool) -> None:
     """All clients, and whoever kills and measures."""
     sessions = Sessions(MODEL, key)
+    until = time.monotonic() + seconds
     sizes: list[int] = []
     stop = threading.Event()
     measuring = threading.Thread(target=measure, args=(pid, sizes, stop))
