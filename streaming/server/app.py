@@ -18,6 +18,7 @@ from streaming.server import origins
 from streaming.server.clock import new_loop
 from streaming.server.connection import Connection, Socket
 from streaming.server.gate import Gate, QuietErrors, Site, allow_files, quiet_library
+from streaming.server.heap import share_arenas
 from streaming.server.hub import Hub
 from streaming.server.listening import announce, cannot_listen
 from streaming.server.metrics import CONTENT_TYPE
@@ -77,6 +78,7 @@ def prepare_loop(app: web.Application) -> web.AppRunner:
     asyncio.get_running_loop().set_exception_handler(QuietErrors())
     # Threads that work on long messages hand over soon: whoever answers a short one needs several turns.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    share_arenas()
     # What was loaded stays; a collection that looks through it delays every stream.
     gc.freeze()
     gc.set_threshold(_COLLECT)
