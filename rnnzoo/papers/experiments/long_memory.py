@@ -24,6 +24,7 @@ from rnnzoo.util.ranges import Count, Factor, Size
 # Tokens of the copying problems; digits; an error of a sum that counts as right.
 _TOKENS, _DIGITS, _NEAR = SYMBOLS + 2, 10, 0.16
 _TEST = 512
+_TIMES = (1, 2, 3, 4)
 # Layers that are diagonal or parallel, of which papers stack at least two with a nonlinear layer between.
 _STACKED = ("indrnn", "lru", "mingru", "minlstm")
 
@@ -42,6 +43,7 @@ class Budget:
         batch: sequences of a batch.
         learning_rate: of Adam.
         follow: steps that the gradient of a fresh network is followed back; 0: not.
+        width: of the input of layers whose weights are counted, with 1 to 4 times as many units; 0: not.
         solved: share of right answers from which on a problem counts as solved, and training ends.
     """
 
@@ -57,6 +59,7 @@ class Budget:
     batch: Size = 32
     learning_rate: Factor = 0.003
     follow: Count = 0
+    width: Count = 0
     solved: Factor = 0.97
 
 
@@ -90,6 +93,11 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
     """Share of right answers of each layer on each problem, and the updates after which it was solved."""
     figures: dict[str, float | None] = {}
     series: dict[str, Any] = {"kinds": list(budget.kinds), "problems": []}
+    for kind, whole in (("mingru", "gru"), ("minlstm", "lstm")) if budget.width else ():
+        shares = [_weights(kind, budget.width, times) / _weights(whole, budget.width, times) for times in _TIMES]
+        figures |= {f"weights_{kind}_{times}": share for times, share in zip(_TIMES, shares, strict=True)}
+        series[f"weights_{kind}"] = shares
+        say(f"weights of {kind} to those of {whole}: " + ", ".join(f"{share:.0%}" for share in shares))
     for kind in budget.kinds if budget.follow else ():
         back = _followed(kind, budget, seeds[0])
         figures[f"kept_{kind}"], series[f"back_{kind}"] = float(back[-1] / back[0]), back.tolist()
@@ -164,6 +172,13 @@ def network(kind: str, problem: Problem, budget: Budget, seed: int) -> keras.Mod
     return keras.Model(inputs, keras.layers.Dense(problem.outputs)(x))
 
 
+def _weights(kind: str, width: int, times: int) -> int:
+    """Weights of a layer without biases, of so many times as many units as inputs."""
+    layer = recurrent_layer(kind, times * width, use_bias=False)
+    layer.build((None, None, width))
+    return int(layer.count_params())
+
+
 def _followed(kind: str, budget: Budget, seed: int) -> NDArray[Any]:
     """|dL/dh[T - k]| of a fresh network on the adding problem, for k = 0 to `follow`."""
     x, y = adding(np.random.default_rng(seed), 64, budget.follow + 1)
@@ -197,12 +212,16 @@ def _learn(kind: str, problem: Problem, budget: Budget, seed: int) -> Learned:
 
 
 def draw(findings: Findings, path: Path) -> None:
-    """A table of the shares of right answers, with the updates where a problem was solved, and gradients back in time."""
+    """Shares of right answers, with the updates where a problem was solved, and gradients back in time."""
     series = findings.series
     back = {name.removeprefix("back_"): values for name, values in series.items() if name.startswith("back_")}
-    with panels(path, bool(back) + bool(series["problems"]), (4.8, 3.2)) as axes:
+    weights = {name.removeprefix("weights_"): values for name, values in series.items() if name.startswith("weights_")}
+    with panels(path, bool(back) + bool(weights) + bool(series["problems"]), (4.8, 3.2)) as axes:
         if back:
             curves(axes[0], back, title="Fresh network", x="steps back", y="|dL/dh|")
+        if weights:
+            title, y = "Weights, of those of GRU and LSTM", "share"
+            curves(axes[0], weights, title=title, x="units for each input", y=y, log=False, start=1)
         if not series["problems"]:
             return
         axis = axes[-1]
