@@ -57,7 +57,8 @@ def page() -> str:
     """The page of all papers that have a stored result, by year."""
     names = sorted(paper_paths(), key=lambda name: (re.sub(r"\D", "", name) or "9999", name))
     stored = [name for name in names if (paper_results() / f"{name}.json").is_file()]
-    return "\n".join([HEAD, *(line for name in stored for line in section(name)), *overview(stored)])
+    lines = [line for name in stored for line in section(name)]
+    return "\n".join([HEAD, *lines, *overview(stored), *missing([name for name in names if name not in stored])])
 
 
 def section(name: str) -> Iterator[str]:
@@ -75,6 +76,15 @@ def section(name: str) -> Iterator[str]:
     seconds = f"{result['seconds']:,.0f} s"
     yield f"`{made['command']}`: {seconds}, seeds {seeds}, commit {commit}, {made['hardware']}, {versions}."
     yield ""
+
+
+def missing(names: Sequence[str]) -> Iterator[str]:
+    """The papers that have no stored result."""
+    if names:
+        yield from ("## Without a stored result", "")
+        yield "Their configurations and tiny forms are there; the full form has not been run and stored yet:"
+        yield f"{', '.join(f'`{name}`' for name in names)}."
+        yield ""
 
 
 def overview(names: Sequence[str]) -> Iterator[str]:
