@@ -261,9 +261,6 @@ static streaming_code st_open_sound(streaming_session *s) {
     return STREAMING_OK;
   }
   s->multi = st_flag(m->task, "multi_label", false);
-  s->real = st_array(m->outputs[0].info.elements, sizeof(float));
-  s->integers = st_array(m->inputs[0].info.elements, sizeof(int32_t));
-  if (!s->real || !s->integers) return st_no_memory();
   s->threshold = st_number(m->task, "threshold", 0.5);
   s->refractory = st_number(m->task, "refractory", 1.0);
   s->smoothing = st_number(m->task, "smoothing", 0);
