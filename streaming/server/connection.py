@@ -65,15 +65,6 @@ class Connection:
         self._lock = asyncio.Lock()
         # When the message in hand arrived (`time.perf_counter`), and the turn of the loop in which it was answered.
         self._began, self._turn = 0.0, -1
-        self._answers = {
-            "feed": self._feed,
-            "finish": self._finish,
-            "reset": self._reset,
-            "encode": self._encode,
-            "save": self._save,
-            "resume": self._resume,
-            "set": self._set,
-        }
         # When the last message came, and since when the client has not read what is sent; `time.monotonic`.
         self.last_message = time.monotonic()
         self.sending_since: float | None = None
@@ -116,7 +107,7 @@ class Connection:
         try:
             request = await self._read(message)
             kind = request.kind
-            await self._answers[kind](request.body)
+            await _ANSWERS[kind](self, request.body)
         except StreamingError as error:
             self._hub.metrics.errors.labels(type(error).__name__).inc()
             line = " ".join(str(error).split())
@@ -235,3 +226,15 @@ def _dumped(message: dict[str, Any]) -> bytes:
         return json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
     except ValueError:
         raise InputError("the outputs hold NaN or infinity; send a 'reset' to start anew") from None
+
+
+# By the type of a message. Not of the object: it would refer to itself, and stay in memory for long after its end.
+_ANSWERS = {
+    "feed": Connection._feed,
+    "finish": Connection._finish,
+    "reset": Connection._reset,
+    "encode": Connection._encode,
+    "save": Connection._save,
+    "resume": Connection._resume,
+    "set": Connection._set,
+}
