@@ -41,6 +41,10 @@ class Socket(web.WebSocketResponse):
         message = message or _REASONS.get(code, b"")
         return await super().close(code=code, message=message, drain=drain)
 
+    def release(self) -> None:
+        """Cancel the timers: they keep a connection that has ended, with its buffers, for half a minute."""
+        self._cancel_heartbeat()
+
 
 class Connection:
     """A client and its stream.
@@ -71,18 +75,21 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until either side closes."""
-        with contextlib.suppress(ConnectionError):  # the client has gone, and its stream with it
-            async with self._lock:
-                await self._socket.prepare(self._request)
-                await self._socket.send_frame(self._hub.ready, WSMsgType.TEXT)
-            async for message in self._socket:
-                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    break
-                if self._turn == self._hub.clock.turn:
-                    await asyncio.sleep(0)  # who sends many messages at once waits for the others after each
+        try:
+            with contextlib.suppress(ConnectionError):  # the client has gone, and its stream with it
                 async with self._lock:
-                    await self._serve(message)
-                self._turn, self.last_message = self._hub.clock.turn, time.monotonic()
+                    await self._socket.prepare(self._request)
+                    await self._socket.send_frame(self._hub.ready, WSMsgType.TEXT)
+                async for message in self._socket:
+                    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                        break
+                    if self._turn == self._hub.clock.turn:
+                        await asyncio.sleep(0)  # who sends many messages at once waits for the others after each
+                    async with self._lock:
+                        await self._serve(message)
+                    self._turn, self.last_message = self._hub.clock.turn, time.monotonic()
+        finally:
+            self._socket.release()
 
     @property
     def is_waiting(self) -> bool:
