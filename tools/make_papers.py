@@ -95,7 +95,7 @@ def overview(names: Sequence[str]) -> Iterator[str]:
         if load_paper(name, budgets=False).experiment != "long_memory":
             continue
         series = read_result(paper_results() / f"{name}.json")["series"]
-        kinds += [kind for kind in series["kinds"] if kind not in kinds]
+        kinds += [kind for kind in series["kinds"] if series["problems"] and kind not in kinds]
         for problem, shares, updates in zip(series["problems"], series["shares"], series["updates"], strict=True):
             for kind, share, count in zip(series["kinds"], shares, updates, strict=True):
                 cell = f"{100 * share:.0f} %" + (f" ({count:.0f})" if count else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import tempfile
 from collections.abc import Sequence
@@ -153,7 +154,7 @@ def _learn_made_up(config: ExperimentConfig, count: int) -> tuple[Any, Run]:
     source = Source("text-text", {"train": pairs(count), "dev": pairs(20), "test": pairs(200)})
     task: Any = TranslatorTask.from_source(source, config.data, seed=config.seed)
     model = build_model(config, task.encoder)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         fit(model, task, config.training, seed=config.seed, run_dir=Path(folder))
     return task, Run(Path(), config, model, task.encoder, {})
 
