@@ -7,7 +7,7 @@ import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ class ClassifierTask(LabelTask):
     """A label, or several, for a sequence."""
 
     topology = "classifier"
-    kinds = ("text-label", "text-labels", "rows-label")
+    kinds: ClassVar[tuple[str, ...]] = ("text-label", "text-labels", "rows-label")
     exact_lengths = True
 
     @property
@@ -200,7 +200,8 @@ class ClassifierTask(LabelTask):
 
     def _streamed_early(self, task: SensorClassifier, split: str, shares: Sequence[float]) -> dict[str, float]:
         """The same of streams, each read once."""
-        last, right = [], {share: [] for share in shares}
+        last: list[str] = []
+        right: dict[float, list[bool]] = {share: [] for share in shares}
         for given, label in self.examples(split):
             guesses = [event.label for event in task.run([given])]
             last.append(guesses[-1])
@@ -246,7 +247,7 @@ class ClassifierTask(LabelTask):
         figures = {"accuracy": mean(right), "macro_f1": macro_f1(by_label), "count": float(len(right))}
         if self.config.balance:
             held = [row["recall"] for row in by_label.values() if row["count"]]
-            figures = {"balanced_accuracy": mean(held), **figures}
+            figures = {"balanced_accuracy": mean(np.array(held)), **figures}
         if OUT_OF_SCOPE in self.labels:
             outside = np.array([label == OUT_OF_SCOPE for label in true])
             figures["in_scope_accuracy"] = mean(right[~outside])

@@ -22,7 +22,7 @@ class QuestionAnswererTask(ClassifierTask):
     topology = "question_answerer"
     kinds = ("story-answer",)
     exact_lengths = False
-    endless = False  # type: ignore[assignment]
+    endless = False
 
     def __init__(self, config: Any, encoder: Any, splits: dict[str, list[Example]], seed: int = 0):
         for split, rows in splits.items():

@@ -72,7 +72,8 @@ class RowTaggerTask(CarriedRowsTask):
         return self.score(split, [[row.tag for row in task.tag(rows)] for rows, _ in self.examples(split)])
 
     def baseline(self, split: str) -> Baseline:
-        windows = NearestWindow(*zip(*self.examples("train"), strict=True))
+        train = self.examples("train")
+        windows = NearestWindow([rows for rows, _ in train], [tags for _, tags in train])
         predicted = [
             _of_frames(windows.labels(rows)[: len(tags) // self.frame * self.frame], self.frame)
             for rows, tags in self.examples(split)

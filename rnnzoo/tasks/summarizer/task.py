@@ -117,7 +117,7 @@ class SummarizerTask(LabelTask):
 
     def baseline(self, split: str) -> Baseline:
         train = [pair for sentences, scores in self.examples("train") for pair in _features(sentences, scores)]
-        words = RidgeWords(*zip(*train, strict=True))
+        words = RidgeWords([given for given, _ in train], [value for _, value in train])
         chosen = [
             int(np.argmax(words.scores([given for given, _ in _features(sentences, scores)])))
             for sentences, scores in self.examples(split)
@@ -133,10 +133,10 @@ class SummarizerTask(LabelTask):
         """
         scores = [scores for _, scores in self.examples(split)]
         return {
-            "rouge_1": mean([float(row[k]) for row, k in zip(scores, chosen, strict=True)]),
-            "first_rouge_1": mean([float(row[0]) for row in scores]),
-            "last_rouge_1": mean([float(row[-1]) for row in scores]),
-            "best_rouge_1": mean([float(row.max()) for row in scores]),
+            "rouge_1": mean(np.array([row[k] for row, k in zip(scores, chosen, strict=True)])),
+            "first_rouge_1": mean(np.array([row[0] for row in scores])),
+            "last_rouge_1": mean(np.array([row[-1] for row in scores])),
+            "best_rouge_1": mean(np.array([row.max() for row in scores])),
             "count": float(len(scores)),
         }
 
