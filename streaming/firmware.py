@@ -242,7 +242,7 @@ def _flush(meta: Metadata) -> str:
 
 
 def _tensors(details: dict[str, Any], places: dict[str, int], names: Sequence[str]) -> dict[str, _Tensor]:
-    found = {}
+    tensors = {}
     for (name, place), plain in zip(places.items(), names, strict=False):
         item = details[name]
         kind = _TYPES.get(np.dtype(item["dtype"]).name)
@@ -251,8 +251,8 @@ def _tensors(details: dict[str, Any], places: dict[str, int], names: Sequence[st
                 f"tensor {name!r} is {np.dtype(item['dtype']).name}, a firmware takes {', '.join(_TYPES)}; convert the "
                 "model with target='micro'"
             )
-        found[name] = _Tensor(plain, place, kind, math.prod(item["shape"]))
-    return found
+        tensors[name] = _Tensor(plain, place, kind, math.prod(item["shape"]))
+    return tensors
 
 
 def _states(

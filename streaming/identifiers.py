@@ -24,15 +24,15 @@ _TAKEN = re.compile(r"state_\d+(_initial)?|tensor_.*|[A-Z][A-Z0-9_]+")
 
 def identifiers(names: Sequence[str]) -> list[str]:
     """Of each name one that C++ takes, all different: itself where it is one that the files do not use otherwise."""
-    found: list[str] = []
+    plain_names: list[str] = []
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_]", "_", name)[:_LENGTH]
         if not plain or not plain[0].isalpha() or plain in _RESERVED or _TAKEN.fullmatch(plain) or "__" in plain:
             plain = f"tensor_{re.sub('_+', '_', plain).strip('_')}"
-        while plain in found:
+        while plain in plain_names:
             plain += "x"
-        found.append(plain)
-    return found
+        plain_names.append(plain)
+    return plain_names
 
 
 def one_line(text: object) -> str:

@@ -133,9 +133,10 @@ def manifest() -> Iterator[tuple[Case, Promised]]:
 def configuration() -> Iterator[tuple[Case, Promised]]:
     """Configurations of experiments: parsed, not trained."""
     from rnnzoo.errors import ConfigError
+    from rnnzoo.registry.layout import config_paths
     from rnnzoo.runs.config import dump_config, parse_config
 
-    texts = [path.read_bytes() for path in sorted((ROOT / "zoo_configs").glob("*/*.yaml"))]
+    texts = [path.read_bytes() for path in config_paths().values()]
 
     def case(generator: Generator) -> None:
         text = damaged(texts[int(generator.integers(len(texts)))], generator).decode("utf-8", "replace")

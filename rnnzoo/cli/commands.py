@@ -177,6 +177,27 @@ def bundle(arguments: argparse.Namespace) -> None:
         print(f"wrote {write_manifest()}")
 
 
+def paper(arguments: argparse.Namespace) -> None:
+    """`rnnzoo paper`."""
+    from rnnzoo.errors import UsageError
+
+    if arguments.list == (arguments.name is not None):
+        raise UsageError("expected the name of a paper or --list, one of them")
+    if arguments.list:
+        from rnnzoo.cli.papers import print_papers
+
+        print_papers()
+        return
+    from rnnzoo.cli.papers import print_comparison
+    from rnnzoo.papers.run import run_paper
+    from rnnzoo.registry.names import find_paper
+
+    find_paper(arguments.name)
+    check_backend(EXPORTING)
+    result = run_paper(arguments.name, arguments.out, tiny=arguments.tiny, overrides=arguments.overrides)
+    print_comparison(result, arguments.out)
+
+
 def download(arguments: argparse.Namespace) -> None:
     """`rnnzoo download`."""
     from rnnzoo.hub.commands import download_models

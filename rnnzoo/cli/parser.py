@@ -75,6 +75,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _export(command("export", commands.export, "Convert a run to a streaming .tflite file, verified."))
     _bundle(command("bundle", commands.bundle, "Make a bundle of a run: ready files, figures, card, manifest."))
     _download(command("download", commands.download, "Download pretrained models to the cache, verified."))
+    _paper(command("paper", commands.paper, "Train what a paper trained, and put its figures beside ours."))
     _demo(command("demo", commands.demo, "Tag text word by word with the pretrained streaming tagger."))
     _list(command("list", commands.list_models, "List the models of the zoo."))
     _info(command("info", commands.info, "Show what a model of the zoo is made of."))
@@ -215,6 +216,14 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help="tag this text")
     parser.add_argument("--fast", action="store_true", help="no pauses between the words")
     parser.add_argument("--bundle", metavar="RUN", help="another tagger: folder of a run, or its name")
+
+
+def _paper(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="a paper, as --list shows it")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="such as seeds=[1] or full.units=64")
+    parser.add_argument("--list", action="store_true", help="show the papers")
+    parser.add_argument("--tiny", action="store_true", help="for seconds, to see the direction of the claims")
+    parser.add_argument("--out", type=Path, default=Path("papers"), metavar="DIR", help="for the results (papers)")
 
 
 def _list(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,8 @@ class _LateBuilder:
                 "__qualname__": f"{owner.__qualname__}.builder",
                 "__doc__": owner.__doc__,
             }
+            if owner.CONFIGS:
+                own["BUILDER_CONFIGS"] = [tfds.core.BuilderConfig(name=name) for name in owner.CONFIGS]
             self._made[owner] = type(owner.__name__, (owner, tfds.core.GeneratorBasedBuilder), own)
         return self._made[owner]
 
@@ -39,12 +41,15 @@ class FileBuilder:
 
     A subclass has VERSION, `_info`, `_split_generators` and `_generate_examples`, as TFDS takes them, and:
         FILES: the files that it reads, by name.
-        MIRROR: folder of a mirror that holds the files under these names.
+        MIRROR: folder of a mirror that holds the files under these names; none where the data are made in code.
+        CONFIGS: names of its variants, which `self.builder_config.name` gives.
     """
 
     VERSION: ClassVar[str]
     FILES: ClassVar[dict[str, str]]
     MIRROR: ClassVar[str]
+    CONFIGS: ClassVar[tuple[str, ...]] = ()
+    builder_config: Any
     builder = _LateBuilder()
     # What TFDS's builders have.
     dataset_info_from_configs: Any

@@ -7,6 +7,8 @@ from pathlib import Path
 
 CONFIG_FILE = "config.yaml"
 _CONFIGS, _BUNDLES = "zoo_configs", "pretrained"
+# The folder of `zoo_configs` whose files reproduce papers, and the folder of their results in a clone.
+_PAPERS, _RESULTS = "papers", "docs/papers"
 # What this version makes; a bundle of a later format is refused by name.
 BUNDLE_FORMAT = 1
 MANIFEST = f"{_CONFIGS}/manifest.yaml"
@@ -23,7 +25,18 @@ def root() -> Path:
 
 def config_paths() -> dict[str, Path]:
     """Name -> file of every experiment in `zoo_configs/`; none without `zoo_configs/`."""
-    return {path.stem: path for path in sorted((root() / _CONFIGS).glob("*/*.yaml"))}
+    paths = sorted((root() / _CONFIGS).glob("*/*.yaml"))
+    return {path.stem: path for path in paths if path.parent.name != _PAPERS}
+
+
+def paper_paths() -> dict[str, Path]:
+    """Name -> file of every paper that `rnnzoo paper` reproduces."""
+    return {path.stem: path for path in sorted((root() / _CONFIGS / _PAPERS).glob("*.yaml"))}
+
+
+def paper_results() -> Path:
+    """The folder of the stored results of papers; it does not exist in a wheel."""
+    return root() / _RESULTS
 
 
 def bundles_folder() -> Path:

@@ -7,7 +7,15 @@ import os
 from pathlib import Path
 
 from rnnzoo.errors import ConfigError
-from rnnzoo.registry.layout import CONFIG_FILE, bundle_paths, config_paths, listed_bundles, listed_licences, root
+from rnnzoo.registry.layout import (
+    CONFIG_FILE,
+    bundle_paths,
+    config_paths,
+    listed_bundles,
+    listed_licences,
+    paper_paths,
+    root,
+)
 from rnnzoo.util.suggest import suggest
 
 
@@ -67,6 +75,18 @@ def config_path(named: str) -> Path:
         return known[path.stem]
     given = path.suffix in (".yaml", ".yml") or os.sep in named or path.exists()
     return path if given else find_config(named)
+
+
+def find_paper(name: str) -> Path:
+    """The configuration of a paper that `rnnzoo paper` reproduces.
+
+    Raises:
+        ConfigError: there is none of this name; the nearest is named.
+    """
+    papers = paper_paths()
+    if name not in papers:
+        raise ConfigError(f"no paper is called {name!r}; {_known(name, papers)}")
+    return papers[name]
 
 
 def _known(name: str, known: dict[str, Path]) -> str:

@@ -74,11 +74,35 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> ExperimentCo
 
 def parse_config(text: str, where: str, overrides: Iterable[str] = ()) -> ExperimentConfig:
     """The same from YAML text; `where` is its origin in errors."""
-    tree = _mapping(_yaml(text, where), "an experiment", where)
+    return from_tree(*read_tree(text, where, overrides, "an experiment"))
+
+
+def read_tree(text: str, where: str, overrides: Iterable[str], what: str) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """Nested dicts of a YAML file with overrides applied, its origin for errors, and which override set a key.
+
+    Raises:
+        ConfigError: it is no YAML of keys and values, or an override is malformed.
+    """
+    tree = _mapping(_yaml(text, where), what, where)
     origin: dict[str, str] = {}
     for override in overrides:
         _apply(tree, override, origin)
-    return from_tree(tree, where, origin)
+    return tree, where, origin
+
+
+def build_section(kind: type[T], tree: Any, where: str, origin: Mapping[str, str], prefix: str = "") -> T:
+    """A dataclass made of nested dicts, each value checked by its annotation.
+
+    Args:
+        kind: the dataclass.
+        tree: keys and values.
+        where, origin: as `read_tree` gives them.
+        prefix: dotted key of the section in its file; empty for the whole file.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value has the wrong type or is out of range.
+    """
+    return _Reader(where, origin).build(kind, tree, prefix)
 
 
 def from_tree(tree: Mapping[str, Any], where: str, origin: Mapping[str, str] | None = None) -> ExperimentConfig:

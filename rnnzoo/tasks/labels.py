@@ -66,12 +66,12 @@ class LabelTask(Task):
         """Pieces of so many true outputs of middle length, with the bits (T,) of each given those before it."""
         assert self.decoder_input is not None
         rows = sorted(self.arrays(split), key=lambda row: len(row["targets"]))
-        found = []
+        surprises = []
         for row in rows[len(rows) // 2 :][:count]:
             logits = predict_whole(model, **{name: row[name] for name in self.input_names})
             # Simultaneous translation is also asked for a piece where it goes on reading instead.
             said = np.append(row[self.decoder_input][1:], row["targets"][-1])
             counted = row["targets"] == said
             numbers = row["targets"][counted]
-            found.append(([self.labels[number] for number in numbers], surprise(logits[counted], numbers)))
-        return found
+            surprises.append(([self.labels[number] for number in numbers], surprise(logits[counted], numbers)))
+        return surprises

@@ -20,9 +20,11 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 @contextlib.contextmanager
 def figure(
-    path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4), *, rows: int = 1
+    path: Path, columns: int = 1, size: tuple[float, float] = (6.4, 4.4), *, rows: int = 1, dpi: int = 120
 ) -> Iterator[list[Any]]:
     """Context with axes in columns and rows, each of a size in inches; saved as PNG at the end, atomically.
+
+    dpi: pixels of an inch.
 
     Raises:
         DataError: the file cannot be written.
@@ -30,7 +32,7 @@ def figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(size[0] * columns, size[1] * rows), dpi=120, layout="constrained")
+    made = Figure(figsize=(size[0] * columns, size[1] * rows), dpi=dpi, layout="constrained")
     axes = made.subplots(rows, columns, squeeze=False).ravel().tolist()
     for one in axes:
         one.grid(alpha=0.25)

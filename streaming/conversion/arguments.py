@@ -78,12 +78,12 @@ def _found(model: keras.Model, shapes: dict[str, Any], missing: list[str]) -> di
 
 def _choices(known: set[Shape], batch: int | None) -> list[Any]:
     """Shapes that an argument may have: those of the layers, without axes of size 1, and pairs of states."""
-    found = set()
+    shapes = set()
     for shape in known:
         if len(shape) > 1 and shape[0] in (batch, None):
             rows = (batch, *shape[1:])
-            found |= {rows, (batch, *(size for size in shape[1:] if size != 1)), (batch, shape[-1])}
-    ordered: list[Any] = sorted((shape for shape in found if None not in shape[1:] and len(shape) > 1), key=math.prod)
+            shapes |= {rows, (batch, *(size for size in shape[1:] if size != 1)), (batch, shape[-1])}
+    ordered: list[Any] = sorted((shape for shape in shapes if None not in shape[1:] and len(shape) > 1), key=math.prod)
     return ordered + [[shape, shape] for shape in ordered if len(shape) == 2]
 
 

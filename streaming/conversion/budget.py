@@ -49,17 +49,17 @@ def budget(most: int | None, what: str) -> Iterator[Budget]:
     """
     import keras
 
-    owner, found = threading.get_ident(), Budget(most, what)
+    owner, watched = threading.get_ident(), Budget(most, what)
     with _lock:
         original: Any = keras.Layer.add_weight
 
         def add_weight(self: Any, shape: Any = None, *args: Any, **options: Any) -> Any:
             if threading.get_ident() == owner:
-                found.spend(self, shape)
+                watched.spend(self, shape)
             return original(self, shape, *args, **options)
 
         keras.Layer.add_weight = add_weight
         try:
-            yield found
+            yield watched
         finally:
             keras.Layer.add_weight = original

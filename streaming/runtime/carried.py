@@ -100,8 +100,8 @@ class SavedSession(Carrier):
     @property
     def threshold(self) -> float | None:
         """The probability that it decides by; None where the task decides without one."""
-        found: float | None = self._task.threshold
-        return found
+        threshold: float | None = self._task.threshold
+        return threshold
 
     def set_threshold(self, threshold: float) -> None:
         """Decide by another threshold from the next piece on; what is carried stays.

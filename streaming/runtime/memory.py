@@ -13,8 +13,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def available_bytes() -> int | None:
     """Bytes that this process can still have, by the system, its control group and its own limit; None if unknown."""
-    found = [size for size in (_of_system(), _of_group(), _of_process()) if size is not None]
-    return max(0, min(found)) if found else None
+    sizes = [size for size in (_of_system(), _of_group(), _of_process()) if size is not None]
+    return max(0, min(sizes)) if sizes else None
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
@@ -26,10 +26,10 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
 
 def _of_system() -> int | None:
     try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text())
+        field = re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text())
     except OSError:
         return None
-    return 1024 * int(found.group(1)) if found else None
+    return 1024 * int(field.group(1)) if field else None
 
 
 def _of_group() -> int | None:

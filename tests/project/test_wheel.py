@@ -102,6 +102,7 @@ def test_models_are_listed_and_described(rnnzoo):
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split()[-1] for line in done.stdout.splitlines() if line}
     assert (rows["speaker-vowels"], rows["tagger-en-ewt"], rows["translate-en-de-cho"]) == ("yes", "download", "no")
+    assert "elman-1990" in rnnzoo("paper", "--list").stdout
     done = rnnzoo("info", "digits-kws-stream")
     assert done.returncode == 0, done.stderr
     assert "topology: keyword_spotter" in done.stdout

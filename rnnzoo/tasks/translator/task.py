@@ -85,9 +85,12 @@ class TranslatorTask(LabelTask):
         if self.config.wait_k is not None:
             turns = [self._turns(text, self.config.wait_k) for text, _ in self.examples(split)]
             return self._score_simultaneous(split, _taken(model, turns, batch_size))
-        sources = [self.encoder.read(text) for text, _ in self.examples(split)]
-        translations = _searched(model, sources, self.config, batch_size)
-        return self.score(split, [self.encoder.target.decode(tokens) for tokens in translations])
+        return self.score(split, self.translate(model, [text for text, _ in self.examples(split)], batch_size))
+
+    def translate(self, model: keras.Model, texts: Sequence[str], batch_size: int = 64) -> list[str]:
+        """Translations of texts by a Keras model that reads its source whole, by beam search."""
+        found = _searched(model, [self.encoder.read(text) for text in texts], self.config, batch_size)
+        return [self.encoder.target.decode(tokens) for tokens in found]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         texts = [text for text, _ in self.examples(split)]
@@ -181,10 +184,10 @@ def _translated(task: Translator, texts: Sequence[str]) -> list[str]:
         with contextlib.suppress(InputError):
             taken[i] = task.numbers(text)
     taken = {i: numbers for i, numbers in taken.items() if most is None or len(numbers) <= most}
-    found = [""] * len(texts)
+    translations = [""] * len(texts)
     for i, best in zip(taken, task.search(list(taken.values())), strict=True):
-        found[i] = best[0].text
-    return found
+        translations[i] = best[0].text
+    return translations
 
 
 def _step(decoder: keras.Model, source: NDArray[Any], fixed: list[NDArray[Any]]) -> StepFunction:

@@ -99,10 +99,10 @@ class RowReader:
             times, rows = piece[self._time], piece
         else:
             return None
-        found, values = np.array([as_seconds(time) for time in np.asarray(times).tolist()]), self.read(rows)
-        if len(found) != len(values):
-            raise InputError(f"there are {len(found)} times for {len(values)} rows; give one for each")
-        return TimedRows(found, values)
+        seconds, values = np.array([as_seconds(time) for time in np.asarray(times).tolist()]), self.read(rows)
+        if len(seconds) != len(values):
+            raise InputError(f"there are {len(seconds)} times for {len(values)} rows; give one for each")
+        return TimedRows(seconds, values)
 
     def _by_name(self, table: Any) -> NDArray[Any]:
         given = list(table) if isinstance(table, Mapping) else list(table.columns)
@@ -135,10 +135,10 @@ def as_seconds(time: Any) -> float:
     """
     if isinstance(time, datetime):
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    found = parse_time(time) if isinstance(time, str) else time
-    if isinstance(found, bool) or not isinstance(found, int | float) or not np.isfinite(found):
+    seconds = parse_time(time) if isinstance(time, str) else time
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not np.isfinite(seconds):
         raise InputError(f"expected times in seconds or ISO dates such as 2026-01-31 12:00:00; found {time!r:.40}")
-    return float(found)
+    return float(seconds)
 
 
 class FilledSession(SavedSession):
@@ -174,11 +174,11 @@ class FilledSession(SavedSession):
 
     def finish(self) -> list[Any]:
         """Those of the rows that waited for a value or for the end of their step, and the rest."""
-        found = []
+        events = []
         if self._resampler is not None:
-            found = self._fed(self._filler.feed(self._resampler.finish()[1]))
+            events = self._fed(self._filler.feed(self._resampler.finish()[1]))
             self._last = -np.inf
-        return [*found, *self._fed(self._filler.finish()), *self._inner.finish()]
+        return [*events, *self._fed(self._filler.finish()), *self._inner.finish()]
 
     def set_threshold(self, threshold: float) -> None:
         """As `SavedSession.set_threshold`, of the inner session too."""

@@ -72,7 +72,11 @@ def test_the_card_says_what_is_so(name):
     assert re.search(r"Commit [0-9a-f]{40}\.", card)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    # Loading Keras takes longest of all; one card of a model that needs it is enough for the short suite.
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "ner-wnut17" else name for name in NAMES],
+)
 def test_five_lines_from_nothing_to_a_prediction(name, cache, tmp_path):
     (code,) = BLOCK.findall((ROOT / "pretrained" / name / "card.md").read_text(encoding="utf-8"))
     lines = [line for line in code.splitlines() if line and not line.startswith("import ")]
@@ -113,7 +117,7 @@ def test_a_loaded_model_is_ready_for_fine_tuning(name, cache):
         loss = CRFLoss(chains[0])
     elif not task_class(load_config(ROOT / "pretrained" / name / "config.yaml").topology).class_targets:
         targets, loss = rng.normal(size=before.shape), keras.losses.MeanSquaredError()
-    model.compile(keras.optimizers.Adam(3e-3), loss=loss)
+    model.compile(keras.optimizers.Adam(3e-3), loss=loss, jit_compile=False)
     history = model.fit(given, targets, epochs=3, verbose=0).history["loss"]
     assert history[-1] < history[0]
     assert not np.allclose(model.predict(given, verbose=0), before)

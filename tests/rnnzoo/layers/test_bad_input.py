@@ -203,7 +203,7 @@ def test_what_a_model_says_in_training_and_under_a_mask() -> None:
     """The line comes through `fit`, and a mask that a layer before hands on is examined too."""
     inputs = keras.Input((None, 3))
     model = keras.Sequential([inputs, rnnzoo.layers.Bidirectional(rnnzoo.layers.LSTM(4)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
     with pytest.raises(ValueError, match=r"(LSTM|Bidirectional): expected") as error:
         model.fit(np.zeros((2, 0, 3)), np.zeros((2, 1)), verbose=0)
     one_line(error, "0, 3)", "fit")

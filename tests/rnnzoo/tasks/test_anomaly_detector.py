@@ -103,7 +103,7 @@ def test_real_series_train_convert_and_stream_the_same(tmp_path):
     problem = load_task(config)
     model = build_model(config, problem.encoder)
     before = problem.evaluate(model, "dev")["mse"]
-    model.compile(keras.optimizers.Adam(0.005), loss=problem.loss(config.training))
+    model.compile(keras.optimizers.Adam(0.005), loss=problem.loss(config.training), jit_compile=False)
     model.fit(problem.dataset("train", 8, training=True), epochs=10, shuffle=False, verbose=0)
     assert problem.evaluate(model, "dev")["mse"] < before
     path = tmp_path / "detector.tflite"

@@ -115,7 +115,7 @@ def test_real_beats_train_convert_and_stream_the_same(tmp_path):
     problem = load_task(config)
     model = build_model(config, problem.encoder)
     twin = problem.training_model(model, 16)
-    twin.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training))
+    twin.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training), jit_compile=False)
     data = problem.dataset("train", 16, training=True)
     losses = twin.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=problem.callbacks()).history["loss"]
     assert losses[-1] < losses[0]

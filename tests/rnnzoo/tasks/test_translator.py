@@ -310,7 +310,7 @@ def test_real_pairs_train_convert_and_decode_the_same(tmp_path):
     config = load_config(find_config("translate-de-en"), [*small, "model.token_size=24"])
     problem = load_task(config)
     model = build_model(config, problem.encoder)
-    model.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training))
+    model.compile(keras.optimizers.Adam(0.01), loss=problem.loss(config.training), jit_compile=False)
     data = problem.dataset("train", 40, training=True)
     losses = model.fit(data, epochs=3, shuffle=False, verbose=0).history["loss"]
     assert losses[-1] < losses[0]

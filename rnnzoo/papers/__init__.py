@@ -1,0 +1,1 @@
+"""Papers on recurrent networks, each reproduced by one command: `rnnzoo paper NAME`."""
