@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from rnnzoo.data.builder import PackedFiles
 from rnnzoo.data.config import DataConfig
@@ -48,54 +47,30 @@ def read_babi(config: DataConfig) -> Splits:
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
     for split in _SPLITS:
         for row in rows(_NAME, split):
-            part = "dev" if split == "train" and row["late"] else split
-            words = tokenize(row["story"].decode()) + tokenize(row["question"].decode())
-            splits[part].append((Story(words, row["task"].decode()), row["answer"].decode()))
+            task, questions = row["task"].decode(), list(read_questions(row["text"].decode()))
+            stories = questions[-1].story + 1
+            for given in questions:
+                late = split == "train" and given.story >= stories - stories // _DEV_SHARE
+                words = [word for text in (*given.statements, given.question) for word in _tokens(text)]
+                splits["dev" if late else split].append((Story(words, task), given.answer))
     return splits
 
 
-class BabiQa(PackedFiles):
-    """A question, the statements before it in its story, its answer and its task; CC BY 3.0.
-
-    late: the story is among the last tenth of those of its file.
-    """
-
-    VERSION = "1.0.0"
-    FILES = {"babi_en_1k.tar.gz": "813f1e275a348f2724140696963ed181bfea5e2cab29f210af4af28132401698"}
-    MIRROR = _NAME
-
-    def _info(self) -> Any:
-        import tensorflow_datasets as tfds
-
-        text = tfds.features.Text()
-        features = tfds.features.FeaturesDict(
-            {"story": text, "question": text, "answer": text, "task": text, "late": np.bool_}
-        )
-        return self.dataset_info_from_configs(features=features, homepage=_PAGE, disable_shuffling=True)
-
-    def _split_generators(self, dl_manager: Any) -> Any:
-        path = self.paths(dl_manager)["babi_en_1k.tar.gz"]
-        return {split: self._generate_examples(path, split) for split in _SPLITS}
-
-    def _generate_examples(self, path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        with tarfile.open(path) as archive:
-            files = {match[1]: name for name in archive.getnames() if (match := _file_of(split).search(name))}
-            for number in sorted(files, key=int):
-                member = archive.extractfile(files[number])
-                assert member is not None
-                questions = list(read_questions(member.read().decode()))
-                stories = questions[-1]["number"] + 1
-                for i, question in enumerate(questions):
-                    late = question.pop("number") >= stories - stories // _DEV_SHARE
-                    yield f"qa{number} {i}", {**question, "task": f"qa{number}", "late": late}
+# The same few statements come again and again.
+_tokens = functools.cache(tokenize)
 
 
-def _file_of(split: str) -> re.Pattern[str]:
-    return re.compile(rf"/qa(\d+)_[^/]*_{split}\.txt$")
+class Question(NamedTuple):
+    """A question, the statements before it, its answer, and the number of its story in the file."""
+
+    statements: tuple[str, ...]
+    question: str
+    answer: str
+    story: int
 
 
-def read_questions(text: str) -> Iterator[dict[str, Any]]:
-    """The questions of a file as it was published, each with the statements before it and the number of its story.
+def read_questions(text: str) -> Iterator[Question]:
+    """The questions of a file as it was published.
 
     A line is `ID text`, of a question `ID text<TAB>answer<TAB>IDs`; where the ID is 1, a story begins.
     """
@@ -106,8 +81,35 @@ def read_questions(text: str) -> Iterator[dict[str, Any]]:
         if place == "1":
             statements, number = [], number + 1
         question, tab, rest = said.partition("\t")
-        if not tab:
+        if tab:
+            yield Question(tuple(statements), question.strip(), rest.partition("\t")[0], number)
+        else:
             statements.append(said)
-            continue
-        answer = rest.partition("\t")[0]
-        yield {"story": " ".join(statements), "question": question.strip(), "answer": answer, "number": number}
+
+
+class BabiQa(PackedFiles):
+    """A task and its file of stories and questions; CC BY 3.0."""
+
+    VERSION = "1.0.0"
+    FILES = {"babi_en_1k.tar.gz": "813f1e275a348f2724140696963ed181bfea5e2cab29f210af4af28132401698"}
+    MIRROR = _NAME
+
+    def _info(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        text = tfds.features.Text()
+        features = tfds.features.FeaturesDict({"task": text, "text": text})
+        return self.dataset_info_from_configs(features=features, homepage=_PAGE, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager: Any) -> Any:
+        path = self.paths(dl_manager)["babi_en_1k.tar.gz"]
+        return {split: self._generate_examples(path, split) for split in _SPLITS}
+
+    def _generate_examples(self, path: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        with tarfile.open(path) as archive:
+            named = re.compile(rf"/qa(\d+)_[^/]*_{split}\.txt$")
+            files = {int(match[1]): name for name in archive.getnames() if (match := named.search(name))}
+            for number, name in sorted(files.items()):
+                member = archive.extractfile(name)
+                assert member is not None
+                yield f"qa{number}", {"task": f"qa{number}", "text": member.read().decode()}

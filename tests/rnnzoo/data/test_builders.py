@@ -38,7 +38,7 @@ COUNTS = {
     "names_nationality": {"train": 15950, "validation": 2106, "test": 1994},
     "weather_nyc": {"train": 8730},
     "scitldr": {"train": 1992, "validation": 619, "test": 618},
-    "babi_qa": {"train": 17000, "test": 17000},
+    "babi_qa": {"train": 17, "test": 17},
 }
 
 # Those of TFDS itself; the treebanks are counted in tests/rnnzoo/data/test_data.py.

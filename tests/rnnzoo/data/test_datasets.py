@@ -187,9 +187,9 @@ def test_a_story_goes_on_after_a_question():
     text = "1 Mary sat.\n2 John ran.\n3 Where is Mary? \tkitchen\t1\n4 Eve left.\n5 Who left?\tEve,John\t4\n"
     text += "1 Hi.\n2 Who?\tme\t1"
     first, second, third = babi_qa.read_questions(text)
-    assert first == {"story": "Mary sat. John ran.", "question": "Where is Mary?", "answer": "kitchen", "number": 0}
-    assert (second["story"], second["answer"]) == ("Mary sat. John ran. Eve left.", "Eve,John")
-    assert (third["story"], third["number"]) == ("Hi.", 1)
+    assert first == (("Mary sat.", "John ran."), "Where is Mary?", "kitchen", 0)
+    assert second == (("Mary sat.", "John ran.", "Eve left."), "Who left?", "Eve,John", 0)
+    assert third == (("Hi.",), "Who?", "me", 1)
 
 
 @real
