@@ -12,6 +12,7 @@ from rnnzoo.tasks.classifier.augmenting import augmented, paced
 from rnnzoo.tasks.classifier.config import ClassifierConfig, ClassifierRows, ClassifierWords
 from rnnzoo.tasks.classifier.model import build_classifier
 from rnnzoo.tasks.classifier.task import ClassifierTask
+from rnnzoo.tasks.evaluation import predict_whole
 from rnnzoo.tasks.losses import BalancedAccuracy
 
 COLUMNS = ("dx", "dy", "x", "y", "lift")
@@ -82,7 +83,7 @@ def test_accuracy_by_the_part_seen_is_that_of_the_beginnings(tmp_path):
     model = build_classifier(ClassifierConfig(units=6), problem.encoder)
     halves = [(given[: round(len(given) / 2)], label) for given, label in rows]
     by_hand = [
-        problem.labels[int(np.argmax(model.predict(problem.encoder.encode(given)["rows"][None], verbose=0)))] == label
+        problem.labels[int(np.argmax(predict_whole(model, **problem.encoder.encode(given))))] == label
         for given, label in halves
     ]
     figures = problem.evaluate(model, "dev")

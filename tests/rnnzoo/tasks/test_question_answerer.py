@@ -47,7 +47,7 @@ def test_a_story_without_a_question_is_one_line():
     with pytest.raises(DataError, match=r"story 4 of split 'dev' has no question: expected '\?' as its last word; rec"):
         QuestionAnswererTask.from_source(Source("story-answer", {"train": ROWS, "dev": rows}), CONFIG)
     with pytest.raises(DataError, match="received 'nothing'"):
-        QuestionAnswererTask.from_source(Source("story-answer", {"train": [(story(""), "x")], "dev": ROWS}), CONFIG)
+        QuestionAnswererTask.from_source(Source("story-answer", {"train": ROWS, "dev": [(story(""), "x")]}), CONFIG)
     with pytest.raises(DataError, match=r"'own' has no '\.': statements end with"):
         QuestionAnswererTask.from_source(
             Source("story-answer", {"train": [(story("who ?"), "x")], "dev": ROWS}), CONFIG
