@@ -248,6 +248,8 @@ CASES = {
 def test_an_evaluation_measures_what_the_task_object_gives(name):
     bundle, kind, rows, figures = CASES[name]()
     folder = ROOT / "pretrained" / bundle
+    if not folder.is_dir():
+        pytest.skip(f"{bundle} is a configuration without a bundle")
     config = load_config(folder / "config.yaml")
     assert config.topology == name.split()[0].rstrip(",")
     source = Source(kind, {"train": rows, "test": rows})
