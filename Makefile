@@ -8,10 +8,11 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
 DOCS_READY := $(VENV)/.ready-docs
 MUTANTS_READY := $(VENV)/.ready-mutants
+FUZZ_READY := $(VENV)/.ready-fuzz
 # -qq: pip says nothing but errors.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -qq -c constraints.txt
 
-.PHONY: setup demo test test-jax test-slow lint bench clients figures mutants test-arm docs clean
+.PHONY: setup demo test test-jax test-slow lint bench soak fuzz clients figures mutants test-arm docs clean
 
 setup: $(READY)
 
@@ -50,6 +51,14 @@ test-arm: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# An hour of everything at once: make soak ARGS="--minutes 5".
+soak: $(READY)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+# Coverage-guided fuzzing of all foreign input: make fuzz ARGS="--minutes 30 wav csv".
+fuzz: $(FUZZ_READY)
+	$(BIN)/python tools/fuzz_guided.py $(ARGS)
 
 # Changes of the code that no test notices: make mutants ARGS="--sample 20 streaming/runtime/decoding".
 mutants: $(MUTANTS_READY)
@@ -99,6 +108,11 @@ $(DOCS_READY): $(READY)
 $(MUTANTS_READY): $(READY)
 	@echo "Installing what changes code ..."
 	@$(PIP) -e '.[mutants]'
+	@touch $@
+
+$(FUZZ_READY): $(READY)
+	@echo "Installing the fuzzer ..."
+	@$(PIP) -e '.[fuzz]'
 	@touch $@
 
 $(BENCH_READY): $(READY)

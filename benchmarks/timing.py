@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+
+class Times(dict[str, float]):
+    """Times by name. `spread`: the range of the middle half of the rounds, as a share of the median."""
+
+    def __init__(self, rounds: Mapping[str, Sequence[float]], of: Callable[[Iterable[float]], float]) -> None:
+        super().__init__({name: of(times) for name, times in rounds.items()})
+        self.spread = {name: _spread(times) for name, times in rounds.items()}
+
+
+def _spread(times: Sequence[float]) -> float:
+    low, middle, high = statistics.quantiles(times, n=4)
+    return (high - low) / middle
 
 
 def microseconds(
@@ -12,7 +25,7 @@ def microseconds(
     rounds: int = 15,
     seconds: float = 0.02,
     of: Callable[[Iterable[float]], float] = statistics.median,
-) -> dict[str, float]:
+) -> Times:
     """Microseconds of one call of each: `of` all rounds, in which each runs for about `seconds`."""
     counts = {}
     for name, call in calls.items():
@@ -27,12 +40,15 @@ def microseconds(
             for _ in range(counts[name]):
                 call()
             found[name].append((time.perf_counter() - begin) / counts[name] * 1e6)
-    return {name: of(times) for name, times in found.items()}
+    return Times(found, of)
 
 
 def table(title: str, times: Mapping[str, float], unit: str = "us", base: str | None = None) -> str:
     """Rows of name, time and ratio to the base (default: the first)."""
     base = base or next(iter(times))
-    lines = [title, f"  {'':38} {unit:>9}  ratio to {base!r}"]
-    lines += [f"  {name:38} {value:9.1f}  {value / times[base]:.2f}" for name, value in times.items()]
+    spread = times.spread if isinstance(times, Times) else {}
+    lines = [title, f"  {'':38} {unit:>9}  {'spread' if spread else '':>6}  ratio to {base!r}"]
+    for name, value in times.items():
+        width = f"{spread[name]:6.0%}" if name in spread else " " * 6
+        lines.append(f"  {name:38} {value:9.1f}  {width}  {value / times[base]:.2f}")
     return "\n".join(lines)

@@ -96,7 +96,8 @@ def changed(tree: Any, generator: Generator) -> Any:
         elif kind < 0.5 and isinstance(old, list):
             owner[path[-1]] = old * int(generator.integers(2, 50))
         else:
-            owner[path[-1]] = _OTHERS[int(generator.integers(len(_OTHERS)))]
+            # A copy: a later change may put a value into it.
+            owner[path[-1]] = copy.deepcopy(_OTHERS[int(generator.integers(len(_OTHERS)))])
     return tree
 
 

@@ -57,7 +57,8 @@ def page() -> str:
     """The page of all papers that have a stored result, by year."""
     names = sorted(paper_paths(), key=lambda name: (re.sub(r"\D", "", name) or "9999", name))
     stored = [name for name in names if (paper_results() / f"{name}.json").is_file()]
-    return "\n".join([HEAD, *(line for name in stored for line in section(name)), *overview(stored)])
+    lines = [line for name in stored for line in section(name)]
+    return "\n".join([HEAD, *lines, *overview(stored), *missing([name for name in names if name not in stored])])
 
 
 def section(name: str) -> Iterator[str]:
@@ -77,6 +78,15 @@ def section(name: str) -> Iterator[str]:
     yield ""
 
 
+def missing(names: Sequence[str]) -> Iterator[str]:
+    """The papers that have no stored result."""
+    if names:
+        yield from ("## Without a stored result", "")
+        yield "Their configurations and tiny forms are there; the full form has not been run and stored yet:"
+        yield f"{', '.join(f'`{name}`' for name in names)}."
+        yield ""
+
+
 def overview(names: Sequence[str]) -> Iterator[str]:
     """Who solves what, from the papers that share the experiment on long memory."""
     kinds: list[str] = []
@@ -85,7 +95,7 @@ def overview(names: Sequence[str]) -> Iterator[str]:
         if load_paper(name, budgets=False).experiment != "long_memory":
             continue
         series = read_result(paper_results() / f"{name}.json")["series"]
-        kinds += [kind for kind in series["kinds"] if kind not in kinds]
+        kinds += [kind for kind in series["kinds"] if series["problems"] and kind not in kinds]
         for problem, shares, updates in zip(series["problems"], series["shares"], series["updates"], strict=True):
             for kind, share, count in zip(series["kinds"], shares, updates, strict=True):
                 cell = f"{100 * share:.0f} %" + (f" ({count:.0f})" if count else "")

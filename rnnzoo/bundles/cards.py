@@ -216,8 +216,8 @@ def _reproduced(name: str, metrics: Mapping[str, Any]) -> str:
     measure = reproductions[0].figure
     own = figure(measure, dev.get(measure))
     return (
-        f"Run again the command gave, by {_words(measure)} on the development split, {' and '.join(again)}, "
-        f"where these weights have {own}."
+        f"The same command gave {' and '.join(again)}; these weights have {own} "
+        f"({_words(measure)} on the development split)."
     )
 
 

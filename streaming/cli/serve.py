@@ -28,13 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--key", type=Path, metavar="FILE", help="secret that signs tokens (~/.local/state/rnnzoo/serve.key)")
     add("--token-lifetime", type=float, default=86400.0, metavar="S", help="how long a token can be resumed (86400)")
     add("--max-batch", type=int, metavar="N", help="streams in one invoke at most (the largest batch signature)")
+    add("--late", type=float, default=0.1, metavar="S", help="an answer that takes longer says that it is late (0.1)")
+    add("--workers", type=int, metavar="N", help="processes that share the streams (one a processor)")
     add("--max-wait", type=float, default=0.002, metavar="S", help="how long a step may wait for others (0.002)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """`streaming serve`."""
     try:
-        from streaming.server import Settings, create_app, serve
+        from streaming.server import Served, Settings, create_app, serve, serve_workers, workers_for
     except ModuleNotFoundError as error:
         if error.name not in _NEEDS:
             raise
@@ -60,7 +62,20 @@ def run(arguments: argparse.Namespace) -> None:
         token_lifetime=arguments.token_lifetime,
         max_batch=arguments.max_batch,
         max_wait=arguments.max_wait,
+        late=arguments.late,
+        workers=workers_for(arguments.model) if arguments.workers is None else arguments.workers,
     )
+    if settings.workers > 1:
+        served = Served(
+            arguments.model,
+            arguments.runtime,
+            arguments.threads,
+            arguments.trust,
+            arguments.isolated,
+            bool(getattr(arguments, "debug", False)),
+        )
+        serve_workers(served, settings)
+        return
     with quiet(not getattr(arguments, "debug", False)):
         model = load(
             arguments.model, arguments.runtime, arguments.threads, trust=arguments.trust, isolated=arguments.isolated

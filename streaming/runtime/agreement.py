@@ -84,6 +84,8 @@ def recipe(meta: Metadata, factory: Any, flatbuffer: bytes, num_threads: int, ma
         rows=[np.zeros((1, 0, *out.shape), out.dtype) for out in meta.outputs],
         resets="reset" in meta.signatures,
         make=make,
+        timed=[info.time for info in meta.inputs],
+        states=sum(bool(pack.output) for pack in meta.packs),
     )
 
 

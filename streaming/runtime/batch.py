@@ -76,14 +76,22 @@ def _plan(model: ModelParts, streams: Sequence[Stream], size: int) -> list[_Run]
 
     A batch that is not half full costs more than smaller ones: its unused rows are computed too.
     """
-    sizes, begin, runs = model.batches[size], 0, []
-    while begin < len(streams):
-        left = len(streams) - begin
-        batch = max(size for size in sizes if size <= 2 * left)
-        batch = next((size for size in sizes if left <= size <= batch), batch)
+    begin, runs = 0, []
+    for batch in batches_of(model.batches[size], len(streams)):
         runs.append(_Run(streams, slice(begin, begin + batch), batch))
         begin += batch
     return runs
+
+
+def batches_of(sizes: Sequence[int], count: int) -> list[int]:
+    """The batches of the invokes for so many streams; `sizes`: of the signatures, in rising order."""
+    found, left = [], count
+    while left > 0:
+        batch = max(size for size in sizes if size <= 2 * left)
+        batch = next((size for size in sizes if left <= size <= batch), batch)
+        found.append(batch)
+        left -= batch
+    return found
 
 
 def _check_streams(model: ModelParts, streams: Sequence[Stream]) -> None:

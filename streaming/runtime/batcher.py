@@ -69,7 +69,7 @@ class StreamBatcher:
     def step(self, stream: Stream, x: Any) -> CallFuture:
         """`stream.step(x)` in its turn; otherwise as `submit`."""
         given = _private(x)
-        return self._put(stream, lambda: stream.stepping(stream.read(given, stream.model.chunk)))
+        return self._put(stream, lambda: stream.stepping(stream.read(given, stream.model.chunk)), given)
 
     def finish(self, stream: Stream) -> CallFuture:
         """`stream.finish()` in its turn; otherwise as `submit`."""
@@ -98,12 +98,12 @@ class StreamBatcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, stream: Stream, start: Callable[[], Work]) -> CallFuture:
+    def _put(self, stream: Stream, start: Callable[[], Work], step: Any = None) -> CallFuture:
         if stream.model is not self.model:
             raise StreamingError("the stream belongs to another model; use a batcher of its own model")
         if not self.is_here:
             raise StreamingError("the batcher was made in another process; make one in each process")
-        return self._turns.put(Call(stream, start))
+        return self._turns.put(Call(stream, start, step))
 
 
 def _private(x: Any) -> Any:

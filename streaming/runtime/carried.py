@@ -12,7 +12,7 @@ import inspect
 import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,7 +58,7 @@ class SavedSession(Carrier):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name in ("feed", "finish"):
+        for name in ("feed", "feeding", "finish"):
             if name in vars(cls):
                 setattr(cls, name, _guarded(vars(cls)[name]))
 
@@ -136,9 +136,9 @@ def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isgeneratorfunction(method):
 
         @functools.wraps(method)
-        def generator(self: SavedSession, *args: Any) -> Iterator[Any]:
+        def generator(self: SavedSession, *args: Any) -> Generator[Any, Any, Any]:
             with told(self):
-                yield from method(self, *args)
+                return (yield from method(self, *args))
 
         return generator
 

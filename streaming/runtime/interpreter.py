@@ -10,11 +10,14 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError, StreamingError
+from streaming.runtime.failures import first_line, interpreter_failed
+from streaming.runtime.sweep import Sweep
 
 # name -> (module, what to install)
 RUNTIMES = {
@@ -50,7 +53,7 @@ def resolve(runtime: str) -> tuple[str, Any]:
                 module = importlib.import_module("streaming.runtime.micro")
             return name, module.lite.Interpreter if name == "tf" else module.Interpreter
         except (ImportError, AttributeError) as error:
-            reason = reason or _first_line(error)
+            reason = reason or first_line(error)
     package = "ai-edge-litert" if runtime == "auto" else RUNTIMES[runtime][1]
     raise InputError(f"runtime {runtime!r} cannot be imported ({reason}); pip install {package}")
 
@@ -74,7 +77,7 @@ def open_interpreter(factory: Any, flatbuffer: bytes, num_threads: int) -> Any:
         remedy = "use a newer runtime or convert it again"
         if factory.__module__ == "streaming.runtime.micro":
             remedy = "convert the model with target='micro', or take another runtime"
-        raise ArtifactError(f"the runtime refused the model: {_first_line(error)}; {remedy}") from error
+        raise ArtifactError(f"the runtime refused the model: {first_line(error)}; {remedy}") from error
 
 
 def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping[str, tuple[int, ...]]) -> Run:
@@ -99,7 +102,7 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping
         return _checked(_public(runner, inputs, list(outputs)), shapes)
     except (ValueError, RuntimeError) as error:
         raise ArtifactError(
-            f"the runtime cannot prepare signature {name!r}: {_first_line(error)}; use a newer runtime"
+            f"the runtime cannot prepare signature {name!r}: {first_line(error)}; use a newer runtime"
         ) from error
 
     def run(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
@@ -109,7 +112,7 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping
             invoke(graph)
             return [get_tensor(index, graph) for index in out_of]
         except (ValueError, RuntimeError) as error:
-            raise _failed(error) from error
+            raise interpreter_failed(error) from error
 
     try:
         actual = [get_tensor(index, graph).shape for index in out_of]
@@ -141,16 +144,10 @@ def _public(runner: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
         try:
             results = runner(**dict(zip(inputs, values, strict=True)))
         except (ValueError, RuntimeError) as error:
-            raise _failed(error) from error
+            raise interpreter_failed(error) from error
         return [results[key] for key in outputs]
 
     return run
-
-
-def _failed(error: Exception) -> StreamingError:
-    return StreamingError(
-        f"the interpreter failed: {_first_line(error)}; the stream has not moved, check the input's values"
-    )
 
 
 # In place of a number of steps: one unit of steps that gives no row, by signature `fill`.
@@ -165,7 +162,8 @@ class Recipe:
     of the signature, tensors in the order in which they are taken, with their shapes; chunk: the steps of
     `Engine.step`; encode, fill: inputs of the signatures of these names, where there are such; rows: empty outputs, for
     `fill`, which gives no rows; resets: whether `reset` sets the internal state, otherwise a new interpreter is opened;
-    make: makes an engine from a recipe.
+    make: makes an engine from a recipe; timed: which of the model's inputs have a time axis; states: how many states go
+    in and come out.
     """
 
     factory: Any
@@ -180,6 +178,8 @@ class Recipe:
     rows: Sequence[NDArray[Any]] = ()
     resets: bool = True
     make: Callable[[Recipe], Engine] | None = None
+    timed: Sequence[bool] = ()
+    states: int = 0
 
     def engine(self) -> Engine:
         """A new engine."""
@@ -190,11 +190,37 @@ class Recipe:
         return open_interpreter(self.factory, self.flatbuffer, self.num_threads)
 
 
+def view_signature(interpreter: Any, name: str, recipe: Recipe) -> Sweep | None:
+    """A signature that `prepare` has allocated, by views of its tensors; None where there are none."""
+    runner = interpreter.get_signature_runner(name)
+    into, out_of = runner.get_input_details(), runner.get_output_details()
+    try:
+        wrapper, graph = runner._interpreter_wrapper, runner._subgraph_index
+        views = [wrapper.tensor(interpreter, into[key]["index"], graph) for key in recipe.inputs]
+        results = [wrapper.tensor(interpreter, out_of[key]["index"], graph) for key in recipe.outputs[name]]
+        invoke = partial(wrapper.Invoke, graph)
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ):  # a tensor whose memory moves from run to run has none
+        return None
+    if [view.shape for view in results] != list(recipe.outputs[name].values()):
+        return None
+    if not all(view.flags.writeable for view in views):
+        return None
+    return Sweep(invoke, views, results, recipe.states, recipe.timed, context=recipe.encode is not None)
+
+
 class Engine:
     """One interpreter and the functions that run its signatures, each prepared when first used.
 
-    Not for two threads at once. `step` runs one chunk of one stream.
+    Not for two threads at once. `step` runs one chunk of one stream; so does `step_one` where the model has one input,
+    output and state, and is None elsewhere.
     """
+
+    step_one: Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]] | None = None
 
     def __init__(self, recipe: Recipe, interpreter: Any = None) -> None:
         self._recipe = recipe
@@ -206,7 +232,12 @@ class Engine:
         self._runs: dict[tuple[int, int], Run] = {}
         self._reset: Any = None
         self._encode: Run | None = None
+        self._sweeps: dict[int, Sweep | None] = {}
         self.step = self.run(1, self._recipe.chunk)
+        sweep = self.sweep(self._recipe.chunk)
+        if sweep is not None and self._recipe.encode is None:
+            self.step = sweep.step
+        self.step_one = sweep.step_one if sweep is not None and sweep.is_plain else None
 
     def run(self, batch: int, chunk: int) -> Run:
         """The function of the signature for `batch` streams by `chunk` steps."""
@@ -223,6 +254,17 @@ class Engine:
                 run = _carrying(run)
             self._runs[batch, chunk] = run
             return run
+
+    def sweep(self, chunk: int) -> Sweep | None:
+        """Runs `chunk` steps of one stream again and again; None where the runtime has no views of its tensors."""
+        try:
+            return self._sweeps[chunk]
+        except KeyError:
+            self.run(1, chunk)  # allocates the signature, and checks it
+            recipe = self._recipe
+            name = recipe.signatures[1, chunk]
+            sweep = self._sweeps[chunk] = view_signature(self.interpreter, name, recipe)
+            return sweep
 
     def _fill(self) -> Run:
         recipe = self._recipe
@@ -251,7 +293,7 @@ class Engine:
                 self._reset = self.interpreter.get_signature_runner("reset")
             self._reset()
         except (ValueError, RuntimeError) as error:
-            raise _failed(error) from error
+            raise interpreter_failed(error) from error
 
 
 class EnginePool:
@@ -290,8 +332,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)[:200]

@@ -19,7 +19,7 @@ class Outputs:
     """All outputs of a model, in the order in which an invoke returns them: values, masks, states.
 
     count: how many of them come before the states; plain: there is one, without a mask; start: the first position
-    at which the first output exists.
+    at which the first output exists; steady: the input step from which on all rows exist, None where masks say which.
     """
 
     def __init__(self, meta: Metadata) -> None:
@@ -31,6 +31,8 @@ class Outputs:
         self._flags = [out.dtype == "bool" != meta.flags for out in meta.outputs]
         self.plain = len(meta.outputs) == 1 and not marks and meta.hop == 1 and not any(self._flags)
         self._hop = meta.hop
+        # From this input step on every row of every invoke exists; None where a mask says which do.
+        self.steady = None if marks else meta.hop * max(out.start for out in meta.outputs)
         self.start = meta.outputs[0].start
 
     def ready(self, results: Sequence[NDArray[Any]], begin: int, total: int | None, row: int = 0) -> list[NDArray[Any]]:
@@ -54,6 +56,10 @@ class Outputs:
                 last = len(rows) if total is None else max(0, total + out.end - begin) * up // down
                 arrays.append(rows[max(0, out.start - begin // self._hop) : last])
         return arrays
+
+    def all(self, results: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """The rows of all outputs, one array for each, where all exist; results are (1, rows, ...)."""
+        return [rows[0].astype(bool) if flag else rows[0] for rows, flag in zip(results, self._flags, strict=True)]
 
     def joined(self, pieces: list[list[NDArray[Any]]]) -> Arrays:
         """Outputs of several invokes, concatenated; empty arrays where there was none."""

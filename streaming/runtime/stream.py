@@ -53,6 +53,7 @@ class Stream(AsyncCalls):
         self._all_valid = self._ones[self._chunk]
         # The place where the engine is looked up: the calling thread's, or this stream's own.
         self._place: Any = model.engines.local
+        self._swept = model.recipe.make is None  # whether the runtime has views of its tensors
         if meta.state == "internal":
             self._place = SimpleNamespace(engine=model.recipe.engine())
         # States, (1, size) each: the stream's own, or its row in a slab that other streams share.
@@ -110,16 +111,22 @@ class Stream(AsyncCalls):
             self.leave()
             if self._lead or self._position < self._filled:
                 return self._drive(self.feeding(self.read(x, self._chunk)))
-        if self._single is not None and type(x) is np.ndarray:
-            values = [self._single.read_chunk(x, self._finite), *self._all_valid, *self.own]
-            held = None
-        else:
-            held = self._inputs.read(x, self._chunk, self._finite)
-            values = [*held, *self._all_valid, *self.own]
         try:
             engine = self._place.engine
         except AttributeError:
             engine = self.model.engines.get()
+        held = None
+        if self._single is not None and type(x) is np.ndarray:
+            value = self._single.read_chunk(x, self._finite)
+            if engine.step_one is not None and self._start is not None:
+                rows, state = engine.step_one(value, self.own[0])
+                begin, self.own = self._position, (state,)
+                self._position = begin + self._chunk
+                return rows if begin >= self._start else rows[self._start - begin :]
+            values = [value[None], *self._all_valid, *self.own]
+        else:
+            held = self._inputs.read_chunks(x, self._finite)
+            values = [*held, *self._all_valid, *self.own]
         results = engine.step(values)
         outputs = self.take(results)
         self.own = results[self._count :]
@@ -131,7 +138,17 @@ class Stream(AsyncCalls):
         """Take any number of steps, also none: (n, *features) -> (m, *features). Raises as `step`."""
         if self._closed:
             self._refuse()
-        return self._drive(self.feeding(self.read(x)))
+        arrays = self.read(x)
+        self._settle()
+        steady = self._outputs.steady
+        if steady is None or self._swept is False:
+            return self._drive(self.feeding(arrays))
+        if self._position >= steady:
+            return self._sweep(arrays)
+        first = -(-(steady - self._position) // self._unit) * self._unit - self._pending
+        if self._inputs.steps(arrays) <= first:
+            return self._drive(self.feeding(arrays))
+        return self._started(arrays, first)
 
     def finish(self) -> Arrays:
         """Returns the outputs that the delay still holds back; afterwards the stream is closed until `reset`."""
@@ -329,6 +346,45 @@ class Stream(AsyncCalls):
         except BaseException:
             self.go_back(before)
             raise
+
+    def _started(self, arrays: list[NDArray[Any]], first: int) -> Arrays:
+        """`feed` of a stream whose first steps, so many, may give no rows."""
+        before = self.snapshot()
+        try:
+            head = self._drive(self.feeding(self._inputs.cut(arrays, 0, first)))
+            rest = self._sweep(self._inputs.cut(arrays, first, self._inputs.steps(arrays)))
+        except BaseException:
+            self.go_back(before)
+            raise
+        if isinstance(rest, dict):
+            return {name: np.concatenate([head[name], rows]) for name, rows in rest.items()}
+        return np.concatenate([head, rest])
+
+    def _sweep(self, arrays: list[NDArray[Any]]) -> Arrays:
+        """`feeding` where all rows exist, by the engine's sweeps; a failure comes before the stream has moved."""
+        held = self._held if self._pending else None
+        joined = arrays if held is None else self._inputs.join(held, arrays)
+        total, done = self._inputs.steps(joined), 0
+        states, pieces = self.states(), []
+        for size in {self._chunk: None, self._unit: None}:
+            count = (total - done) // size
+            if not count:
+                continue
+            sweep = self._engine().sweep(size)
+            if sweep is None:
+                self._swept = False
+                return self._drive(self.feeding(arrays))
+            part = self._inputs.cut(joined, done, done + count * size)
+            rows, states = sweep.run([*part, *self._ones[size]], states, count)
+            pieces.append(self._outputs.all(rows))
+            done += count * size
+        if done:
+            self.put_states(states)
+        self._position, self._pending, self._held = self._position + done, total - done, None
+        if self._pending or self._static:
+            self.hold(self._inputs.cut(joined, done, total))
+            self.leave()
+        return self._outputs.joined(pieces)
 
     def _mask(self, size: int, real: int) -> list[NDArray[Any]]:
         """The `valid` input, (1, size) of which the first `real` exist; nothing where the graph has none."""

@@ -60,17 +60,28 @@ class CallFuture(Future[Any]):
 
 
 class Call:
-    """One call of a stream: `start` makes its generator, which then waits for invokes of `size` steps of `values`."""
+    """One call of a stream: `start` makes its generator, which then waits for invokes of `size` steps of `values`.
 
-    def __init__(self, stream: Stream, start: Callable[[], Work]) -> None:
+    step: the input of `Stream.step`, where that is the call; None elsewhere.
+    """
+
+    def __init__(self, stream: Stream, start: Callable[[], Work], step: Any = None) -> None:
         self.stream = stream
         self.start = start
+        self.step = step
         self.since = time.monotonic()
         self.future = CallFuture()
         self.work: Work | None = None
         self.before: tuple[Any, ...] = ()
         self.size = 0
         self.values: Sequence[NDArray[Any]] = ()
+
+    @property
+    def is_plain_step(self) -> bool:
+        """Whether it is a `step` that `batch.step_streams` takes together with others, and that has not begun."""
+        model = self.stream.model
+        plain = model.metadata.state == "external" and not model.metadata.lead and model.recipe.fill is None
+        return self.step is not None and self.work is None and plain
 
 
 class Turns:
@@ -130,6 +141,9 @@ class Turns:
 
     def _round(self) -> bool:
         calls = self._gather()
+        if len(calls) > 1 and all(call.is_plain_step for call in calls):
+            self._step_all(calls)
+            return True
         pending = [call for call in calls if call.work is not None or self._start(call)]
         if pending:
             size = pending[0].size
@@ -139,6 +153,36 @@ class Turns:
             # In one order whenever the same streams meet: their states then lie in that order already.
             self._run(sorted((call for call in pending if call.size == size), key=lambda call: id(call.stream)))
         return bool(calls)
+
+    def _step_all(self, calls: list[Call]) -> None:
+        """Calls of `step` alone, which need no generators; where that fails, each goes the way of the others."""
+        calls = [call for call in calls if self._begin(call)]
+        # In one order whenever the same streams meet: their states then lie in that order already.
+        calls.sort(key=lambda call: id(call.stream))
+        if not calls:
+            return
+        streams = [call.stream for call in calls]
+        model = streams[0].model
+        with self._changed:
+            self._awaited = set(map(id, streams))
+        try:
+            outputs = batch.step_streams(model, streams, [call.step for call in calls])
+        except BaseException:
+            for call in calls:
+                if self._advance(call, None):
+                    self._run([call])
+            return
+        with self._changed:
+            batches = batch.batches_of(model.batch_sizes, len(calls))
+            self._metrics.invokes += len(batches)
+            self._metrics.rows += len(calls)
+            self._metrics.capacity += sum(batches)
+            for call in calls:
+                self._leave(call, "done")
+        for call, rows in zip(calls, outputs, strict=True):
+            # Copies, so that who keeps the outputs of one stream does not keep those of all.
+            copied = {name: part.copy() for name, part in rows.items()} if isinstance(rows, dict) else rows.copy()
+            call.future.set_result(copied)
 
     def _gather(self) -> list[Call]:
         """The calls of the next invoke, once it is worth it; none at the end."""
@@ -167,6 +211,10 @@ class Turns:
 
     def _start(self, call: Call) -> bool:
         """Bring a call to its first invoke; False where it has ended without one."""
+        return self._begin(call) and self._advance(call, None)
+
+    def _begin(self, call: Call) -> bool:
+        """Count the wait of a call whose turn has come; False where it was cancelled before."""
         if not call.future.set_running_or_notify_cancel():
             self._leave(call, "cancelled")
             return False
@@ -174,8 +222,7 @@ class Turns:
         with self._changed:
             self._metrics.wait_seconds += waited
             self._metrics.longest_wait = max(self._metrics.longest_wait, waited)
-        call.before = call.stream.snapshot()
-        return self._advance(call, None)
+        return True
 
     def _advance(self, call: Call, results: Sequence[NDArray[Any]] | None) -> bool:
         """Take a call to its next invoke, or to its first; False where it has ended."""
@@ -184,6 +231,7 @@ class Turns:
             return False
         try:
             if call.work is None:
+                call.before = call.stream.snapshot()
                 call.work = call.start()
             call.size, call.values = next(call.work) if results is None else call.work.send(results)
         except StopIteration as end:
@@ -218,7 +266,8 @@ class Turns:
                 self._enter(call)
 
     def _fail(self, call: Call, error: BaseException, count: str = "failed") -> None:
-        call.stream.go_back(call.before)
+        if call.before:
+            call.stream.go_back(call.before)
         self._leave(call, count)
         call.future.set_exception(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import mimetypes
 import signal
 import sys
@@ -12,20 +13,26 @@ from importlib import resources
 
 from aiohttp import web
 
-from streaming.errors import StreamingError
 from streaming.runtime.model import StreamingModel
 from streaming.server import origins
+from streaming.server.clock import new_loop
 from streaming.server.connection import Connection, Socket
 from streaming.server.gate import Gate, QuietErrors, Site, allow_files, quiet_library
+from streaming.server.heap import share_arenas
 from streaming.server.hub import Hub
+from streaming.server.listening import announce, cannot_listen
 from streaming.server.metrics import CONTENT_TYPE
 from streaming.server.settings import Settings
 
 HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)
+# What gives the counters of all workers, where there are several; empty otherwise.
+TOTAL = web.AppKey("total", list[Callable[[], Awaitable[str]]])
 _HEARTBEAT_SECONDS = 30.0
 _UNAVAILABLE = 503
 _SWITCH_SECONDS = 0.0005
+# Objects that are made before garbage is collected.
+_COLLECT = 20_000
 # Everything the page needs comes from this server; nobody may frame it.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -44,6 +51,7 @@ def create_app(model: StreamingModel, settings: Settings, name: str = "model") -
         InputError: a setting does not fit the model.
     """
     app = web.Application()
+    app[TOTAL] = []
     hub = app[HUB] = Hub(model, settings, name)
     app[GATE] = Gate(settings, lambda reason: hub.metrics.refused.labels(reason).inc())
     app.add_routes([web.get("/stream", _stream), web.get("/healthz", _health), web.get("/metrics", _metrics)])
@@ -61,7 +69,24 @@ def serve(app: web.Application) -> None:
     Raises:
         StreamingError: the address is taken or not this machine's.
     """
-    asyncio.run(_serve(app, app[HUB].settings))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_serve(app, app[HUB].settings))
+
+
+def prepare_loop(app: web.Application) -> web.AppRunner:
+    """Prepare the running event loop and this process to serve; returns what runs the application."""
+    asyncio.get_running_loop().set_exception_handler(QuietErrors())
+    # Threads that work on long messages hand over soon: whoever answers a short one needs several turns.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    share_arenas()
+    # What was loaded stays; a collection that looks through it delays every stream.
+    gc.freeze()
+    gc.set_threshold(_COLLECT)
+    quiet_library()
+    allow_files(app[HUB].settings)
+    # A handler whose client has left is cancelled: it frees its place at once, whatever a thread still computes for it.
+    grace = app[HUB].settings.grace
+    return web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=grace, handler_cancellation=True)
 
 
 async def _serve(app: web.Application, settings: Settings) -> None:
@@ -69,41 +94,17 @@ async def _serve(app: web.Application, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends asyncio.run by itself
             loop.add_signal_handler(number, stop.set)
-    loop.set_exception_handler(QuietErrors())
-    # Threads that work on long messages hand over soon: whoever answers a short one needs several turns.
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    quiet_library()
-    allow_files(settings)
-    # A handler whose client has left is cancelled: it frees its place at once, whatever a thread still computes for it.
-    runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, shutdown_timeout=settings.grace, handler_cancellation=True
-    )
+    runner = prepare_loop(app)
     await runner.setup()
     try:
-        site = Site(runner, app[GATE], settings)
         try:
-            await site.start()
+            await Site(runner, app[GATE], settings).start()
         except OSError as error:
-            raise StreamingError(
-                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); give another host or port"
-            ) from error
-        _announce(runner, settings)
+            raise cannot_listen(settings, error) from error
+        announce(runner.addresses[0][1], settings)
         await stop.wait()
     finally:
         await runner.cleanup()
-
-
-def _announce(runner: web.AppRunner, settings: Settings) -> None:
-    port = runner.addresses[0][1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"streaming: listening on http://{host}:{port}", file=sys.stderr, flush=True)
-    if not settings.is_local:
-        print(
-            "streaming: warning: everyone who reaches this address can use the model; "
-            "put a proxy with TLS and authentication in front",
-            file=sys.stderr,
-            flush=True,
-        )
 
 
 async def _watched(app: web.Application) -> AsyncIterator[None]:
@@ -122,7 +123,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
         raise web.HTTPForbidden(text=f"{reason}\n")
     reason = hub.refusal()
     if reason:
-        hub.metrics.refused.labels("limit").inc()
+        hub.metrics.refused.labels("limit" if hub.is_taken else "load").inc()
         raise web.HTTPServiceUnavailable(text=f"{reason}\n", headers={"Retry-After": "5"})
     binary = request.query.get("format") == "binary"
     if binary and not hub.has_one_float_output:
@@ -139,12 +140,15 @@ async def _stream(request: web.Request) -> web.StreamResponse:
 async def _health(request: web.Request) -> web.Response:
     hub = request.app[HUB]
     reason = hub.refusal()
-    body = {"status": reason or "ok", "connections": len(hub.connections), "fingerprint": hub.model.fingerprint}
+    body = {"status": reason or "ok", "connections": hub.streams, "fingerprint": hub.model.fingerprint}
     return web.json_response(body, status=_UNAVAILABLE if reason else 200)
 
 
 async def _metrics(request: web.Request) -> web.Response:
-    return web.Response(body=request.app[HUB].metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+    body = request.app[HUB].metrics.text()
+    for total in request.app[TOTAL]:
+        body = (await total()).encode()
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _file(name: str, content: bytes) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -54,16 +54,29 @@ class Errand:
 
 
 class _Thread(threading.local):
-    """The errand of the calling thread."""
+    """The errand of the calling thread, and whether its streams run their invokes themselves."""
 
     errand: Errand | None = None
+    is_direct = False
 
 
 _thread = _Thread()
 
 
+def directly(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function whose streams run their invokes in this thread, without the batcher: for cheap work."""
+    _thread.is_direct = True
+    try:
+        return function(*args)
+    finally:
+        _thread.is_direct = False
+
+
 class BatchedStream(Stream):
-    """A stream that waits for its turn in a batcher; each needs a thread of its own to share invokes with others."""
+    """A stream that waits for its turn in a batcher; each needs a thread of its own to share invokes with others.
+
+    Within `directly` it waits for nobody.
+    """
 
     def __init__(self, batcher: StreamBatcher, *, nan: str = "raise") -> None:
         super().__init__(batcher.model, nan=nan)
@@ -71,20 +84,29 @@ class BatchedStream(Stream):
 
     def step(self, x: Any) -> Arrays:
         """`Stream.step`, its invoke shared with other streams."""
+        if _thread.is_direct:
+            return super().step(x)
         return self._wait(lambda: self._batcher.step(self, x))
 
     def feed(self, x: Any) -> Arrays:
         """`Stream.feed`, its invokes shared with other streams."""
+        if _thread.is_direct:
+            return super().feed(x)
         return self._wait(lambda: self._batcher.submit(self, x))
 
     def finish(self) -> Arrays:
         """`Stream.finish`, its invokes shared with other streams."""
+        if _thread.is_direct:
+            return super().finish()
         return self._wait(lambda: self._batcher.finish(self))
 
     def encode(self, x: Any) -> None:
         """`Stream.encode` by the batcher's interpreter: threads of clients have none of their own."""
         encode = super().encode
-        self._wait(lambda: self._batcher.call(self, encode, x))
+        if _thread.is_direct:
+            encode(x)
+        else:
+            self._wait(lambda: self._batcher.call(self, encode, x))
 
     def another(self) -> Stream:
         """A fresh stream that shares as well."""
@@ -92,6 +114,8 @@ class BatchedStream(Stream):
 
     def step_all(self, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
         """`Stream.step_all`, its invokes shared with other clients' streams."""
+        if _thread.is_direct:
+            return super().step_all(streams, inputs)
         errand = _thread.errand or Errand()
         errand.check()
         return errand.wait([self._batcher.step(stream, x) for stream, x in zip(streams, inputs, strict=True)])

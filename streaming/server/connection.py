@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _RESUME_BYTES = 64
 # Characters of a message that is large.
 _LARGE = 1 << 12
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # Why a connection ends where the library gives no more than a number.
 _REASONS: dict[int, bytes] = {
     WSCloseCode.PROTOCOL_ERROR: b"that is no frame of the WebSocket protocol",
@@ -62,7 +63,8 @@ class Connection:
         self._make_session = functools.partial(hub.make_session, binary, scores)
         self._session = self._make_session()
         self._lock = asyncio.Lock()
-        self._began = 0.0
+        # When the message in hand arrived (`time.perf_counter`), and the turn of the loop in which it was answered.
+        self._began, self._turn = 0.0, -1
         self._answers = {
             "feed": self._feed,
             "finish": self._finish,
@@ -81,13 +83,15 @@ class Connection:
         with contextlib.suppress(ConnectionError):  # the client has gone, and its stream with it
             async with self._lock:
                 await self._socket.prepare(self._request)
-                await self._send({"type": "ready", **self._hub.description})
+                await self._socket.send_frame(self._hub.ready, WSMsgType.TEXT)
             async for message in self._socket:
                 if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                     break
+                if self._turn == self._hub.clock.turn:
+                    await asyncio.sleep(0)  # who sends many messages at once waits for the others after each
                 async with self._lock:
                     await self._serve(message)
-                self.last_message = time.monotonic()
+                self._turn, self.last_message = self._hub.clock.turn, time.monotonic()
 
     @property
     def is_waiting(self) -> bool:
@@ -107,7 +111,7 @@ class Connection:
             self._request.transport.abort()
 
     async def _serve(self, message: WSMessage) -> None:
-        self._began = time.perf_counter()
+        self._began = self._hub.clock.arrival()
         kind = "unknown"
         try:
             request = await self._read(message)
@@ -127,7 +131,7 @@ class Connection:
             )
             await self._send({"type": "error", "message": line, "position": self._session.position})
             await self._socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"the server failed on a message")
-        self._hub.metrics.messages.labels(kind).inc()
+        self._hub.metrics.counts[kind].inc()
         self._hub.metrics.seconds.observe(time.perf_counter() - self._began)
 
     async def _read(self, message: WSMessage) -> Request:
@@ -150,7 +154,11 @@ class Connection:
     async def _feed(self, body: dict[str, Any]) -> None:
         before = self._session.position
         pieces = body["pieces"]
-        await self._output(self._session.feed(pieces), pieces.is_long)
+        answer = await self._session.quick(pieces)
+        if answer is None:
+            await self._output(self._session.feed(pieces), pieces.is_long)
+        else:
+            await self._answer(*answer, self._hub.load.answered(time.perf_counter() - self._began))
         self._hub.metrics.steps.inc(max(0, self._session.position - before))
 
     async def _finish(self, body: dict[str, Any]) -> None:
@@ -194,12 +202,19 @@ class Connection:
             while not last:
                 async with self._hub.long_turns if is_long else contextlib.nullcontext():
                     fields, last = await anext(answers)
-                if binary := fields.pop("binary", None):
-                    await self._send(binary)
-                milliseconds = round((time.perf_counter() - self._began) * 1e3, 3)
-                status = {"type": "output", "position": self._session.position, "ms": milliseconds, "done": last}
-                await self._send({**status, **fields})
+                await self._answer(fields, last, False)
                 is_long = True
+
+    async def _answer(self, fields: dict[str, Any], last: bool, late: bool) -> None:
+        """Send an output. `late`: it says that it is; a message that takes long by itself is not."""
+        if binary := fields.pop("binary", None):
+            await self._send(binary)
+        milliseconds = round((time.perf_counter() - self._began) * 1e3, 3)
+        status = {"type": "output", "position": self._session.position, "ms": milliseconds, "done": last}
+        if late:
+            status["late"] = True
+            self._hub.metrics.late.inc()
+        await self._send({**status, **fields})
 
     async def _send(self, message: dict[str, Any] | bytes) -> None:
         """Send, and wait while the client has too much unread; `Hub.watch` ends it where that takes too long."""
@@ -208,23 +223,15 @@ class Connection:
             if isinstance(message, bytes):
                 await self._socket.send_bytes(message)
             else:
-                await self._socket.send_str(_dumped(message))
+                await self._socket.send_frame(_dumped(message), WSMsgType.TEXT)
         finally:
             self.sending_since = None
 
 
-def _dumped(message: dict[str, Any]) -> str:
+def _dumped(message: dict[str, Any]) -> bytes:
     try:
-        text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        # Half a surrogate pair has no UTF-8; JSON can name it.
-        return text if _is_text(text) else json.dumps(message, allow_nan=False, separators=(",", ":"))
+        return _ENCODER.encode(message).encode()
+    except UnicodeEncodeError:  # half a surrogate pair has no UTF-8; JSON can name it
+        return json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
     except ValueError:
         raise InputError("the outputs hold NaN or infinity; send a 'reset' to start anew") from None
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -20,7 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from streaming.server.settings import Settings
 
-_NO_MORE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _LOG_SECONDS = 10.0
 # Sockets besides those of streams and of newcomers: files, pipes, the listener.
 _OTHER_FILES = 64
@@ -42,10 +42,10 @@ class Gate:
         self._peers: Counter[str] = Counter()
         self._most_new = settings.max_waiting
 
-    def make(self, server: web.Server) -> RequestHandler:
-        """A protocol for the next connection."""
+    def make(self, server: web.Server, gone: Callable[[], None] | None = None) -> RequestHandler:
+        """A protocol for the next connection; `gone` is called when that has ended."""
         handler = _Handler(server, loop=asyncio.get_running_loop(), **server._kwargs)
-        handler.gate = self
+        handler.gate, handler.gone = self, gone
         return handler
 
     def enter(self, handler: RequestHandler, transport: asyncio.Transport) -> bool:
@@ -96,6 +96,7 @@ class _Handler(RequestHandler):
     """A connection that a gate knows of."""
 
     gate: Gate
+    gone: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -104,6 +105,8 @@ class _Handler(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.gate.leave(self)
+        if self.gone is not None:
+            self.gone()
         super().connection_lost(exc)
 
 
@@ -125,13 +128,16 @@ class Site(web.TCPSite):
         )
 
 
-def allow_files(settings: Settings) -> None:
-    """Raise the limit of open files to what the settings may need; the system may allow fewer."""
+def allow_files(settings: Settings, each: int = 1) -> None:
+    """Raise the limit of open files to what the settings may need, the system may allow fewer.
+
+    each: files of a connection; one that is handed to another process has two for a moment.
+    """
     try:
         import resource
     except ImportError:
         return
-    wanted = settings.max_connections + settings.max_waiting + _OTHER_FILES
+    wanted = each * (settings.max_connections + settings.max_waiting) + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -151,7 +157,7 @@ class QuietErrors:
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         kind = f"{context.get('message')} ({type(error).__name__})"
-        if isinstance(error, OSError) and error.errno in _NO_MORE:
+        if isinstance(error, OSError) and error.errno in NO_MORE_FILES:
             kind = "no more connections can be accepted, the system has no files left"
         now = time.monotonic()
         if now - self._last.get(kind, -_LOG_SECONDS) >= _LOG_SECONDS:

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+import numpy as np
 from aiohttp import WSCloseCode
 
 from streaming.errors import StreamingError
 from streaming.runtime.batcher import StreamBatcher
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks import KeywordSpotter, Task, task_for
-from streaming.server.batched import BatchedModel
+from streaming.runtime.tasks.sound import AudioTask
+from streaming.server.array_session import ArraySession
+from streaming.server.batched import BatchedModel, directly
+from streaming.server.board import Board
+from streaming.server.clock import Clock, Idle, clock_of
+from streaming.server.event_session import EventSession
 from streaming.server.heap import Heap
+from streaming.server.load import Load
 from streaming.server.metrics import Metrics
-from streaming.server.sessions import ArraySession, EventSession, Session
+from streaming.server.pace import Pace
+from streaming.server.sessions import Session
 from streaming.server.settings import Settings
+from streaming.server.together import Together
 from streaming.server.tokens import TokenSigner, load_key
 
 PROTOCOL = 1
 _TOKEN_MARGIN, _MIN_PENDING = 4096, 4096
+_WARNING_SECONDS = 10.0
+# Steps of a piece by which the work of a task is measured.
+_PROBES = {"words": 1, "audio": 4096, "rows": 1}
 # Threads for tasks besides those of batches.
 _THREADS = 16
 
@@ -73,30 +88,61 @@ class Hub:
         self._task: Task | None = (
             task_for(BatchedModel(self.batcher)) if (model.metadata.task or {}).get("kind") else None
         )
-        self.metrics = Metrics(model, self.batcher)
+        # An interpreter in another process may hang: the event loop does not wait for it.
+        self.pace = Pace()
+        self.together = self._share(batch)
+        self.load = Load(settings.late)
+        self.clock: Clock | Idle = Idle()
+        self.metrics = Metrics(model, self.batcher, self.together, self.load)
         self.connections: set[Peer] = set()
         self._heap = Heap()
         self.is_stopping = False
+        # What clients are told when the server stops.
+        self.farewell = (WSCloseCode.GOING_AWAY, "the server stops")
+        self._board: Board | None = None
+        self._number = 0
         external = model.metadata.state == "external"
         saved = (self._task.session() if self._task else model.create_stream()).save() if external else b""
         token = len(self.signer.sign({}, [saved]))
         self.max_message = max(settings.max_message, 2 * token + _TOKEN_MARGIN)
-        self.description = self._describe(name, external)
+        # The first message of every connection, made once.
+        self.ready = json.dumps({"type": "ready", **self._describe(name, external)}).encode()
         self._warm_up()
 
     def make_session(self, binary: bool, scores: bool = False) -> Session:
         """A new sequence; see `ArraySession` for `binary`, `EventSession` for `scores`."""
         if self._task is not None:
-            return EventSession(self._task, self._executor, scores)
-        return ArraySession(self.batcher, binary)
+            return EventSession(self._task, self._executor, scores, self.pace, self.together)
+        return ArraySession(self.batcher, binary, self.pace, self.together)
+
+    def _share(self, batch: int) -> Together | None:
+        """What shares work of streams in the event loop: features of audio, or invokes of a model without a task."""
+        features = getattr(self._task.spec, "features", None) if isinstance(self._task, AudioTask) else None
+        if (self._task is None and batch == 1) or (self._task is not None and features is None):
+            return None
+        return Together(self.model, features, self.pace, batch)
 
     def refusal(self) -> str | None:
         """Why no further connection is taken; None where one is."""
         if self.is_stopping:
             return "the server is stopping; come back in a moment"
-        if len(self.connections) >= self.settings.max_connections:
+        if self.is_taken:
             return f"all {self.settings.max_connections} connections are taken; come back later"
-        return None
+        return self.load.refusal(len(self.connections))
+
+    def join(self, board: Board, number: int) -> None:
+        """Count streams together with the other workers of the server; `number` is this one's."""
+        self._board, self._number = board, number
+
+    @property
+    def streams(self) -> int:
+        """The streams of the server."""
+        return len(self.connections) if self._board is None else self._board.streams
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the server has as many streams as it may."""
+        return self.streams >= self.settings.max_connections
 
     @property
     def has_one_float_output(self) -> bool:
@@ -108,21 +154,36 @@ class Hub:
     def admitted(self, connection: Peer) -> Iterator[None]:
         """Count a connection in, and out at the end."""
         self.connections.add(connection)
+        self._count()
         self.metrics.accepted.inc()
         self.metrics.connections.inc()
         try:
             yield
         finally:
             self.connections.discard(connection)
+            self._count()
             self.metrics.connections.dec()
+
+    def _count(self) -> None:
+        if self._board is not None:
+            self._board.count(self._number, len(self.connections))
 
     async def watch(self) -> None:
         """End connections that are idle, or whose clients do not read, and give memory back; runs until cancelled."""
         idle, unread = self.settings.idle_timeout, self.settings.send_timeout
         dismissals = set[asyncio.Task[None]]()
+        self.clock = clock_of(asyncio.get_running_loop())
+        warned = -math.inf
         while True:
             await asyncio.sleep(min(1.0, idle / 4, unread / 4))
             now = time.monotonic()
+            self.load.measure()
+            if self._board is not None:
+                self._board.mark(self._number, self.load.refusal(len(self.connections)) is not None)
+            if self.load.delay > self.load.late and now - warned > _WARNING_SECONDS:
+                warned = now
+                line = f"answers come {1e3 * self.load.delay:.0f} ms after their messages; no further streams are taken"
+                print(f"streaming: warning: {line}", file=sys.stderr, flush=True)
             if self._heap.is_due(len(self.connections), now):
                 await asyncio.to_thread(self._heap.trim)
             for connection in list(self.connections):
@@ -139,9 +200,7 @@ class Hub:
     async def stop(self) -> None:
         """Dismiss every client, with a token where there can be one, and finish what runs."""
         self.is_stopping = True
-        farewells = [
-            asyncio.ensure_future(c.dismiss(WSCloseCode.GOING_AWAY, "the server stops")) for c in self.connections
-        ]
+        farewells = [asyncio.ensure_future(connection.dismiss(*self.farewell)) for connection in self.connections]
         if farewells:
             await asyncio.wait(farewells, timeout=self.settings.grace)
         for connection in list(self.connections):
@@ -150,11 +209,22 @@ class Hub:
         self._executor.shutdown(wait=False)
 
     def _warm_up(self) -> None:
-        """The first client shall not wait until the batcher's thread has its interpreter."""
+        """Run the first steps before the first client comes: of the batcher's thread, and of this one to measure it."""
         with suppress(StreamingError):  # a model that reads a source first takes no step yet
             arrays = [array[0] for array in self.model.inputs.zeros(self.model.chunk)]
             x = dict(zip(self.model.input_spec, arrays, strict=True)) if len(arrays) > 1 else arrays[0]
             self.batcher.submit(self.model.create_stream(), x).result()
+            if self.model.recipe.make is not None:
+                return  # an interpreter in another process may hang: the event loop never waits for it
+            feed: Any
+            if self._task is None:
+                feed, piece, steps = self.model.create_stream().feed, x, self.model.chunk
+            elif self._task.takes in _PROBES:
+                feed, (piece, steps) = self._task.session().feed, _probe(self._task)
+            else:
+                return
+            directly(feed, piece)
+            self.pace.run(steps, directly, feed, piece)
 
     def _describe(self, name: str, resumable: bool) -> dict[str, Any]:
         meta = self.model.metadata
@@ -173,7 +243,11 @@ class Hub:
                 "resumable": resumable,
                 **self._describe_task(),
             },
-            "limits": {"max_message": self.max_message, "idle_timeout": self.settings.idle_timeout},
+            "limits": {
+                "max_message": self.max_message,
+                "idle_timeout": self.settings.idle_timeout,
+                "late": self.settings.late,
+            },
         }
 
     def _describe_task(self) -> dict[str, Any]:
@@ -190,3 +264,14 @@ class Hub:
         if isinstance(self._task, KeywordSpotter):
             found["background"] = list(self._task.spec.background)
         return found
+
+
+def _probe(task: Task) -> tuple[Any, int]:
+    """A piece of what a task takes, and its steps."""
+    if task.takes == "words":
+        return ["a"], 1
+    if task.takes == "audio":
+        steps = _PROBES["audio"]
+        return np.zeros(steps, np.float32), steps
+    rows: Any = task
+    return np.zeros((1, rows.reader.width), np.float32), 1

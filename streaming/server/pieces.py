@@ -27,10 +27,11 @@ class Pieces(Iterator[Any]):
         pieces: one after the other.
         is_long: whether there is more than one; long messages wait for each other.
         is_slow: whether the next piece takes time to make.
+        steps: the steps of a message of one piece.
     """
 
-    def __init__(self, pieces: Iterator[Any], is_long: bool, is_slow: bool = False) -> None:
-        self._pieces, self.is_long, self.is_slow = pieces, is_long, is_slow
+    def __init__(self, pieces: Iterator[Any], is_long: bool, is_slow: bool = False, steps: int = 1) -> None:
+        self._pieces, self.is_long, self.is_slow, self.steps = pieces, is_long, is_slow, steps
 
     def __next__(self) -> Any:
         return next(self._pieces)
@@ -44,7 +45,9 @@ def whole(x: Any) -> Pieces:
 def cut(steps: Any, takes: str) -> Pieces:
     """Pieces of a list or array, for a task."""
     size = _TASK_STEPS[takes]
-    return Pieces((steps[begin : begin + size] for begin in range(0, len(steps), size)), len(steps) > size)
+    return Pieces(
+        (steps[begin : begin + size] for begin in range(0, len(steps), size)), len(steps) > size, steps=len(steps)
+    )
 
 
 def cut_timed(seconds: list[float], rows: NDArray[Any]) -> Pieces:
@@ -52,7 +55,7 @@ def cut_timed(seconds: list[float], rows: NDArray[Any]) -> Pieces:
     size = _TASK_STEPS["rows"]
     begins = range(0, max(1, len(rows)), size)
     parts = (TimedRows(seconds[begin : begin + size], rows[begin : begin + size]) for begin in begins)
-    return Pieces(parts, len(rows) > size)
+    return Pieces(parts, len(rows) > size, steps=len(rows))
 
 
 def cut_text(text: str) -> Pieces:
@@ -61,7 +64,7 @@ def cut_text(text: str) -> Pieces:
     first = list(itertools.islice(words, size + 1))
     words = itertools.chain(first, words)
     parts = iter(lambda: list(itertools.islice(words, size)), [])
-    return Pieces(parts, len(first) > size, is_slow=len(first) > size)
+    return Pieces(parts, len(first) > size, is_slow=len(first) > size, steps=len(first))
 
 
 def cut_arrays(arrays: list[NDArray[Any]], meta: Metadata) -> Pieces:
@@ -78,7 +81,7 @@ def cut_arrays(arrays: list[NDArray[Any]], meta: Metadata) -> Pieces:
             }
             yield parts if len(parts) > 1 else next(iter(parts.values()))
 
-    return Pieces(pieces(), total > size)
+    return Pieces(pieces(), total > size, steps=total)
 
 
 def piece_steps(meta: Metadata) -> int:

@@ -20,6 +20,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }
 # Fields that may come beside another: the times of rows.
 _BESIDE: dict[str, tuple[str, ...]] = {"x": ("time",)}
+# Types of messages, and what is none of them.
+KINDS = (*_FIELDS, "unknown")
 _SHOWN = 60
 
 

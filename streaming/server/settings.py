@@ -33,6 +33,8 @@ class Settings:
         connect_timeout: seconds that a connection has to send its request and become a stream, or to have its answer.
         idle_timeout: seconds without a message after which a connection is closed.
         send_timeout: seconds for which a client may leave its outputs unread.
+        late: seconds from the arrival of a message to its answer above which the answer says that it is late; a server
+            that comes near this takes no further streams.
         grace: seconds to close open connections when the server stops.
         origins: further origins (scheme://host[:port]) whose pages may connect; the server's own page always may.
         key_file: secret that signs the tokens of saved streams, made where it is missing. Servers that share it can
@@ -40,6 +42,7 @@ class Settings:
         token_lifetime: seconds for which a token can be resumed.
         max_batch: streams in one invoke at most; None: the largest batch signature.
         max_wait: seconds for which a step may wait for others to share its invoke.
+        workers: processes that share the streams.
 
     Raises:
         InputError: an option is out of range.
@@ -54,17 +57,19 @@ class Settings:
     connect_timeout: float = 10.0
     idle_timeout: float = 300.0
     send_timeout: float = 20.0
+    late: float = 0.1
     grace: float = 5.0
     origins: tuple[str, ...] = ()
     key_file: Path = field(default_factory=default_key_file)
     token_lifetime: float = 86400.0
     max_batch: int | None = None
     max_wait: float = 0.002
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= _HIGHEST_PORT:
             raise InputError(f"the port is {self.port}, expected 0 to {_HIGHEST_PORT}")
-        whole = {"max_connections": 1, "max_message": 1024, "max_waiting": 1, "max_per_peer": 1}
+        whole = {"max_connections": 1, "max_message": 1024, "max_waiting": 1, "max_per_peer": 1, "workers": 1}
         for name, low in whole.items():
             if getattr(self, name) is not None and getattr(self, name) < low:
                 raise InputError(f"{name} is {getattr(self, name)}, expected a whole number, {low} or more")

@@ -3,11 +3,13 @@
 import contextlib
 import sys
 
+import numpy as np
 import pytest
 from places import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 
+from fuzz_guided import Bytes
 from fuzz_inputs import attack
 from fuzz_targets import TARGETS
 
@@ -53,3 +55,19 @@ def test_a_reader_that_fails_is_told():
         "an error of several lines",
         "KeyError",
     }
+
+
+def test_bytes_that_coverage_guides_damage_examples_as_a_generator_does():
+    draw = Bytes(bytes([7, 200, 1, 2, 3, 4, 5]))
+    assert [draw.integers(5), draw.random(), draw.choice((1, 2, 3))] == [7 % 5, 200 / 256, 2]
+    assert list(draw.integers(0, 4, 2)) == [2, 3]
+    assert Bytes(b"").choice(4, 3).tolist() == [0, 0, 0]
+    rng, ends = np.random.default_rng(0), set()
+    with TARGETS["wav"]() as (case, promised):
+        for _ in range(100):
+            try:
+                case(Bytes(rng.bytes(60)))
+                ends.add("read")
+            except promised:
+                ends.add("refused")
+    assert ends == {"read", "refused"}

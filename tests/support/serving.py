@@ -99,7 +99,8 @@ def process(path: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
     """`streaming serve` as a process, and its address."""
     code = "import sys; from streaming.cli import main; sys.exit(main(sys.argv[1:]))"
     key = path.parent / "serve.key"
-    command = [sys.executable, "-c", code, "serve", str(path), "--key", str(key), *options]
+    # One worker starts sooner; a later option counts.
+    command = [sys.executable, "-c", code, "serve", str(path), "--key", str(key), "--workers", "1", *options]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
         try:

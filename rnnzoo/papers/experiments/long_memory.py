@@ -17,11 +17,16 @@ from rnnzoo.papers.experiments import Findings, Say
 from rnnzoo.papers.learning import Learned, predictor, train
 from rnnzoo.papers.networks import KINDS, open_gates, recurrent_layer
 from rnnzoo.papers.pictures import panels
+from rnnzoo.training.diagnostics import diagnose
+from rnnzoo.util.plots import curves
 from rnnzoo.util.ranges import Count, Factor, Size
 
 # Tokens of the copying problems; digits; an error of a sum that counts as right.
 _TOKENS, _DIGITS, _NEAR = SYMBOLS + 2, 10, 0.16
 _TEST = 512
+# Of the rate of the others: an identity that moves fast explodes (Le et al. search rates from 1e-2 down to 1e-8).
+_RATES = {"irnn": 0.1}
+_TIMES = (1, 2, 3, 4)
 # Layers that are diagonal or parallel, of which papers stack at least two with a nonlinear layer between.
 _STACKED = ("indrnn", "lru", "mingru", "minlstm")
 
@@ -39,6 +44,8 @@ class Budget:
         units: of each layer.
         batch: sequences of a batch.
         learning_rate: of Adam.
+        follow: steps that the gradient of a fresh network is followed back; 0: not.
+        width: of the input of layers whose weights are counted, with 1 to 4 times as many units; 0: not.
         solved: share of right answers from which on a problem counts as solved, and training ends.
     """
 
@@ -53,6 +60,8 @@ class Budget:
     units: Size = 64
     batch: Size = 32
     learning_rate: Factor = 0.003
+    follow: Count = 0
+    width: Count = 0
     solved: Factor = 0.97
 
 
@@ -86,6 +95,15 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
     """Share of right answers of each layer on each problem, and the updates after which it was solved."""
     figures: dict[str, float | None] = {}
     series: dict[str, Any] = {"kinds": list(budget.kinds), "problems": []}
+    for kind, whole in (("mingru", "gru"), ("minlstm", "lstm")) if budget.width else ():
+        shares = [_weights(kind, budget.width, times) / _weights(whole, budget.width, times) for times in _TIMES]
+        figures |= {f"weights_{kind}_{times}": share for times, share in zip(_TIMES, shares, strict=True)}
+        series[f"weights_{kind}"] = shares
+        say(f"weights of {kind} to those of {whole}: " + ", ".join(f"{share:.0%}" for share in shares))
+    for kind in budget.kinds if budget.follow else ():
+        back = _followed(kind, budget, seeds[0])
+        figures[f"kept_{kind}"], series[f"back_{kind}"] = float(back[-1] / back[0]), back.tolist()
+        say(f"fresh, {kind}: {figures[f'kept_{kind}']:.1e} of the gradient is left {budget.follow} steps back")
     for problem in _problems(budget, seeds[0]):
         series["problems"].append(problem.name)
         for kind in budget.kinds:
@@ -156,6 +174,21 @@ def network(kind: str, problem: Problem, budget: Budget, seed: int) -> keras.Mod
     return keras.Model(inputs, keras.layers.Dense(problem.outputs)(x))
 
 
+def _weights(kind: str, width: int, times: int) -> int:
+    """Weights of a layer without biases, of so many times as many units as inputs."""
+    layer = recurrent_layer(kind, times * width, use_bias=False)
+    layer.build((None, None, width))
+    return int(layer.count_params())
+
+
+def _followed(kind: str, budget: Budget, seed: int) -> NDArray[Any]:
+    """|dL/dh[T - k]| of a fresh network on the adding problem, for k = 0 to `follow`."""
+    x, y = adding(np.random.default_rng(seed), 64, budget.follow + 1)
+    model = network(kind, Problem("", lambda _: (x, y), x, y, 0, 1, real=True), budget, seed)
+    batch = ({model.inputs[0].name: x}, y, np.ones(len(y), np.float32))
+    return next(iter(diagnose(model, batch, keras.losses.MeanSquaredError(), x).by_time.values()))
+
+
 def _learn(kind: str, problem: Problem, budget: Budget, seed: int) -> Learned:
     model = network(kind, problem, budget, seed)
     rng, predict = np.random.default_rng(seed), predictor(model)
@@ -172,7 +205,7 @@ def _learn(kind: str, problem: Problem, budget: Budget, seed: int) -> Learned:
         model,
         lambda _: problem.draw(rng),
         loss=keras.losses.MeanSquaredError() if problem.real else classes,
-        optimizer=keras.optimizers.Adam(budget.learning_rate, global_clipnorm=1.0),
+        optimizer=keras.optimizers.Adam(_RATES.get(kind, 1.0) * budget.learning_rate, global_clipnorm=1.0),
         updates=problem.updates,
         every=50,
         score=score,
@@ -181,9 +214,19 @@ def _learn(kind: str, problem: Problem, budget: Budget, seed: int) -> Learned:
 
 
 def draw(findings: Findings, path: Path) -> None:
-    """A table of the shares of right answers, and the updates where a problem was solved."""
+    """Shares of right answers, with the updates where a problem was solved, and gradients back in time."""
     series = findings.series
-    with panels(path, size=(1.0 * len(series["kinds"]) + 1.6, 0.6 * len(series["problems"]) + 1.0)) as (axis,):
+    back = {name.removeprefix("back_"): values for name, values in series.items() if name.startswith("back_")}
+    weights = {name.removeprefix("weights_"): values for name, values in series.items() if name.startswith("weights_")}
+    with panels(path, bool(back) + bool(weights) + bool(series["problems"]), (4.8, 3.2)) as axes:
+        if back:
+            curves(axes[0], back, title="Fresh network", x="steps back", y="|dL/dh|")
+        if weights:
+            title, y = "Weights, of those of GRU and LSTM", "share"
+            curves(axes[0], weights, title=title, x="units for each input", y=y, log=False, start=1)
+        if not series["problems"]:
+            return
+        axis = axes[-1]
         axis.grid(False)
         axis.imshow(np.array(series["shares"], float), vmin=0.0, vmax=1.0, cmap="Blues", aspect="auto")
         axis.set_xticks(range(len(series["kinds"])), series["kinds"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import tempfile
 from collections.abc import Sequence
@@ -54,6 +55,8 @@ _SENTENCES = (
     "A woman looks at a child.",
     "A child looks at a woman.",
 )
+# The sentence whose attention is drawn.
+_ALIGNED = "A man in a red shirt is looking at two dogs near the water."
 # Words of the groups of the picture, each from one to below the next.
 _EDGES = (1, 9, 11, 13, 15, 18, 60)
 
@@ -103,7 +106,7 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
         if name == "reversed" and not budget.made_up:
             series["states"] = _plane(trained)
         if name == "bahdanau" and not budget.made_up:
-            series["alignment"] = _alignment(trained, sources, written, lengths)
+            series["alignment"] = _alignment(trained, task.translate(trained.model, [_ALIGNED])[0])
     return Findings(figures, series)
 
 
@@ -151,7 +154,7 @@ def _learn_made_up(config: ExperimentConfig, count: int) -> tuple[Any, Run]:
     source = Source("text-text", {"train": pairs(count), "dev": pairs(20), "test": pairs(200)})
     task: Any = TranslatorTask.from_source(source, config.data, seed=config.seed)
     model = build_model(config, task.encoder)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         fit(model, task, config.training, seed=config.seed, run_dir=Path(folder))
     return task, Run(Path(), config, model, task.encoder, {})
 
@@ -169,12 +172,11 @@ def _plane(trained: Run) -> list[dict[str, Any]]:
     return [{"text": text, "x": float(x), "y": float(y)} for text, (x, y) in zip(_SENTENCES, plane, strict=True)]
 
 
-def _alignment(trained: Run, sources: Sequence[str], written: Sequence[str], lengths: Any) -> dict[str, Any]:
-    """Weights of attention (T, S) of a sentence of twelve words."""
+def _alignment(trained: Run, written: str) -> dict[str, Any]:
+    """Weights of attention (T, S) of a sentence and its translation."""
     attention = attention_model(trained.model)
-    place = int(np.flatnonzero(lengths == 12)[0])
-    source = trained.encoder.read(sources[place])
-    target = np.array([START, *trained.encoder.target.encode(written[place])], np.int32)
+    source = trained.encoder.read(_ALIGNED)
+    target = np.array([START, *trained.encoder.target.encode(written)], np.int32)
     weights = predict_whole(attention, source=source, target=target)
     return {
         "read": [trained.encoder.source.entries[number] for number in source],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from streaming.runtime.carried import Carrier
 
 _MELS = ("htk", "slaney")
 _NORMS = (None, "slaney")
+# Frames that are transformed at once.
+_ROWS = 256
 # Slaney's scale (Auditory Toolbox, 1998): linear up to 1 kHz, then 27 steps for each factor of 6.4.
 _SLANEY_HZ, _SLANEY_BREAK, _SLANEY_LOG = 200 / 3, 1000.0, math.log(6.4) / 27
 
@@ -103,9 +106,34 @@ class LogMel:
         front = LogMelStream(self)
         return np.concatenate([front.feed(samples), front.finish()])
 
+    def features(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """Features of frames (n, frame_length) of any signals -> (n, num_mels) of float32.
+
+        A row depends on its frame alone, bit for bit, so that frames of many streams can be given together.
+        """
+        window, bins, weights = _tables(self)
+        parts = [np.zeros((0, self.num_mels), np.float32)]
+        for begin in range(0, len(frames), _ROWS):
+            spectrum = np.abs(np.fft.rfft(frames[begin : begin + _ROWS] * window, self.fft_length, axis=-1))
+            # A matrix product would add in an order that depends on the number of rows.
+            bands = ((spectrum**self.power)[:, bins] * weights).sum(axis=-1)
+            parts.append(np.log(np.maximum(bands, self.floor)).astype(np.float32))
+        return np.concatenate(parts) if len(parts) != 2 else parts[1]
+
     @property
     def _edge(self) -> int:
         return self.frame_length // 2 if self.center else 0
+
+
+@functools.lru_cache(maxsize=32)
+def _tables(definition: LogMel) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """The window (frame_length,), and for each band its bins and their weights, (num_mels, widest band)."""
+    filters = definition.filters()
+    inside = filters > 0
+    widest = max(1, int(inside.sum(axis=0).max()))
+    first = np.minimum(inside.argmax(axis=0), len(filters) - widest)
+    bins = first[:, None] + np.arange(widest)
+    return definition.window(), bins, filters[bins, np.arange(definition.num_mels)[:, None]]
 
 
 class LogMelStream(Carrier):
@@ -119,7 +147,6 @@ class LogMelStream(Carrier):
 
     def __init__(self, definition: LogMel):
         self.definition = definition
-        self._window, self._filters = definition.window(), definition.filters()
         self.reset()
 
     def reset(self) -> None:
@@ -133,17 +160,21 @@ class LogMelStream(Carrier):
         Raises:
             InputError: the samples are not one row of numbers.
         """
+        return self.definition.features(self.cut(samples))
+
+    def cut(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """`feed` up to the frames (n, frame_length), for `LogMel.features`."""
         samples = as_samples(samples)
         if self._held is None:
             if not samples.size:
-                return self._features(np.zeros((0, self.definition.frame_length)))
+                return np.zeros((0, self.definition.frame_length))
             self._held = np.zeros(self.definition._edge)
         return self._advance(samples)
 
     def finish(self) -> NDArray[Any]:
         """The frames that needed the end of the signal; only centred ones do."""
         rest = np.zeros(0 if self._held is None else self.definition._edge)
-        rows = self._advance(rest)
+        rows = self.definition.features(self._advance(rest))
         self.reset()
         return rows
 
@@ -159,13 +190,8 @@ class LogMelStream(Carrier):
         if self._held is not None:
             self._held = signal[begin:].copy()
         if not count:
-            return self._features(np.zeros((0, length)))
-        return self._features(np.lib.stride_tricks.sliding_window_view(signal, length)[:begin:step])
-
-    def _features(self, frames: NDArray[Any]) -> NDArray[Any]:
-        spectrum = np.abs(np.fft.rfft(frames * self._window, self.definition.fft_length, axis=-1))
-        bands = spectrum**self.definition.power @ self._filters
-        return np.log(np.maximum(bands, self.definition.floor)).astype(np.float32)
+            return np.zeros((0, length))
+        return np.lib.stride_tricks.sliding_window_view(signal, length)[:begin:step]
 
 
 def as_samples(samples: NDArray[Any]) -> NDArray[Any]:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from streaming.errors import InputError
 from streaming.runtime.carried import Carrier
 
+# More than sums of probabilities differ by the order of their terms.
+_ROUNDING = 1e-5
+
 
 class EventRule(Carrier):
     """Turns rows of smoothed probabilities into events, label by label.
@@ -74,6 +77,22 @@ class EventRule(Carrier):
             best = int(np.argmax(own))
             leading[best] = own[best] > smooth[self._background].sum()
         return leading
+
+    def feed_rows(self, smooth: NDArray[Any]) -> list[tuple[int, int]]:
+        """`feed` of rows (T, labels), one after the other: the row and the label of each event, in order."""
+        if not self._may_lead(smooth):
+            self._absent = np.minimum(self._absent + len(smooth), self.rest)
+            return []
+        return [(index, label) for index, row in enumerate(smooth) for label in self.feed(row)]
+
+    def _may_lead(self, smooth: NDArray[Any]) -> bool:
+        """Whether a keyword may lead in one of the rows; False is certain."""
+        own = smooth[:, self._keywords]
+        if self._several:
+            return bool((own >= min(0.5, self.threshold)).any())
+        if not own.size:
+            return False
+        return bool((own.max(axis=1) > smooth[:, self._background].sum(axis=1) - _ROUNDING).any())
 
     def feed(self, smooth: NDArray[Any]) -> list[int]:
         """The labels that a row of smoothed probabilities (labels,) makes events; the most probable first."""

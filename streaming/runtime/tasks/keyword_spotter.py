@@ -149,16 +149,37 @@ class KeywordSpotterSession(AudioSession):
         return dict(zip(self._task.labels, map(float, self._smooth), strict=True))
 
     def _decide(self, rows: NDArray[Any]) -> list[Any]:
-        task, keywords = self._task, []
-        for row in sigmoid(rows) if task.spec.multi_label else softmax(rows):
-            self._recent.append(row)
-            self._smooth = np.mean(self._recent, axis=0)
-            seen = self._seen()
-            if self.rows is not None:
-                self.rows.append((self._smooth, seen))
-            for label in self._rule.feed(self._smooth):
-                keywords.append(Keyword(task.labels[label], float(self._smooth[label]), seen / task.sample_rate, seen))
+        if not len(rows):
+            return []
+        task = self._task
+        smooth = self._smoothed(sigmoid(rows) if task.spec.multi_label else softmax(rows))
+        self._smooth = smooth[-1]
+        first, self._row = self._row, self._row + len(rows)
+        if self.rows is not None:
+            self.rows += [(row, self._seen(first + index)) for index, row in enumerate(smooth)]
+        keywords = []
+        for index, label in self._rule.feed_rows(smooth):
+            seen = self._seen(first + index)
+            keywords.append(Keyword(task.labels[label], float(smooth[index, label]), seen / task.sample_rate, seen))
         return keywords
+
+    def _smoothed(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The mean of each row (T, labels) and those before it in the window, added in order of time."""
+        window, past = self._task.window, [*self._recent][1 - self._task.window :] if self._task.window > 1 else []
+        self._recent.extend(rows)
+        joined = np.concatenate([np.array(past, rows.dtype).reshape(-1, rows.shape[1]), rows])
+        # Rows whose window is not full yet: at the beginning of an utterance.
+        few = min(len(rows), max(0, window - 1 - len(past)))
+        begun = [joined[: len(past) + index + 1].mean(axis=0) for index in range(few)]
+        first, count = len(past) + few - window + 1, len(rows) - few
+        if not count:
+            return np.array(begun)
+        # A view in which row `shift` of the first axis holds the rows so many steps later.
+        row, item = joined.strides
+        shape = (window, count, joined.shape[1])
+        shifted: NDArray[Any] = np.ndarray(shape, joined.dtype, joined, first * row, (row, row, item))
+        full = np.add.reduce(shifted, axis=0) / window
+        return np.concatenate([begun, full]) if few else full
 
     def _close(self, begin: int, end: int) -> list[Any]:
         if self._task.spec.endpoint is None or not self._recent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,9 @@ from streaming.runtime.audio import Endpointer, LogMelStream, as_samples
 from streaming.runtime.carried import SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Task, read_labels
+
+# Yields frames of the signal, is sent their features, and returns events.
+AudioWork = Generator[NDArray[Any], NDArray[Any], list[Any]]
 
 
 class AudioTask(Task):
@@ -96,15 +100,25 @@ class AudioSession(SavedSession):
         Raises:
             InputError: the samples are not one row of finite numbers.
         """
+        work = self.feeding(piece)
+        try:
+            frames = next(work)
+            while True:
+                frames = work.send(self._task.spec.features.features(frames))
+        except StopIteration as end:
+            return end.value
+
+    def feeding(self, piece: Any) -> AudioWork:
+        """`feed` as a generator: yields frames (n, frame_length) and is sent their features; returns the events."""
         samples, begin = as_samples(piece), 0
         events: list[Any] = []
         for boundary in self._endpointer.feed(samples) if self._endpointer else ():
             if boundary.kind == "end":
                 until = boundary.sample - self._taken
-                events += self._advance(samples[begin:until])
+                events += yield from self._advance(samples[begin:until])
                 events += self._end(boundary.sample)
                 begin = until
-        events += self._advance(samples[begin:])
+        events += yield from self._advance(samples[begin:])
         self._taken += len(samples)
         return events
 
@@ -117,11 +131,12 @@ class AudioSession(SavedSession):
         self._anew(0)
         return events
 
-    def _advance(self, samples: NDArray[np.float32]) -> list[Any]:
+    def _advance(self, samples: NDArray[np.float32]) -> AudioWork:
         if self._zeros and len(samples):
             samples, self._zeros = np.concatenate([np.zeros(self._zeros), samples]), 0
         if self._front is not None:
-            rows = self._front.feed(samples)
+            frames = self._front.cut(samples)
+            rows = (yield frames) if len(frames) else frames
         else:
             joined = np.concatenate([self._held, samples])
             count = len(joined) // self._task.width
@@ -151,10 +166,9 @@ class AudioSession(SavedSession):
         if self._front is not None:
             self._front.reset()
 
-    def _seen(self) -> int:
-        """The samples of the signal that the next output row has seen, counted on."""
-        self._row += 1
-        return int(self._begin + self._task.samples(self._row - 1))
+    def _seen(self, row: int) -> int:
+        """The samples of the signal that an output row of the utterance has seen."""
+        return int(self._begin + self._task.samples(row))
 
     def _decide(self, rows: NDArray[np.float32]) -> list[Any]:
         """The events of output rows (n, labels)."""

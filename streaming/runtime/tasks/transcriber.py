@@ -86,16 +86,15 @@ class TranscriberSession(AudioSession):
         return str(self._task.text(self._beam.best()[0].tokens if self._beam else self._tokens))
 
     def _decide(self, rows: NDArray[Any]) -> list[Any]:
-        seen, rate = [self._seen() for _ in rows], self._task.sample_rate
+        self._row += len(rows)
         if self._beam is not None:
             self._beam.feed(rows)
             return []
-        first = self._row - len(rows)
         self._score += float(log_softmax(rows.astype(np.float64)).max(axis=-1).sum()) if len(rows) else 0.0
         spikes = self._greedy.feed(rows)  # type: ignore[union-attr]
         self._tokens += [spike.token for spike in spikes]
-        places = [(self._task.labels[spike.token], seen[spike.row - first]) for spike in spikes]
-        return [Token(text, sample / rate, sample) for text, sample in places]
+        places = [(self._task.labels[spike.token], self._seen(spike.row)) for spike in spikes]
+        return [Token(text, sample / self._task.sample_rate, sample) for text, sample in places]
 
     def _close(self, begin: int, end: int) -> list[Any]:
         if self._beam is not None:

@@ -39,7 +39,7 @@ def test_a_card_tells_what_its_command_gave_again(tmp_path, monkeypatch):
     )  # fmt: skip
     dev = read_metrics(BUNDLE)["dev"]["accuracy"]
     assert f"90.00% at commit ffffffffffff ({first.date}) and 95.00% at commit" in card()
-    assert f"where these weights have {dev:.2%}" in card()
+    assert f"; these weights have {dev:.2%} (accuracy on the development split)" in card()
     # What other weights gave says nothing of these.
     metrics = read_metrics(BUNDLE)
     metrics["made"]["weights"] = "0" * 64

@@ -14,7 +14,7 @@ from rnnzoo.papers.run import compared, holds, reaches, read_result, run_paper, 
 from rnnzoo.registry.layout import paper_paths, paper_results
 
 # Papers whose tiny form takes longer than the suite allows.
-LONG = {"bahdanau-2015", "cho-2014", "sutskever-2014"}
+LONG = {"bahdanau-2015", "cho-2014", "orvieto-2023", "sutskever-2014"}
 STORED = sorted(path.stem for path in paper_results().glob("*.json"))
 
 

@@ -102,6 +102,21 @@ def test_a_frame_waits_for_nothing_beyond_it():
     assert LogMel(center=True)(np.zeros(0)).shape == (0, 40)
 
 
+def test_frames_of_many_streams_give_each_its_own_features_bit_for_bit():
+    definition = LogMel(num_mels=23, norm="slaney", scale="slaney")
+    signals = np.random.default_rng(4).standard_normal((9, 4000))
+    fronts = [LogMelStream(definition) for _ in signals]
+    frames = [
+        front.cut(signal[: 700 + 300 * index])
+        for index, (front, signal) in enumerate(zip(fronts, signals, strict=True))
+    ]
+    together = np.split(definition.features(np.concatenate(frames)), np.cumsum([len(part) for part in frames])[:-1])
+    for index, signal in enumerate(signals):
+        alone = LogMelStream(definition)
+        rows = [alone.feed(block) for block in np.array_split(signal[: 700 + 300 * index], 5)]
+        np.testing.assert_array_equal(together[index], np.concatenate(rows))
+
+
 def test_mel_scales_have_their_published_values():
     # librosa's documentation: hz_to_mel(60) and mel_to_hz([1..5]), mel_frequencies(40) up to 11025 Hz.
     assert hz_to_mel(60, "slaney") == pytest.approx(0.9)

@@ -95,3 +95,14 @@ def test_rules_that_cannot_be_are_refused(wrong):
     given = {"keywords": KEYWORDS, "background": BACKGROUND, "threshold": 0.5, "rest": 1, **wrong}
     with pytest.raises(InputError, match="expected other labels in both"):
         EventRule(given["keywords"], given["background"], given["threshold"], given["rest"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(ROWS, st.integers(0, 4), st.sampled_from([0.2, 0.5, 0.9]), st.booleans(), st.integers(1, 9))
+def test_rows_at_once_are_rows_one_by_one(rows, rest, threshold, multi_label, size):
+    rule = EventRule(KEYWORDS, BACKGROUND, threshold, rest, multi_label=multi_label)
+    found = []
+    for begin in range(0, len(rows), size):
+        block = np.array(rows[begin : begin + size])
+        found += [(label, begin + index) for index, label in rule.feed_rows(block)]
+    assert found == events(rows, threshold, rest, multi_label=multi_label)

@@ -1,6 +1,8 @@
 """Audio tasks on the device against the offline Keras model, with smoothing, events and CTC written out in NumPy."""
 
 import itertools
+import types
+from collections import deque
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.decoding import ctc_beam, softmax
 from streaming.runtime.tasks import Keyword, KeywordSpotter, Token, Transcriber, Transcript, Utterance
+from streaming.runtime.tasks.keyword_spotter import KeywordSpotterSession
 
 SPOT = {"kind": "keyword_spotter", "sample_rate": RATE, "features": FEATURES, "background": ["quiet"], "threshold": 0.6}
 
@@ -217,3 +220,14 @@ def test_missing_labels_and_a_wrong_blank_are_refused(model, folder):
         streaming.pipeline(save(model, folder, SPOT, {}))
     with pytest.raises(ArtifactError, match="blank is 3"):
         transcriber(folder, model, blank=3)
+
+
+@pytest.mark.parametrize("window", [1, 2, 12])
+def test_smoothing_is_the_mean_of_the_last_rows_however_they_come(window):
+    rows = np.random.default_rng(window).random((40, 3)).astype("float32")
+    session = KeywordSpotterSession.__new__(KeywordSpotterSession)
+    session._task, session._recent = types.SimpleNamespace(window=window), deque(maxlen=window)
+    cuts = [0, 1, 1, 4, 5, 17, 30, 40]
+    found = [session._smoothed(rows[begin:end]) for begin, end in itertools.pairwise(cuts) if end > begin]
+    expected = [rows[max(0, index + 1 - window) : index + 1].mean(axis=0) for index in range(len(rows))]
+    np.testing.assert_array_equal(np.concatenate(found), expected)

@@ -445,3 +445,32 @@ def test_without_the_extra_the_command_says_what_to_install(steps):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'rnnzoo[server]'" in done.stderr
+
+
+def test_a_late_answer_says_so(steps):
+    async def talk():
+        async with running(steps, late=1e-9) as server, connected(server.make_url("/stream")) as client:
+            assert client.ready["limits"]["late"] == 1e-9
+            assert (await client.say(type="feed", x=frames(1).tolist()))["late"]
+            async with aiohttp.ClientSession() as session, session.get(server.make_url("/metrics")) as answer:
+                return await answer.text()
+
+    assert "streaming_late_answers_total 1.0" in asyncio.run(talk())
+
+
+def test_many_small_messages_of_one_client_hold_up_nobody(steps):
+    """500 messages that are there at once are answered one in each turn of the loop."""
+    row = frames(1).tolist()
+
+    async def talk():
+        async with running(steps) as server:
+            url = server.make_url("/stream")
+            async with connected(url) as greedy, connected(url) as modest:
+                for _ in range(500):
+                    await greedy.socket.send_json({"type": "feed", "x": row})
+                for position in range(1, 6):
+                    assert (await modest.say(type="feed", x=row))["position"] == position
+                first = [(await greedy.answers())[-1]["position"] for _ in range(500)]
+                assert first == list(range(1, 501))
+
+    asyncio.run(talk())

@@ -40,7 +40,7 @@ from streaming.runtime.codec import TextCodec
 from streaming.runtime.interpreter import Recipe
 from streaming.runtime.tasks import task_for
 from streaming.runtime.text import WordEncoder
-from streaming.server.sessions import EventSession
+from streaming.server.event_session import EventSession
 
 AUDIO = {"sample_rate": RATE, "features": FEATURES}
 ROWS = {"columns": list(COLUMNS), "scaler": SCALER}
@@ -359,6 +359,27 @@ def test_null_is_a_missing_value_where_the_task_fills_them(policy, taken):
             session.read({"x": [[1, None], [2, 3]]})
     with pytest.raises(InputError, match="finite numbers"):
         session.read({"x": [[1, float("inf")]]})
+
+
+def test_binary_rows_are_those_of_json(folder: Path) -> None:
+    path = path_of("sensors", folder)
+    x = np.random.default_rng(2).standard_normal((20, len(COLUMNS))).astype("<f4")
+
+    async def run() -> tuple[Any, Any, Any]:
+        async with running(path) as server:
+            url = server.make_url("/stream")
+            async with connected(url) as one, connected(url) as other:
+                text = (await one.say(type="feed", x=x.tolist()))["events"]
+                await other.socket.send_bytes(x.tobytes())
+                (binary,) = await other.answers()
+                await other.socket.send_bytes(b"12345")
+                (wrong,) = await other.answers()
+                return text, binary["events"], wrong["message"]
+
+    text, binary, wrong = asyncio.run(run())
+    assert len(text) == 20
+    assert text == binary
+    assert wrong == f"got 5 bytes, expected rows of float32, {4 * len(COLUMNS)} bytes each"
 
 
 def test_a_threshold_is_set_for_one_stream_and_travels_with_its_token(folder: Path) -> None:
