@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.identifiers import identifiers, one_line
 from streaming.runtime import artifact
 from streaming.runtime.flatbuffer import read_flatbuffer
-from streaming.runtime.metadata import Metadata
+from streaming.runtime.metadata import InputInfo, Metadata, OutputInfo
 from streaming.runtime.micro import least_arena
 from streaming.runtime.model import StreamingModel
 
@@ -32,7 +33,14 @@ _NAMES = {
     "MAX_POOL_2D": "MaxPool2D",
     "PADV2": "PadV2",
 }
-_TYPES = {"float32": "float", "int32": "int32_t", "int8": "int8_t", "uint8": "uint8_t", "int64": "int64_t"}
+_TYPES = {
+    "float32": "float",
+    "int32": "int32_t",
+    "int16": "int16_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int64": "int64_t",
+}
 _FLAG = "int32_t"
 _HEADER = """// {name}: one step of a stream. Made by `streaming micro`; the format is docs/micro.md of rnnzoo.
 #ifndef STREAM_H_
@@ -42,7 +50,7 @@ _HEADER = """// {name}: one step of a stream. Made by `streaming micro`; the for
 
 // Bytes of the tensor arena that this model takes, measured on a 64-bit machine.
 constexpr int kStreamArenaBytes = {arena};
-
+{scales}
 // Sets the model up and begins a stream. False: the arena or the resolver is too small.
 bool StreamSetup();
 
@@ -217,6 +225,7 @@ def _parts(
         "delay": meta.delay,
         "window": "none: state is carried on" if meta.window is None else f"{meta.window} steps, hop {meta.hop}",
         "flush": _flush(meta),
+        "scales": "\n".join(_scales(meta, {**inputs, **outputs})),
         "parameters": ", ".join(arguments),
         "arguments": ", ".join(argument.split()[-1].lstrip("*") for argument in arguments),
         "operations": "\n".join(
@@ -229,10 +238,29 @@ def _parts(
             [_copy(t.name, f"interpreter->output({t.place})->data.raw", t) for t in given] + [s[3] for s in states]
         ),
         "state": meta.state_bytes,
-        "inputs": ", ".join(f"`{t.name}` {t.kind} x {t.count}" for t in taken),
-        "outputs": ", ".join(f"`{t.name}` {t.kind} x {t.count}" for t in given),
+        "inputs": ", ".join(_described(t, info) for t, info in zip(taken, meta.inputs, strict=True)),
+        "outputs": ", ".join(_described(t, info) for t, info in zip_longest(given, meta.outputs)),
         "valid": f"| `{flag}` | 1 for rows of the sequence, 0 for those of zeros after its end |\n" if flag else "",
     }
+
+
+def _described(tensor: _Tensor, info: InputInfo | OutputInfo | None) -> str:
+    text = f"`{tensor.name}` {tensor.kind} x {tensor.count}"
+    return f"{text}, {info.scale!r} * (value - {info.zero_point or 0})" if info and info.scale else text
+
+
+def _scales(meta: Metadata, tensors: dict[str, _Tensor]) -> Iterator[str]:
+    """Constants of the inputs and outputs that are integers, of which each stands for a real number."""
+    infos: list[InputInfo | OutputInfo] = [*meta.inputs, *meta.outputs]
+    scaled = [info for info in infos if info.scale]
+    if scaled:
+        yield "\n// Integers of inputs and outputs stand for scale * (value - zero point)."
+    for info in scaled:
+        name = "kStream" + "".join(part.capitalize() for part in tensors[info.name].name.split("_"))
+        yield f"constexpr float {name}Scale = {np.float32(info.scale)!s}f;"
+        yield f"constexpr int {name}ZeroPoint = {info.zero_point or 0};"
+    if scaled:
+        yield ""
 
 
 def _flush(meta: Metadata) -> str:
@@ -263,9 +291,12 @@ def _states(
         tensor, name = inputs[pack.input], f"state_{inputs[pack.input].place}"
         lines = [f"{tensor.kind} {name}[{tensor.count}];"]
         reset = f"  memset({name}, 0, sizeof({name}));"
-        if np.any(row):
-            values = ", ".join(f"{value!r}" for value in np.asarray(row).ravel().tolist())
-            lines.append(f"const {tensor.kind} {name}_initial[{tensor.count}] = {{{values}}};")
+        values = np.asarray(row).ravel()
+        if np.any(row) and np.dtype(pack.dtype).itemsize == 1 and (values == values[0]).all():
+            reset = f"  memset({name}, {values[0]}, sizeof({name}));"
+        elif np.any(row):
+            numbers = ", ".join(f"{value!r}" for value in values.tolist())
+            lines.append(f"const {tensor.kind} {name}_initial[{tensor.count}] = {{{numbers}}};")
             reset = f"  memcpy({name}, {name}_initial, sizeof({name}));"
         into = f"  memcpy(interpreter->input({tensor.place})->data.raw, {name}, sizeof({name}));"
         out = f"  memcpy({name}, interpreter->output({outputs[pack.output].place})->data.raw, sizeof({name}));"

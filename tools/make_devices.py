@@ -29,7 +29,7 @@ from streaming.errors import StreamingError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "devices.md"
-COLUMNS = ("tflite-runtime", "TensorFlow", "C", "C on aarch64", "Node")
+COLUMNS = ("tflite-runtime", "TensorFlow", "C", "C on aarch64", "Node", "TFLM")
 MARK = "| model | file |"
 Check = Callable[[Path, Path], str]
 
@@ -75,7 +75,23 @@ def checks(folder: Path, arm: bool) -> dict[str, Check]:
     package = ROOT / "clients" / "js"
     if shutil.which("node") and (package / "dist").is_dir() and (package / "node_modules").is_dir():
         found["Node"] = lambda path, out: in_node(package, path, out)
+    if importlib.util.find_spec("tflite_micro"):
+        found["TFLM"] = lambda path, out: in_micro(path, folder)
     return found
+
+
+def in_micro(path: Path, folder: Path) -> str:
+    """The file that is converted for microcontrollers, of models whose card says what they need there."""
+    # These import TensorFlow, before which tflite-runtime has to be.
+    from rnnzoo.runs.export import export_run
+    from rnnzoo.runs.store import load_run, read_metrics
+
+    if path.stem != "float32" or not read_metrics(path.parent).get("micro"):
+        return "-"
+    converted, out = folder / f"{path.parent.name}-micro.tflite", folder / f"{path.parent.name}-micro.json"
+    export_run(load_run(path.parent), converted, target="micro")
+    out.write_text(json.dumps(vectors.make_vectors(streaming.load(converted)), allow_nan=False), encoding="utf-8")
+    return in_python(converted, out, "tflite_micro")
 
 
 def in_c(command: list[str], library: Path, path: Path, out: Path) -> str:
@@ -138,8 +154,9 @@ def known_rows() -> dict[tuple[str, str], dict[str, str]]:
     text = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
     for line in text[text.find(MARK) :].splitlines()[2:] if MARK in text else []:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == len(COLUMNS) + 2:
-            found[cells[0].strip("`"), cells[1]] = dict(zip(COLUMNS, cells[2:], strict=True))
+        # A page of before may lack the last columns.
+        if 2 < len(cells) <= len(COLUMNS) + 2:
+            found[cells[0].strip("`"), cells[1]] = dict(zip(COLUMNS, cells[2:], strict=False))
     return found
 
 
@@ -166,7 +183,8 @@ One set of [test vectors](format.md#test-vectors) for each ready file of the zoo
 C is the [C client](../clients/c) on LiteRT's C API, on which the C++ and [Java](mobile.md) clients are layers. On
 aarch64 it runs under emulation ([qemu, a Cortex-A72](../tools/run_on_arm.py)). Node is the
 [JavaScript client](browser.md) on LiteRT.js; Chromium runs the same WebAssembly, and the tests run the vectors of all
-models there, too. Microcontrollers run files that are converted for them ([docs/micro.md](micro.md)). The page is
+models there, too. TFLM is TensorFlow Lite for Microcontrollers, on files that are converted for it in float32
+([docs/micro.md](micro.md)), of the models whose cards say what they need there. The page is
 written by `python tools/make_devices.py`, which runs what is installed, and keeps what the page says of the rest.
 
 {table}

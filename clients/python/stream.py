@@ -35,9 +35,14 @@ class Model:
             raise ValueError("the file is damaged")
         if hashlib.sha256(model).hexdigest() != self.meta["fingerprint"]:
             raise ValueError("the model does not match its fingerprint")
-        self.interpreter = Interpreter(model_content=content[:end])
-        self.runners: dict[str, Any] = {}
+        self.content = content[:end]
+        self.restart()
         self.flags = self.meta.get("flags", "bool")
+
+    def restart(self) -> None:
+        """A new interpreter, with the first values of the states inside."""
+        self.interpreter = Interpreter(model_content=self.content)
+        self.runners: dict[str, Any] = {}
 
     def run(self, name: str, values: Arrays) -> Arrays:
         """One signature: tensors by name, each in the dtype that the graph has for it."""
@@ -66,6 +71,8 @@ class Stream:
             self.states[pack["input"]] = zeros if stored is None else np.frombuffer(stored, zeros.dtype)[None]
         if "reset" in self.meta["signatures"]:
             self.model.run("reset", {})
+        elif self.meta["state"] == "internal":
+            self.model.restart()
         self.position, self.held = 0, self.zeros(self.meta.get("lead", 0))
 
     def zeros(self, steps: int) -> Arrays:
@@ -145,7 +152,11 @@ class Stream:
     def _joined(self, x: Arrays) -> Arrays:
         given = {}
         for info in self.meta["inputs"]:
-            rows = np.asarray(x[info["name"]]).astype((info.get("tensor") or info)["dtype"])[None]
+            rows, kind = np.asarray(x[info["name"]])[None], np.dtype((info.get("tensor") or info)["dtype"])
+            if info.get("scale") is not None and rows.dtype.kind == "f":
+                limits, rows = np.iinfo(kind), np.rint(rows / np.float32(info["scale"])) + (info.get("zero_point") or 0)
+                rows = np.clip(rows, limits.min, limits.max)
+            rows = rows.astype(kind)
             given[info["name"]] = np.concatenate([self.held[info["name"]], rows], axis=1) if info["time"] else rows
         return given
 

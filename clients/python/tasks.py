@@ -219,15 +219,17 @@ class LabelPath:
         return [(label, float(self.waiting.pop(0)[label])) for label in labels]
 
 
-def only(found: dict[str, np.ndarray]) -> np.ndarray:
-    """The rows of the first output."""
-    return next(iter(found.values()))
+def only(stream: Stream, found: dict[str, np.ndarray]) -> np.ndarray:
+    """The rows of the first output, as real numbers."""
+    out = stream.meta["outputs"][0]
+    rows, scale = found[out["name"]], out.get("scale")
+    return rows if scale is None else np.float32(scale) * (rows.astype(np.float32) - (out.get("zero_point") or 0))
 
 
 def whole(model: Model, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """The rows of a sequence that is there as a whole."""
     stream = Stream(model)
-    return np.concatenate([only(stream.feed(arrays)), only(stream.finish())])
+    return np.concatenate([only(stream, stream.feed(arrays)), only(stream, stream.finish())])
 
 
 def decision(row: np.ndarray, labels: list[str], task: Event) -> Event:
@@ -507,7 +509,7 @@ def beam(model: Model, source: dict[str, np.ndarray], width: int, penalty: float
         choices = []
         for total, tokens, states in growing:
             stream.states = dict(states)
-            logits = only(stream.feed({name: np.array([tokens[-1] if tokens else START], kind)}))[0]
+            logits = only(stream, stream.feed({name: np.array([tokens[-1] if tokens else START], kind)}))[0]
             scores = log_softmax(logits)
             scores[[PAD, UNKNOWN, START]] = -np.inf
             # More than these of one hypothesis are never among the best of all.
@@ -554,7 +556,7 @@ def in_turns(model: Model, task: Event, source: Codec, target: Codec, ids: list[
 
     def step(side: str, number: int) -> np.ndarray:
         values = {"source": np.array([PAD]), "target": np.array([PAD]), side: np.array([number])}
-        return only(stream.feed(values))[-1]
+        return only(stream, stream.feed(values))[-1]
 
     units: list[list[int]] = []
     for number in ids:
@@ -599,7 +601,7 @@ def generated(model: Model, task: Event, text: str, most: int) -> list[Event]:
     ids = [*([START] if task.get("start", True) else []), *codec.encode(text)]
     banned = [PAD, UNKNOWN, START] + ([] if task.get("start", True) else [END])
     for _ in range(most):
-        row = only(stream.feed({info["name"]: np.array(ids, info["dtype"])}))[-1]
+        row = only(stream, stream.feed({info["name"]: np.array(ids, info["dtype"])}))[-1]
         scores = row.astype(np.float64)
         scores[banned] = -np.inf
         token = int(scores.argmax())

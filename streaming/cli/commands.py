@@ -201,5 +201,25 @@ def micro(arguments: argparse.Namespace) -> None:
     )
 
 
+def esphome(arguments: argparse.Namespace) -> None:
+    """`streaming esphome`."""
+    from streaming.esphome import write
+
+    with quiet(not _debug(arguments)):
+        written = write(
+            arguments.model,
+            arguments.folder,
+            arguments.wake_word,
+            cutoff=arguments.cutoff,
+            window=arguments.window,
+            author=arguments.author,
+            website=arguments.website,
+            languages=tuple(arguments.languages),
+        )
+    for path in written.files:
+        print(path)
+    print(f"arena {written.arena_bytes} bytes, {written.stride} rows of features an invoke")
+
+
 def _debug(arguments: argparse.Namespace) -> bool:
     return bool(getattr(arguments, "debug", False))

@@ -61,6 +61,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _bench(command("bench", commands.bench, "Measure the time of a step, throughput and memory."))
     _vectors(command("vectors", commands.vectors, "Write test vectors for clients in other languages, as JSON."))
     _micro(command("micro", commands.micro, "Write what a microcontroller's firmware needs: data, arena, step loop."))
+    _esphome(command("esphome", commands.esphome, "Write a wake word and its manifest for ESPHome."))
     _serve(command("serve", serve.run, "Serve a model over WebSocket, with a page, health and metrics."))
     return parser, list(subparsers.choices)
 
@@ -82,7 +83,7 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     add("--max-length", type=int, metavar="N", help="most positions of an input that is given whole")
     add("--calibration", type=Path, metavar="FILE", help=".npy (N, T, features), or .npz of sequences (T, features)")
     add("--tolerance", type=float, metavar="X", help="largest difference from the offline model that is accepted")
-    add("--target", metavar="NAME", help="micro: for TensorFlow Lite for Microcontrollers")
+    add("--target", metavar="NAME", help="micro: for TensorFlow Lite for Microcontrollers; esphome: a wake word for it")
     add("--compact", action="store_true", help="store weights that are float16 numbers in half the bytes")
     add("--import", dest="modules", action="append", default=[], metavar="MODULE", help="import it first: it registers")
 
@@ -163,6 +164,18 @@ def _vectors(parser: argparse.ArgumentParser) -> None:
     _model(parser)
     parser.add_argument("out", type=Path, metavar="OUT.json")
     _runtime(parser)
+
+
+def _esphome(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL.tflite", help="converted with --target esphome")
+    add("folder", type=Path, metavar="FOLDER")
+    add("--wake-word", required=True, metavar="WORDS", help="as people read them; names the files")
+    add("--cutoff", type=float, default=0.97, metavar="P", help="mean probability that is a wake word (0.97)")
+    add("--window", type=_positive, default=5, metavar="N", help="probabilities in that mean (5)")
+    add("--author", default="", metavar="NAME")
+    add("--website", default="", metavar="URL")
+    add("--languages", type=_names, default=("en",), metavar="en,de", help="languages of the training data (en)")
 
 
 def _micro(parser: argparse.ArgumentParser) -> None:

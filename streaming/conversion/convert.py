@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from streaming.conversion import tflite
 from streaming.conversion.decide import plan_model
 from streaming.conversion.dequantize import dequantized
+from streaming.conversion.esphome import fit_plan, with_plain_output
 from streaming.conversion.extra import check_extra, check_origin, check_path
 from streaming.conversion.job import Conversion
 from streaming.conversion.locate import describe_difference
@@ -25,7 +26,7 @@ from streaming.conversion.micro import check_options
 from streaming.conversion.options import MAX_STEPS, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import in_float32
-from streaming.conversion.rollout import measure_drift, read_sequences, sampler
+from streaming.conversion.rollout import measure_drift, measure_states, read_sequences, sampler
 from streaming.conversion.strings import without_strings
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
@@ -34,6 +35,8 @@ from streaming.runtime import artifact
 from streaming.runtime.costs import Cost, count_costs
 from streaming.runtime.facts import Approximation, Drift, PolicyDifference, Proof
 
+# Largest difference of a wake word's probability.
+PROBABILITY_TOLERANCE = 0.15
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
@@ -132,12 +135,13 @@ def convert(
         states: of a model of one step, which takes its states as inputs and gives new ones as outputs: input -> output.
             They begin at zero and are carried from step to step; in the other inputs, axis 1 of size 1 is time.
         target: "micro" for TensorFlow Lite for Microcontrollers: one signature of one step of one stream, external
-            state, its operations, float32 or int8. The proof runs on it where `tflite-micro` is installed.
+            state, its operations, float32 or int8. "esphome" for a wake word on ESPHome: features (T, 40) of its front
+            end in, a probability out, all in int8. The proof runs on TFLM where `tflite-micro` is installed.
         metadata: {"task": ..., "files": {name: bytes}, "source": ...} to store in the file.
         verify: compare the stream with the offline model on random sequences and refuse to write a file that
             differs. A quantized file is verified twice: unquantized to 1e-5, and as it is to `tolerance`.
         tolerance: largest difference, relative to the largest offline value (at least 1); None: 1e-5 in float32,
-            0.02 in float16, 0.3 in "dynamic", 0.5 in "int8".
+            0.02 in float16, 0.3 in "dynamic", 0.5 in "int8", 0.15 for target="esphome".
         compact: store weights that are float16 numbers, as of a run of `rnnzoo train --dtype float16`, in half the
             bytes. The results are the same; runtimes convert them to float32 at the first step, and need more memory.
             For `quantize=None`.
@@ -152,6 +156,8 @@ def convert(
         ArtifactError: the path cannot be written.
     """
     check_origin(model)
+    if target == "esphome":
+        quantize, model = quantize or "int8", with_plain_output(model)
     check_options(target, state, quantize, batch_sizes, chunk, compact)
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     chunk = read_steps("chunk", chunk, 1)
@@ -170,8 +176,10 @@ def convert(
             raise InputError(
                 f"chunk is {chunk}, but {why} {planned.unit} steps; give chunk={planned.unit}, or leave it out"
             )
-        if target == "micro" and (planned.encoded or (chunk or planned.unit) != planned.unit):
-            raise InputError("target='micro' has one signature: leave encode and chunk out")
+        if target == "esphome":
+            fit_plan(planned)
+        if target is not None and (planned.encoded or (chunk or planned.unit) != planned.unit):
+            raise InputError(f"target={target!r} has one signature: leave encode and chunk out")
         if state == "internal" and planned.encoded:
             raise InputError("internal state does not go with encode; convert with state='external'")
         data = read_sequences(planned, calibration) if calibration is not None else None
@@ -183,7 +191,7 @@ def convert(
             state=state,
             quantize=quantize,
             compact=compact,
-            micro=target == "micro",
+            target=target,
             tables=texts.tables,
         )
         exact = conversion.exact() if quantize else None
@@ -196,8 +204,11 @@ def convert(
             assert exact is not None
             assert data is not None
             conversion.samples = sampler(planned, exact.model(), conversion.metadata(), data)
+            if target is not None:
+                conversion.ranges = measure_states(planned, exact.model(), data)
         if verify:
-            limit = tolerance if tolerance is not None else DEFAULT_TOLERANCE[quantize]
+            limit = PROBABILITY_TOLERANCE if target == "esphome" else DEFAULT_TOLERANCE[quantize]
+            limit = tolerance if tolerance is not None else limit
             candidate = conversion.model()
             if quantize is None:
                 proof = check(planned, candidate, limit, data, where=partial(describe_difference, conversion))
@@ -214,6 +225,8 @@ def convert(
             notes += (
                 "recurrent layers run over the window in loops, which compute in float32: no calibration sees them",
             )
+        if conversion.kept:
+            notes += (f"states that grow without end stay in float32: {', '.join(conversion.kept)}",)
         content = conversion.pack(Proof(**compared, notes=notes, approximation=measured, drift=drift, policy=policy))
         artifact.write(path, content)
         return Report(

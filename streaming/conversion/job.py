@@ -12,10 +12,13 @@ import keras
 import tensorflow as tf
 
 from streaming.conversion import tflite
+from streaming.conversion.boundary import Boundary
 from streaming.conversion.encode import encode_info, trace_encode
+from streaming.conversion.esphome import WakeWordBoundary
 from streaming.conversion.lower import Layout, layout, trace, trace_reset
+from streaming.conversion.micro import DEVICES
 from streaming.conversion.plan import Plan, free_name
-from streaming.conversion.rollout import Samples
+from streaming.conversion.rollout import Samples, StateRange
 from streaming.errors import ArtifactError, NotStreamableError
 from streaming.runtime import artifact
 from streaming.runtime.facts import Origin, Proof
@@ -40,8 +43,9 @@ class Conversion:
         state: "external" or "internal".
         quantize: None, "float16", "dynamic" or "int8".
         samples: calibration data of "int8".
+        ranges: of the states in a long stream, by name, for "int8" with a target.
         tables: of the ids of strings, by input.
-        micro: whether it is for microcontrollers: one signature, and each state a tensor of its own.
+        target: None, or the microcontroller, one of `micro.DEVICES`: one signature, and each state a tensor of its own.
     """
 
     def __init__(
@@ -56,17 +60,19 @@ class Conversion:
         samples: Samples | None = None,
         compact: bool = False,
         tables: Mapping[str, Table] | None = None,
-        micro: bool = False,
+        target: str | None = None,
     ) -> None:
-        self.micro = micro
+        self.target = target
         self.tables = dict(tables or {})
         self._tables = {name: f"text/{place}.json" for place, name in enumerate(self.tables)}
         self.compact = compact
         self.plan, self.chunk, self.batches, self.extra = plan, chunk, batches, extra
         self.state, self.quantize, self.samples = state, quantize, samples
+        self.ranges: Mapping[str, StateRange] = {}
+        self._boundary: Boundary | None = None
         taken = {*plan.inputs, *plan.outputs, *plan.marks.values()}
         # One scale for the whole of a packed state would spoil int8: there every state is a tensor of its own.
-        self.layout: Layout = layout(plan, taken, separate=micro or quantize == "int8")
+        self.layout: Layout = layout(plan, taken, separate=target is not None or quantize == "int8")
         self.valid = free_name("valid", taken) if plan.clocks else None
         self.signatures: dict[str, SignatureInfo] = {}
         for steps in sorted({plan.unit, chunk}):
@@ -75,7 +81,7 @@ class Conversion:
                 self.signatures[name if batch == 1 else f"{name}_b{batch}"] = SignatureInfo(batch, steps)
         self._steps = dict(self.signatures)
         self._fills = plan.window is not None and not plan.pad and plan.delay >= plan.hop and quantize != "int8"
-        self._fills = self._fills and bool(plan.states) and not micro
+        self._fills = self._fills and bool(plan.states) and target is None
         if self._fills:
             self.signatures["fill"] = SignatureInfo(1, plan.unit)
         if plan.encoded:
@@ -109,6 +115,9 @@ class Conversion:
             if variables is not None:
                 traced["reset"] = trace_reset(self.layout, variables)
             named = self.extra.get("source", {}).get("name") or self.plan.offline.name
+            if self.target is not None and self.quantize == "int8":
+                kind = WakeWordBoundary if self.target == "esphome" else Boundary
+                self._boundary = kind(self.layout, self.ranges, fine=bool(self.plan.unquantized))
             self._flatbuffer = tflite.convert(
                 traced,
                 self.quantize,
@@ -117,20 +126,36 @@ class Conversion:
                 self.compact,
                 str(named),
                 sorted(self._files()),
-                self.micro,
+                DEVICES.get(self.target or ""),
                 {name: variable.numpy() for name, variable in self.plan.unquantized.items()},
+                self._boundary,
             )
         return self._flatbuffer
 
     @property
+    def stored(self) -> Layout:
+        """The states as the file holds them; before the flatbuffer is made, as they are traced."""
+        return self.layout if self._boundary is None else self._boundary.layout
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the file's interpreter holds the state: as asked for, or as the target takes it."""
+        return self.state == "internal" or (self.target == "esphome" and self._boundary is not None)
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of the states that no scale holds, so that they stay in float32 in an int8 step."""
+        return [] if self._boundary is None else self._boundary.kept
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of state that one stream carries."""
-        return sum(row.nbytes for row in self.layout.initial)
+        return sum(row.nbytes for row in self.stored.initial)
 
     def model(self) -> StreamingModel:
         """The conversion, loaded by the runtime from memory."""
         try:
-            runtime = "tflite_micro" if self.micro and importlib.util.find_spec("tflite_micro") else "auto"
+            runtime = "tflite_micro" if self.target and importlib.util.find_spec("tflite_micro") else "auto"
             return StreamingModel(artifact.parse(self.pack(Proof()), "the converted model"), runtime)
         except ArtifactError as error:
             raise NotStreamableError(
@@ -140,14 +165,15 @@ class Conversion:
 
     def pack(self, verification: Proof) -> bytes:
         """The bytes of the file."""
+        flatbuffer = self.flatbuffer
         metadata = dataclasses.replace(self.metadata(), verification=verification)
-        return artifact.pack(self.flatbuffer, metadata, self._files())
+        return artifact.pack(flatbuffer, metadata, self._files())
 
     def _files(self) -> dict[str, bytes]:
         files = dict(self.extra.get("files", {}))
         files |= {self._tables[name]: table.to_bytes() for name, table in self.tables.items()}
-        for pack, row in zip(self.layout.packs, self.layout.initial, strict=True):
-            if pack.initial and self.state == "external":
+        for pack, row in zip(self.stored.packs, self.stored.initial, strict=True):
+            if pack.initial and not self.is_inside:
                 files[pack.initial] = row.astype(row.dtype.newbyteorder("<")).tobytes()
         return files
 
@@ -161,15 +187,15 @@ class Conversion:
             signatures=self.signatures,
             inputs=tuple(self._inputs()),
             outputs=tuple(self._outputs()),
-            packs=self.layout.packs if self.state == "external" else (),
-            slots=self.layout.slots,
+            packs=() if self.is_inside else self.stored.packs,
+            slots=self.stored.slots,
             chunk=self.chunk,
             unit=self.plan.unit,
             delay=self.plan.delay,
             flush=self.plan.flush,
             valid=self.valid,
             flags=FLAGS,
-            state=self.state,
+            state="internal" if self.is_inside else "external",
             encode=encode_info(self.plan),
             window=self.plan.window,
             hop=self.plan.hop,
@@ -191,6 +217,8 @@ class Conversion:
                 shape = () if isinstance(table, TextTable) else info.shape
                 tensor = TensorInfo(info.shape, info.dtype)
                 info = dataclasses.replace(info, shape=shape, dtype="string", table=self._tables[name], tensor=tensor)
+            elif self._boundary and (scale := self._boundary.inputs.get(name)):
+                info = dataclasses.replace(info, **dataclasses.asdict(scale))
             infos.append(info)
         return infos
 
@@ -199,11 +227,13 @@ class Conversion:
         for name, signal in self.plan.outputs.items():
             line, mark = signal.timeline, self.plan.marks.get(name)
             assert line is not None
+            scale = self._boundary and self._boundary.outputs.get(name)
+            kind = dataclasses.asdict(scale) if scale else {"dtype": signal.dtype}
             infos.append(
                 OutputInfo(
                     name,
                     signal.shape,  # type: ignore[arg-type]
-                    signal.dtype,
+                    **kind,
                     rate=(line.rate.numerator, line.rate.denominator),
                     start=line.first,
                     end=self.plan.flush if mark else line.span(0)[1],

@@ -7,6 +7,7 @@ and no SELECT, and joins ten tensors at most.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,25 +26,47 @@ ALLOWED = frozenset(
     "SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
 )
 WIDEST = 10
+# Those that ESPHome's micro_wake_word registers.
+_ESPHOME = frozenset(
+    "ADD ASSIGN_VARIABLE AVERAGE_POOL_2D CALL_ONCE CONCATENATION CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED LOGISTIC "
+    "MAX_POOL_2D MEAN MUL PACK PAD QUANTIZE READ_VARIABLE RESHAPE SPLIT_V STRIDED_SLICE VAR_HANDLE".split()
+)
+# Operations that give the values of their operands as they are.
+MOVES = frozenset("RESHAPE CONCATENATION STRIDED_SLICE SLICE SPLIT SPLIT_V SQUEEZE EXPAND_DIMS TRANSPOSE PAD".split())
+
+
+@dataclass(frozen=True)
+class Device:
+    """A runtime for microcontrollers: its name, the operations that it has, and whether some are in float32."""
+
+    name: str
+    allowed: frozenset[str]
+    arithmetic: bool
+
+
+DEVICES = {
+    "micro": Device("TensorFlow Lite for Microcontrollers", ALLOWED, True),
+    "esphome": Device("ESPHome's micro_wake_word", _ESPHOME, False),
+}
 
 
 def check_options(target: Any, state: str, quantize: str | None, batch_sizes: Any, chunk: Any, compact: bool) -> None:
     """Raises InputError where an option of `convert` does not go with a target, or there is no such target."""
-    if target not in (None, "micro"):
-        raise InputError(f"target is {target!r}, expected None or 'micro'")
+    if target is not None and target not in DEVICES:
+        raise InputError(f"target is {target!r}, expected None, 'micro' or 'esphome'")
     if target is None:
         return
     wrong = {
         f"state={state!r}": state != "external",
-        f"quantize={quantize!r}": quantize not in (None, "int8"),
+        f"quantize={quantize!r}": quantize not in ((None, "int8") if target == "micro" else ("int8",)),
         f"batch_sizes={batch_sizes!r}": list(batch_sizes) != [1],
         f"chunk={chunk!r}": is_whole(chunk, 2),
         "compact=True": compact,
     }
     if given := [name for name, is_wrong in wrong.items() if is_wrong]:
         raise InputError(
-            f"{given[0]} does not go with target='micro', whose files have one signature of one step of one stream "
-            "with external state, in float32 or int8; leave it out"
+            f"{given[0]} does not go with target={target!r}, whose files have one signature of one step of one stream, "
+            + ("in float32 or int8; leave it out" if target == "micro" else "in int8; leave the option out")
         )
 
 
@@ -65,7 +88,7 @@ def rewrite(model: Any, schema: Any) -> None:
                 _tile(model, graph, operator, schema)
 
 
-def _code(model: Any, schema: Any, number: int, version: int = 1) -> int:
+def operator_code(model: Any, schema: Any, number: int, version: int = 1) -> int:
     """The index of an operation in the model's list, to which it is added where it is new."""
     known = [code.builtinCode for code in model.operatorCodes]
     if number not in known:
@@ -97,7 +120,7 @@ def _any(model: Any, graph: Any, operator: Any, schema: Any) -> None:
     ]
     place = next(i for i, item in enumerate(graph.operators) if item is operator)
     graph.operators[place : place + 1] = [
-        schema.OperatorT(_code(model, schema, number), inputs, outputs, option_kind, option)
+        schema.OperatorT(operator_code(model, schema, number), inputs, outputs, option_kind, option)
         for number, inputs, outputs, option_kind, option in made
     ]
 
@@ -115,7 +138,7 @@ def _tile(model: Any, graph: Any, operator: Any, schema: Any) -> None:
         )
         graph.tensors.append(shape)
         operator.inputs = [source, len(graph.tensors) - 1]
-        operator.opcodeIndex = _code(model, schema, schema.BuiltinOperator.BROADCAST_TO)
+        operator.opcodeIndex = operator_code(model, schema, schema.BuiltinOperator.BROADCAST_TO, 2)
         operator.builtinOptionsType = schema.BuiltinOptions.BroadcastToOptions
         operator.builtinOptions = schema.BroadcastToOptionsT()
         return
@@ -130,7 +153,7 @@ def _tile(model: Any, graph: Any, operator: Any, schema: Any) -> None:
             graph.tensors.append(tensor)
             result = len(graph.tensors) - 1
         options = schema.ConcatenationOptionsT(axis=axis)
-        kind = _code(model, schema, schema.BuiltinOperator.CONCATENATION)
+        kind = operator_code(model, schema, schema.BuiltinOperator.CONCATENATION)
         parts = [source] * (after[axis] // before[axis])
         made.append(schema.OperatorT(kind, parts, [result], schema.BuiltinOptions.ConcatenationOptions, options))
         source = result
@@ -144,7 +167,7 @@ def _select(model: Any, graph: Any, operator: Any, schema: Any) -> None:
     ranks = {len(graph.tensors[index].shape) for index in operator.inputs}
     if len(ranks) > 1:
         raise NotStreamableError("the step selects whole rows by SELECT, which TFLM lacks; convert for another target")
-    operator.opcodeIndex = _code(model, schema, schema.BuiltinOperator.SELECT_V2)
+    operator.opcodeIndex = operator_code(model, schema, schema.BuiltinOperator.SELECT_V2)
     operator.builtinOptionsType = schema.BuiltinOptions.SelectV2Options
     operator.builtinOptions = schema.SelectV2OptionsT()
 

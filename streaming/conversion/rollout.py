@@ -6,6 +6,7 @@ Calibration needs the states that occur in real streams: with zero states the er
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.agreement import OTHER
-from streaming.runtime.driving import run_whole
+from streaming.runtime.driving import pieces_of, run_whole
 from streaming.runtime.facts import Drift
 
 if TYPE_CHECKING:
@@ -26,7 +27,23 @@ if TYPE_CHECKING:
 Samples = Callable[[], Iterator[tuple[str, dict[str, NDArray[Any]]]]]
 
 DRIFT_STEPS = 10_000
+SNAPSHOT_STEPS = 50
 SAMPLES = 200
+# A state whose largest value in the second half of a long stream is so many times that in the first keeps growing.
+GROWTH = 1.5
+
+
+@dataclass(frozen=True)
+class StateRange:
+    """The largest magnitude of a state in the first half of a long stream, and in the second."""
+
+    first: float
+    last: float
+
+    @property
+    def grows(self) -> bool:
+        """Whether no scale holds it, as of a count of steps."""
+        return self.last > GROWTH * self.first > 0
 
 
 def read_sequences(plan: Plan, data: Any) -> list[dict[str, NDArray[Any]]]:
@@ -150,12 +167,8 @@ def measure_drift(
     plan: Plan, exact: StreamingModel, quantized: StreamingModel, sequences: list[dict[str, NDArray[Any]]]
 ) -> Drift:
     """Feed both streams the same sequences over and over, for 10,000 steps, and compare."""
-    names = list(plan.inputs)
-    long = {name: _repeated([s[name] for s in sequences]) for name in names if plan.inputs[name].timeline}
-    rest = {name: sequences[0][name] for name in names if name not in long}
     # Outputs may come at different rates and delays, so each has its own first and last tenth.
-    source = {name: sequences[0][name] for name in plan.encoded}
-    sequence = {**long, **rest, **source}
+    sequence = _long_sequence(plan, sequences)
     expected, streamed = (_outputs(run_whole(model.create_stream(), sequence)) for model in (exact, quantized))
     errors = [np.abs(a - b) for a, b in zip(expected, streamed, strict=True)]
     tenths = [max(1, len(error) // 10) for error in errors]
@@ -169,8 +182,36 @@ def measure_drift(
     )
 
 
+def measure_states(
+    plan: Plan, model: StreamingModel, sequences: list[dict[str, NDArray[Any]]]
+) -> dict[str, StateRange]:
+    """The ranges of the states of the float32 stream in 10,000 steps of the sequences, by name."""
+    inputs = _long_sequence(plan, sequences)
+    cuts = list(range(SNAPSHOT_STEPS, DRIFT_STEPS, SNAPSHOT_STEPS))
+    stream, found = model.create_stream(), []
+    for part in pieces_of(model.metadata, inputs, cuts):
+        stream.feed(part)
+        found.append(stream.states())
+    ranges = {}
+    for slot in model.metadata.slots:
+        size = int(np.prod(slot.shape, dtype=int))
+        parts = [packed[slot.pack][0, slot.offset : slot.offset + size] for packed in found]
+        largest = [float(np.abs(part.astype("float64")).max(initial=0)) for part in parts]
+        half = len(largest) // 2
+        ranges[slot.name] = StateRange(max(largest[:half]), max(largest[half:]))
+    return ranges
+
+
 def _length(plan: Plan, sequence: dict[str, NDArray[Any]]) -> int:
     return len(next(sequence[name] for name, signal in plan.inputs.items() if signal.timeline))
+
+
+def _long_sequence(plan: Plan, sequences: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The sequences over and over, 10,000 steps; what has no time, of the first."""
+    return {
+        name: _repeated([s[name] for s in sequences]) if name in plan.inputs and plan.inputs[name].timeline else value
+        for name, value in sequences[0].items()
+    }
 
 
 def _cut(plan: Plan, sequence: dict[str, NDArray[Any]], begin: int, end: int) -> dict[str, NDArray[Any]]:

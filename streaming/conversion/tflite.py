@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import flatbuffers
 import numpy as np
@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
 from streaming.conversion.finishing import finish
-from streaming.conversion.micro import ALLOWED as MICRO
-from streaming.conversion.micro import rewrite
+from streaming.conversion.micro import Device, rewrite
+from streaming.conversion.observing import has_loops, observed
 from streaming.conversion.rollout import Samples
+from streaming.conversion.rounding import names_of_moved, unrounded
 from streaming.errors import InputError, NotStreamableError, StreamingError
 
 # Operations with a builtin kernel on every target, no lists, no variables; loops are those of long chunks.
@@ -45,7 +46,8 @@ EVERY = "every TFLite runtime"
 
 # What "int8" leaves in float32.
 ARITHMETIC = (
-    "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE SUM MEAN SELECT SELECT_V2 LOGISTIC TANH EXP RSQRT SQRT".split()
+    "ADD SUB MUL DIV MAXIMUM MINIMUM SQUARED_DIFFERENCE SUM MEAN SELECT SELECT_V2 "
+    "LOGISTIC TANH EXP LOG RSQRT SQRT EQUAL NOT_EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL".split()
 )
 
 # Attribute of a traced graph: (number of operations after it, name) of each layer, in order.
@@ -58,6 +60,16 @@ _WORTH_HALVING = 4096
 VARIABLES = frozenset("ASSIGN_VARIABLE CALL_ONCE READ_VARIABLE VAR_HANDLE".split())
 
 
+class BoundaryEdit(Protocol):
+    """Rewrites the inputs and outputs of a step, of models as the schema's `ModelT`."""
+
+    def measure(self, model: Any, schema: Any) -> None:
+        """Note the ranges of values in a calibrated model, which it may change."""
+
+    def apply(self, model: Any, schema: Any) -> None:
+        """Edit the quantized model."""
+
+
 def convert(
     signatures: Mapping[str, Any],
     quantize: str | None,
@@ -66,15 +78,16 @@ def convert(
     compact: bool = False,
     name: str = "step",
     files: Iterable[str] = (),
-    micro: bool = False,
+    device: Device | None = None,
     constants: Mapping[str, NDArray[Any]] | None = None,
+    boundary: BoundaryEdit | None = None,
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
     module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
-    that are float16 numbers are stored so; name, files: of the model and of what comes with it; micro: in the forms of
-    TensorFlow Lite for Microcontrollers; constants: values of inputs, by name, that become constants of the file, as
-    they are whatever is quantized.
+    that are float16 numbers are stored so; name, files: of the model and of what comes with it; device: the
+    microcontroller that it is for; constants: values of inputs, by name, that become constants of the file, as
+    they are whatever is quantized; boundary: what rewrites the inputs and outputs of an "int8" step.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
@@ -94,7 +107,7 @@ def convert(
             flatbuffer = converter.convert()
             flatbuffer, products = _bind(flatbuffer, constants or {})
             if quantize == "int8":
-                flatbuffer = _quantize_products(flatbuffer, samples, products)
+                flatbuffer = _quantize_products(flatbuffer, samples, products, boundary, device)
             if compact:
                 flatbuffer = _halve(flatbuffer)
         except Exception as error:
@@ -107,12 +120,14 @@ def convert(
         _check_scales(flatbuffer)
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
     allowed = ALLOWED | VARIABLES if module.variables else ALLOWED
-    if micro:
+    if device is not None:
         rewrite(model, schema)
-        flatbuffer, allowed = _packed(model), MICRO
+        if boundary is not None:
+            boundary.apply(model, schema)
+        flatbuffer, allowed = _packed(model), device.allowed
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
-        raise _no_builtin_form(foreign, foreign, signatures, "TensorFlow Lite for Microcontrollers" if micro else EVERY)
+        raise _no_builtin_form(foreign, foreign, signatures, device.name if device else EVERY)
     return finish(model, schema, name, files)
 
 
@@ -153,7 +168,7 @@ def _called(node: Any) -> list[str]:
 
 
 def _bind(flatbuffer: bytes, constants: Mapping[str, NDArray[Any]]) -> tuple[bytes, list[str]]:
-    """Make constants of some inputs; also the names of the operations that take them."""
+    """Make constants of some inputs; also the names of the operations that take them, or bring values to those."""
     if not constants:
         return flatbuffer, []
     model = schema.ModelT.InitFromPackedBuf(flatbuffer, 0)
@@ -168,22 +183,34 @@ def _bind(flatbuffer: bytes, constants: Mapping[str, NDArray[Any]]) -> tuple[byt
             graph.tensors[index].buffer = buffer
         signature.inputs = [item for item in signature.inputs if item.tensorIndex not in bound]
         graph.inputs = [index for index in graph.inputs if int(index) not in bound]
-        for operator in graph.operators:
-            if any(int(index) in bound for index in operator.inputs):
-                names += [graph.tensors[index].name.decode() for index in operator.outputs]
+        names += [graph.tensors[index].name.decode() for index in unrounded(model, graph, set(bound))]
     return _packed(model), names
 
 
-def _quantize_products(flatbuffer: bytes, samples: Samples | None, exact: list[str]) -> bytes:
+def _quantize_products(
+    flatbuffer: bytes,
+    samples: Samples | None,
+    exact: list[str],
+    boundary: BoundaryEdit | None,
+    device: Device | None,
+) -> bytes:
     """The model with products of matrices in int8 and arithmetic in float32; operations of `exact` stay as they are.
 
     The arithmetic of a cell decides how long it remembers: a state rounded to a 256th of its range at every step is
     lost where a step adds less than that, as in running means and LSTMs whose forget gates stay open. It costs next
     to nothing beside the products.
     """
-    calibrated = _widen(Calibrator(flatbuffer).calibrate(samples))
+    assert samples is not None
+    loops = has_loops(flatbuffer)
+    calibrated = _widen(observed(flatbuffer, samples) if loops else Calibrator(flatbuffer).calibrate(samples))
+    if boundary is not None:
+        model = schema.ModelT.InitFromPackedBuf(calibrated, 0)
+        boundary.measure(model, schema)
+        calibrated = _packed(model)
+    kept = ARITHMETIC if device is None or device.arithmetic else []
+    exact = [*exact, *names_of_moved(flatbuffer, frozenset(kept))]
     return mlir_quantize(
-        calibrated, denylisted_ops=ARITHMETIC, denylisted_nodes=exact, disable_per_channel_for_dense_layers=True
+        calibrated, denylisted_ops=kept, denylisted_nodes=exact, disable_per_channel_for_dense_layers=True
     )
 
 

@@ -13,7 +13,7 @@ from streaming.runtime.stream import Stream
 
 
 def run_whole(stream: Stream, inputs: Mapping[str, NDArray[Any]], cuts: Sequence[int] = ()) -> dict[str, NDArray[Any]]:
-    """Resets a stream, feeds it a whole sequence and finishes it; returns the outputs by name.
+    """Resets a stream, feeds it a whole sequence and finishes it; returns the outputs by name, as real numbers.
 
     Args:
         stream: of a model; its state is lost.
@@ -25,7 +25,8 @@ def run_whole(stream: Stream, inputs: Mapping[str, NDArray[Any]], cuts: Sequence
     stream.reset()
     give_source(stream, inputs)
     pieces = [stream.feed(part) for part in pieces_of(meta, inputs, cuts)]
-    return joined(meta, [*pieces, stream.finish()])
+    outputs = joined(meta, [*pieces, stream.finish()])
+    return {info.name: info.dequantize(outputs[info.name]) for info in meta.outputs}
 
 
 def give_source(stream: Stream, inputs: Mapping[str, NDArray[Any]]) -> None:

@@ -101,6 +101,9 @@ class InputReader:
     def _cast(self, array: NDArray[Any]) -> NDArray[Any]:
         if self._flag and array.dtype.kind == "b":
             return array.astype(self.dtype)
+        if array.dtype.kind == "f" and self.info.scale is not None:
+            self._check_finite(array, "clean it")
+            return self.info.quantize(array)
         if array.dtype.kind not in _CASTS[self.dtype.kind]:
             raise InputError(
                 f"input {self.info.name!r} is {array.dtype}, expected {'bool' if self._flag else self.dtype}; "
@@ -137,13 +140,14 @@ class InputReader:
         if self._bounded and array.size:
             self._check_range(array)
 
-    def _check_finite(self, array: NDArray[Any]) -> None:
+    def _check_finite(
+        self, array: NDArray[Any], remedy: str = "clean it, or create the stream with nan='pass'"
+    ) -> None:
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
             place = tuple(int(i) for i in bad[0])
             raise InputError(
-                f"input {self.info.name!r} holds {array[place]} at {place}, expected finite numbers; "
-                "clean it, or create the stream with nan='pass'"
+                f"input {self.info.name!r} holds {array[place]} at {place}, expected finite numbers; {remedy}"
             )
 
     def _check_range(self, array: NDArray[Any]) -> None:

@@ -17,6 +17,7 @@ from client_vectors import (
     ALIKE,
     BUNDLES,
     FORMS,
+    INTEGERS,
     ROOT,
     TASKS,
     bundle_path,
@@ -96,7 +97,7 @@ def test_vectors_of_every_bundle(bundle: str, built: Any) -> None:
     assert run(built("vectors"), bundle_path(bundle), bundle_vectors(bundle)) == b"ok\n"
 
 
-@pytest.mark.parametrize("name", [*FORMS, *TASKS])
+@pytest.mark.parametrize("name", [*FORMS, *TASKS, *INTEGERS])
 def test_vectors_of_every_form_of_file(name: str, built: Any) -> None:
     assert run(built("vectors"), *form(name)) == b"ok\n"
 

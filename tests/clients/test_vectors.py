@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import runtime_models as models
-from client_vectors import ALIKE, BUNDLES, FORMS, ROOT, TASKS, bundle_path, bundle_vectors, bundles, form
+from client_vectors import ALIKE, BUNDLES, FORMS, INTEGERS, ROOT, TASKS, bundle_path, bundle_vectors, bundles, form
 
 import streaming
 from streaming import vectors
@@ -102,7 +102,7 @@ def test_the_reference_client_gives_the_events_of_every_bundle(bundle: str, clie
         assert codec.encode(task["input"]["text"]) == task["arrays"]["ids"]
 
 
-@pytest.mark.parametrize("name", [*FORMS, *TASKS])
+@pytest.mark.parametrize("name", [*FORMS, *TASKS, *INTEGERS])
 def test_the_reference_client_steps_every_form_of_file(name: str, client: Any) -> None:
     path, out = form(name)
     found = json.loads(out.read_text(encoding="utf-8"))

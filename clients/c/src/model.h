@@ -45,6 +45,7 @@ struct streaming_model {
   size_t pack_count;
   size_t chunk, unit, delay, flush, window, hop, lead, filled;
   bool pad, internal, statics;
+  bool used; /* whether the compiled model has run, so that states inside of it are no longer the first */
   st_signature step, steps, fill, encode, reset; /* steps: of a chunk, where it is no step */
   const st_json *task;
   st_litert lib;

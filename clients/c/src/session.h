@@ -1,10 +1,38 @@
 /* Sessions: raw input to events. */
 
+/* Whether a tensor holds real numbers: as float32, or as integers that have a scale. */
+static bool st_is_real(const streaming_tensor *info) {
+  bool whole = info->type == STREAMING_INT8 || info->type == STREAMING_UINT8 || info->type == STREAMING_INT16;
+  return info->type == STREAMING_FLOAT32 || (whole && info->scale > 0);
+}
+
+static void st_quantize(const streaming_tensor *info, const float *numbers, void *integers) {
+  float low = info->type == STREAMING_INT8 ? -128 : info->type == STREAMING_INT16 ? -32768 : 0;
+  float high = info->type == STREAMING_INT8 ? 127 : info->type == STREAMING_INT16 ? 32767 : 255;
+  for (size_t i = 0; i < info->elements; i++) {
+    float value = rintf(numbers[i] / (float)info->scale) + (float)info->zero_point;
+    value = value < low ? low : value > high ? high : value;
+    if (info->type == STREAMING_INT8)
+      ((int8_t *)integers)[i] = (int8_t)value;
+    else if (info->type == STREAMING_INT16)
+      ((int16_t *)integers)[i] = (int16_t)value;
+    else
+      ((uint8_t *)integers)[i] = (uint8_t)value;
+  }
+}
+
+/* A row of the first output as float32. */
+static const float *st_real_row(streaming_session *s, const void *row) {
+  const streaming_tensor *info = &s->model->outputs[0].info;
+  if (info->type == STREAMING_FLOAT32) return row;
+  for (size_t i = 0; i < info->elements; i++) s->real[i] = (float)info->scale * ((float)st_integer(info->type, row, i) - (float)info->zero_point);
+  return s->real;
+}
+
 static void st_take_row(void *user, size_t output, const void *rows, size_t count) {
   streaming_session *s = user;
-  size_t size = s->model->outputs[0].info.elements;
   for (size_t i = 0; output == 0 && i < count && s->failed == STREAMING_OK; i++) {
-    const float *row = (const float *)rows + i * size;
+    const float *row = st_real_row(s, (const unsigned char *)rows + i * s->model->outputs[0].info.bytes);
     double time = 0, score;
     s->last_row = row;
     if (s->task == ST_KEYWORDS || s->task == ST_TRANSCRIBER) {
@@ -57,7 +85,7 @@ void streaming_session_free(streaming_session *s) {
   for (size_t i = 0; i < s->waiting_count; i++) free(s->waiting[i]);
   for (int i = 0; i < 3; i++) free(s->ids[i]);
   void *all[] = {s->p, s->mean, (void *)s->held_labels, s->waiting, s->places, s->scaler_mean, s->scaler_scale, s->values, s->expected,
-                 s->errors, s->early, s->last, s->last_at, s->input, s->recent, s->frame, s->frames, s->wanted, s->told, s->rising, s->absent};
+                 s->errors, s->early, s->last, s->last_at, s->input, s->real, s->integers, s->recent, s->frame, s->frames, s->wanted, s->told, s->rising, s->absent};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free(s);
 }
@@ -73,7 +101,7 @@ static streaming_code st_open_labels(streaming_session *s) {
   ST_TRY(st_lines_read(&s->labels, st_find_file(m->files, m->file_count, "labels.txt"), "labels.txt"));
   s->label_count = s->labels.count;
   if (!s->label_count || m->outputs[0].info.rank != 1 || m->outputs[0].info.shape[0] != s->label_count ||
-      m->outputs[0].info.type != STREAMING_FLOAT32)
+      !st_is_real(&m->outputs[0].info))
     return st_unfit("labels.txt has another number of labels");
   s->p = st_array(s->label_count, sizeof(double));
   s->mean = st_array(s->label_count, sizeof(double));
@@ -136,7 +164,7 @@ static streaming_code st_open_rows(streaming_session *s) {
   s->masked = st_flag(m->task, "mask", false);
   if (policy == 4 || (s->masked && s->width % 2)) return st_unfit("missing or mask are wrong");
   s->missing = policy;
-  if (m->input_count != 1 || m->inputs[0].info.type != STREAMING_FLOAT32 || !m->inputs[0].info.time || !s->width ||
+  if (m->input_count != 1 || !st_is_real(&m->inputs[0].info) || !m->inputs[0].info.time || !s->width ||
       (s->columns && s->columns != s->width / (s->masked ? 2 : 1)))
     return st_unfit("it takes other rows");
   s->scaler_mean = st_array(s->width, sizeof(double));
@@ -161,7 +189,7 @@ static streaming_code st_open_forecasts(streaming_session *s) {
   s->quantiles = quantiles && quantiles->count ? quantiles->count : 1;
   size_t total;
   if (s->targets > s->width || !st_times(s->horizon, s->targets, &total) || !st_times(total, s->quantiles, &total) ||
-      total != m->outputs[0].info.elements || m->outputs[0].info.type != STREAMING_FLOAT32 || m->output_count != 1)
+      total != m->outputs[0].info.elements || !st_is_real(&m->outputs[0].info) || m->output_count != 1)
     return st_unfit("it gives other forecasts");
   s->places = st_array(s->targets, sizeof(size_t));
   s->values = st_array(total > s->width ? total : s->width, sizeof(double));
@@ -205,7 +233,7 @@ static streaming_code st_open_sound(streaming_session *s) {
   if (!st_whole(m->task, "sample_rate", 100, 1e6, -1, &rate)) return st_wrong("task.sample_rate");
   s->rate = (double)rate;
   s->width = m->inputs[0].info.elements;
-  if (m->input_count != 1 || m->inputs[0].info.type != STREAMING_FLOAT32 || !m->inputs[0].info.time || !s->width) return st_unfit("it takes other rows");
+  if (m->input_count != 1 || !st_is_real(&m->inputs[0].info) || !m->inputs[0].info.time || !s->width) return st_unfit("it takes other rows");
   s->step = s->length = s->width;
   if (features) {
     s->mel = calloc(1, sizeof *s->mel);
@@ -269,7 +297,7 @@ static streaming_code st_open_texts(streaming_session *s) {
   streaming_model *m = s->model;
   const st_json *task = m->task;
   ST_TRY(st_open_codec(s, "target.json", &s->target));
-  if (m->output_count != 1 || m->outputs[0].info.rank != 1 || m->outputs[0].info.shape[0] != s->target->count || m->outputs[0].info.type != STREAMING_FLOAT32 ||
+  if (m->output_count != 1 || m->outputs[0].info.rank != 1 || m->outputs[0].info.shape[0] != s->target->count || !st_is_real(&m->outputs[0].info) ||
       m->chunk != 1 || m->delay || !st_is_token(&m->inputs[0].info))
     return st_unfit("it does not take a number a step and give a row of logits");
   s->p = st_array(s->target->count, sizeof(double));
@@ -310,6 +338,9 @@ static streaming_code st_open_session(streaming_session *s) {
   s->down = m->outputs[0].info.down;
   s->threshold = st_number(m->task, "threshold", 0.5);
   s->multi = st_flag(m->task, "multi_label", false);
+  s->real = st_array(m->outputs[0].info.elements, sizeof(float));
+  s->integers = st_array(m->inputs[0].info.elements, sizeof(int32_t));
+  if (!s->real || !s->integers) return st_no_memory();
   switch (s->task) {
     case ST_TAGGER:
       ST_TRY(st_open_labels(s));
@@ -421,10 +452,20 @@ streaming_code streaming_session_word(streaming_session *s, const char *word) {
   return st_feed_session(s, inputs);
 }
 
+/* One step of the numbers in s->input. */
+static streaming_code st_feed_numbers(streaming_session *s) {
+  const streaming_tensor *info = &s->model->inputs[0].info;
+  const void *inputs[] = {info->type == STREAMING_FLOAT32 ? (const void *)s->input : s->integers};
+  for (size_t i = 0; info->type != STREAMING_FLOAT32 && i < info->elements; i++)
+    if (!isfinite(s->input[i]))
+      return st_fail(STREAMING_INPUT, "input %.80s holds %g at %zu, expected finite numbers; clean it", info->name, (double)s->input[i], i);
+  if (info->type != STREAMING_FLOAT32) st_quantize(info, s->input, s->integers);
+  return st_feed_session(s, inputs);
+}
+
 static streaming_code st_feed_row(streaming_session *s, const double *row) {
   for (size_t i = 0; i < s->width; i++) s->input[i] = (float)row[i];
-  const void *inputs[] = {s->input};
-  return st_feed_session(s, inputs);
+  return st_feed_numbers(s);
 }
 
 static streaming_code st_judge(streaming_session *s, const double *row, bool quiet) {
@@ -549,13 +590,12 @@ streaming_code streaming_session_row(streaming_session *s, const double *row, si
 }
 
 static streaming_code st_put_sample(streaming_session *s, double sample) {
-  const void *inputs[] = {s->input};
   st_mel *mel = s->mel;
   if (!mel) {
     s->input[s->pending++] = (float)sample;
     if (s->pending < s->width) return STREAMING_OK;
     s->pending = 0;
-    return st_feed_session(s, inputs);
+    return st_feed_numbers(s);
   }
   if (mel->skip) {
     mel->skip--;
@@ -568,7 +608,7 @@ static streaming_code st_put_sample(streaming_session *s, double sample) {
   memmove(mel->held, mel->held + gone, (mel->held_count - gone) * sizeof *mel->held);
   mel->held_count -= gone;
   mel->skip = mel->step - gone;
-  return st_feed_session(s, inputs);
+  return st_feed_numbers(s);
 }
 
 static streaming_code st_put_zeros(streaming_session *s, size_t count) {
@@ -629,7 +669,7 @@ static streaming_code st_feed_token(streaming_session *s, streaming_stream *stre
   streaming_rows rows[ST_MAX_TENSORS];
   ST_TRY(streaming_step(stream, inputs, rows));
   if (rows[0].count != 1) return st_unfit("it does not give a row a step");
-  s->last_row = rows[0].data;
+  s->last_row = st_real_row(s, rows[0].data);
   return STREAMING_OK;
 }
 

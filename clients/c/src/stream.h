@@ -142,6 +142,7 @@ static streaming_code st_invoke(streaming_stream *s, st_run *run) {
       run->out[i] = s->states[!s->turn][signature->out[i].index];
       moves = true;
     }
+  s->model->used = true;
   int code = m->lib.RunCompiledModel(m->compiled, signature->index, signature->inputs, run->in, signature->outputs, run->out);
   for (size_t i = 0; i < signature->inputs; i++)
     if (signature->in[i].role == ST_STATE) run->in[i] = NULL; /* those are the stream's */
@@ -182,14 +183,13 @@ streaming_code streaming_reset(streaming_stream *s) {
   streaming_model *m = s->model;
   if (m->internal && m->reset.there) {
     ST_TRY(st_invoke(s, &s->reset));
-  } else if (m->internal && s->closed == ST_OPEN && s->position == 0) {
-    /* fresh */
-  } else if (m->internal) {
+  } else if (m->internal && m->used) {
     int code = 1; /* nothing in the file sets the state: another interpreter does */
     m->lib.DestroyCompiledModel(m->compiled);
     m->compiled = NULL;
     code = m->lib.CreateCompiledModel(m->environment, m->model, m->options, &m->compiled);
     if (code) return st_runtime("begin anew", code);
+    m->used = false;
   }
   for (size_t i = 0; !m->internal && i < m->pack_count; i++) {
     if (m->packs[i].initial)

@@ -47,7 +47,8 @@ struct streaming_session {
   st_buffer gaps;          /* rows that wait for a value */
   size_t passed;           /* rows before those */
   size_t short_window, long_window, warm_up, probation, error_count, early_count;
-  float *input;
+  float *input, *real; /* of a step; a row that the model gives in integers, as numbers */
+  void *integers;      /* of a step, for a model that takes integers */
   /* sound */
   st_mel *mel;
   st_endpointer endpointer;

@@ -61,17 +61,18 @@ def check_tokens(source: Stream | Decoder, start: int, end: int, max_steps: int)
 
 def _stream_step(stream: Stream) -> StepFunction:
     dtype = np.dtype(stream.model.metadata.inputs[0].dtype)
+    real = stream.model.metadata.outputs[0].dequantize
 
     def step(states: Sequence[Any], tokens: NDArray[Any]) -> tuple[NDArray[Any], Sequence[Any]]:
         inputs = list(tokens.astype(dtype)[:, None])
         if len(states) == 1:
-            return states[0].step(inputs[0]), states
+            return real(states[0].step(inputs[0])), states
         seen: set[int] = set()
         own = []
         for state in states:
             own.append(state.fork() if id(state) in seen else state)
             seen.add(id(state))
-        return np.concatenate(stream.step_all(own, inputs)), own
+        return real(np.concatenate(stream.step_all(own, inputs))), own
 
     return step
 

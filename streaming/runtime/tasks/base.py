@@ -120,6 +120,11 @@ def read_labels(model: StreamingModel, labels: tuple[str, ...] | None = None) ->
     return labels
 
 
+def real_rows(model: StreamingModel, rows: Any) -> NDArray[Any]:
+    """Rows of a model's first output as real numbers: int8 rows stand for some by the scale of the output."""
+    return model.metadata.outputs[0].dequantize(rows)
+
+
 def read_file(model: StreamingModel, name: str) -> bytes:
     """An associated file; raises ArtifactError where it is missing."""
     if name not in model.files:

@@ -17,6 +17,7 @@ from streaming.runtime.tasks.base import (
     Task,
     read_chain,
     read_labels,
+    real_rows,
 )
 from streaming.runtime.tasks.rows import RowReader, filled
 from streaming.runtime.tasks.schema import ClassifierSpec, SequenceTaggerSpec
@@ -57,12 +58,12 @@ class _RowSession(SavedSession):
         values = self._task.reader.read(rows)
         outputs = self._stream.feed(self._task.reader.scaled(values))
         self._fed = self._fed or bool(len(values))
-        return np.asarray(outputs)
+        return real_rows(self._task.model, outputs)
 
     def _rest(self) -> NDArray[Any] | None:
         if not self._fed:
             return None
-        rows = np.asarray(self._stream.finish())
+        rows = real_rows(self._task.model, self._stream.finish())
         self._stream.reset()
         self._fed = False
         return rows

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streaming.errors import ArtifactError, InputError
 from streaming.runtime.carried import Carrier, SavedSession
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.base import Task
+from streaming.runtime.tasks.base import Task, real_rows
 from streaming.runtime.tasks.rows import RowReader, filled
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec, TaskSpec
 
@@ -86,7 +86,7 @@ class Forecaster(Task):
 
     def read(self, row: int, output: NDArray[Any]) -> Forecast:
         """The forecast in a row of outputs."""
-        values = output.astype(np.float64).reshape(self.shape)
+        values = real_rows(self.model, output).astype(np.float64).reshape(self.shape)
         if self.spec.scaler is not None:
             mean = np.array(self.spec.scaler.mean)[self.places, None]
             values = values * np.array(self.spec.scaler.scale)[self.places, None] + mean
@@ -161,7 +161,7 @@ class AnomalyDetector(Forecaster):
 
     def expected(self, output: NDArray[Any]) -> NDArray[Any]:
         """The forecast (targets,) of the next row, in units of the scaler."""
-        return output.astype(np.float64).reshape(self.shape)[0, :, self.middle]
+        return real_rows(self.model, output).astype(np.float64).reshape(self.shape)[0, :, self.middle]
 
 
 class Likelihood(Carrier):

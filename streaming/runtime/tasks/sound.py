@@ -12,7 +12,7 @@ from streaming.errors import ArtifactError
 from streaming.runtime.audio import Endpointer, LogMelStream, as_samples
 from streaming.runtime.carried import SavedSession
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.base import Task, read_labels
+from streaming.runtime.tasks.base import Task, read_labels, real_rows
 
 # Yields frames of the signal, is sent their features, and returns events.
 AudioWork = Generator[NDArray[Any], NDArray[Any], list[Any]]
@@ -148,12 +148,12 @@ class AudioSession(SavedSession):
             return []
         outputs = self._stream.feed(rows.astype(np.float32).reshape(-1, *self._task.shape))
         self._fed = True
-        return self._decide(np.asarray(outputs))
+        return self._decide(real_rows(self._task.model, outputs))
 
     def _end(self, sample: int) -> list[Any]:
         events = self._outputs(self._front.finish()) if self._front is not None else []
         if self._fed:
-            events += self._decide(np.asarray(self._stream.finish()))
+            events += self._decide(real_rows(self._task.model, self._stream.finish()))
         events += self._close(self._begin, sample)
         self._anew(sample)
         return events

@@ -267,13 +267,12 @@ class _InTurns(Carrier):
     def __init__(self, task: SimultaneousTranslator):
         self._stream = task.model.create_stream()
         self._types = {info.name: info.dtype for info in task.model.metadata.inputs}
+        self._real = task.model.metadata.outputs[0].dequantize
 
     def reset(self) -> None:
         self._stream.reset()
 
     def advance(self, steps: Steps) -> NDArray[Any]:
         sides = dict(zip((_SOURCE, _TARGET), zip(*steps, strict=True), strict=True))
-        rows: NDArray[Any] = self._stream.feed(
-            {name: np.array(side, self._types[name]) for name, side in sides.items()}
-        )
-        return rows[-1]
+        rows = self._stream.feed({name: np.array(side, self._types[name]) for name, side in sides.items()})
+        return self._real(rows[-1])

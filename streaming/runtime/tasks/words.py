@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from streaming.errors import InputError
 from streaming.runtime.carried import SavedSession
 from streaming.runtime.model import StreamingModel
-from streaming.runtime.tasks.base import Decision, LabelStream, Prediction, Task, read_chain, read_labels
+from streaming.runtime.tasks.base import Decision, LabelStream, Prediction, Task, read_chain, read_labels, real_rows
 from streaming.runtime.tasks.schema import ClassifierSpec, TaggerSpec
 from streaming.runtime.text import WordEncoder
 from streaming.runtime.tokenization import sentences, tokenize
@@ -54,13 +53,13 @@ class _WordSession(SavedSession):
         self._fed = self._fed or bool(words)
         self.words += len(words)
         self.unknown += self._task.encoder.count_unknown(words)
-        return np.asarray(rows)
+        return real_rows(self._task.model, rows)
 
     def _rest(self) -> NDArray[Any] | None:
         """The rows of the end, None where no word came."""
         if not self._fed:
             return None
-        rows = np.asarray(self._stream.finish())
+        rows = real_rows(self._task.model, self._stream.finish())
         self._stream.reset()
         self._fed = False
         return rows

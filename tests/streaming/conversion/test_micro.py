@@ -98,7 +98,7 @@ def test_int8_is_close(convert: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "mcu"}, "expected None or 'micro'"),
+        ({"target": "mcu"}, "expected None, 'micro' or 'esphome'"),
         ({"quantize": "dynamic"}, "quantize='dynamic' does not go with target='micro'"),
         ({"quantize": "float16"}, "quantize='float16'"),
         ({"state": "internal"}, "state='internal'"),
@@ -127,8 +127,8 @@ def test_other_files_are_refused_by_the_runtime_and_the_writer(convert: Any, tmp
 def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "micro.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    exec(compile(code, "micro.md", "exec"), {"__name__": "guide"})
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile("\n".join(blocks), "micro.md", "exec"), {"__name__": "guide"})
     assert main(["micro", "step.tflite", "firmware"]) == 0
     assert {path.name for path in Path("firmware").iterdir()} == set(firmware_files(text))
 
