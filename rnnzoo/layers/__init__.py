@@ -43,6 +43,7 @@ from rnnzoo.layers.lookahead import LookaheadConv
 from rnnzoo.layers.pooling import AttentionPooling
 from rnnzoo.layers.recurrent import GRU, LSTM, LayerNormLSTM, SimpleRNN
 from rnnzoo.layers.sampled import AdaptiveSoftmax, MeanOutput, SampledSoftmax
+from rnnzoo.layers.story import StoryMemory
 from rnnzoo.layers.tied import TiedEmbedding
 from rnnzoo.layers.transformer import TransformerBlock, TransformerDecoderBlock
 from rnnzoo.layers.wrappers import HighwayCell, ResidualCell
@@ -98,6 +99,7 @@ __all__ = [
     "SRUCell",
     "SampledSoftmax",
     "SimpleRNN",
+    "StoryMemory",
     "TiedEmbedding",
     "TransformerBlock",
     "TransformerDecoderBlock",

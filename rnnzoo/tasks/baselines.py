@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +78,72 @@ class NaiveBayes:
         return np.stack([self._bias + self._weights[rows].sum(axis=0) for rows in known])
 
 
+class RidgeWords:
+    """Ridge regression of a number on the words that occur (Hoerl and Kennard 1970).
+
+    Args:
+        texts: different words of each text.
+        values: its number.
+        min_count: rarer words are left out.
+        penalty: weight of the squares.
+    """
+
+    name = "bag of words, ridge regression"
+
+    def __init__(
+        self, texts: Sequence[Collection[str]], values: Sequence[float], min_count: int = 10, penalty: float = 30.0
+    ):
+        counts = Counter(word for words in texts for word in words)
+        self._words = {word: i for i, word in enumerate(word for word, n in counts.items() if n >= min_count)}
+        table, target = self._table(texts), np.array(values)
+        square = table.T @ table + penalty * np.eye(table.shape[1])
+        self._bias = float(target.mean())
+        self._weights = np.linalg.solve(square, table.T @ (target - self._bias))
+        self.numbers = self._weights.size + 1
+
+    def scores(self, texts: Sequence[Collection[str]]) -> NDArray[Any]:
+        """The number of each text, (N,)."""
+        return np.asarray(self._table(texts) @ self._weights + self._bias)
+
+    def _table(self, texts: Sequence[Collection[str]]) -> NDArray[Any]:
+        table = np.zeros((len(texts), len(self._words)))
+        for row, words in zip(table, texts, strict=True):
+            row[[self._words[word] for word in words if word in self._words]] = 1
+        return table
+
+
+class LabelNGrams:
+    """The label whose n-grams of the steps of a sequence are the most probable, all labels being as frequent.
+
+    Args:
+        sequences: of tokens.
+        labels: of each.
+        order: tokens of an n-gram.
+    """
+
+    def __init__(self, sequences: Sequence[Sequence[str]], labels: Sequence[str], order: int = 4):
+        self.name = f"{order}-grams of each label"
+        self._tokens = {token: i for i, token in enumerate(dict.fromkeys(t for row in sequences for t in row), 2)}
+        by_label: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
+        for row, label in zip(sequences, labels, strict=True):
+            by_label[label].append(self._numbers(row)[:-1])
+        end, size = np.zeros(1, int), len(self._tokens) + 2
+        self._models = {
+            label: NGram(np.concatenate([*rows, end]), size, order) for label, rows in sorted(by_label.items())
+        }
+        self.numbers = sum(model.numbers for model in self._models.values())
+
+    def label(self, sequence: Sequence[str]) -> str:
+        """The label of a sequence."""
+        line = self._numbers(sequence)
+        scores = {label: float(np.log(model.probabilities(line)).sum()) for label, model in self._models.items()}
+        return max(scores, key=lambda label: scores[label])
+
+    def _numbers(self, sequence: Sequence[str]) -> NDArray[Any]:
+        """Tokens between two ends (0); 1 is an unknown one."""
+        return np.array([0, *(self._tokens.get(token, 1) for token in sequence), 0])
+
+
 class NearestMean:
     """Gives the label with the nearest mean, of features that are means and deviations along time.
 
@@ -106,6 +172,40 @@ class NearestMean:
     @staticmethod
     def _features(rows: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return np.stack([np.concatenate([row.mean(axis=0), row.std(axis=0)]) for row in rows])
+
+
+class NearestWindow:
+    """Gives each row the label with the nearest mean, of features that are means and deviations of the last rows.
+
+    Args:
+        rows: sequences (T, D).
+        labels: of each row; an empty one is none.
+        window: rows that a decision looks at.
+    """
+
+    name = "nearest mean of windows"
+
+    def __init__(self, rows: Sequence[NDArray[Any]], labels: Sequence[Sequence[str]], window: int = 25):
+        self._window = window
+        features = np.concatenate([self._features(row) for row in rows])
+        of = np.array([label for row in labels for label in row])
+        self._mean, self._scale = features.mean(axis=0), features.std(axis=0) + 1e-6
+        features = (features - self._mean) / self._scale
+        self._labels = sorted({label for label in of if label})
+        self._means = np.stack([features[of == label].mean(axis=0) for label in self._labels])
+        self.numbers = self._means.size + 2 * self._mean.size
+
+    def labels(self, rows: NDArray[Any]) -> list[str]:
+        """A label for each row of a sequence."""
+        features = (self._features(rows) - self._mean) / self._scale
+        distance = ((features[:, None] - self._means) ** 2).sum(axis=-1)
+        return [self._labels[k] for k in distance.argmin(axis=1)]
+
+    def _features(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """(T, 2 D) of the rows up to each, the first of them repeated before it."""
+        padded = np.concatenate([np.repeat(rows[:1], self._window - 1, axis=0), rows])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self._window, axis=0)
+        return np.concatenate([windows.mean(axis=-1), windows.std(axis=-1)], axis=-1)
 
 
 class NGram:

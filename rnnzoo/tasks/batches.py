@@ -74,6 +74,10 @@ class Batches(abc.ABC):
         """A training example, augmented for one pass; unchanged unless a subclass overrides this."""
         return row
 
+    def augment_batch(self, rows: list[Arrays], rng: np.random.Generator) -> list[Arrays]:
+        """The examples of a training batch, augmented for one pass: each by itself unless a subclass overrides this."""
+        return [self.augment(row, rng) for row in rows]
+
     def dataset(
         self,
         split: str,
@@ -152,7 +156,7 @@ class Batches(abc.ABC):
             batch = [rows[i] for i in chosen]
             if entropy is not None:
                 own = np.random.default_rng((entropy, number))
-                batch = [self.augment(row, own) for row in batch]
+                batch = self.augment_batch(batch, own)
             yield chosen, self.collate(batch)
 
     def collate(self, rows: Sequence[Arrays]) -> Batch:

@@ -1,4 +1,4 @@
-"""Plots of a model's results: confusion, attention, forecasts, alarms, surprise, notes, captions."""
+"""Plots of a model's results: confusion, attention, forecasts, alarms, surprise, scores, notes, captions."""
 
 from __future__ import annotations
 
@@ -153,6 +153,19 @@ def draw_anomalies(
                 axis.axvspan(begin, end, color=COLOURS[4], alpha=0.3, lw=0, label="" if i else "marked as anomaly")
             axis.set_xlim(0, len(score) - 1)
             axis.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    return path
+
+
+def draw_scores(path: Path, true: NDArray[Any], given: NDArray[Any], sentences: Sequence[str]) -> Path:
+    """The sentences of a text with true scores (S,) and those that a model gives, each as a share of its highest."""
+    with figure(path, size=(12.8, 1.2 + 0.5 * len(sentences))) as (axis,):
+        places = np.arange(len(sentences))
+        for values, shift, name, colour in ((true, -0.2, "true", COLOURS[0]), (given, 0.2, "found", COLOURS[1])):
+            axis.barh(places + shift, values / max(float(np.max(values)), 1e-9), height=0.4, label=name, color=colour)
+        axis.set_yticks(places, [_plain(textwrap.shorten(text, 2 * _LINE)) for text in sentences], fontsize=8)
+        axis.invert_yaxis()
+        axis.set(title="The score of each sentence", xlabel="share of the highest")
+        axis.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return path
 
 

@@ -62,6 +62,32 @@ class SummedBinaryCrossEntropy(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
+class ListwiseScores(keras.losses.Loss):
+    """Cross-entropy of the softmax of true scores and of margins over a sequence (ListNet, Cao et al. 2007).
+
+        loss = - sum_t p[t] log q[t],   p = softmax of y / temperature,   q = softmax of z[1] - z[0]
+
+    Over the steps whose score y (B, T) is 0 or more; of logits z (B, T, 2). Each step has its share (B, T).
+
+    Args:
+        temperature: the lower, the more the best step counts alone.
+    """
+
+    def __init__(self, temperature: float = 0.05, name: str = "listwise_scores", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.temperature = temperature
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        scores, margins = ops.cast(y_true, y_pred.dtype), y_pred[..., 1] - y_pred[..., 0]
+        hidden = ops.where(scores < 0, -1e9, 0.0)
+        true = ops.softmax(scores / self.temperature + hidden)
+        return -true * ops.log_softmax(margins + hidden)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "temperature": self.temperature}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
 class ForecastLoss(keras.losses.Loss):
     """The squared error of forecasts (B, T, H, D), or the pinball loss of quantiles (B, T, H, D, Q); means over steps.
 
@@ -81,6 +107,37 @@ class ForecastLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "quantiles": self.quantiles}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class BalancedAccuracy(keras.metrics.Metric):
+    """The mean recall of the labels that occur, of integer labels (B,) and logits (B, L).
+
+    Args:
+        labels: their number L.
+    """
+
+    def __init__(self, labels: int, name: str = "balanced_accuracy", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.labels = labels
+        self.right, self.held = (self.add_weight((labels,), "zeros", name=part) for part in ("right", "held"))
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        true = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        known = ops.one_hot(true, self.labels, dtype="float32")
+        if sample_weight is not None:
+            # Weights balance labels; what weighs nothing has an unknown one.
+            known = known * ops.cast(ops.reshape(sample_weight, (-1, 1)) > 0, "float32")
+        right = ops.cast(ops.equal(true, ops.cast(ops.argmax(y_pred, axis=-1), "int32")), "float32")
+        self.held.assign_add(ops.sum(known, axis=0))
+        self.right.assign_add(ops.sum(known * ops.expand_dims(right, -1), axis=0))
+
+    def result(self) -> Any:
+        occurs = ops.cast(self.held > 0, "float32")
+        return ops.sum(self.right / ops.maximum(self.held, 1.0)) / ops.maximum(ops.sum(occurs), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "labels": self.labels}
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")

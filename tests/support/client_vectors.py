@@ -21,6 +21,7 @@ from streaming import vectors
 BUNDLES = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/float32.tflite"))
 # Others of the same tasks stand for these in the quick tests.
 ALIKE = {"translate-de-en", "translate-en-de", "charlm-mingru", "caption-emoji", "emotion-goemotions"}
+ALIKE |= {"sentiment-lines", "names-language", "activity-motion"}
 FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode"]
 # Tasks of small models: what no published one has.
 TASKS = ["hold", "drop", "interpolate", "chain", "endpoints", "samples", "ctc beam"]

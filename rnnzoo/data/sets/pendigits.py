@@ -33,18 +33,19 @@ register_terms(
 
 @register_dataset(_NAME, "rows-label")
 def read_pendigits(config: DataConfig) -> Splits:
-    """10,992 digits by 44 people: a row (dx, dy, lift) each 100 ms, and the digit; writers of test are other people.
+    """10,992 digits by 44 people: a row (dx, dy, x, y, lift) each 100 ms, and the digit; other people wrote test.
 
-    dx and dy are the movement of the pen since the row before, 0 in the first row, in units of a tablet of 500; lift is
-    1 in the last row of a stroke.
+    dx and dy are the movement of the pen since the row before, 0 in the first row, x and y its place from the first row
+    on, all in units of a tablet of 500; lift is 1 in the last row of a stroke.
     """
     splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
     for split in _SPLITS:
         for row in rows(_NAME, split):
             part = "dev" if split == "train" and row["writer"] in _DEV_WRITERS else split
             points = row["points"].astype(np.float32)
-            moves = np.diff(points[:, :2], axis=0, prepend=points[:1, :2])
-            splits[part].append((np.concatenate([moves, points[:, 2:]], axis=1), str(row["digit"])))
+            places = points[:, :2] - points[:1, :2]
+            moves = np.diff(places, axis=0, prepend=places[:1])
+            splits[part].append((np.concatenate([moves, places, points[:, 2:]], axis=1), str(row["digit"])))
     return splits
 
 

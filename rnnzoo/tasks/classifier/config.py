@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from rnnzoo.data.config import RowsConfig, WordsConfig
 from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.cells import Cell, check_cell
-from rnnzoo.util.ranges import Rate, Size
+from rnnzoo.util.ranges import Factor, Rate, Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierWords(WordsConfig):
+    """Texts, labelled as a whole.
+
+    Args:
+        balance: in training, a label weighs its frequency to the power of minus this: 0 as they come, 1 all alike.
+    """
+
+    balance: Rate = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +28,44 @@ class ClassifierRows(RowsConfig):
     Args:
         window: rows of the windows that recordings are cut into, and that the device reads; None: whole recordings.
         hop: rows from window to window; None: half a window.
+        balance: in training, a label weighs its frequency to the power of minus this: 0 as they come, 1 all alike.
+        planes: pairs of columns, x before y, that are movements or places in a plane, as of a pen; training may change
+            them as follows.
+        rotate: a sequence is turned by up to so many degrees.
+        stretch: its width, height and slant are changed by up to this share.
+        pace: a batch is drawn faster by up to this share, or as much slower; needs two planes, movements and places;
+            other columns are marks of events, such as a pen that is lifted.
+        jitter: deviation of noise on all rows, in deviations of their columns.
+        shares: parts of a sequence, such as 0.5, after which the accuracy is measured, too.
 
     Raises:
-        ConfigError: as before, or there is a hop and no window.
+        ConfigError: as before, there is a hop and no window, or options do not go together.
     """
 
     window: Size | None = None
     hop: Size | None = None
+    balance: Rate = 0.0
+    planes: tuple[str, ...] = ()
+    rotate: Factor = 0.0
+    stretch: Rate = 0.0
+    pace: Rate = 0.0
+    jitter: Factor = 0.0
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (strange := [name for name in self.planes if name not in self.columns]) or len(self.planes) % 2:
+            what = f"{strange[0]!r} is no column" if strange else f"received {len(self.planes)} names"
+            raise ConfigError(f"data.planes has pairs of data.columns, x before y; {what}")
+        if (self.rotate or self.stretch) and not self.planes:
+            raise ConfigError("data.rotate and data.stretch change columns in a plane: name them by data.planes")
+        if self.pace and len(self.planes) != 4:
+            raise ConfigError(f"data.pace needs data.planes of movements and places; received {list(self.planes)}")
+        if not all(0 < share < 1 for share in self.shares) or (self.shares and self.window is not None):
+            raise ConfigError(
+                f"data.shares lie between 0 and 1, and data.window is null with them; received {list(self.shares)} and "
+                f"{self.window}"
+            )
         if self.hop is not None and self.window is None:
             raise ConfigError(f"data.hop={self.hop} is from window to window: set data.window, too")
 
@@ -65,5 +104,5 @@ class ClassifierConfig:
         check_cell(self.cell, self.recurrent_dropout)
 
 
-DATA = {"words": WordsConfig, "rows": ClassifierRows}
+DATA = {"words": ClassifierWords, "rows": ClassifierRows}
 MODEL = ClassifierConfig

@@ -49,25 +49,40 @@ class ForecastFigures:
         self._sums["mae"] = self._sums["mae"] + np.abs(error).sum(axis=(0, 1))
         if len(quantiles):
             wrong = true[..., None] - outputs
+            self._sums["held"] += float(np.sum((wrong[..., 0] >= 0) & (wrong[..., -1] <= 0)))
             pinball = np.maximum(quantiles * wrong, (quantiles - 1) * wrong)
             self._sums["pinball"] += float(pinball.sum(dtype=np.float64)) / len(quantiles)
         for name, values in naive.items():
-            self._sums[name] += float(np.sum((values - true).astype(np.float64) ** 2))
+            wrong = (values - true).astype(np.float64)
+            self._sums[f"{name}_mse"] += float(np.sum(wrong**2))
+            self._sums[f"{name}_mae"] = self._sums[f"{name}_mae"] + np.abs(wrong).sum(axis=(0, 1))
         self._count += len(true)
         self._size += true.size
 
     def result(self) -> dict[str, float]:
         """The figures that `ForecasterTask.score` describes."""
-        by_column = np.asarray(self._sums["mae"])
-        errors, scale = by_column * len(by_column) / self._size, self._scale
-        figures = {"mse": float(self._sums["mse"]) / self._size, "mae": float(errors.mean())}
-        figures["mase"] = mean(errors[scale > 0] / scale[scale > 0])
+        figures = {"mse": float(self._sums["mse"]) / self._size, "mae": float(self._errors("mae").mean())}
+        figures["mase"] = self._scaled("mae")
         if len(self._quantiles):
             figures["pinball"] = float(self._sums["pinball"]) / self._size
             figures["crps"] = 2 * figures["pinball"]
-        for name in ("last_value_mse", "seasonal_mse"):
-            figures[name] = float(self._sums[name]) / self._size
+        if len(self._quantiles) > 1:
+            figures["coverage"] = float(self._sums["held"]) / self._size
+        for name in ("last_value", "seasonal"):
+            figures[f"{name}_mse"] = float(self._sums[f"{name}_mse"]) / self._size
+        for name in ("last_value", "seasonal"):
+            figures[f"{name}_mase"] = self._scaled(f"{name}_mae")
         return figures | {"count": float(self._count)}
+
+    def _errors(self, name: str) -> NDArray[Any]:
+        """Mean absolute errors of each column (D,)."""
+        by_column = np.asarray(self._sums[name])
+        return by_column * len(by_column) / self._size
+
+    def _scaled(self, name: str) -> float:
+        """The mean over columns of errors in the unit of `mase`."""
+        errors, scale = self._errors(name), self._scale
+        return mean(errors[scale > 0] / scale[scale > 0])
 
 
 def blocks(count: int) -> Iterable[tuple[int, int]]:

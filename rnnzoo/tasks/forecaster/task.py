@@ -205,8 +205,9 @@ class ForecasterTask(Task):
             `mse`, `mae` (of the quantile next to the median); `mase`, the mean over columns of their `mae` against that
             of the seasonal naive forecast one step ahead on `train` (Hyndman & Koehler 2006); with quantiles also
             `pinball`, the mean over quantiles of the pinball loss, and `crps`, the continuous ranked probability score
-            as twice that mean, which it is for quantiles that lie close (Gneiting & Ranjan 2011); `last_value_mse` and
-            `seasonal_mse` (`data.season` rows back) of naive forecasts; `count` of windows.
+            as twice that mean, which it is for quantiles that lie close (Gneiting & Ranjan 2011), and `coverage`, the
+            share of the values between the lowest and the highest quantile; `last_value_mse` and `seasonal_mse`
+            (`data.season` rows back) of naive forecasts, and their `mase`; `count` of windows.
         """
         return self._figures(split, (outputs[begin:end] for begin, end in blocks(len(outputs))))
 
@@ -218,7 +219,7 @@ class ForecasterTask(Task):
         back = config.season - np.arange(config.horizon) % config.season
         for (begin, end), block in zip(blocks(len(true)), outputs, strict=True):
             ends = self._begin(split) + config.context + np.arange(begin, end)
-            naive = {"last_value_mse": rows[ends - 1][:, None], "seasonal_mse": rows[ends[:, None] - back]}
+            naive = {"last_value": rows[ends - 1][:, None], "seasonal": rows[ends[:, None] - back]}
             figures.add(true[begin:end].swapaxes(1, 2), block, naive)
         return figures.result()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.cells import RowModelConfig
-from rnnzoo.util.ranges import Size
+from rnnzoo.util.ranges import Count, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,14 @@ class SequenceTaggerConfig(RowModelConfig):
 
     Args:
         frame_units: outputs of the layer that takes a frame.
+        context: frames before each that a causal convolution looks at, of as many outputs; 0: there is none. With
+            `layers: 0` the model is a convolutional network over windows.
+        layers: recurrent layers.
     """
 
     frame_units: Size = 32
+    context: Count = 0
+    layers: Count = 1
 
 
 DATA = {"rows": SequenceTaggerData}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import keras
 
 from rnnzoo.data.encoders.signals import SignalEncoder
+from rnnzoo.layers import LookaheadConv
 from rnnzoo.tasks.recurrent import recurrent_layers
 from rnnzoo.tasks.sequence_tagger.config import SequenceTaggerConfig
 
 
 def build_sequence_tagger(config: SequenceTaggerConfig, encoder: SignalEncoder) -> keras.Model:
-    """Frames of samples, recurrent layers, logits after every frame.
+    """Frames of samples, a convolution over those before, recurrent layers, logits after every frame.
 
     Args:
         config: sizes.
@@ -25,6 +26,9 @@ def build_sequence_tagger(config: SequenceTaggerConfig, encoder: SignalEncoder) 
         config.frame_units, encoder.frame, strides=encoder.frame, activation="relu", name="frames"
     )
     x = keras.layers.Dropout(config.dropout, name="frames_dropout")(frames(rows))
+    if config.context:
+        x = LookaheadConv(config.frame_units, 0, config.context, "relu", name="window")(x)
+        x = keras.layers.Dropout(config.dropout, name="window_dropout")(x)
     x = recurrent_layers(config, x)
     logits = keras.layers.Dense(len(encoder.labels), name="logits")(x)
     return keras.Model({"rows": rows}, logits, name="sequence_tagger")

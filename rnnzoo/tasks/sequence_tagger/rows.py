@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rnnzoo.data.encoders.signals import SignalEncoder
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.baselines import Baseline
+from rnnzoo.tasks.baselines import Baseline, NearestWindow
 from rnnzoo.tasks.class_figures import class_figures, macro_f1
 from rnnzoo.tasks.evaluation import mean, predict_whole
 from rnnzoo.tasks.sequence_tagger.carried import CarriedRowsTask
@@ -72,9 +72,13 @@ class RowTaggerTask(CarriedRowsTask):
         return self.score(split, [[row.tag for row in task.tag(rows)] for rows, _ in self.examples(split)])
 
     def baseline(self, split: str) -> Baseline:
-        label = Counter(tag for _, tags in self.examples("train") for tag in tags if tag).most_common(1)[0][0]
-        predicted = [[label] * (len(tags) // self.frame) for _, tags in self.examples(split)]
-        return Baseline("most frequent label", self.score(split, predicted), 1)
+        train = self.examples("train")
+        windows = NearestWindow([rows for rows, _ in train], [tags for _, tags in train])
+        predicted = [
+            _of_frames(windows.labels(rows)[: len(tags) // self.frame * self.frame], self.frame)
+            for rows, tags in self.examples(split)
+        ]
+        return Baseline(windows.name, self.score(split, predicted), windows.numbers)
 
     def score(self, split: str, predicted: Sequence[Sequence[Any]]) -> dict[str, float]:
         """Figures of the labels of all frames that have one.

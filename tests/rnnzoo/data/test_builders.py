@@ -35,6 +35,10 @@ COUNTS = {
     "noise": {"train": 48, "test": 48},
     "pendigits": {"train": 7494, "test": 3498},
     "activity_motions": {"train": 248, "validation": 40, "test": 60},
+    "names_nationality": {"train": 15950, "validation": 2106, "test": 1994},
+    "weather_nyc": {"train": 8730},
+    "scitldr": {"train": 1992, "validation": 619, "test": 618},
+    "babi_qa": {"train": 17, "test": 17},
 }
 
 # Those of TFDS itself; the treebanks are counted in tests/rnnzoo/data/test_data.py.

@@ -1,11 +1,14 @@
 """Every data set that is registered, read from the mirror: what its examples are, and that no split leaks."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from rnnzoo.data import DataConfig, read_source
+from rnnzoo.data.config import RowsConfig
 from rnnzoo.data.mirror import find_mirror
-from rnnzoo.data.sets import mitdb100
+from rnnzoo.data.sets import babi_qa, mitdb100
 from rnnzoo.data.sets.spoken_digit import recordings
 from rnnzoo.errors import DataError
 
@@ -150,7 +153,7 @@ def test_pens_move_as_they_were_drawn():
         dev = int(np.sum(arrays["train_writers"] >= 27))
     assert sizes(source) == {"train": 7494 - dev, "dev": dev, "test": 3498}
     np.testing.assert_array_equal(np.cumsum(moves[:, :2], axis=0), points[:, :2] - points[0, :2])
-    np.testing.assert_array_equal(moves[:, 2], points[:, 2])
+    np.testing.assert_array_equal(moves[:, 2:], np.c_[points[:, :2] - points[0, :2], points[:, 2]])
 
 
 @real
@@ -168,3 +171,64 @@ def test_activities_are_of_people_who_are_in_one_split():
     assert len(rows) == len(activities)
     with pytest.raises(DataError, match="has no device 'ring'; known: phone, watch"):
         read("activity_motions/ring")
+
+
+@real
+def test_a_name_is_in_one_split_under_all_its_languages():
+    source = read("names_nationality")
+    names = {split: {"".join(name) for name, _ in rows} for split, rows in source.splits.items()}
+    assert not names["train"] & (names["dev"] | names["test"])
+    assert not names["dev"] & names["test"]
+    languages = [language for rows in source.splits.values() for _, language in rows]
+    assert (len(set(languages)), languages.count("Russian"), languages.count("Vietnamese")) == (18, 9384, 73)
+
+
+def test_a_story_goes_on_after_a_question():
+    text = "1 Mary sat.\n2 John ran.\n3 Where is Mary? \tkitchen\t1\n4 Eve left.\n5 Who left?\tEve,John\t4\n"
+    text += "1 Hi.\n2 Who?\tme\t1"
+    first, second, third = babi_qa.read_questions(text)
+    assert first == (("Mary sat.", "John ran."), "Where is Mary?", "kitchen", 0)
+    assert second == (("Mary sat.", "John ran.", "Eve left."), "Who left?", "Eve,John", 0)
+    assert third == (("Hi.",), "Who?", "me", 1)
+
+
+@real
+def test_stories_have_a_thousand_questions_of_each_kind():
+    source = read("babi_qa")
+    for split in ("train", "test"):
+        rows = [*source.splits[split], *(source.splits["dev"] if split == "train" else ())]
+        tasks = Counter(story.task for story, _ in rows)
+        assert set(tasks.values()) == {1000}
+        assert len(tasks) == 17
+        # As they were published.
+        assert all(story.words[-1] == "?" for story, _ in rows)
+    assert len(source.splits["dev"]) == 1690
+    story, answer = source.splits["train"][0]
+    assert story.words[:3] == ["Mary", "moved", "to"]
+    assert answer == "bathroom"
+
+
+@real
+def test_weather_has_gaps_that_are_held():
+    with pytest.raises(DataError, match=r"weather_nyc has gaps: no value in column .*; fill it, or train with data"):
+        read_source(RowsConfig(dataset="weather_nyc"))
+    source = read_source(RowsConfig(dataset="weather_nyc", missing="hold", mask=True))
+    (rows, begin), names = source.splits["test"][0], source.findings.columns
+    assert (rows.shape, begin, len(names)) == ((8730, 28), 5826 + 1464, 28)
+    assert np.isfinite(rows).all()
+    assert rows[:, names.index("EWR_wind_speed")].max() < 150
+    pressure, missing = names.index("JFK_pressure"), names.index("JFK_pressure_missing")
+    held = np.flatnonzero(rows[:, missing] == 1)
+    assert 600 < len(held) < 1200
+    np.testing.assert_array_equal(rows[held[1:], pressure], rows[held[1:] - 1, pressure])
+    # 2013-01-01T06:00Z, a quarter of the circle.
+    np.testing.assert_allclose(rows[0, 12:14], [1, 0], atol=1e-6)
+
+
+@real
+def test_abstracts_have_the_scores_that_are_known():
+    source = read("scitldr")
+    scores = [scores for _, scores in source.splits["test"]]
+    for choose, known in ((lambda row: row[0], 0.194), (lambda row: row[-1], 0.154), (max, 0.376)):
+        assert np.mean([choose(row) for row in scores]) == pytest.approx(known, abs=5e-4)
+    assert all(len(sentences) == len(row) for rows in source.splits.values() for sentences, row in rows)

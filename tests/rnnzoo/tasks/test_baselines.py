@@ -9,11 +9,14 @@ from rnnzoo.cli.show import print_rows
 from rnnzoo.runs.compare import compare_runs
 from rnnzoo.tasks.baselines import (
     FrequentTags,
+    LabelNGrams,
     NaiveBayes,
     NearestMean,
     NearestText,
+    NearestWindow,
     NGram,
     NoteChain,
+    RidgeWords,
     peaks,
 )
 
@@ -34,6 +37,35 @@ def test_naive_bayes_is_the_formula():
     good = np.log((4 / 7) / (1 / 5))  # (3 + 1) of 4 + 3, (0 + 1) of 2 + 3
     bad, film = np.log((1 / 7) / (2 / 5)), np.log((2 / 7) / (2 / 5))
     np.testing.assert_allclose(found[:, 0], [prior + good, prior + bad + film, prior])
+
+
+def test_ridge_regression_is_the_formula():
+    texts, values = [["a", "b"], ["a"], ["b", "c"], []] * 5, [1.0, 0.5, -1.0, 0.3] * 5
+    ridge = RidgeWords(texts, values, min_count=10, penalty=2.0)
+    # "c" occurs five times only.
+    x, y = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 5, float), np.array(values)
+    weights = np.linalg.inv(x.T @ x + 2 * np.eye(2)) @ x.T @ (y - y.mean())
+    np.testing.assert_allclose(ridge.scores([["a", "c", "new"], ["b"]]), weights + y.mean())
+    assert ridge.numbers == 3
+
+
+def test_n_grams_of_a_label_are_those_of_its_sequences():
+    grams = LabelNGrams([list("otto"), list("ottone"), list("abba"), list("anna")], ["O", "O", "A", "A"], order=3)
+    assert [grams.label(list(name)) for name in ("ott", "aba", "otta", "nnab", "o", "xyz")][:5] == list("OAOAO")
+    assert grams.name == "3-grams of each label"
+    # A label that is frequent is no more probable for that.
+    many = LabelNGrams([*[list("ab")] * 50, list("cd")], [*"X" * 50, "Y"], order=2)
+    assert many.label(list("cd")) == "Y"
+
+
+def test_the_nearest_window_looks_back():
+    calm, busy = np.zeros((40, 2)), np.tile([[1.0, -1.0], [-1.0, 1.0]], (20, 1))
+    rows, labels = np.concatenate([calm, busy]), ["sit"] * 40 + ["run"] * 40
+    windows = NearestWindow([rows, rows[:3]], [labels, ["", "", ""]], window=8)
+    found = windows.labels(rows)
+    assert found[:40] == labels[:40]
+    # Means are alike: only the deviation of the rows before tells.
+    assert found[50:] == labels[50:]
 
 
 def test_the_nearest_mean_counts_each_feature_by_its_spread():

@@ -55,6 +55,11 @@ def test_naive_forecasts_cover_all_windows_of_the_split():
     right = np.stack([rows[e : e + 5] for e in ends])
     known = problem.arrays("train")[0]["rows"].astype(np.float64)
     steps = [np.mean([abs(column[t] - column[t - 4]) for t in range(4, len(column))]) for column in known.T]
+
+    def scaled(forecast):
+        wrong = np.mean([[np.abs(rows[e + h] - forecast(e, h)) for h in range(5)] for e in ends], axis=(0, 1))
+        return np.mean(wrong / steps)
+
     figures = problem.score("test", right + 0.5)
     assert figures == pytest.approx(
         {
@@ -63,10 +68,24 @@ def test_naive_forecasts_cover_all_windows_of_the_split():
             "mase": np.mean([0.5 / step for step in steps]),
             "last_value_mse": np.mean(last),
             "seasonal_mse": np.mean(seasonal),
+            "last_value_mase": scaled(lambda e, h: rows[e - 1]),
+            "seasonal_mase": scaled(lambda e, h: rows[e + h - 4 * (1 + h // 4)]),
             "count": len(ends),
         },
         rel=1e-5,
     )
+
+
+def test_coverage_is_the_share_between_the_outer_quantiles():
+    problem = problem_of(quantiles=(0.1, 0.5, 0.9))
+    rows = problem.arrays("test")[0]["rows"]
+    right = np.stack([rows[e : e + 5] for e in range(160, 200 - 5 + 1)])[..., None]
+    outputs = right + np.array([-1.0, 0.0, 1.0])
+    # Of the first of five hours the interval lies above, of the second below; its bounds belong to it.
+    outputs[:, 0] += 1.5
+    outputs[:, 1] -= 1.5
+    outputs[:, 2] += 1.0
+    assert problem.score("test", outputs)["coverage"] == pytest.approx(3 / 5)
 
 
 @pytest.mark.parametrize("quantiles", [(), (0.1, 0.5, 0.9)])

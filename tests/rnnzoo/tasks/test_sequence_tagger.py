@@ -12,7 +12,8 @@ from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.registry.names import find_config
 from rnnzoo.runs.building import build_model, load_task
 from rnnzoo.runs.config import load_config
-from rnnzoo.tasks.sequence_tagger.config import SequenceTaggerData
+from rnnzoo.tasks.sequence_tagger.config import SequenceTaggerConfig, SequenceTaggerData
+from rnnzoo.tasks.sequence_tagger.model import build_sequence_tagger
 from rnnzoo.tasks.sequence_tagger.task import SequenceTaggerTask
 from streaming.errors import ArtifactError
 
@@ -106,6 +107,27 @@ def test_what_cannot_be_is_named(problem):
         SequenceTaggerData(dataset="own", sample_rate=0)
     with pytest.raises(DataError, match="200 frames, fewer than 64 rows"):
         problem.steps("train", 64)
+
+
+def test_a_convolution_over_windows_tags_rows_without_a_recurrent_layer(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [(rng.normal(size=(n, 2)).astype(np.float32), ["a", "b"] * (n // 2)) for n in (40, 30)]
+    data = SequenceTaggerData(dataset="own", window=5)
+    problem = SequenceTaggerTask.from_source(Source("rows-tags", {"train": rows, "dev": rows}), data)
+    keras.utils.set_random_seed(0)
+    model = build_sequence_tagger(SequenceTaggerConfig(frame_units=4, context=3, layers=0), problem.encoder)
+    path = tmp_path / "window.tflite"
+    metadata = {"task": problem.spec(data, problem.encoder), "files": problem.encoder.to_files()}
+    assert streaming.convert(model, path, metadata=metadata).delay == 0
+    assert problem.evaluate_stream(streaming.load(path), "dev") == pytest.approx(problem.evaluate(model, "dev"))
+    # It looks at four rows, and at no others.
+    given = problem.arrays("dev")[0]["rows"][None]
+    changed = given.copy()
+    changed[0, 10] += 1
+    differ = np.abs(model.predict({"rows": changed}, verbose=0) - model.predict({"rows": given}, verbose=0)).max(-1)[0]
+    assert set(np.flatnonzero(differ)) <= {10, 11, 12, 13}
+    assert differ.max() > 0
+    assert problem.baseline("dev").name == "nearest mean of windows"
 
 
 @pytest.mark.slow

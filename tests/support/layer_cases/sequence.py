@@ -21,6 +21,7 @@ from rnnzoo.layers import (
     LuongAttention,
     PaddedEmbedding,
     SampledSoftmax,
+    StoryMemory,
     TiedEmbedding,
     TransformerBlock,
     TransformerDecoderBlock,
@@ -162,6 +163,32 @@ def char_rnn(w, x):
     return np.concatenate(ends, -1).reshape(*x.shape[:2], 8)
 
 
+def story(w, ids):
+    """Word by word: a sentence so far is asked of the statements that ended before the word."""
+    weights = {key: named(w, f"gru/gru_cell/{key}") for key in ("kernel", "recurrent_kernel", "bias")}
+    answers = np.zeros((*ids.shape, 4))
+    for row, line in zip(answers, ids, strict=True):
+        memories, h, words = [], np.zeros((1, 4)), []
+        for t, word in enumerate(line):
+            if word:
+                words = [*([] if words and words[-1] in (2, 3) else words), word]
+            places = np.minimum(np.arange(len(words)), len(w["places"]) - 1)
+            q = (w["embeddings"][words] * w["places"][places]).sum(axis=0) if words else np.zeros(4)
+            u, held = q @ w["question_kernel"], memories[-3:]
+            for k in range(2):
+                part, o = slice(4 * k, 4 * k + 4), np.zeros(4)
+                if held:
+                    keys = [m @ w["key_kernel"][:, part] + w["ages"][k, len(held) - 1 - n] for n, m in enumerate(held)]
+                    a = softmax(np.array(keys) @ u / 2)
+                    o = a @ (np.array(held) @ w["value_kernel"][:, part])
+                u = u + np.maximum(np.concatenate([u, o, u * o]) @ w[f"mix_kernel_{k}"] + w["mix_biases"][k], 0)
+            row[t] = u
+            if word == 2:
+                h, _ = gru(weights, q[None], [h])
+                memories.append(np.concatenate([q, h[0]]))
+    return answers
+
+
 def both_ways(w, x):
     runs = []
     for name, line in (("forward_gru", x), ("backward_gru", x[:, ::-1])):
@@ -246,6 +273,8 @@ def adaptive(w, x):
     return np.concatenate(parts, -1)
 
 
+# Words 4 to 8 in sentences that end with 2 or 3, and padding (0) between them.
+STORIES = np.array([[4, 5, 2, 6, 2, 0, 7, 8, 4, 5, 6, 3, 0, 0], [5, 3, 4, 2, 2, 6, 5, 2, 8, 2, 7, 7, 0, 3]], "int32")
 IDS = np.random.default_rng(0).integers(0, 9, (3, 7)).astype("int32")
 PAIR = {"inputs": [normal(3, 7, 5), normal(3, 4, 5, seed=1)], "streams": False, "skip": {"chunked": "by encode"}}
 LETTERS = normal(3, 7, 12) * np.repeat(np.random.default_rng(2).random((3, 7, 4)) < 0.7, 3, axis=-1)
@@ -278,6 +307,7 @@ CASES = {
     ),
     "attention-pooling": Case(lambda: AttentionPooling(6), pooling),
     "padded-embedding": Case(lambda: PaddedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
+    "story-memory": Case(lambda: StoryMemory(9, 4, 2, 3, 3, 3, 2), story, settings={"inputs": STORIES}),
     "tied-embedding": Case(lambda: TiedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
     "lookahead": Case(lambda: LookaheadConv(4, lookahead=2, context=1), lookahead),
     "transformer": Case(lambda: TransformerBlock(4, 2, 3, 2), transformer),

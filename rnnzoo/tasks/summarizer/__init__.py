@@ -1,0 +1,1 @@
+"""The sentence of a text that says what all of it says."""
