@@ -52,7 +52,7 @@ def classified(task, rows, config):
 
 def answered(task, rows, config):
     right = [task.classify(story.words).label == answer for story, answer in rows]
-    return {"accuracy": np.mean(right), "qa1_accuracy": right[0], "count": len(rows)}
+    return {"accuracy": np.mean(right), "qa1_accuracy": float(right[0]), "count": len(rows)}
 
 
 def summarized(task, rows, config):
