@@ -1,5 +1,6 @@
 """Every data set that is registered, read from the mirror: what its examples are, and that no split leaks."""
 
+import tarfile
 from collections import Counter
 
 import numpy as np
@@ -200,12 +201,16 @@ def test_stories_have_a_thousand_questions_of_each_kind():
         tasks = Counter(story.task for story, _ in rows)
         assert set(tasks.values()) == {1000}
         assert len(tasks) == 17
-        # As they were published.
         assert all(story.words[-1] == "?" for story, _ in rows)
     assert len(source.splits["dev"]) == 1690
     story, answer = source.splits["train"][0]
-    assert story.words[:3] == ["Mary", "moved", "to"]
-    assert answer == "bathroom"
+    with tarfile.open(find_mirror() / "babi_qa" / "babi_en_1k.tar.gz") as archive:
+        name = "tasks_1-20_v1-2/en/qa1_single-supporting-fact_train.txt"
+        *statements, asked = archive.extractfile(name).read().decode().splitlines()[:3]
+    question, first, _ = asked.split("\t")
+    said = " ".join(line.partition(" ")[2] for line in (*statements, question))
+    assert " ".join(story.words) == said.strip().replace(".", " .").replace("?", " ?")
+    assert (story.task, answer) == ("qa1", first)
 
 
 @real
