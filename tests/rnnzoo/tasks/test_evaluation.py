@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.data import RowsConfig, Source, WordsConfig
+from rnnzoo.data import Source
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.classifier.config import ClassifierConfig
+from rnnzoo.tasks.classifier.config import ClassifierConfig, ClassifierRows, ClassifierWords
 from rnnzoo.tasks.classifier.model import build_classifier
 from rnnzoo.tasks.classifier.task import ClassifierTask
 from rnnzoo.tasks.tagger.config import TaggerConfig
 from rnnzoo.tasks.tagger.model import build_tagger
 from rnnzoo.tasks.tagger.task import TaggerTask
 
-CONFIG = WordsConfig(dataset="own", inputs=("words",))
+CONFIG = ClassifierWords(dataset="own", inputs=("words",))
 
 
 def tagging_data():
@@ -94,7 +94,7 @@ def test_a_model_for_another_task_is_refused(case):
 
 def test_several_labels_are_scored_by_their_definition():
     rows = [(["a"], ["x", "y"]), (["b"], []), (["c"], ["y"])]
-    config = WordsConfig(dataset="own", inputs=("words",), multi_label=True)
+    config = ClassifierWords(dataset="own", inputs=("words",), multi_label=True)
     data = ClassifierTask.from_source(Source("text-labels", {"train": rows, "dev": rows}), config)
     found = data.score("dev", [["x"], ["y"], ["y"]])
     # x: one hit and nothing wrong; y: one hit, one missed, one too many.
@@ -110,7 +110,7 @@ def test_rows_of_numbers_are_classified_the_same_streamed(tmp_path):
     rows = [
         (rng.normal(3, 2, (rng.integers(3, 9), 2)).astype(np.float32), str(rng.choice(list("XY")))) for _ in range(40)
     ]
-    config = RowsConfig(dataset="own", columns=("left", "right"))
+    config = ClassifierRows(dataset="own", columns=("left", "right"))
     data = ClassifierTask.from_source(Source("rows-label", {"train": rows[:20], "dev": rows[20:]}), config)
     scaled = np.concatenate([data.encode(row)["rows"] for row in rows[:20]])
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)

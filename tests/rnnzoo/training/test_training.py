@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from rnnzoo.data import Source, WordsConfig
+from rnnzoo.data import Source
 from rnnzoo.data.sets.clinc_oos import OUT_OF_SCOPE
 from rnnzoo.errors import ConfigError, DataError, Diverged
+from rnnzoo.tasks.classifier.config import ClassifierWords
 from rnnzoo.tasks.classifier.task import ClassifierTask
 from rnnzoo.tasks.losses import SmoothedCrossEntropy
 from rnnzoo.tasks.tagger.config import TaggerConfig
@@ -19,7 +20,7 @@ from rnnzoo.training import TrainingConfig, fit
 from rnnzoo.training.checkpoint import read_weights, write_weights
 from rnnzoo.training.progress import ProgressBar
 
-CONFIG = WordsConfig(dataset="own", inputs=("words",))
+CONFIG = ClassifierWords(dataset="own", inputs=("words",))
 TRAINING = TrainingConfig(epochs=6, batch_size=16, learning_rate=0.02, ema=0.9, label_smoothing=0.05)
 MODEL = TaggerConfig(word_size=8, char_filters=0, affix_size=0, conv_units=16, units=16, dropout=0.0, input_dropout=0.0)
 
