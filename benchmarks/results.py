@@ -42,11 +42,12 @@ def write(names: Sequence[str]) -> None:
         print(f"benchmarks: {name} ...", file=sys.stderr, flush=True)
         environment = {**os.environ, VARIABLE: str(PICTURES)}
         command = [sys.executable, "-m", "benchmarks", name]
+        load = os.getloadavg()[0]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
         if done.returncode:
             print(f"benchmarks: {name} failed; its section stays as it was", file=sys.stderr)
             continue
-        sections[name] = section(name, done.stdout)
+        sections[name] = section(name, done.stdout, load)
         FILE.write_text(_HEAD + "\n".join(sections[each] for each in sorted(sections)))
 
 
@@ -56,13 +57,14 @@ def read() -> dict[str, str]:
     return {found.group(1): found.group().rstrip() + "\n" for found in _SECTION.finditer(text)}
 
 
-def section(name: str, output: str) -> str:
-    """The section of a benchmark that printed this."""
+def section(name: str, output: str, load: float) -> str:
+    """The section of a benchmark that printed this; `load`: of the system before it, in processors."""
     source = ROOT / "benchmarks" / f"{name}.py"
     about = (ast.get_docstring(ast.parse(source.read_text())) or "").strip()
     pictures = "".join(f"![{path.stem}](pictures/{path.name})\n\n" for path in sorted(PICTURES.glob(f"{name}*.png")))
     today = datetime.date.today().isoformat()
-    return f"## `{name}`\n\n{about}\n\n{today}: {machine()}; {versions()}.\n\n```\n{output.rstrip()}\n```\n\n{pictures}"
+    head = f"{today}: {machine()}, load before {load:.1f}; {versions()}."
+    return f"## `{name}`\n\n{about}\n\n{head}\n\n```\n{output.rstrip()}\n```\n\n{pictures}"
 
 
 def machine() -> str:

@@ -31,8 +31,6 @@ TOTAL = web.AppKey("total", list[Callable[[], Awaitable[str]]])
 _HEARTBEAT_SECONDS = 30.0
 _UNAVAILABLE = 503
 _SWITCH_SECONDS = 0.0005
-# Objects that are made before garbage is collected.
-_COLLECT = 20_000
 # Everything the page needs comes from this server; nobody may frame it.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
@@ -81,7 +79,6 @@ def prepare_loop(app: web.Application) -> web.AppRunner:
     share_arenas()
     # What was loaded stays; a collection that looks through it delays every stream.
     gc.freeze()
-    gc.set_threshold(_COLLECT)
     quiet_library()
     allow_files(app[HUB].settings)
     # A handler whose client has left is cancelled: it frees its place at once, whatever a thread still computes for it.

@@ -41,6 +41,10 @@ class Socket(web.WebSocketResponse):
         message = message or _REASONS.get(code, b"")
         return await super().close(code=code, message=message, drain=drain)
 
+    def release(self) -> None:
+        """Cancel the timers: they keep a connection that has ended, with its buffers, for half a minute."""
+        self._cancel_heartbeat()
+
 
 class Connection:
     """A client and its stream.
@@ -65,33 +69,27 @@ class Connection:
         self._lock = asyncio.Lock()
         # When the message in hand arrived (`time.perf_counter`), and the turn of the loop in which it was answered.
         self._began, self._turn = 0.0, -1
-        self._answers = {
-            "feed": self._feed,
-            "finish": self._finish,
-            "reset": self._reset,
-            "encode": self._encode,
-            "save": self._save,
-            "resume": self._resume,
-            "set": self._set,
-        }
         # When the last message came, and since when the client has not read what is sent; `time.monotonic`.
         self.last_message = time.monotonic()
         self.sending_since: float | None = None
 
     async def run(self) -> None:
         """Serve until either side closes."""
-        with contextlib.suppress(ConnectionError):  # the client has gone, and its stream with it
-            async with self._lock:
-                await self._socket.prepare(self._request)
-                await self._socket.send_frame(self._hub.ready, WSMsgType.TEXT)
-            async for message in self._socket:
-                if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                    break
-                if self._turn == self._hub.clock.turn:
-                    await asyncio.sleep(0)  # who sends many messages at once waits for the others after each
+        try:
+            with contextlib.suppress(ConnectionError):  # the client has gone, and its stream with it
                 async with self._lock:
-                    await self._serve(message)
-                self._turn, self.last_message = self._hub.clock.turn, time.monotonic()
+                    await self._socket.prepare(self._request)
+                    await self._socket.send_frame(self._hub.ready, WSMsgType.TEXT)
+                async for message in self._socket:
+                    if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                        break
+                    if self._turn == self._hub.clock.turn:
+                        await asyncio.sleep(0)  # who sends many messages at once waits for the others after each
+                    async with self._lock:
+                        await self._serve(message)
+                    self._turn, self.last_message = self._hub.clock.turn, time.monotonic()
+        finally:
+            self._socket.release()
 
     @property
     def is_waiting(self) -> bool:
@@ -116,7 +114,7 @@ class Connection:
         try:
             request = await self._read(message)
             kind = request.kind
-            await self._answers[kind](request.body)
+            await _ANSWERS[kind](self, request.body)
         except StreamingError as error:
             self._hub.metrics.errors.labels(type(error).__name__).inc()
             line = " ".join(str(error).split())
@@ -235,3 +233,15 @@ def _dumped(message: dict[str, Any]) -> bytes:
         return json.dumps(message, allow_nan=False, separators=(",", ":")).encode()
     except ValueError:
         raise InputError("the outputs hold NaN or infinity; send a 'reset' to start anew") from None
+
+
+# By the type of a message. Not of the object: it would refer to itself, and stay in memory for long after its end.
+_ANSWERS = {
+    "feed": Connection._feed,
+    "finish": Connection._finish,
+    "reset": Connection._reset,
+    "encode": Connection._encode,
+    "save": Connection._save,
+    "resume": Connection._resume,
+    "set": Connection._set,
+}

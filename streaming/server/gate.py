@@ -39,6 +39,7 @@ class Gate:
         # Newcomers, the oldest first, and streams; of each peer address how many of both.
         self._new: dict[RequestHandler, str] = {}
         self._streams: dict[RequestHandler, str] = {}
+        self._timers: dict[RequestHandler, asyncio.TimerHandle] = {}
         self._peers: Counter[str] = Counter()
         self._most_new = settings.max_waiting
 
@@ -57,7 +58,8 @@ class Gate:
             return False
         self._new[handler] = peer
         self._peers[peer] += 1
-        asyncio.get_running_loop().call_later(self._settings.connect_timeout, self._expire, handler)
+        later = asyncio.get_running_loop().call_later
+        self._timers[handler] = later(self._settings.connect_timeout, self._expire, handler)
         if len(self._new) > self._most_new:
             # One address that opens many connections loses its own; many addresses lose the oldest.
             counts = Counter(self._new.values())
@@ -71,9 +73,13 @@ class Gate:
         handler = request.protocol
         if handler in self._new:
             self._streams[handler] = self._new.pop(handler)
+            self._timers.pop(handler).cancel()  # it would keep the connection beyond its end
 
     def leave(self, handler: RequestHandler) -> None:
         """Forget a closed connection."""
+        timer = self._timers.pop(handler, None)
+        if timer is not None:
+            timer.cancel()
         peer = self._new.pop(handler, None) or self._streams.pop(handler, None)
         if peer is not None:
             self._peers[peer] -= 1

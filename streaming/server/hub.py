@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import sys
@@ -36,7 +37,7 @@ from streaming.server.tokens import TokenSigner, load_key
 
 PROTOCOL = 1
 _TOKEN_MARGIN, _MIN_PENDING = 4096, 4096
-_WARNING_SECONDS = 10.0
+_WARNING_SECONDS, _COLLECT_SECONDS = 10.0, 10.0
 # Steps of a piece by which the work of a task is measured.
 _PROBES = {"words": 1, "audio": 4096, "rows": 1}
 # Threads for tasks besides those of batches.
@@ -96,7 +97,7 @@ class Hub:
         self.metrics = Metrics(model, self.batcher, self.together, self.load)
         self.connections: set[Peer] = set()
         self._heap = Heap()
-        self.is_stopping = False
+        self.is_stopping = self._has_left = False
         # What clients are told when the server stops.
         self.farewell = (WSCloseCode.GOING_AWAY, "the server stops")
         self._board: Board | None = None
@@ -161,6 +162,7 @@ class Hub:
             yield
         finally:
             self.connections.discard(connection)
+            self._has_left = True
             self._count()
             self.metrics.connections.dec()
 
@@ -173,7 +175,7 @@ class Hub:
         idle, unread = self.settings.idle_timeout, self.settings.send_timeout
         dismissals = set[asyncio.Task[None]]()
         self.clock = clock_of(asyncio.get_running_loop())
-        warned = -math.inf
+        warned = collected = -math.inf
         while True:
             await asyncio.sleep(min(1.0, idle / 4, unread / 4))
             now = time.monotonic()
@@ -184,6 +186,10 @@ class Hub:
                 warned = now
                 line = f"answers come {1e3 * self.load.delay:.0f} ms after their messages; no further streams are taken"
                 print(f"streaming: warning: {line}", file=sys.stderr, flush=True)
+            if self._has_left and now - collected > _COLLECT_SECONDS:
+                # What is left of a connection refers to itself, with its buffers.
+                self._has_left, collected = False, now
+                gc.collect()
             if self._heap.is_due(len(self.connections), now):
                 await asyncio.to_thread(self._heap.trim)
             for connection in list(self.connections):

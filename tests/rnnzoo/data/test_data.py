@@ -10,6 +10,7 @@ import pytest
 
 from rnnzoo.data import Source, WordsConfig, known_datasets, mirror, read_source, register_dataset
 from rnnzoo.errors import DataError
+from rnnzoo.tasks.classifier.config import ClassifierWords
 from rnnzoo.tasks.classifier.task import ClassifierTask
 from rnnzoo.tasks.tagger.task import TaggerTask
 
@@ -82,7 +83,8 @@ def test_training_order_follows_the_seed():
 def test_classifier_batches_are_not_padded():
     examples = [(["turn", "it", "on"], "light"), (["what", "time"], "clock"), (["stop"], "light")]
     data = ClassifierTask.from_source(
-        Source("text-label", dict.fromkeys(("train", "dev", "test"), examples)), config(inputs=("words",))
+        Source("text-label", dict.fromkeys(("train", "dev", "test"), examples)),
+        ClassifierWords(dataset="own", inputs=("words",)),
     )
     batches = list(data.dataset("train", 8, training=True).as_numpy_iterator())
     assert len(batches) == 3

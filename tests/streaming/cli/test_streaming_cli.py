@@ -488,9 +488,9 @@ def test_models_that_read_a_source_first(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected a command: convert, adopt, inspect, run, bench, vectors, micro, serve"),
+        ([], "expected a command: convert, adopt, inspect, run, bench, vectors, micro, esphome, serve"),
         (["inspct"], "unknown command 'inspct'; did you mean 'inspect'?"),
-        (["fly"], "unknown command 'fly'; known: convert, adopt, inspect, run, bench, vectors, micro, serve"),
+        (["fly"], "unknown command 'fly'; known: convert, adopt, inspect, run, bench, vectors, micro, esphome, serve"),
         (["inspect"], "required: MODEL.tflite; see `streaming inspect --help`"),
         (["inspect", "x", "--colour"], "--colour"),
         (["convert", "a", "b", "--chunk", "x"], "--chunk"),

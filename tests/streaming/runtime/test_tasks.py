@@ -148,7 +148,7 @@ class LateStream:
 @pytest.fixture
 def stub():
     encoder = WordEncoder.fit([["b", "b"]], ["none", "a", "b"], inputs=("words",), min_count=1)
-    metadata = SimpleNamespace(task={"kind": "tagger"}, outputs=[SimpleNamespace(shape=(3,))])
+    metadata = SimpleNamespace(task={"kind": "tagger"}, outputs=[SimpleNamespace(shape=(3,), dequantize=np.asarray)])
     return SimpleNamespace(files=encoder.to_files(), metadata=metadata, create_stream=lambda: LateStream(2), delay=2)
 
 
