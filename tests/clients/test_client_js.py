@@ -101,6 +101,11 @@ def test_misuse_is_a_code_and_a_line() -> None:
     [
         ("schema", 9, "schema 9, this client reads 1 to 3"),
         ("inputs", [], "an input with steps, or an output, is missing or wrong"),
+        (
+            "outputs",
+            [{"name": "logits", "dtype": "float32", "shape": [8]}],
+            "tensor logits is another than streaming.json says",
+        ),
         ("fingerprint", "0" * 64, "the model does not match its fingerprint"),
     ],
 )
@@ -114,9 +119,13 @@ def repacked(content: bytes, changes: dict[str, Any]) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     meta = json.loads(files["streaming.json"])
-    buffer = io.BytesIO(content[: meta["flatbuffer_bytes"]])
+    text = json.dumps(meta | changes).encode()
+    # The graph's own entry of the text: its length, the text, zeros up to a multiple of 16.
+    entry = len(text).to_bytes(4, "little") + text + bytes(-len(text) % 16)
+    buffer = io.BytesIO()
+    buffer.write(content[: meta["flatbuffer_bytes"]] + entry)
     with zipfile.ZipFile(buffer, "a") as archive:
-        for name, data in (files | {"streaming.json": json.dumps(meta | changes).encode()}).items():
+        for name, data in (files | {"streaming.json": text}).items():
             archive.writestr(name, data)
         archive.comment = b"0" * 64
     body = buffer.getvalue()[:-64]
