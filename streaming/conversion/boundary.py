@@ -172,9 +172,9 @@ class _Edges:
     def scale_read(self, index: int, every: bool) -> Scale | None:
         """The one int8 scale in which a float32 tensor is read: by all that read it, or by any that rounds it."""
         readers = self._readers(index)
-        found = [self._scale(int(op.outputs[0])) if self._is(op, "QUANTIZE") else None for op in readers]
-        scales = {scale for scale in found if scale is not None}
-        if len(scales) != 1 or (every and (None in found or index in self._places[1])):
+        readings = [self._scale(int(op.outputs[0])) if self._is(op, "QUANTIZE") else None for op in readers]
+        scales = {scale for scale in readings if scale is not None}
+        if len(scales) != 1 or (every and (None in readings or index in self._places[1])):
             return None
         return scales.pop()
 
@@ -256,10 +256,15 @@ class _Edges:
 
     def _scale(self, index: int) -> Scale | None:
         tensor = self.graph.tensors[index]
-        found = tensor.quantization
-        if tensor.type != self._schema.TensorType.INT8 or found is None or found.scale is None or len(found.scale) != 1:
+        quantization = tensor.quantization
+        if (
+            tensor.type != self._schema.TensorType.INT8
+            or quantization is None
+            or quantization.scale is None
+            or len(quantization.scale) != 1
+        ):
             return None
-        return Scale("int8", float(found.scale[0]), int(found.zeroPoint[0]))
+        return Scale("int8", float(quantization.scale[0]), int(quantization.zeroPoint[0]))
 
     def _tensor(self, like: int, name: str, scale: Scale | None) -> int:
         types, source = self._schema.TensorType, self.graph.tensors[like]

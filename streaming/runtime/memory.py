@@ -13,8 +13,12 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def available_bytes() -> int | None:
     """Bytes that this process can still have, by the system, its control group and its own limit; None if unknown."""
-    sizes = [size for size in (_of_system(), _of_group(), _of_process()) if size is not None]
-    return max(0, min(sizes)) if sizes else None
+    return _least(_of_system(), _of_group(), _of_process())
+
+
+def machine_bytes() -> int | None:
+    """Bytes that new processes can have, by the system and its control group; None if unknown."""
+    return _least(_of_system(), _of_group())
 
 
 def check_memory(needed: int, what: str, remedy: str) -> None:
@@ -22,6 +26,11 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
     there = available_bytes()
     if there is not None and needed > there:
         raise InputError(f"{what} takes {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free; {remedy}")
+
+
+def _least(*sizes: int | None) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return max(0, min(known)) if known else None
 
 
 def _of_system() -> int | None:

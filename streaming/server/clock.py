@@ -29,12 +29,12 @@ class Clock(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """The sockets that are ready, as the base class."""
         began = time.perf_counter()
-        found: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(timeout)
         self.turn += 1
         now = time.perf_counter()
         self._arrival, self._last = self._last, now if now - began > _BLOCKED else self._now
         self._now = now
-        return found
+        return ready
 
     def arrival(self) -> float:
         """When a message that is answered in this turn arrived at the earliest; `time.perf_counter`."""

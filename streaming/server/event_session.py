@@ -110,11 +110,11 @@ class EventSession:
             return None
         piece: Any = next(pieces, [])
         if self._together is not None:
-            found = await self._together.call(pieces.steps, lambda: self._session.feeding(piece))
+            events = await self._together.call(pieces.steps, lambda: self._session.feeding(piece))
         else:
-            found = self._pace.run(pieces.steps, directly, self._session.feed, piece)
+            events = self._pace.run(pieces.steps, directly, self._session.feed, piece)
         self._position += pieces.steps
-        return self._fields([_plain(event) for event in found]), True
+        return self._fields([_plain(event) for event in events]), True
 
     async def finish(self) -> AsyncGenerator[Answer, None]:
         if self._is_quick and self._pace.allows(self._ends):
@@ -157,12 +157,12 @@ class EventSession:
 
         `last`: no call comes after it in this message.
         """
-        found = await self._threaded(call, *args)
-        if isinstance(found, list):
+        result = await self._threaded(call, *args)
+        if isinstance(result, list):
             self._position += steps
-            yield self._fields([_plain(event) for event in found]), last
+            yield self._fields([_plain(event) for event in result]), last
             return
-        events = iter(found)
+        events = iter(result)
         while some := await self._threaded(_gathered, events):
             yield self._fields(some), False
         self._position += steps
@@ -170,13 +170,13 @@ class EventSession:
 
     def _fields(self, events: list[dict[str, Any]]) -> dict[str, Any]:
         """With how many words the vocabulary lacked so far, and the scores, where there are such."""
-        found: dict[str, Any] = {"events": events}
+        fields: dict[str, Any] = {"events": events}
         if (unknown := getattr(self._session, "unknown", None)) is not None:
-            found["unknown"] = unknown
+            fields["unknown"] = unknown
         if rows := getattr(self._session, "rows", None):
-            found["scores"] = np.max([row for row, _ in rows], axis=0).round(4).tolist()
+            fields["scores"] = np.max([row for row, _ in rows], axis=0).round(4).tolist()
             rows.clear()
-        return found
+        return fields
 
     async def _threaded(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run task code in a thread; where the client leaves, its next step ends it."""
@@ -223,12 +223,12 @@ def _numbers(given: Any, filled: bool) -> NDArray[Any]:
 def _gathered(events: Iterator[Any]) -> list[dict[str, Any]]:
     """The next events: as many as come in a moment, at least one unless there are no more."""
     until = time.monotonic() + _EVENT_SECONDS
-    found: list[dict[str, Any]] = []
+    gathered: list[dict[str, Any]] = []
     for event in itertools.islice(events, _EVENTS):
-        found.append(_plain(event))
+        gathered.append(_plain(event))
         if time.monotonic() >= until:
             break
-    return found
+    return gathered
 
 
 def _plain(event: Any) -> dict[str, Any]:

@@ -42,8 +42,8 @@ def merge(texts: Iterable[str]) -> str:
     lines = []
     for family, samples in values.items():
         lines += comments.get(family, [])
-        for key, found in samples.items():
-            lines.append(f"{key} {_OF_ALL.get(family, sum)(found)}")
+        for key, counts in samples.items():
+            lines.append(f"{key} {_OF_ALL.get(family, sum)(counts)}")
     return "\n".join(lines) + "\n"
 
 

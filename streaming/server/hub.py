@@ -259,17 +259,17 @@ class Hub:
     def _describe_task(self) -> dict[str, Any]:
         if self._task is None:
             return {"takes": "steps"}
-        found: dict[str, Any] = {"takes": self._task.takes}
+        described: dict[str, Any] = {"takes": self._task.takes}
         for name in ("labels", "columns", "targets", "sample_rate", "threshold"):
             value = getattr(self._task, name, None)
             if value is not None:
-                found[name] = list(value) if isinstance(value, tuple) else value
+                described[name] = list(value) if isinstance(value, tuple) else value
         if self._task.takes == "rows":
             spec: Any = self._task.spec
-            found |= {"missing": spec.missing, "time": spec.time, "resample": spec.resample}
+            described |= {"missing": spec.missing, "time": spec.time, "resample": spec.resample}
         if isinstance(self._task, KeywordSpotter):
-            found["background"] = list(self._task.spec.background)
-        return found
+            described["background"] = list(self._task.spec.background)
+        return described
 
 
 def _probe(task: Task) -> tuple[Any, int]:

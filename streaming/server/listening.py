@@ -21,8 +21,8 @@ def listen(settings: Settings) -> list[socket.socket]:
     made: list[socket.socket] = []
     try:
         flags = socket.AI_PASSIVE
-        found = socket.getaddrinfo(settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=flags)
-        for family, kind, protocol, _, address in dict.fromkeys(found):
+        addresses = socket.getaddrinfo(settings.host or None, settings.port, type=socket.SOCK_STREAM, flags=flags)
+        for family, kind, protocol, _, address in dict.fromkeys(addresses):
             one = socket.socket(family, kind, protocol)
             made.append(one)
             if os.name == "posix":

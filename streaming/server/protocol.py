@@ -40,25 +40,25 @@ def parse(text: str) -> Request:
         InputError: it is not JSON, or no message of the protocol.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
+        body = json.loads(text, parse_constant=_refuse_constant)
     except InputError:
         raise
     except (ValueError, RecursionError) as error:
         raise InputError(f"expected a JSON object with a 'type', got {_short(text)}: {_reason(error)}") from None
-    if not isinstance(found, dict):
+    if not isinstance(body, dict):
         raise InputError(f"expected a JSON object with a 'type', got {_short(text)}")
-    kind = found.pop("type", None)
+    kind = body.pop("type", None)
     if not isinstance(kind, str) or kind not in _FIELDS:
         came = _short(kind) if isinstance(kind, str) else f"a {type(kind).__name__}"
         raise InputError(f"expected a 'type' among {', '.join(_FIELDS)}, got {came}")
     fields = _FIELDS[kind]
-    chosen = set(found) & set(fields)
+    chosen = set(body) & set(fields)
     beside = {name for field in chosen if kind == "feed" for name in _BESIDE.get(field, ())}
-    if (set(found) - set(fields) - beside) or len(chosen) != min(1, len(fields)):
+    if (set(body) - set(fields) - beside) or len(chosen) != min(1, len(fields)):
         wanted = f"one field, {' or '.join(fields)}" if fields else "no fields"
-        came = ", ".join(map(_short, sorted(found))) or "none"
+        came = ", ".join(map(_short, sorted(body))) or "none"
         raise InputError(f"a {kind!r} message has {wanted}; got {came}")
-    return Request(kind, found)
+    return Request(kind, body)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from client_js import package
 from client_vectors import BUNDLES, ROOT, bundle_path, bundle_vectors, form
+from scripts import load_script
 
 import streaming
 from streaming import vectors
@@ -45,11 +45,7 @@ async ({ name, model, vectors }) => {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some bundles and the page, as the tool writes them; and the script that checks vectors."""
-    spec = importlib.util.spec_from_file_location("publish_zoo", ROOT / "tools" / "publish_zoo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script("publish_zoo")
     made: Path = tmp_path_factory.mktemp("zoo")
     for name in SHOWN:
         (made / name).mkdir()

@@ -1,19 +1,15 @@
 """docs/applications.md: every application names a model that is there, with the figures of the zoo's tables."""
 
-import importlib.util
-
 import pytest
 from places import ROOT
+from scripts import load_script
 
 import rnnzoo
 
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("make_applications", ROOT / "tools" / "make_applications.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_applications")
 
 
 def test_the_page_has_the_models_and_figures_of_the_zoo(tool):

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import html.parser
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from places import ROOT
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def tool() -> Any:
-    spec = importlib.util.spec_from_file_location("build_docs", ROOT / "tools" / "build_docs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("build_docs")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from places import ROOT
+from scripts import load_script
 from zoo_runs import colours
 
 import rnnzoo
@@ -131,10 +132,7 @@ def _random(tensor, rng):
 
 
 def tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(name)
 
 
 @pytest.mark.parametrize("name", QUICK_FIRST)

@@ -1,14 +1,13 @@
 """`tools/publish_zoo.py`: a folder that a static web server serves as the address of downloads."""
 
 import base64
-import importlib.util
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 import yaml
-from places import ROOT
+from scripts import load_script
 
 import rnnzoo
 from rnnzoo.bundles import publish
@@ -34,10 +33,7 @@ def tool(monkeypatch):
     both = {name: path for name, path in layout.bundle_paths().items() if name in NAMES}
     monkeypatch.setattr("rnnzoo.bundles.build.bundle_paths", lambda: both)
     monkeypatch.setattr(publish, "bundle_paths", lambda: both)
-    spec = importlib.util.spec_from_file_location("publish_zoo", ROOT / "tools" / "publish_zoo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("publish_zoo")
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """`rnnzoo paper`: the claims hold in their direction for seconds of training, and the page is what results say."""
 
 import dataclasses
-import importlib.util
 import json
 
 import pytest
-from places import ROOT
+from scripts import load_script
 
 from rnnzoo.cli import main
 from rnnzoo.errors import ConfigError
@@ -85,10 +84,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(override, message):
 
 
 def tool():
-    spec = importlib.util.spec_from_file_location("make_papers", ROOT / "tools" / "make_papers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("make_papers")
 
 
 def test_the_page_is_made_of_the_stored_results(capsys):

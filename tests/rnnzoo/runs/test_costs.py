@@ -2,12 +2,12 @@
 
 import csv
 import dataclasses
-import importlib.util
 import re
 import shutil
 
 import keras
 import pytest
+from scripts import load_script
 from zoo_runs import colours
 
 from rnnzoo.cli import main
@@ -154,9 +154,7 @@ def test_the_record_holds_every_model():
 @pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_what_is_recorded_is_measured_again(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("make_costs", layout.root() / "tools" / "make_costs.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script("make_costs")
     expected, configs = find_costs("tagger-en-ewt-feedforward"), layout.config_paths()
     monkeypatch.setattr(tool, "recorded_models", lambda: ["tagger-en-ewt-feedforward"])
     monkeypatch.setattr(costs, "record_path", lambda: tmp_path / costs.RECORD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib.util
 import json
 import math
 import os
@@ -21,6 +20,7 @@ import pytest
 import runtime_models as models
 import tensorflow as tf
 from runtimes import RUNTIMES, installed
+from scripts import load_script
 from tensorflow.lite.python import schema_py_generated as schema
 
 import streaming
@@ -37,11 +37,7 @@ NUMBERS = {name: value for name, value in vars(schema.BuiltinOperator).items() i
 
 @functools.cache
 def graph(name: str) -> bytes:
-    spec = importlib.util.spec_from_file_location("fuzz_graphs", TOOLS / "fuzz_graphs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("fuzz_graphs")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return module.graph(name)

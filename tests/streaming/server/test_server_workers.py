@@ -167,12 +167,12 @@ def test_what_cannot_start_says_so_in_one_line(steps: Path, tmp_path: Path, capf
 
 def test_memory_bounds_the_workers(steps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     each = capacity.worker_bytes(steps)
-    monkeypatch.setattr(capacity, "free_memory", lambda: 3 * each + 1)
+    monkeypatch.setattr(capacity, "machine_bytes", lambda: 3 * each + 1)
     capacity.check_memory(steps, 3)
     with pytest.raises(StreamingError, match="give --workers 3 or fewer"):
         capacity.check_memory(steps, 4)
     assert capacity.workers_for(steps) == 1  # by default half of it stays free
-    monkeypatch.setattr(capacity, "free_memory", lambda: None)
+    monkeypatch.setattr(capacity, "machine_bytes", lambda: None)
     assert capacity.workers_for(steps) >= 1
 
 

@@ -1,0 +1,16 @@
+"""The scripts of `tools/` as modules."""
+
+import importlib.util
+from types import ModuleType
+
+from places import ROOT
+
+
+def load_script(name: str) -> ModuleType:
+    """`tools/NAME.py`, loaded anew."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
