@@ -74,7 +74,10 @@ def section(name: str) -> Iterator[str]:
     seeds = ", ".join(map(str, result["seeds"]))
     commit = (made["commit"] or "unknown")[:12]
     seconds = f"{result['seconds']:,.0f} s"
-    yield f"`{made['command']}`: {seconds}, seeds {seeds}, commit {commit}, {made['hardware']}, {versions}."
+    # A training that papers share is run once; where it was, the seconds are without it.
+    kept = [f"`{model}` (commit {of[:12]})" for model, of in result["series"].get("kept", {}).items()]
+    beside = f"; trained before and kept: {', '.join(kept)}" if kept else ""
+    yield f"`{made['command']}`: {seconds}, seeds {seeds}, commit {commit}, {made['hardware']}, {versions}{beside}."
     yield ""
 
 

@@ -89,9 +89,11 @@ class Budget:
 def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
     """BLEU of each model on test2016, and on its short and long sentences."""
     figures: dict[str, float | None] = {}
-    series: dict[str, Any] = {"models": list(budget.models)}
+    series: dict[str, Any] = {"models": list(budget.models), "kept": {}}
     for name in budget.models:
-        task, trained = _trained(name, budget, seeds[0], say)
+        task, trained, is_kept = _trained(name, budget, seeds[0], say)
+        if is_kept:
+            series["kept"][name] = trained.metrics["made"]["commit"]
         sources, references = zip(*task.examples("test"), strict=True)
         written = task.translate(trained.model, sources)
         lengths = np.array([len(text.split()) for text in sources])
@@ -115,8 +117,8 @@ def _score(written: Sequence[str], references: Sequence[str], chosen: Any) -> fl
     return bleu([written[i] for i in places], [[references[i]] for i in places])[0]
 
 
-def _trained(name: str, budget: Budget, seed: int, say: Say) -> tuple[Any, Run]:
-    """The task and the run of a model: from the cache, or trained now; made-up sentences are not kept."""
+def _trained(name: str, budget: Budget, seed: int, say: Say) -> tuple[Any, Run, bool]:
+    """The task and the run of a model, and whether it was trained before; made-up sentences are not kept."""
     config_name, backwards = MODELS[name]
     config = load_config(
         find_config(config_name),
@@ -133,14 +135,15 @@ def _trained(name: str, budget: Budget, seed: int, say: Say) -> tuple[Any, Run]:
         ],
     )
     if budget.made_up:
-        return _learn_made_up(config, budget.made_up)
+        return *_learn_made_up(config, budget.made_up), False
     folder = cache_root() / "papers" / f"{name}-{hashlib.sha256(dump_config(config).encode()).hexdigest()[:12]}"
-    if not folder.is_dir():
+    is_kept = folder.is_dir()
+    if not is_kept:
         folder.parent.mkdir(parents=True, exist_ok=True)
         run_experiment(config, folder)
     say(f"{name}: {folder}")
     trained = load_run(folder)
-    return load_task(trained.config, trained.encoder), trained
+    return load_task(trained.config, trained.encoder), trained, is_kept
 
 
 def _learn_made_up(config: ExperimentConfig, count: int) -> tuple[Any, Run]:
