@@ -385,8 +385,10 @@ def _parts(path: Path) -> tuple[bytes, bytes, dict[str, bytes]]:
 
 
 def _packed(flatbuffer: bytes, text: bytes, files: dict[str, bytes]) -> bytes:
+    # The graph's own entry of the text: its length, the text, zeros up to a multiple of 16.
+    entry = len(text).to_bytes(4, "little") + text + bytes(-len(text) % 16)
     buffer = io.BytesIO()
-    buffer.write(flatbuffer)
+    buffer.write(flatbuffer + entry)
     with zipfile.ZipFile(buffer, "a") as archive:
         for name, data in {"streaming.json": text, **files}.items():
             archive.writestr(name, data)
