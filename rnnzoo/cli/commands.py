@@ -220,6 +220,15 @@ def demo(arguments: argparse.Namespace) -> None:
     run_demo(bundle, text=arguments.text, stdin=arguments.input == "-", fast=arguments.fast)
 
 
+def draw(arguments: argparse.Namespace) -> None:
+    """`rnnzoo draw`."""
+    from rnnzoo.cli.draw import draw_sketches
+
+    options = {name: getattr(arguments, name) for name in ("count", "temperature", "seed")}
+    points = draw_sketches(run_path(arguments.source), arguments.out, **options)
+    print(f"wrote {arguments.out}: {arguments.count} drawings, {points} points")
+
+
 def list_models(arguments: argparse.Namespace) -> None:
     """`rnnzoo list`."""
     from rnnzoo.cli.info import print_models

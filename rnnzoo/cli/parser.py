@@ -77,6 +77,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _download(command("download", commands.download, "Download pretrained models to the cache, verified."))
     _paper(command("paper", commands.paper, "Train what a paper trained, and put its figures beside ours."))
     _demo(command("demo", commands.demo, "Tag text word by word with the pretrained streaming tagger."))
+    _draw(command("draw", commands.draw, "Draw with a sketcher, such as draw-kanji, and save the picture."))
     _list(command("list", commands.list_models, "List the models of the zoo."))
     _info(command("info", commands.info, "Show what a model of the zoo is made of."))
     return parser, list(subparsers.choices)
@@ -216,6 +217,27 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help="tag this text")
     parser.add_argument("--fast", action="store_true", help="no pauses between the words")
     parser.add_argument("--bundle", metavar="RUN", help="another tagger: folder of a run, or its name")
+
+
+def _draw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", nargs="?", default="draw-kanji", metavar="RUN", help="a sketcher (draw-kanji)")
+    parser.add_argument("--out", type=Path, default=Path("drawings.png"), metavar="FILE", help="(drawings.png)")
+    parser.add_argument("--count", type=_whole, default=24, metavar="N", help="drawings (24)")
+    parser.add_argument("--temperature", type=_real, metavar="X", help="below 1: more regular (that of the file)")
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same picture (0)")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more; received {text!r}")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number; received {text!r}") from None
 
 
 def _paper(parser: argparse.ArgumentParser) -> None:

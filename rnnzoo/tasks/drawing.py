@@ -230,6 +230,21 @@ def draw_captions(path: Path, pictures: Sequence[NDArray[Any]], captions: Sequen
     return path
 
 
+def draw_sketches(path: Path, drawings: Sequence[NDArray[Any]], columns: int = 8) -> Path:
+    """Drawings (N, 3) of movements of a pen and lifts, y downwards, each in a box of its own."""
+    rows = -(-len(drawings) // columns)
+    with figure(path, min(columns, len(drawings)), size=(1.2, 1.2), rows=rows) as axes:
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, points in zip(axes, drawings, strict=False):
+            places = np.cumsum(points[:, :2], axis=0)
+            for stroke in np.split(places, np.flatnonzero(points[:-1, 2] > 0) + 1):
+                axis.plot(*stroke.T, color=COLOURS[6], lw=1.6, solid_capstyle="round", solid_joinstyle="round")
+            axis.set_aspect("equal")
+            axis.invert_yaxis()
+    return path
+
+
 def _heat(axis: Any, values: NDArray[Any], label: str, **options: Any) -> None:
     """Values of 0 to 1 (rows, columns) as shades, with the bar that says what a shade means."""
     shown = axis.imshow(values, cmap=_SHADES, vmin=0, vmax=1, aspect="auto", interpolation="nearest", **options)
