@@ -162,7 +162,9 @@ def _given(task: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
 def _text(codec: TextCodec, count: int) -> str:
     """Some pieces that the codec knows."""
     words = [entry for entry in codec.entries[len(SPECIAL) :] if codec.kind == "characters" or entry[0] == "\u2581"]
-    chosen = [entry for entry in words if entry.strip("\u2581").isalpha() and entry.strip("\u2581")][: 3 * count : 3]
+    # Words of letters, where there are some: numbers are words of a composer.
+    letters = [entry for entry in words if entry.strip("\u2581").isalpha()]
+    chosen = (letters or [entry for entry in words if entry.strip("\u2581").isdecimal()])[: 3 * count : 3]
     if not chosen:
         raise InputError("the codec knows no word; give it another")
     return "".join(chosen).replace("\u2581", " ").strip()

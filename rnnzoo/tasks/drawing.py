@@ -230,6 +230,17 @@ def draw_captions(path: Path, pictures: Sequence[NDArray[Any]], captions: Sequen
     return path
 
 
+def draw_chords(path: Path, chords: Sequence[Sequence[int]]) -> Path:
+    """Notes of chords, a tuple of MIDI numbers a step, as a roll; a note that sounds on is one line."""
+    with figure(path, size=(12.8, 4.4)) as (axis,):
+        for step, chord in enumerate(chords):
+            for note in chord:
+                held = step > 0 and note in chords[step - 1]
+                axis.plot([step - 0.2 * held, step + 0.8], [note, note], color=COLOURS[0], lw=4, solid_capstyle="butt")
+        axis.set(title="Notes", xlabel="quarter note", ylabel="MIDI number")
+    return path
+
+
 def draw_sketches(path: Path, drawings: Sequence[NDArray[Any]], columns: int = 8) -> Path:
     """Drawings (N, 3) of movements of a pen and lifts, y downwards, each in a box of its own."""
     rows = -(-len(drawings) // columns)

@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import runtime_models as models
-from client_vectors import ALIKE, BUNDLES, FORMS, INTEGERS, ROOT, TASKS, bundle_path, bundle_vectors, bundles, form
+from client_vectors import (
+    ALIKE,
+    BUNDLES,
+    FORMS,
+    INTEGERS,
+    ROOT,
+    STREAMED,
+    TASKS,
+    bundle_path,
+    bundle_vectors,
+    bundles,
+    form,
+)
 
 import streaming
 from streaming import vectors
@@ -89,6 +101,8 @@ def test_the_reference_client_gives_the_events_of_every_bundle(bundle: str, clie
     found = json.loads(out.read_text(encoding="utf-8"))
     assert out.stat().st_size < 40_000
     check_rows(rows_of(client, path, found), found["steps"]["outputs"], found["tolerance"])
+    if bundle in STREAMED:
+        return
     model = client[0].Model(str(path))
     task = found["task"]
     # Sound that is made up holds no wake word.

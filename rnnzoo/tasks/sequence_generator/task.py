@@ -14,6 +14,7 @@ from rnnzoo.data.source import Example
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.evaluation import predict_whole, surprise
+from rnnzoo.tasks.sequence_generator.smiles import molecule_figures
 from streaming.runtime.codec import END, START, TextCodec
 from streaming.runtime.decoding import Sampling, log_softmax
 from streaming.runtime.tasks import Generator
@@ -116,12 +117,13 @@ class SequenceGeneratorTask(Task):
             scores = log_softmax(output[: len(targets)].astype(np.float64))
             total -= float(scores[np.arange(len(targets)), targets].sum())
             count += len(targets)
-        figures = {"nats": total / count}
-        if self.config.grammar == "smiles":
-            from rnnzoo.tasks.sequence_generator.smiles import molecule_figures
+        return {"nats": total / count, **self.drawn_figures(drawn), "count": float(count)}
 
-            figures |= molecule_figures(drawn(), {text for text, _ in self.examples("train")})
-        return {**figures, "count": float(count)}
+    def drawn_figures(self, drawn: Callable[[], list[str]]) -> dict[str, float]:
+        """Figures of texts that are drawn, where the grammar of the data has some."""
+        if self.config.grammar == "none":
+            return {}
+        return molecule_figures(drawn(), {text for text, _ in self.examples("train")})
 
     def _drawn(self, model: keras.Model) -> list[str]:
         """The texts that the device draws with the seeds 0, 1, ..., from the Keras model, all at once."""

@@ -18,6 +18,7 @@ from rnnzoo.data.source import Source
 from rnnzoo.runs.config import load_config
 from rnnzoo.runs.store import read_encoder
 from rnnzoo.tasks.anomaly_detector.scoring import ScoredSeries, nab_score
+from rnnzoo.tasks.composer.harmony import harmony_figures, read_chords
 from rnnzoo.tasks.discovery import task_class, task_names
 from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig, KeywordSpotterConfig
 from rnnzoo.tasks.keyword_spotter.model import build_keyword_spotter
@@ -128,6 +129,30 @@ def strings(task, rows, config):
     valid = [t for t in (task.generate(seed=seed) for seed in range(config.samples)) if is_valid(t)]
     figures = {"nats": np.mean(nats), "count": len(nats), "valid": len(valid) / config.samples}
     return {**figures, "unique": len(set(valid)) / len(valid)}
+
+
+def composed(task, rows, config):
+    """Nats a chord of its words, whatever order the task gives them; faults of the pieces that it draws."""
+    total, chords = 0.0, 0
+    for roll, _ in rows:
+        stream, words = task.model.create_stream(), []
+        for row in roll:
+            notes = [int(note) + 21 + 12 * config.octave for note in np.flatnonzero(row)[::-1]]
+            words += [*notes[:1], *notes[1:][-1:], *notes[1:-1], "|"]
+        ids = [START, *task.codec.encode(" ".join(map(str, words)))]
+        for token, following in itertools.pairwise(ids):
+            scores = stream.step(np.array([token], np.int32))[0].astype(np.float64)
+            total += float(np.log(np.exp(scores).sum()) - scores[following])
+        chords += len(roll)
+    made = harmony_figures(read_chords(task.generate(seed=seed)) for seed in range(config.samples))
+    return {"nll": total / chords, "count": chords, **made}
+
+
+def hymn(steps):
+    roll = np.zeros((steps, 88), np.float32)
+    for step, row in enumerate(roll):
+        row[[39 + step % 3, 48, 55, 63 - step % 2]] = 1
+    return roll
 
 
 def beats(task, rows, config):
@@ -257,6 +282,7 @@ CASES = {
         [(np.array([[10, -40, 0], [0, 90, 1], [-60, -60, 0], [120, 5, 1]], np.float32)[:n], None) for n in (4, 2)],
         drawn,
     ),
+    "composer": lambda: Case("compose-chorales", "rolls", [(hymn(n), None) for n in (3, 8)], composed),
     "sequence_generator": lambda: Case("molecules", "lines", [("CCO", None), ("Cc1ccccc1N", None)], strings),
     "sequence_tagger": lambda: Case("ecg-beats-stream", "signal-events", [heart([400, 700, 1010, 1290, 1600])], beats),
     "transcriber": lambda: Case(
@@ -292,7 +318,7 @@ def test_an_evaluation_measures_what_the_task_object_gives(name):
         pytest.skip(f"{bundle} is a configuration without a bundle")
     config = load_config(folder / "config.yaml")
     if hasattr(config.data, "samples"):
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, samples=40))
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, samples=8))
     assert config.topology == name.split()[0].rstrip(",")
     source = Source(kind, {"train": rows, "test": rows})
     problem = task_class(config.topology).from_source(source, config.data, encoder=read_encoder(folder, config))
