@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from streaming.cli.display import plain
 from streaming.errors import InputError
 from streaming.runtime.codec import SPECIAL, TextCodec
+from streaming.runtime.lookup import LookupTable, TextTable, read_table
 from streaming.runtime.metadata import InputInfo
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.stream import Stream
@@ -71,6 +72,8 @@ def _steps(model: StreamingModel) -> dict[str, Any]:
     steps = min(_MAX_STEPS, (meta.window or 0) + 5 * meta.unit + meta.chunk + meta.unit // 2)
     inputs = {info.name: _drawn(info, (steps,) * info.time, seed) for seed, info in enumerate(meta.inputs, 1)}
     vectors: dict[str, Any] = {"inputs": inputs}
+    if strings := {info.name: _strings(model, info) for info in meta.inputs if info.table is not None}:
+        vectors["strings"] = strings
     stream = model.create_stream()
     if meta.encode is not None:
         positions = max(1, meta.encode.max_length // 2)
@@ -102,6 +105,22 @@ def _drawn(info: InputInfo, steps: tuple[int, ...], seed: int) -> dict[str, Any]
     low = limits.min if limits else info.low or 0
     high = limits.max + 1 if limits else 2 if info.high is None else info.high
     return {**item, "low": int(low), "high": int(high)}
+
+
+def _strings(model: StreamingModel, info: InputInfo) -> dict[str, Any]:
+    """Strings of all lengths that hashes treat differently, or words of the table, and their ids."""
+    table = read_table(model.files[str(info.table)], str(info.table))
+    lookup = table.lookup if isinstance(table, TextTable) else table
+    known = list(lookup.words)[:4] if isinstance(lookup, LookupTable) else []
+    strange = [("Zürich, 19-x! " * 10)[:size] for size in (0, 1, 3, 5, 9, 17, 33, 64, 65, 130)]
+    takes_all = not isinstance(lookup, LookupTable) or lookup.unknown is not None or lookup.others is not None
+    texts = known + strange if takes_all else known
+    if isinstance(table, TextTable) and table.length is not None and not table.cut:
+        texts = known + strange[:2]
+    if not isinstance(table, TextTable):
+        size = math.prod(info.graph.shape)
+        texts = texts[: len(texts) // size * size]
+    return {"texts": texts, "ids": table.ids(np.array(texts, object), info.name, np.int64).ravel().tolist()}
 
 
 def _sampled(rows: NDArray[Any]) -> dict[str, Any]:

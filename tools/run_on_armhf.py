@@ -131,8 +131,8 @@ def main(names: list[str]) -> None:
         root, given = system(folder), folder / "vectors"
         given.mkdir()
         for model in names or known:
-            found = make_vectors(streaming.load(ROOT / "pretrained" / model / "float32.tflite"))
-            (given / f"{model}.json").write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+            vectors = make_vectors(streaming.load(ROOT / "pretrained" / model / "float32.tflite"))
+            (given / f"{model}.json").write_text(json.dumps(vectors, allow_nan=False), encoding="utf-8")
         paths = [ROOT, root / "site", root / "usr/lib/python3/dist-packages"]
         environment = {**os.environ, "PYTHONHOME": str(root / "usr"), "PYTHONPATH": os.pathsep.join(map(str, paths))}
         command = [

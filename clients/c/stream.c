@@ -2,7 +2,8 @@
  *
  * With a task: a sentence a line, its words between white space (tagger, classifier); a text a line (translator, generator); a row
  * of numbers a line, an empty line ends a sequence (classifier of rows, sequence_tagger, forecaster, anomaly_detector); a WAV file
- * of the model's rate (keyword_spotter, transcriber); numbers (captioner). Without: a step a line, as rows.
+ * of the model's rate (keyword_spotter, transcriber); numbers (captioner). Without: a step a line, as rows; a word or a text a line
+ * where the input takes strings.
  * --steps: steps, whatever the task is. --raw: little-endian steps of all inputs in, rows of the first output out.
  */
 #define _POSIX_C_SOURCE 200809L
@@ -346,11 +347,25 @@ static size_t lay_out(const streaming_model *model, unsigned char *memory, const
   return place;
 }
 
+/* A line of a model whose only input takes strings. */
+static int strings_of(streaming_model *model, streaming_stream *stream, char *line, printer *to) {
+  line[strcspn(line, "\r\n")] = 0;
+  const char *text = line;
+  size_t count;
+  if (streaming_string_steps(model, 0, &text, 1, NULL, 0, &count)) return failed();
+  void *found = calloc(count + 1, streaming_input(model, 0)->bytes);
+  if (!found) return usage("the memory is full");
+  const void *given[] = {found};
+  int code = streaming_string_steps(model, 0, &text, 1, found, count, &count) || streaming_feed(stream, given, count, show_rows, to) ? failed() : 0;
+  free(found);
+  return code;
+}
+
 static int steps(streaming_model *model, streaming_stream *stream, const void **inputs) {
   size_t rows[64] = {0}, total = 0, size = 0, count;
   printer to = {model, 0, rows};
   char *line = NULL;
-  bool fed = false;
+  bool fed = false, strings = streaming_input_count(model) == 1 && streaming_input(model, 0)->strings;
   int code = 0;
   for (size_t i = 0; i < streaming_input_count(model); i++) total += streaming_input(model, i)->elements;
   while (!code && getline(&line, &size, stdin) >= 0) {
@@ -359,6 +374,12 @@ static int steps(streaming_model *model, streaming_stream *stream, const void **
       to.sequence += fed;
       memset(rows, 0, sizeof rows);
       fed = false;
+      continue;
+    }
+    if (strings) {
+      code = strings_of(model, stream, line, &to);
+      fed = true;
+      fflush(stdout);
       continue;
     }
     double *values = numbers_of(line, &count);

@@ -6,6 +6,7 @@
 #include "src/bytes.h"
 #include "src/json.h"
 #include "src/text.h"
+#include "src/strings.h"
 #include "src/litert.h"
 #include "src/model.h"
 #include "src/stream.h"

@@ -48,6 +48,7 @@ typedef struct streaming_tensor {
   size_t rank, shape[8]; /* of one step or row */
   size_t elements, bytes;
   int time;           /* an input with steps; 0: one value, given with each call */
+  int strings;        /* an input whose steps streaming_string_steps makes of strings */
   int has_low, has_high;
   int64_t low, high; /* low <= value < high */
   double scale;      /* 0: none; else the number is scale * (value - zero_point) */
@@ -64,7 +65,8 @@ const char *streaming_message(void);
 /* library: path of libLiteRt.so; NULL takes the environment variable STREAMING_LITERT, else the loader's own paths. */
 streaming_code streaming_open(const char *path, const char *library, streaming_model **model);
 streaming_code streaming_open_memory(const void *data, size_t size, const char *library, streaming_model **model);
-/* After all of its streams and sessions. NULL is fine, here and in the other calls that free. */
+/* Its memory is freed when it is closed and the last of its streams and sessions is free. NULL is fine, here and in the other calls
+   that free. */
 void streaming_close(streaming_model *model);
 
 size_t streaming_input_count(const streaming_model *model);
@@ -124,6 +126,11 @@ streaming_code streaming_word_ids(streaming_model *model, const char *word, cons
 /* codec: "source.json" or "target.json". */
 streaming_code streaming_text_ids(streaming_model *model, const char *codec, const char *text, int32_t *ids,
                                   size_t capacity, size_t *count);
+
+/* Strings to steps of an input, for models that begin with a lookup: of words one a step (or as many as it has elements), of texts
+   their tokens, a step each, or one step a text. length gets the number of steps; steps may be NULL to ask. */
+streaming_code streaming_string_steps(const streaming_model *model, size_t input, const char *const *texts, size_t count, void *steps,
+                                      size_t capacity, size_t *length);
 
 /* What a task says. Fields that an event does not have are 0 or NULL; texts are valid during the call. */
 typedef struct streaming_event {

@@ -44,6 +44,13 @@ class Model {
     for (std::size_t i = 0; i < streaming_output_count(get()); i++) found.push_back(*streaming_output(get(), i));
     return found;
   }
+  // Steps of an input that takes strings, in its type, as feed takes them.
+  std::string string_steps(std::size_t input, const std::vector<const char*>& texts, std::size_t* length) const {
+    check(streaming_string_steps(get(), input, texts.data(), texts.size(), nullptr, 0, length));
+    std::string steps(*length * streaming_input(get(), input)->bytes, '\0');
+    if (*length) check(streaming_string_steps(get(), input, texts.data(), texts.size(), steps.data(), *length, length));
+    return steps;
+  }
   std::string_view file(const std::string& name) const {
     const void* data = nullptr;
     std::size_t size = 0;

@@ -78,6 +78,13 @@ CALL(jlong, Model, tensor)(JNIEnv *env, jclass self, jlong model, jint index, jb
   return info ? (jlong)info->elements : 0;
 }
 
+CALL(jlong, Model, type)(JNIEnv *env, jclass self, jlong model, jint index, jboolean output) {
+  (void)self;
+  const streaming_tensor *info = index < 0 ? NULL : output ? streaming_output(MODEL, (size_t)index) : streaming_input(MODEL, (size_t)index);
+  if (!info) refuse(env, STREAMING_ARGUMENT, "there is no tensor of that number");
+  return info ? (jlong)info->type : 0;
+}
+
 CALL(jbyteArray, Model, name)(JNIEnv *env, jclass self, jlong model, jboolean fingerprint) {
   (void)self;
   return text_of(env, fingerprint ? streaming_fingerprint(MODEL) : streaming_task(MODEL));
@@ -91,6 +98,58 @@ CALL(jbyteArray, Model, file)(JNIEnv *env, jclass self, jlong model, jbyteArray 
   int good = text && check(env, streaming_file(MODEL, (const char *)text, &data, &size));
   if (text) (*env)->ReleaseByteArrayElements(env, name, text, JNI_ABORT);
   return good ? bytes_of(env, data, size) : NULL;
+}
+
+CALL(jobject, Model, strings)(JNIEnv *env, jclass self, jlong model, jint input, jobjectArray texts) {
+  (void)self;
+  size_t count = (size_t)(*env)->GetArrayLength(env, texts), length = 0;
+  const streaming_tensor *info = input < 0 ? NULL : streaming_input(MODEL, (size_t)input);
+  char **copies = calloc(count + 1, sizeof *copies);
+  int good = copies != NULL;
+  for (size_t i = 0; good && i < count; i++) {
+    jbyteArray text = (*env)->GetObjectArrayElement(env, texts, (jsize)i);
+    jsize size = (*env)->GetArrayLength(env, text);
+    copies[i] = malloc((size_t)size + 1);
+    good = copies[i] != NULL;
+    if (good) (*env)->GetByteArrayRegion(env, text, 0, size, (jbyte *)copies[i]);
+    (*env)->DeleteLocalRef(env, text);
+  }
+  void *steps = NULL;
+  jobject found = NULL;
+  if (!good) refuse(env, STREAMING_MEMORY, "the memory is full");
+  good = good && check(env, streaming_string_steps(MODEL, info ? (size_t)input : 64, (const char *const *)copies, count, NULL, 0, &length));
+  if (good && !(steps = calloc(length * info->elements + 1, 8))) refuse(env, STREAMING_MEMORY, "the memory is full");
+  if (steps && check(env, streaming_string_steps(MODEL, (size_t)input, (const char *const *)copies, count, steps, length, &length))) {
+    jsize size = (jsize)(length * info->elements);
+    found = info->type == STREAMING_INT64 ? (jobject)(*env)->NewLongArray(env, size) : (jobject)(*env)->NewIntArray(env, size);
+    if (found && info->type == STREAMING_INT64) (*env)->SetLongArrayRegion(env, found, 0, size, steps);
+    if (found && info->type == STREAMING_INT32) (*env)->SetIntArrayRegion(env, found, 0, size, steps);
+  }
+  for (size_t i = 0; copies && i < count; i++) free(copies[i]);
+  free(copies);
+  free(steps);
+  return found;
+}
+
+CALL(jboolean, Model, takesStrings)(JNIEnv *env, jclass self, jlong model, jint input) {
+  (void)env, (void)self;
+  const streaming_tensor *info = input < 0 ? NULL : streaming_input(MODEL, (size_t)input);
+  return info && info->strings;
+}
+
+CALL(jintArray, Model, outputShape)(JNIEnv *env, jclass self, jlong model, jint output) {
+  (void)self;
+  const streaming_tensor *info = output < 0 ? NULL : streaming_output(MODEL, (size_t)output);
+  if (!info) refuse(env, STREAMING_ARGUMENT, "there is no tensor of that number");
+  jintArray found = info ? (*env)->NewIntArray(env, (jsize)info->rank) : NULL;
+  for (size_t i = 0; found && i < info->rank; i++) (*env)->SetIntArrayRegion(env, found, (jsize)i, 1, &(jint){(jint)info->shape[i]});
+  return found;
+}
+
+CALL(jbyteArray, Model, outputName)(JNIEnv *env, jclass self, jlong model, jint output) {
+  (void)self;
+  const streaming_tensor *info = output < 0 ? NULL : streaming_output(MODEL, (size_t)output);
+  return text_of(env, info ? info->name : NULL);
 }
 
 CALL(jlong, Stream, create)(JNIEnv *env, jclass self, jlong model) {
@@ -119,8 +178,12 @@ static int copy(JNIEnv *env, arrays *to, jobject array, const streaming_tensor *
   static const struct {
     const char *name;
     size_t size;
-  } kinds[] = {{"[F", 4}, {"[I", 4}, {"[J", 8}, {"[B", 1}, {"[S", 2}, {"[Z", 1}};
-  int kind = info->type == STREAMING_FLOAT32 ? 0 : info->type == STREAMING_INT32 ? 1 : info->type == STREAMING_INT64 ? 2 : info->type == STREAMING_INT16 ? 4 : info->type == STREAMING_BOOL ? 5 : 3;
+  } kinds[] = {{"[F", 4}, {"[I", 4}, {"[J", 8}, {"[B", 1}, {"[S", 2}, {"[Z", 1}, {"[D", 8}};
+  int kind = info->type == STREAMING_FLOAT32 ? 0 : info->type == STREAMING_INT32 ? 1 : info->type == STREAMING_INT64 ? 2 : info->type == STREAMING_INT16 ? 4 : info->type == STREAMING_BOOL ? 5 : info->type == STREAMING_FLOAT64 ? 6 : 3;
+  if (info->type == STREAMING_FLOAT16) {
+    refuse(env, STREAMING_FILE, "an input is float16, which Java does not have; convert the model again");
+    return 0;
+  }
   jclass wanted = (*env)->FindClass(env, kinds[kind].name);
   if (!array || !(*env)->IsInstanceOf(env, array, wanted) || (size_t)(*env)->GetArrayLength(env, array) != expected) {
     refuse(env, STREAMING_INPUT, "an input is an array of another type or length than its steps; see Model.inputElements");
@@ -138,6 +201,7 @@ static int copy(JNIEnv *env, arrays *to, jobject array, const streaming_tensor *
   if (kind == 3) (*env)->GetByteArrayRegion(env, array, 0, (jsize)expected, data);
   if (kind == 4) (*env)->GetShortArrayRegion(env, array, 0, (jsize)expected, data);
   if (kind == 5) (*env)->GetBooleanArrayRegion(env, array, 0, (jsize)expected, data);
+  if (kind == 6) (*env)->GetDoubleArrayRegion(env, array, 0, (jsize)expected, data);
   return 1;
 }
 
@@ -152,6 +216,8 @@ static float value_of(streaming_type type, const void *data, size_t i) {
   switch (type) {
     case STREAMING_FLOAT32:
       return ((const float *)data)[i];
+    case STREAMING_FLOAT64:
+      return (float)((const double *)data)[i];
     case STREAMING_INT32:
       return (float)((const int32_t *)data)[i];
     case STREAMING_INT64:

@@ -19,6 +19,7 @@ from client_vectors import (
     FORMS,
     INTEGERS,
     ROOT,
+    STRINGS,
     TASKS,
     bundle_path,
     bundle_vectors,
@@ -97,7 +98,7 @@ def test_vectors_of_every_bundle(bundle: str, built: Any) -> None:
     assert run(built("vectors"), bundle_path(bundle), bundle_vectors(bundle)) == b"ok\n"
 
 
-@pytest.mark.parametrize("name", [*FORMS, *TASKS, *INTEGERS])
+@pytest.mark.parametrize("name", [*FORMS, *STRINGS, *TASKS, *INTEGERS])
 def test_vectors_of_every_form_of_file(name: str, built: Any) -> None:
     assert run(built("vectors"), *form(name)) == b"ok\n"
 
@@ -243,6 +244,17 @@ def test_raw_steps_and_lines_of_steps(built: Any) -> None:
     found = records(run(built("stream"), path, given=lines + b"\n"))
     np.testing.assert_allclose([item["value"] for item in found], expected, atol=2e-6)
     assert b"middle of a step" in run(built("stream"), path, "--raw", given=x.tobytes()[:-3], code=2)
+
+
+@pytest.mark.parametrize("name", ["words", "tokens"])
+def test_lines_of_words_and_texts(name: str, built: Any) -> None:
+    path, out = form(name)
+    (strings,) = json.loads(out.read_text())["steps"]["strings"].values()
+    texts = [text for text in strings["texts"] if text.strip()]
+    stream = streaming.load(path).create_stream()
+    expected = np.concatenate([*(stream.feed([text]) for text in texts), stream.finish()])
+    found = records(run(built("stream"), path, given="\n".join(texts).encode()))
+    np.testing.assert_allclose([item["value"] for item in found], expected, atol=2e-6)
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is installed")

@@ -69,11 +69,15 @@ public class Check {
     other.close();
     other.close();
     refused(7, other::reset);
-    stream.close();
+    refused(1, () -> new Model(null));
+    refused(1, () -> model.stringSteps(0, "a"));
+    refused(6, () -> model.stringSteps(0, "\\ud800"));
+    refused(6, () -> model.file("a\\0b"));
     model.close();
     model.close();
     refused(7, model::chunk);
     refused(7, stream::position);
+    stream.close();
     System.out.println("ok");
   }
 }
@@ -109,7 +113,8 @@ QUICK = {
 @pytest.mark.parametrize("bundle", bundles(QUICK, events=True))
 def test_events_of_vectors(bundle: str, build: Path) -> None:
     found = json.loads(bundle_vectors(bundle).read_text(encoding="utf-8"))
-    given, options = command_input(found)
+    rate = (streaming.load(bundle_path(bundle)).metadata.task or {}).get("sample_rate", 8000)
+    given, options = command_input(found, int(rate or 8000))
     check_command(run(build, [SOURCE / "stream", bundle_path(bundle), *options], given), found)
 
 
@@ -120,6 +125,21 @@ def test_raw_steps(build: Path) -> None:
     expected = np.concatenate([stream.feed(x), stream.finish()])
     rows = np.frombuffer(run(build, [SOURCE / "stream", path, "--raw"], x.tobytes()), np.float32).reshape(-1, 5)
     np.testing.assert_allclose(rows, expected, atol=1e-6)
+    lines = "\n".join(" ".join(map(repr, row.tolist())) for row in x).encode() + b"\n\n" + b"1 2 3 4\n"
+    found = [json.loads(line) for line in run(build, [SOURCE / "stream", path], lines).splitlines()]
+    assert [item["sequence"] for item in found] == [0] * 11 + [1]
+    np.testing.assert_allclose([item["value"] for item in found[:11]], expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["salted", "texts"])
+def test_words_and_texts_are_steps(name: str, build: Path) -> None:
+    path, out = form(name)
+    texts = json.loads(out.read_text())["steps"]["strings"][{"salted": "words", "texts": "text"}[name]]["texts"]
+    texts = [text for text in texts if text.strip()]
+    stream = streaming.load(path).create_stream()
+    expected = np.concatenate([stream.feed(texts), stream.finish()])
+    lines = run(build, [SOURCE / "stream", path], "\n".join(texts).encode()).splitlines()
+    np.testing.assert_allclose([json.loads(line)["value"] for line in lines], expected, atol=2e-6)
 
 
 def test_blobs_and_what_is_refused(build: Path, tmp_path: Path) -> None:

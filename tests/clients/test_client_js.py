@@ -19,6 +19,7 @@ from client_vectors import (
     BUNDLES,
     FORMS,
     ROOT,
+    STRINGS,
     TASKS,
     bundle_path,
     bundle_vectors,
@@ -29,7 +30,8 @@ from client_vectors import (
 
 import streaming
 
-QUICK_FORMS = ["delay", "two", "window", "padded", "internal", "chain", "interpolate", "endpoints"]
+QUICK_FORMS = ["delay", "two", "window", "padded", "internal", "kept", "salted", "texts"]
+QUICK_FORMS += ["chain", "interpolate", "endpoints"]
 
 
 def node(script: str, *arguments: Any, given: bytes = b"", code: int = 0) -> bytes:
@@ -60,7 +62,7 @@ def test_vectors_of_forms_of_file() -> None:
 def test_vectors_of_all_the_others() -> None:
     package()
     others = {name: (bundle_path(name), bundle_vectors(name)) for name in ALIKE}
-    check_vectors(others | {name: form(name) for name in [*FORMS, *TASKS] if name not in QUICK_FORMS})
+    check_vectors(others | {name: form(name) for name in [*FORMS, *STRINGS, *TASKS] if name not in QUICK_FORMS})
 
 
 def test_vectors_that_are_wrong_fail(tmp_path: Path) -> None:
@@ -150,6 +152,12 @@ def test_raw_steps_and_lines_of_steps() -> None:
     lines = "\n".join(" ".join(map(repr, row.tolist())) for row in x).encode()
     found = [json.loads(line) for line in node("bin/stream.mjs", path, given=lines + b"\n").splitlines()]
     np.testing.assert_allclose([item["value"] for item in found], expected, atol=2e-6)
+    path, out = form("salted")
+    texts = json.loads(out.read_text())["steps"]["strings"]["words"]["texts"][3:]
+    stream = streaming.load(path).create_stream()
+    found = [json.loads(line) for line in node("bin/stream.mjs", path, given="\n".join(texts).encode()).splitlines()]
+    np.testing.assert_allclose([item["value"] for item in found], stream.feed(texts), atol=2e-6)
+    path, _ = form("delay")
     assert b"middle of a step" in node("bin/stream.mjs", path, "--raw", given=x.tobytes()[:-3], code=2)
 
 

@@ -10,6 +10,7 @@ import wave
 from pathlib import Path
 from typing import Any
 
+import foreign_models
 import keras
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ ALIKE = {"translate-de-en", "translate-en-de", "charlm-mingru", "caption-emoji",
 ALIKE |= {"sentiment-lines", "names-language", "activity-motion"}
 # Clients have no events of these.
 STREAMED = {"draw-kanji"}
-FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode"]
+FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode", "kept"]
+# Models that begin with a table of strings.
+STRINGS = ["words", "hashed", "salted", "tokens", "texts"]
 # Tasks of small models: what no published one has.
 TASKS = ["hold", "drop", "interpolate", "chain", "endpoints", "samples", "ctc beam"]
 # In int8, which browsers do not take; the last with a state inside that no signature resets.
@@ -63,8 +66,13 @@ def _written(path: Path, name: str) -> Path:
 @functools.cache
 def form(name: str) -> tuple[Path, Path]:
     """A converted model of each form of file, and its vectors."""
-    model, options = _task(name) if name in TASKS + INTEGERS[:-1] else _layers(name)
     path = Path(_folder.name) / f"{name}.tflite"
+    if name == "kept":  # a state inside that no signature resets, of another tool's file
+        (foreign := path.with_suffix(".foreign")).write_bytes(foreign_models.variable_model())
+        streaming.adopt(foreign, path)
+        return path, _written(path, name)
+    make = _task if name in TASKS + INTEGERS[:-1] else _strings if name in STRINGS else _layers
+    model, options = make(name)
     # The vectors are compared with: that the stream equals its model is proven by the tests of the converter.
     streaming.convert(model, path, verify=False, **options)
     return path, _written(path, name)
@@ -113,6 +121,27 @@ def _task(name: str) -> tuple[keras.Model, dict[str, Any]]:
     return keras.Model(x, logits), options
 
 
+def _strings(name: str) -> tuple[keras.Model, dict[str, Any]]:
+    """A small model behind a table of strings."""
+    layers = keras.layers
+    if name in ("tokens", "texts"):
+        how: dict[str, Any] = {"output_sequence_length": 5, "ngrams": 2} if name == "texts" else {"split": "character"}
+        table = layers.TextVectorization(30, **how)
+        table.adapt(["the quick brown fox", "time flies like an arrow", "caf\u00e9 \u4f60\u597d"])
+        x = keras.Input((1,), dtype="string", name="text")
+    else:
+        tables = {
+            "words": lambda: layers.StringLookup(vocabulary=["the", "caf\u00e9"], num_oov_indices=4, mask_token=""),
+            "hashed": lambda: layers.Hashing(20),
+            "salted": lambda: layers.Hashing(20, mask_value="the", salt=[2**53 + 1, 5]),
+        }
+        table, x = tables[name](), keras.Input((None,), dtype="string", name="words")
+    keras.utils.set_random_seed(0)
+    y = layers.Embedding(40, 4, mask_zero=True)(table(x))
+    layer = layers.GRU(3, return_sequences=x.shape[1] is None)
+    return keras.Model(x, layers.Bidirectional(layer)(y) if name == "texts" else layer(y)), {}
+
+
 def _layers(name: str) -> tuple[keras.Model, dict[str, Any]]:
     if name == "wake word":
         x = keras.Input((None, 40), name="x")
@@ -147,7 +176,7 @@ def _layers(name: str) -> tuple[keras.Model, dict[str, Any]]:
     return keras.Model(x, keras.layers.GRU(5)(hidden)), options[name]
 
 
-def command_input(found: dict[str, Any]) -> tuple[bytes, list[str]]:
+def command_input(found: dict[str, Any], rate: int = 8000) -> tuple[bytes, list[str]]:
     """The input of a task as a client's command reads it, and its options."""
     given = found["task"]["input"]
     if "words" in given:
@@ -156,7 +185,7 @@ def command_input(found: dict[str, Any]) -> tuple[bytes, list[str]]:
         limit = ["--max-length", str(given["max_length"])] if "max_length" in given else []
         return (given["text"] + "\n").encode(), limit
     if "samples" in given:
-        return wav(vectors.array_of(given["samples"]), 8000), []
+        return wav(vectors.array_of(given["samples"]), rate), []
     rows = given["rows"] if "rows" in given else [vectors.array_of(given["array"]).ravel().tolist()]
     return "".join(" ".join("NaN" if x is None else repr(x) for x in row) + "\n" for row in rows).encode(), []
 

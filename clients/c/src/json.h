@@ -7,6 +7,7 @@ typedef struct st_json {
   char *key; /* of a member of an object */
   char *text;
   double number;
+  const char *digits; /* of a number: where it begins in what was parsed */
   size_t count;
   struct st_json *first, *next;
 } st_json;
@@ -162,6 +163,7 @@ static st_json *st_json_value(st_parser *p) {
       }
     }
     item->kind = ST_NUMBER;
+    item->digits = p->at;
     if (!st_json_number(p, &item->number)) goto bad;
   }
   return item;

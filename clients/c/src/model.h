@@ -41,6 +41,7 @@ struct streaming_model {
   streaming_type flags;
   st_tensor inputs[ST_MAX_TENSORS], outputs[ST_MAX_TENSORS], sources[ST_MAX_TENSORS];
   size_t input_count, output_count, source_count, max_length;
+  st_table *tables[ST_MAX_TENSORS]; /* of inputs that take strings, NULL for others */
   st_pack packs[ST_MAX_TENSORS];
   size_t pack_count;
   size_t chunk, unit, delay, flush, window, hop, lead, filled;
@@ -51,6 +52,7 @@ struct streaming_model {
   st_litert lib;
   st_handle environment, model, options, compiled;
   size_t streams;
+  bool closed; /* and freed with the last stream */
 };
 
 static streaming_code st_wrong(const char *what) {
@@ -128,6 +130,23 @@ static streaming_code st_read_tensor(const st_json *item, streaming_type flags, 
 static streaming_code st_read_tensors(const st_json *list, streaming_type flags, st_tensor *tensors, size_t *count) {
   if (!list || list->count > ST_MAX_TENSORS) return st_wrong("a list of tensors");
   for (const st_json *item = list->first; item; item = item->next) ST_TRY(st_read_tensor(item, flags, &tensors[(*count)++]));
+  return STREAMING_OK;
+}
+
+/* The table of each input that takes strings. */
+static streaming_code st_read_tables(streaming_model *m) {
+  size_t i = 0;
+  for (const st_json *item = st_list(m->meta, "inputs")->first; item; item = item->next, i++) {
+    const char *name = st_text(item, "table", NULL);
+    if (!name) continue;
+    streaming_tensor *info = &m->inputs[i].info;
+    st_table *table = m->tables[i] = st_read_table(st_find_file(m->files, m->file_count, name));
+    if (!table) return st_fail(STREAMING_FILE, "%.80s is no table of words that this version reads; convert the model again", name);
+    size_t elements = table->kind != ST_TEXTS ? info->elements : table->length ? table->length : 1;
+    if ((info->type != STREAMING_INT32 && info->type != STREAMING_INT64) || !info->time || !info->elements || info->elements != elements)
+      return st_wrong("an input of strings");
+    info->strings = 1;
+  }
   return STREAMING_OK;
 }
 
@@ -225,6 +244,7 @@ static streaming_code st_read_meta(streaming_model *m) {
     timed = timed || m->inputs[i].info.time;
     m->statics = m->statics || !m->inputs[i].info.time;
   }
+  ST_TRY(st_read_tables(m));
   ST_TRY(st_read_outputs(m));
   if (!timed || !m->output_count) return st_wrong("an input with steps, or an output,");
   ST_TRY(st_read_packs(m));
@@ -470,11 +490,14 @@ streaming_code streaming_open(const char *path, const char *library, streaming_m
 
 void streaming_close(streaming_model *m) {
   if (!m) return;
+  m->closed = true;
+  if (m->streams) return;
   if (m->compiled) m->lib.DestroyCompiledModel(m->compiled);
   if (m->options) m->lib.DestroyOptions(m->options);
   if (m->model) m->lib.DestroyModel(m->model);
   if (m->environment) m->lib.DestroyEnvironment(m->environment);
   st_json_free(m->meta);
+  for (size_t i = 0; i < ST_MAX_TENSORS; i++) st_table_free(m->tables[i]);
   for (size_t i = 0; i < m->file_count; i++) {
     free(m->files[i].name);
     free(m->files[i].data);
@@ -534,5 +557,27 @@ streaming_code streaming_text_ids(streaming_model *m, const char *name, const ch
   if (code == STREAMING_OK && found.count) memcpy(ids, found.data, found.count * sizeof *ids);
   free(found.data);
   st_codec_free(codec);
+  return code;
+}
+
+streaming_code streaming_string_steps(const streaming_model *m, size_t input, const char *const *texts, size_t count, void *steps, size_t capacity,
+                                      size_t *length) {
+  if (!m || !length || (!texts && count) || (!steps && capacity)) return st_fail(STREAMING_ARGUMENT, "streaming_string_steps was given NULL");
+  *length = 0;
+  if (input >= m->input_count || !m->tables[input]) return st_fail(STREAMING_ARGUMENT, "input %zu takes no strings; give its values", input);
+  const streaming_tensor *info = &m->inputs[input].info;
+  st_ids ids = {0};
+  streaming_code code = st_strings_encode(m->tables[input], info->name, texts, count, &ids);
+  if (code == STREAMING_OK && ids.count % info->elements)
+    code = st_fail(STREAMING_INPUT, "input %.80s has %zu strings, expected %zu a step", info->name, ids.count, info->elements);
+  *length = ids.count / info->elements;
+  if (code == STREAMING_OK && steps && *length > capacity) code = st_fail(STREAMING_ARGUMENT, "there is room for %zu steps, expected %zu", capacity, *length);
+  for (size_t i = 0; code == STREAMING_OK && steps && i < ids.count; i++) {
+    if (info->type == STREAMING_INT64)
+      ((int64_t *)steps)[i] = ids.data[i];
+    else
+      ((int32_t *)steps)[i] = ids.data[i];
+  }
+  free(ids.data);
   return code;
 }

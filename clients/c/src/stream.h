@@ -101,14 +101,16 @@ void streaming_free(streaming_stream *s) {
   }
   st_destroy(s, s->states[0]);
   st_destroy(s, s->states[1]);
-  s->model->streams--;
+  streaming_model *m = s->model;
   free(s->arena);
   free(s);
+  if (--m->streams == 0 && m->closed) streaming_close(m);
 }
 
 streaming_code streaming_create(streaming_model *m, streaming_stream **stream) {
   if (!m || !stream) return st_fail(STREAMING_ARGUMENT, "streaming_create was given NULL; give a model and a place for the stream");
   *stream = NULL;
+  if (m->closed) return st_fail(STREAMING_STATE, "the model is closed; open the file again");
   if (m->internal && m->streams)
     return st_fail(STREAMING_STATE, "the model keeps the state of one stream inside; free that stream, or open the file again");
   streaming_stream *s = calloc(1, sizeof *s);

@@ -159,6 +159,26 @@ static void check_steps(streaming_model *m, const st_json *all) {
   for (size_t i = 0; source && i < m->source_count; i++) free(sources[i]);
 }
 
+/* The ids of strings, for inputs that take those. */
+static void check_strings(streaming_model *m, const st_json *strings) {
+  for (const st_json *item = strings ? strings->first : NULL; item; item = item->next) {
+    const st_json *list = st_list(item, "texts"), *ids = st_list(item, "ids");
+    const char **texts = calloc(list->count + 1, sizeof *texts);
+    size_t input = 0, count = 0, i = 0, length;
+    while (input + 1 < m->input_count && strcmp(m->inputs[input].name, item->key)) input++;
+    for (const st_json *text = list->first; text; text = text->next) texts[count++] = text->text;
+    need(streaming_string_steps(m, input, texts, count, NULL, 0, &length));
+    const streaming_tensor *info = &m->inputs[input].info;
+    unsigned char *steps = calloc(length + 1, info->bytes);
+    need(streaming_string_steps(m, input, texts, count, steps, length, &length));
+    if (length * info->elements != ids->count) wrong("strings of %s have %zu steps, expected %zu ids", item->key, length, ids->count);
+    for (const st_json *id = ids->first; id && i < length * info->elements; id = id->next, i++)
+      if (st_integer(info->type, steps, i) != (int64_t)id->number) wrong("id %zu of the strings of %s is another", i, item->key);
+    free(steps);
+    free((void *)texts);
+  }
+}
+
 typedef struct expected_events {
   const st_json *next;
   size_t count;
@@ -309,6 +329,7 @@ int main(int count, char **arguments) {
   need(streaming_open(arguments[1], NULL, &model));
   if (strcmp(st_text(all, "fingerprint", ""), streaming_fingerprint(model))) wrong("the vectors are of another model");
   check_steps(model, all);
+  check_strings(model, st_get(st_get(all, "steps"), "strings"));
   if (st_get(all, "task")) check_task(model, st_get(all, "task"));
   streaming_close(model);
   st_json_free(all);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // stream.mjs MODEL [--raw | --steps] [--max-length PIECES] reads standard input and writes JSON lines, or raw rows, as the C client's
 // command does: with a task a sentence, a text or a row a line, an empty line ends a sequence of rows, audio is a WAV file; without,
-// and with --steps, a step a line. --raw: little-endian steps of all inputs in, rows of the first output out.
+// and with --steps, a step a line, or a word or text where the input takes strings. --raw: little-endian steps of all inputs in, rows of the first output out.
 
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
@@ -99,6 +99,7 @@ async function steps(model) {
       }
     }
   };
+  const strings = model.inputs.length === 1 && model.inputs[0].table !== null;
   const end = async () => {
     give(await stream.finish());
     await stream.reset();
@@ -111,11 +112,15 @@ async function steps(model) {
       isFed = false;
       continue;
     }
+    isFed = true;
+    if (strings) {
+      give(await stream.feed(line));
+      continue;
+    }
     const values = numbersOf(line);
     if (values.length !== total) refuse(`a line has ${values.length} numbers, expected the ${total} of a step`);
     let at = 0;
     give(await stream.feed(Object.fromEntries(model.inputs.map((info) => [info.name, values.slice(at, (at += info.elements))]))));
-    isFed = true;
   }
   if (isFed) await end();
 }

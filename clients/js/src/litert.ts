@@ -112,6 +112,8 @@ function items<T>(vector: Vector<T>): T[] {
 /** A compiled model and its signatures. All calls are synchronous. */
 export class Graph {
   readonly signatures = new Map<string, GraphSignature>();
+  /** Whether the interpreter has run, so that states inside of it are no longer the first. */
+  used = false;
 
   private constructor(
     private readonly lib: LiteRt,
@@ -178,6 +180,7 @@ export class Graph {
   /** One invoke: new buffers, in the order of the signature's outputs, which the caller deletes. */
   run(signature: GraphSignature, inputs: TensorBuffer[]): TensorBuffer[] {
     let found: TensorBuffer[] | Promise<TensorBuffer[]>;
+    this.used = true;
     try {
       found = this.compiled.run(signature.index, inputs);
     } catch (error) {
@@ -192,6 +195,7 @@ export class Graph {
     if (next instanceof Promise) fail("runtime", "LiteRT.js was loaded with jspi, which makes a reset wait; load it without");
     this.compiled.delete();
     this.compiled = next;
+    this.used = false;
   }
 
   delete(): void {

@@ -2,6 +2,7 @@
 
 import { type DType, KINDS, isDType } from "./dtypes.js";
 import { fail } from "./errors.js";
+import { Table } from "./strings.js";
 
 export const SCHEMA = 3;
 const MAX_TENSORS = 64, MAX_STEPS = 2 ** 20, MAX_ELEMENTS = 2 ** 28;
@@ -25,6 +26,8 @@ export interface InputInfo extends TensorInfo {
   readonly high: number | null;
   readonly scale: number | null;
   readonly zeroPoint: number;
+  /** What gives the ids of strings; null: the input takes numbers. */
+  readonly table: Table | null;
 }
 
 export interface OutputInfo extends TensorInfo {
@@ -136,11 +139,14 @@ function tensor(item: Json, flags: DType): TensorInfo {
   return { name, shape: shape as number[], dtype, elements, bytes: elements * KINDS[dtype].bytes };
 }
 
-function input(item: Json, flags: DType): InputInfo {
-  const isFlag = item.dtype === "bool";
+function input(item: Json, flags: DType, files: ReadonlyMap<string, Uint8Array>): InputInfo {
+  const isFlag = item.dtype === "bool", graph = tensor(item, flags), time = flag(item, "time", true);
+  const table = item.table == null ? null : Table.read(files.get(text(item, "table")), text(item, "table"));
+  if (table && (!["int32", "int64"].includes(graph.dtype) || !time || !table.fits(graph.elements))) wrong("an input of strings");
   return {
-    ...tensor(item, flags),
-    time: flag(item, "time", true),
+    ...graph,
+    table,
+    time,
     low: isFlag ? 0 : optional(item, "low"),
     high: isFlag ? 2 : optional(item, "high"),
     scale: optional(item, "scale"),
@@ -177,10 +183,10 @@ function pack(item: Json, files: ReadonlyMap<string, Uint8Array>): PackInfo {
   return { input: text(item, "input"), output: text(item, "output"), dtype, size, initial };
 }
 
-function encode(found: unknown, flags: DType): EncodeInfo | null {
+function encode(found: unknown, flags: DType, files: ReadonlyMap<string, Uint8Array>): EncodeInfo | null {
   if (found == null) return null;
   if (!isObject(found)) wrong("encode");
-  const inputs = objects(found, "inputs").map((item) => input(item, flags));
+  const inputs = objects(found, "inputs").map((item) => input(item, flags, files));
   const valid = new Map(Object.entries(isObject(found.valid) ? found.valid : {}) as [string, string][]);
   if (!inputs.length || inputs.some((info) => info.time && typeof valid.get(info.name) !== "string")) wrong("encode");
   return { inputs, maxLength: whole(found, "max_length", 0, MAX_STEPS), valid };
@@ -220,7 +226,7 @@ export function readMetadata(data: Uint8Array, files: ReadonlyMap<string, Uint8A
     flatbufferBytes: whole(found, "flatbuffer_bytes", 0, 2 ** 31),
     files: new Map(Object.entries(isObject(found.files) ? found.files : {}) as [string, string][]),
     signatures: new Map(named.map(([name, item]) => [name, signature(item)])),
-    inputs: objects(found, "inputs").map((item) => input(item, flags)),
+    inputs: objects(found, "inputs").map((item) => input(item, flags, files)),
     outputs: objects(found, "outputs").map((item) => output(item, flags, unit, flush)),
     packs: objects(found, "packs").map((item) => pack(item, files)),
     chunk: whole(found, "chunk", 1, MAX_STEPS, 1),
@@ -230,7 +236,7 @@ export function readMetadata(data: Uint8Array, files: ReadonlyMap<string, Uint8A
     valid: found.valid == null ? null : text(found, "valid"),
     flags,
     internal: state === "internal",
-    encode: encode(found.encode, flags),
+    encode: encode(found.encode, flags, files),
     window: isWindow ? whole(found, "window", 1, MAX_STEPS) : null,
     hop: whole(found, "hop", 1, MAX_STEPS, 1),
     pad: found.pad != null,

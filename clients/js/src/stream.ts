@@ -18,8 +18,11 @@ export interface Rows {
 /** The rows of a call by the names of outputs. */
 export type Outputs = Record<string, Rows>;
 
+/** Numbers, or strings for an input that takes those: words, or texts. */
+export type Given = Numbers | string | readonly string[];
+
 /** Steps: values of the only input, or by the names of inputs. A step has the values of the input's shape. */
-export type Inputs = Numbers | Record<string, Numbers>;
+export type Inputs = Given | Record<string, Given>;
 
 export class Stream {
   /** Steps taken by whole invokes, the lead included. */
@@ -112,8 +115,7 @@ export class Stream {
     this.checkUsable();
     const { metadata: meta, plans, graph } = this.core;
     if (meta.internal && plans.has("reset")) this.invoke(plans.get("reset")!).forEach((buffer) => buffer?.delete());
-    else if (meta.internal && (this.taken || this.closed)) graph.restart();
-    this.replace(this.core.initial.map((state) => state.retain()));
+    else if (meta.internal && graph.used) graph.restart();
     this.replace(this.core.initial.map((state) => state.retain()));
     this.held = meta.inputs.map((info) => zeros(info, info.time ? meta.unit : 1));
     this.taken = 0;
@@ -199,7 +201,7 @@ export class Stream {
     const infos = this.core.metadata.inputs, given = named(infos, inputs);
     let steps = -1;
     const bytes = infos.map((info) => {
-      const found = bytesOf(info.name, info.dtype, given(info.name));
+      const found = bytesOf(info.name, info.dtype, numbersOf(info, given(info.name)));
       const count = info.bytes ? found.length / info.bytes : 0;
       if (info.time && (!Number.isInteger(count) || (steps >= 0 && count !== steps))) {
         fail("input", `input ${info.name} has ${found.length / KINDS[info.dtype].bytes} values, expected ${steps < 0 ? `${info.elements} a step` : steps * info.elements}`);
@@ -303,7 +305,7 @@ export class Stream {
     if (this.closed !== "without its source") fail("state", "the stream has its source already; call reset to give it another");
     const given = named(encode.inputs, sources);
     const bytes = encode.inputs.map((info) => {
-      const found = bytesOf(info.name, info.dtype, given(info.name)), count = info.bytes ? found.length / info.bytes : 0;
+      const found = bytesOf(info.name, info.dtype, numbersOf(info, given(info.name))), count = info.bytes ? found.length / info.bytes : 0;
       const most = info.time ? encode.maxLength : 1;
       if (!Number.isInteger(count) || count < 1 || count > most) {
         fail("input", `source ${info.name} has ${found.length / KINDS[info.dtype].bytes} values, expected ${info.time ? `1 to ${most} positions of ${info.elements}` : info.elements}`);
@@ -397,16 +399,23 @@ class Collector {
 }
 
 /** Values by name; those of an only input may come without one. */
-function named(infos: readonly TensorInfo[], inputs: Inputs): (name: string) => Numbers {
+function named(infos: readonly TensorInfo[], inputs: Inputs): (name: string) => Given {
   const isPlain = typeof inputs === "object" && inputs !== null && !Array.isArray(inputs) && !ArrayBuffer.isView(inputs);
   if (!isPlain) {
-    if (infos.length === 1) return () => inputs as Numbers;
+    if (infos.length === 1) return () => inputs as Given;
     return fail("input", `the model takes ${infos.map((info) => info.name).join(", ")}; give them by name`);
   }
-  const given = inputs as Record<string, Numbers>;
+  const given = inputs as Record<string, Given>;
   const extra = Object.keys(given).find((key) => !infos.some((info) => info.name === key));
   if (extra !== undefined) fail("input", `there is no input ${extra}, expected ${infos.map((info) => info.name).join(", ")}`);
   return (name) => given[name] ?? fail("input", `input ${name} is missing; give ${infos.map((info) => info.name).join(", ")}`);
+}
+
+/** Strings as their ids, where the input has a table of them. */
+function numbersOf(info: InputInfo, given: Given): Numbers {
+  const list: readonly unknown[] = typeof given === "string" ? [given] : Array.isArray(given) ? given.flat(8) : [];
+  if (!info.table || !list.length || !list.every((item) => typeof item === "string")) return given as Numbers;
+  return info.table.ids(list as string[], info.name);
 }
 
 /** Steps of zeros: of quantized inputs their zero point. */

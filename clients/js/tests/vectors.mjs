@@ -68,6 +68,22 @@ async function checkSteps(model, vectors, isSaved) {
   });
 }
 
+/** The ids of strings, for inputs that take those; and that a stream takes the strings themselves. */
+async function checkStrings(model, strings) {
+  const found = [];
+  for (const [name, { texts, ids }] of Object.entries(strings)) {
+    const { table, elements } = model.inputs.find((info) => info.name === name);
+    found.push(...differences(table.ids(texts, name), ids, `strings of ${name}`));
+    if (model.inputs.length > 1) continue;
+    const streams = [await model.createStream(), await model.createStream()];
+    const [first, second] = await Promise.all(streams.map((stream, i) => stream.feed(i ? texts : ids)));
+    const [{ data }, { data: other }] = [first, second].map((rows) => rows[model.outputs[0].name]);
+    if (ids.length % elements || data.length !== other.length || data.some((value, i) => value !== other[i])) found.push(`strings of ${name} give other rows than their ids`);
+    streams.forEach((stream) => stream.close());
+  }
+  return found;
+}
+
 /** The events of the input of a task. */
 export async function eventsOf(session, given) {
   const found = [];
@@ -107,12 +123,14 @@ async function checkTask(model, task, library) {
 export async function check(model, vectors, library) {
   if (model.fingerprint !== vectors.fingerprint) return ["the vectors are of another model"];
   const found = await checkSteps(model, vectors, false);
+  found.push(...(await checkSteps(model, vectors, false)).map((line) => `another stream: ${line}`));
   try {
     found.push(...(await checkSteps(model, vectors, true)).map((line) => `saved and restored: ${line}`));
   } catch (error) {
     // A model with internal state cannot be saved, and says so.
     if (!/inside the interpreter/.test(error.message)) throw error;
   }
+  found.push(...(await checkStrings(model, vectors.steps.strings ?? {})));
   if (vectors.task) found.push(...(await checkTask(model, vectors.task, library)));
   return found.slice(0, 5);
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from rnnzoo.tasks.composer.harmony import BAR, Chord, chord_words, harmony_figur
 from rnnzoo.tasks.sequence_generator.task import SequenceGeneratorTask
 from streaming.runtime.codec import END, SPECIAL, START, TextCodec
 from streaming.runtime.decoding import log_softmax
-from streaming.runtime.tasks.schema import GeneratorSpec
 
 if TYPE_CHECKING:
     import keras
@@ -35,18 +34,13 @@ class ComposerTask(SequenceGeneratorTask):
 
     topology = "composer"
     kinds = ("rolls",)
-    padding: ClassVar[dict[str, float]] = {"targets": -1}
 
     @classmethod
-    def fit_encoder(cls, train: Sequence[Example], config: ChordsConfig) -> TextEncoder:
+    def fit_encoder(cls, train: Sequence[Example], config: Any) -> TextEncoder:
         notes = [note for roll, _ in train for chord in _chords(roll, config) for note in chord]
         words = [BAR, *map(str, range(min(notes), max(notes) + 1))]
         # As the codec writes words that follow a space.
         return TextEncoder(TextCodec((*SPECIAL, *(f"\u2581{word}" for word in words)), "words"))
-
-    @classmethod
-    def spec(cls, config: Any, encoder: TextEncoder) -> GeneratorSpec:
-        return GeneratorSpec(temperature=config.temperature, max_length=config.max_length)
 
     def encode(self, example: Example) -> Arrays:
         chords = _chords(example[0], self.config)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import keras
 
     from rnnzoo.data.batching import Arrays
-    from rnnzoo.tasks.sequence_generator.config import LinesConfig
     from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
 
@@ -42,7 +41,7 @@ class SequenceGeneratorTask(Task):
     higher_is_better = False
 
     @classmethod
-    def fit_encoder(cls, train: Sequence[Example], config: LinesConfig) -> TextEncoder:
+    def fit_encoder(cls, train: Sequence[Example], config: Any) -> TextEncoder:
         texts = [text for text, _ in train]
         size, least = config.vocabulary, config.min_count
         return TextEncoder(TextCodec.fit(texts, config.level, size=size, min_count=least, lower=config.lower))

@@ -90,6 +90,7 @@ def test_figures_that_cannot_be_written_are_shown(place, capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_cannot_be_streamed(tmp_path, capsys):
     write_colours(tmp_path / "data")
     text = write_colours(tmp_path / "data").replace("lookahead: 1", "lookahead: 0, bidirectional: true")

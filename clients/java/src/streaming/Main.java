@@ -6,14 +6,16 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.reflect.Array;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 
-/** The command: stream MODEL [--raw] [--max-length PIECES], as that of the C client. */
+/** The command: stream MODEL [--raw | --steps] [--max-length PIECES], as that of the C client. */
 public final class Main {
   private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
 
@@ -22,10 +24,13 @@ public final class Main {
   public static void main(String[] arguments) throws IOException {
     String path = null;
     boolean raw = false;
+    boolean steps = false;
     int limit = 0;
     for (int i = 0; i < arguments.length; i++) {
       if (arguments[i].equals("--raw")) {
         raw = true;
+      } else if (arguments[i].equals("--steps")) {
+        steps = true;
       } else if (arguments[i].equals("--max-length") && i + 1 < arguments.length && arguments[i + 1].matches("[1-9][0-9]{0,5}")) {
         limit = Integer.parseInt(arguments[++i]);
       } else if (path == null && !arguments[i].startsWith("-")) {
@@ -36,12 +41,14 @@ public final class Main {
       }
     }
     if (path == null) {
-      System.err.println("stream: expected: stream MODEL [--raw] [--max-length PIECES]");
+      System.err.println("stream: expected: stream MODEL [--raw | --steps] [--max-length PIECES]");
       System.exit(2);
     }
     try (Model model = new Model(path)) {
       if (raw) {
         raw(model);
+      } else if (steps || model.task().isEmpty()) {
+        steps(model);
       } else {
         tasks(model, limit);
       }
@@ -54,33 +61,101 @@ public final class Main {
   }
 
   private static void raw(Model model) throws IOException {
-    int size = model.inputElements(0);
-    if (model.inputs() != 1) {
-      throw new StreamingException(6, "--raw takes models of one input");
+    int size = 0;
+    for (int i = 0; i < model.inputs(); i++) {
+      size += model.inputElements(i) * Values.bytes(model.type(i, false));
     }
-    byte[] step = new byte[4 * size];
-    float[] values = new float[size];
+    byte[] step = new byte[size];
     DataInputStream in = new DataInputStream(System.in);
     try (Stream stream = new Stream(model)) {
-      while (true) {
-        int got = in.readNBytes(step, 0, step.length);
+      for (boolean fed = false; ; fed = true) {
+        int got = in.readNBytes(step, 0, size);
         if (got == 0) {
-          write(stream.finish()[0]);
+          if (fed) {
+            write(model, stream.finish()[0]);
+          }
           return;
         }
-        if (got < step.length) {
+        if (got < size) {
           throw new StreamingException(6, "the input ends in the middle of a step");
         }
-        ByteBuffer.wrap(step).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
-        write(stream.feed(1, values)[0]);
+        ByteBuffer bytes = ByteBuffer.wrap(step).order(ByteOrder.LITTLE_ENDIAN);
+        Object[] given = new Object[model.inputs()];
+        for (int i = 0; i < given.length; i++) {
+          given[i] = Values.read(model.type(i, false), bytes, model.inputElements(i));
+        }
+        write(model, stream.feed(1, given)[0]);
       }
     }
   }
 
-  private static void write(float[] row) {
-    ByteBuffer bytes = ByteBuffer.allocate(4 * row.length).order(ByteOrder.LITTLE_ENDIAN);
-    bytes.asFloatBuffer().put(row);
-    OUT.write(bytes.array(), 0, 4 * row.length);
+  private static void write(Model model, float[] row) {
+    byte[] bytes = Values.written(model.type(0, true), row);
+    OUT.write(bytes, 0, bytes.length);
+  }
+
+  /** A step a line, or a word or a text where the only input takes strings; an empty line ends a sequence. */
+  private static void steps(Model model) throws IOException {
+    BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+    boolean strings = model.inputs() == 1 && model.takesStrings(0);
+    int sequence = 0;
+    boolean fed = false;
+    int[] rows = new int[model.outputs()];
+    try (Stream stream = new Stream(model)) {
+      for (String line = lines.readLine(); line != null || fed; line = line == null ? null : lines.readLine()) {
+        if (line != null && !line.isBlank()) {
+          Object[] given = strings ? new Object[] {model.stringSteps(0, line)} : step(model, numbers(line));
+          int count = strings ? Array.getLength(given[0]) / model.inputElements(0) : 1;
+          show(model, stream.feed(count, given), sequence, rows);
+          fed = true;
+        } else if (fed) {
+          show(model, stream.finish(), sequence++, rows);
+          stream.reset();
+          Arrays.fill(rows, 0);
+          fed = false;
+        }
+      }
+    }
+  }
+
+  private static Object[] step(Model model, double[] numbers) {
+    Object[] given = new Object[model.inputs()];
+    int at = 0;
+    int total = 0;
+    for (int i = 0; i < given.length; i++) {
+      total += model.inputElements(i);
+    }
+    if (numbers.length != total) {
+      throw new StreamingException(6, "a line has " + numbers.length + " numbers, expected the " + total + " of a step");
+    }
+    for (int i = 0; i < given.length; i++) {
+      given[i] = Values.of(model.type(i, false), Arrays.copyOfRange(numbers, at, at += model.inputElements(i)));
+    }
+    return given;
+  }
+
+  private static void show(Model model, float[][] found, int sequence, int[] rows) {
+    for (int o = 0; o < found.length; o++) {
+      int size = model.outputElements(o);
+      for (int at = 0; at < found[o].length; at += size) {
+        int[] place = {at};
+        String value = nested(found[o], model.outputShape(o), 0, place);
+        String name = quoted(model.outputName(o));
+        OUT.println("{\"sequence\": " + sequence + ", \"output\": " + name + ", \"index\": " + rows[o]++ + ", \"value\": " + value + "}");
+      }
+    }
+    OUT.flush();
+  }
+
+  private static String nested(float[] values, int[] shape, int axis, int[] place) {
+    if (axis == shape.length) {
+      return shown(values[place[0]++]);
+    }
+    List<String> parts = new ArrayList<>();
+    for (int i = 0; i < shape[axis]; i++) {
+      parts.add(nested(values, shape, axis + 1, place));
+    }
+    return parts.toString();
   }
 
   private static void tasks(Model model, int limit) throws IOException {

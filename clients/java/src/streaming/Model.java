@@ -1,5 +1,8 @@
 package streaming;
 
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 
 /**
@@ -66,6 +69,34 @@ public final class Model implements AutoCloseable {
     return (int) tensor(handle(), output, true);
   }
 
+  /** Steps of an input that takes strings, such as words, as {@link Stream#feed} takes them: an int[] or a long[]. */
+  public Object stringSteps(int input, String... texts) {
+    byte[][] raw = new byte[texts.length][];
+    for (int i = 0; i < texts.length; i++) {
+      raw[i] = bytes(texts[i]);
+    }
+    return strings(handle(), input, raw);
+  }
+
+  /** Whether an input takes strings, see {@link #stringSteps}. */
+  public boolean takesStrings(int input) {
+    return takesStrings(handle(), input);
+  }
+
+  /** The number of {@code streaming_type} in streaming.h that an input has, or an output. */
+  int type(int index, boolean output) {
+    return (int) type(handle(), index, output);
+  }
+
+  /** The shape of one row of an output. */
+  public int[] outputShape(int output) {
+    return outputShape(handle(), output);
+  }
+
+  public String outputName(int output) {
+    return text(outputName(handle(), output));
+  }
+
   /** What the task is called, "" for none. */
   public String task() {
     return text(name(handle(), false));
@@ -93,11 +124,19 @@ public final class Model implements AutoCloseable {
     return handle;
   }
 
+  /** UTF-8 with a zero behind it. */
   static byte[] bytes(String text) {
-    byte[] raw = text.getBytes(StandardCharsets.UTF_8);
-    byte[] ended = new byte[raw.length + 1];
-    System.arraycopy(raw, 0, ended, 0, raw.length);
-    return ended;
+    if (text == null || text.indexOf('\0') >= 0) {
+      throw new StreamingException(text == null ? 1 : 6, "a text is null or holds U+0000; give another");
+    }
+    try {
+      ByteBuffer raw = StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text));
+      byte[] ended = new byte[raw.remaining() + 1];
+      raw.get(ended, 0, raw.remaining());
+      return ended;
+    } catch (CharacterCodingException error) {
+      throw new StreamingException(6, "a text holds half of a surrogate pair, which is no text");
+    }
   }
 
   static String text(byte[] raw) {
@@ -110,9 +149,19 @@ public final class Model implements AutoCloseable {
 
   private static native double number(long model, int which);
 
+  private static native long type(long model, int index, boolean output);
+
   private static native long tensor(long model, int index, boolean output);
 
   private static native byte[] name(long model, boolean fingerprint);
 
   private static native byte[] file(long model, byte[] name);
+
+  private static native Object strings(long model, int input, byte[][] texts);
+
+  private static native boolean takesStrings(long model, int input);
+
+  private static native byte[] outputName(long model, int output);
+
+  private static native int[] outputShape(long model, int output);
 }

@@ -1,7 +1,7 @@
 package streaming;
 
 /**
- * The state of one sequence. Inputs are float[] or int[] (long[], byte[], short[] for models that take those), the steps one after the
+ * The state of one sequence. Inputs are float[] or int[] (double[], long[], byte[], short[] for models that take those), the steps one after the
  * other; rows come back as float[], one array an output.
  */
 public final class Stream implements AutoCloseable {
