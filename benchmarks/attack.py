@@ -75,9 +75,9 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stderr is not None
-                found = re.search(r"http://\S+", process.stderr.readline())
-                assert found
-                yield process, found.group()
+                match = re.search(r"http://\S+", process.stderr.readline())
+                assert match
+                yield process, match.group()
             finally:
                 process.kill()
 
@@ -85,9 +85,9 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
 def memory(process: int) -> float:
     """Resident megabytes of a process."""
     status = Path(f"/proc/{process}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found
-    return int(found.group(1)) / 1024
+    match = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert match
+    return int(match.group(1)) / 1024
 
 
 async def talk(url: str, seconds: float) -> list[float]:
@@ -157,10 +157,10 @@ async def read_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         writer.write(FRAME)
         last = b""
         while b'"done":true' not in last:
-            found = await reader.read(1 << 16)
-            if not found:
+            piece = await reader.read(1 << 16)
+            if not piece:
                 return
-            last = last[-32:] + found
+            last = last[-32:] + piece
 
 
 async def read_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -58,13 +58,13 @@ def load(folder: Path) -> dict[tuple[str, str], Any]:
     import streaming
 
     x = keras.Input((None, INPUTS))
-    model, found = keras.Model(x, keras.layers.LSTM(UNITS, return_sequences=True)(x)), {}
+    model, models = keras.Model(x, keras.layers.LSTM(UNITS, return_sequences=True)(x)), {}
     for kind, quantize in KINDS.items():
         for state, sizes in (("external", (1, STREAMS)), ("internal", (1,))):
             path = folder / f"{kind}-{state}.tflite"
             streaming.convert(model, path, quantize=quantize, batch_sizes=sizes, state=state)
-            found[kind, state] = streaming.load(path)
-    return found
+            models[kind, state] = streaming.load(path)
+    return models
 
 
 def one_by_one(streams: list[Any], frames: list[np.ndarray]) -> list[np.ndarray]:

@@ -123,13 +123,13 @@ def _least(path: Path, clients: dict[str, Bench]) -> dict[str, float]:
     environment = {**os.environ, "STREAMING_LITERT": str(_library())}
     rounds: list[dict[str, float]] = []
     for _ in range(ROUNDS):
-        found: dict[str, float] = {}
+        round_times: dict[str, float] = {}
         for name, command in clients.items():
             said = subprocess.run(list(map(str, command(path))), capture_output=True, check=True, env=environment)
             times = json.loads(said.stdout.splitlines()[-1])
-            found |= {f"{name}, {key}": times[key] for key in ("invoke", "alone", "step") if key in times}
+            round_times |= {f"{name}, {key}": times[key] for key in ("invoke", "alone", "step") if key in times}
         times = microseconds({"step": lambda: stream.step(frame)}, rounds=400, seconds=0.001, of=min)
-        rounds.append({**found, "Python, step": times["step"]})
+        rounds.append({**round_times, "Python, step": times["step"]})
     return {key: min(item[key] for item in rounds) for key in rounds[0]}
 
 
@@ -186,8 +186,8 @@ def _size(place: Path) -> int:
 def _write(lines: list[str]) -> None:
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
-    found = "\n".join([BEGIN, *lines, END])
-    path.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: found, text, flags=re.DOTALL), encoding="utf-8")
+    block = "\n".join([BEGIN, *lines, END])
+    path.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def frame(payload: bytes, is_text: bool) -> bytes:
 
 def frames_in(buffer: bytearray) -> list[tuple[int, bytes]]:
     """Whole frames of a server, (opcode, payload), taken out of a buffer."""
-    found, place = [], 0
+    frames, place = [], 0
     while len(buffer) - place >= 2:
         size, begin = buffer[place + 1] & 0x7F, place + 2
         if size == _SEVEN:
@@ -44,10 +44,10 @@ def frames_in(buffer: bytearray) -> list[tuple[int, bytes]]:
             size, begin = int.from_bytes(buffer[begin : begin + 8], "big"), begin + 8
         if len(buffer) < begin + size:
             break
-        found.append((buffer[place] & 0x0F, bytes(buffer[begin : begin + size])))
+        frames.append((buffer[place] & 0x0F, bytes(buffer[begin : begin + size])))
         place = begin + size
     del buffer[:place]
-    return found
+    return frames
 
 
 def connect(host: str, port: int, query: str = "") -> socket.socket:

@@ -57,19 +57,19 @@ def install(folder: Path) -> Path:
 def package_sizes(python: Path) -> dict[str, int]:
     """Bytes of what lies in site-packages, by its first folder; metadata of all packages as one."""
     site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])").strip())
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for path in site.rglob("*"):
         name = path.relative_to(site).parts[0]
         if path.is_file() and not name.startswith(TOOLS):
             name = "metadata" if name.endswith(".dist-info") else name
-            found[name] = found.get(name, 0) + path.stat().st_size
-    return found
+            sizes[name] = sizes.get(name, 0) + path.stat().st_size
+    return sizes
 
 
 def measure(python: Path, model: Path) -> dict[str, Any]:
     """One run of PROGRAM."""
-    found: dict[str, Any] = json.loads(run(python, "-c", PROGRAM, model, cwd=python.parent).splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(run(python, "-c", PROGRAM, model, cwd=python.parent).splitlines()[-1])
+    return result
 
 
 def run(*command: Any, cwd: Path | None = None) -> str:

@@ -149,15 +149,15 @@ def foretold(figures: dict[int, float]) -> float:
 
 def fastest(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """Seconds of the fastest run of each, in turn; slow ones run less often."""
-    found, spent = dict.fromkeys(calls, float("inf")), dict.fromkeys(calls, 0.0)
+    least, spent = dict.fromkeys(calls, float("inf")), dict.fromkeys(calls, 0.0)
     for _ in range(ROUNDS):
         for name, call in calls.items():
             if spent[name] < SECONDS:
                 begin = time.perf_counter()
                 call()
                 taken = time.perf_counter() - begin
-                found[name], spent[name] = min(found[name], taken), spent[name] + taken
-    return found
+                least[name], spent[name] = min(least[name], taken), spent[name] + taken
+    return least
 
 
 def peak(call: Callable[[], Any]) -> float:

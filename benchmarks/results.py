@@ -71,20 +71,20 @@ def machine() -> str:
     """The processor, its number of cores, and the system."""
     model = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
-        found = re.search(r"model name\s*:\s*(.+)", info.read_text())
-        model = found.group(1).strip() if found else model
+        match = re.search(r"model name\s*:\s*(.+)", info.read_text())
+        model = match.group(1).strip() if match else model
     return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 def versions() -> str:
     """The versions of what the benchmarks use, as far as it is installed."""
-    found = []
+    names = []
     for name in _PACKAGES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            names.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(names)
 
 
 def picture_folder() -> Path | None:

@@ -197,9 +197,9 @@ def serving(model: Path, *options: str) -> Iterator[tuple[int, str, int]]:
             try:
                 assert process.stderr is not None
                 line = process.stderr.readline()
-                found = re.search(r"http://([\d.]+):(\d+)", line)
-                assert found, line
-                yield process.pid, found.group(1), int(found.group(2))
+                match = re.search(r"http://([\d.]+):(\d+)", line)
+                assert match, line
+                yield process.pid, match.group(1), int(match.group(2))
             finally:
                 process.terminate()
                 process.wait(60)
@@ -222,12 +222,12 @@ def processor(pid: int) -> float:
 
 def memory(pid: int) -> int:
     """Bytes of memory of a process and its children, each page once."""
-    found = 0
+    total = 0
     for each in family(pid):
         for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
-                found += 1024 * int(line.split()[1])
-    return found
+                total += 1024 * int(line.split()[1])
+    return total
 
 
 def raise_files() -> None:

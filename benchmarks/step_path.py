@@ -36,7 +36,7 @@ def load(folder: Path) -> dict[str, Any]:
 
     import streaming
 
-    found = {}
+    models = {}
     cells = {"LSTM-32": (keras.layers.LSTM, 32), "LSTM-64": (keras.layers.LSTM, 64)}
     cells |= {"LSTM-256": (keras.layers.LSTM, 256), "GRU-32": (keras.layers.GRU, 32)}
     for name, (layer, units) in cells.items():
@@ -45,23 +45,23 @@ def load(folder: Path) -> dict[str, Any]:
         for kind, quantize in KINDS.items():
             path = folder / f"{name}-{kind}.tflite"
             streaming.convert(model, path, quantize=quantize, verify=False)
-            found[f"{name}, {kind}"] = streaming.load(path)
+            models[f"{name}, {kind}"] = streaming.load(path)
     for name, bundle in ZOO.items():
         for kind in KINDS:
-            found[f"{name}, {kind}"] = streaming.load(ROOT / "pretrained" / bundle / f"{kind}.tflite")
-    return found
+            models[f"{name}, {kind}"] = streaming.load(ROOT / "pretrained" / bundle / f"{kind}.tflite")
+    return models
 
 
 def inputs_of(model: Any, steps: int) -> Any:
     """Some steps of input: an array, or arrays by name."""
     rng = np.random.default_rng(0)
-    found = {
+    arrays = {
         info.name: rng.standard_normal((steps, *info.shape)).astype(info.dtype)
         if info.dtype.startswith("float")
         else np.ones((steps, *info.shape), info.dtype)
         for info in model.input_spec.values()
     }
-    return found if len(found) > 1 else next(iter(found.values()))
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
 
 def parts(model: Any) -> tuple[dict[str, float], float]:

@@ -33,14 +33,14 @@ def microseconds(
         begin = time.perf_counter()
         call()
         counts[name] = max(1, int(seconds / max(time.perf_counter() - begin, 1e-7)))
-    found: dict[str, list[float]] = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             begin = time.perf_counter()
             for _ in range(counts[name]):
                 call()
-            found[name].append((time.perf_counter() - begin) / counts[name] * 1e6)
-    return Times(found, of)
+            times[name].append((time.perf_counter() - begin) / counts[name] * 1e6)
+    return Times(times, of)
 
 
 def table(title: str, times: Mapping[str, float], unit: str = "us", base: str | None = None) -> str:

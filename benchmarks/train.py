@@ -121,10 +121,10 @@ def fastest(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
     for call in calls.values():
         call()
         call()
-    found = dict.fromkeys(calls, float("inf"))
+    least = dict.fromkeys(calls, float("inf"))
     for _ in range(ROUNDS):
         for name, call in calls.items():
             begin = time.perf_counter()
             call()
-            found[name] = min(found[name], (time.perf_counter() - begin) * 1e3)
-    return found
+            least[name] = min(least[name], (time.perf_counter() - begin) * 1e3)
+    return least

@@ -40,19 +40,27 @@ def measure(config: str, epochs: int, limit: int | None = None) -> None:
     from rnnzoo.training import fit
 
     changes = [f"training.epochs={epochs}", f"data.limit={'null' if limit is None else limit}"]
-    found = load_config(find_config(config), changes)
-    problem = load_task(found)
-    model = build_model(found, problem.encoder)
+    setup = load_config(find_config(config), changes)
+    problem = load_task(setup)
+    model = build_model(setup, problem.encoder)
     name = problem.input_names[0]
     tokens = sum(len(row[name]) for row in problem.arrays("train"))
     print(
-        f"{config} on {found.data.dataset}: {tokens:,} tokens an epoch, {model.count_params():,} parameters, batches "
-        f"of {found.training.batch_size}; tensorflow {tf.__version__}, keras {keras.__version__}, "
+        f"{config} on {setup.data.dataset}: {tokens:,} tokens an epoch, {model.count_params():,} parameters, batches "
+        f"of {setup.training.batch_size}; tensorflow {tf.__version__}, keras {keras.__version__}, "
         f"Python {platform.python_version()}"
     )
     stopwatch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, problem, found.training, seed=1, run_dir=Path(folder), callbacks=[stopwatch.callback()], logs=True)
+        fit(
+            model,
+            problem,
+            setup.training,
+            seed=1,
+            run_dir=Path(folder),
+            callbacks=[stopwatch.callback()],
+            logs=True,
+        )
     best = min(stopwatch.epochs[1:] or stopwatch.epochs, key=lambda epoch: 1 - epoch[1] / epoch[0])
     for number, (whole, inside) in enumerate(stopwatch.epochs, 1):
         print(f"epoch {number}: {tokens / whole:,.0f} tokens/s, {1 - inside / whole:.1%} outside the step")

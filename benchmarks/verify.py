@@ -45,14 +45,14 @@ def main() -> None:
 
 def least(calls: dict[str, Callable[[], object]], count: int) -> dict[str, float]:
     """Microseconds of processor time of one call of each: the least of rounds of so many, in turns."""
-    found: dict[str, list[float]] = {name: [] for name in calls}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
             began = time.process_time()
             for _ in range(count):
                 call()
-            found[name].append((time.process_time() - began) / count * 1e6)
-    return {name: min(times) for name, times in found.items()}
+            samples[name].append((time.process_time() - began) / count * 1e6)
+    return {name: min(times) for name, times in samples.items()}
 
 
 if __name__ == "__main__":

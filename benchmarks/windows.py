@@ -88,7 +88,7 @@ def multiply_adds(model: Any) -> int:
     """Multiply-adds of the products of a model on one window."""
     import math
 
-    found = 0
+    count = 0
     for layer in model.layers:
         for weight in layer.weights:
             if len(weight.shape) < 2:
@@ -96,8 +96,8 @@ def multiply_adds(model: Any) -> int:
             places = layer.output.shape[1] if len(layer.output.shape) == 3 else 1
             if hasattr(layer, "cell"):
                 places = layer.input.shape[1]
-            found += places * math.prod(weight.shape)
-    return found
+            count += places * math.prod(weight.shape)
+    return count
 
 
 def _causal_twin(path: Path) -> None:

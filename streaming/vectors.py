@@ -21,7 +21,7 @@ from streaming.runtime.lookup import LookupTable, TextTable, read_table
 from streaming.runtime.metadata import InputInfo
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.stream import Stream
-from streaming.runtime.tasks import Captioner, Generator, SimultaneousTranslator, Task, task_for
+from streaming.runtime.tasks import Captioner, Generator, SimultaneousTranslator, Sketcher, Task, task_for
 
 VERSION = 1
 TOLERANCE = 1e-5
@@ -61,7 +61,8 @@ def make_vectors(model: StreamingModel) -> dict[str, Any]:
     """
     vectors: dict[str, Any] = {"version": VERSION, "fingerprint": model.fingerprint, "tolerance": TOLERANCE}
     vectors["steps"] = _steps(model)
-    if (model.metadata.task or {}).get("kind") is not None:
+    # What a sketcher gives is drawn at random: clients stream its rows.
+    if (model.metadata.task or {}).get("kind") not in (None, Sketcher.spec_type.kind):
         vectors["task"] = _task(task_for(model))
     return vectors
 
@@ -180,7 +181,9 @@ def _given(task: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
 def _text(codec: TextCodec, count: int) -> str:
     """Some pieces that the codec knows."""
     words = [entry for entry in codec.entries[len(SPECIAL) :] if codec.kind == "characters" or entry[0] == "\u2581"]
-    chosen = [entry for entry in words if entry.strip("\u2581").isalpha() and entry.strip("\u2581")][: 3 * count : 3]
+    # Words of letters, where there are some: numbers are words of a composer.
+    letters = [entry for entry in words if entry.strip("\u2581").isalpha()]
+    chosen = (letters or [entry for entry in words if entry.strip("\u2581").isdecimal()])[: 3 * count : 3]
     if not chosen:
         raise InputError("the codec knows no word; give it another")
     return "".join(chosen).replace("\u2581", " ").strip()

@@ -58,10 +58,10 @@ REFERENCE = {
 
 def sources() -> dict[str, Path]:
     """Every page of the site by its path, and the file that it is made from."""
-    found = {page: ROOT / name for page, name in PAGES.items()}
-    found |= {f"guides/{path.name}": path for path in sorted((ROOT / "docs").glob("*.md"))}
-    found |= {f"notebooks/{path.stem}.md": path for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))}
-    return found | {f"zoo/{path.parent.name}.md": path for path in sorted((ROOT / "pretrained").glob("*/card.md"))}
+    pages = {page: ROOT / name for page, name in PAGES.items()}
+    pages |= {f"guides/{path.name}": path for path in sorted((ROOT / "docs").glob("*.md"))}
+    pages |= {f"notebooks/{path.stem}.md": path for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))}
+    return pages | {f"zoo/{path.parent.name}.md": path for path in sorted((ROOT / "pretrained").glob("*/card.md"))}
 
 
 def write_pages(folder: Path) -> list[str]:

@@ -43,8 +43,8 @@ def _loop(x: Any) -> Any:
         h = tf.tanh(h + x[:, i])
         return i + 1, h, tf.tensor_scatter_nd_update(rows, [[i]], [h])
 
-    found = tf.while_loop(lambda i, h, rows: i < 4, body, (0, tf.zeros((2, 3)), tf.zeros((4, 2, 3))))
-    return {"h": found[1], "rows": found[2]}
+    looped = tf.while_loop(lambda i, h, rows: i < 4, body, (0, tf.zeros((2, 3)), tf.zeros((4, 2, 3))))
+    return {"h": looped[1], "rows": looped[2]}
 
 
 def signatures() -> dict[str, dict[str, Signature]]:

@@ -123,8 +123,8 @@ def main() -> int:
     if arguments.again:
         run_target(names[0], [str(arguments.again)])
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    found = [fuzz(name, 60 * arguments.minutes / len(names), arguments.folder.resolve()) for name in names]
-    return int(any(found))
+    outcomes = [fuzz(name, 60 * arguments.minutes / len(names), arguments.folder.resolve()) for name in names]
+    return int(any(outcomes))
 
 
 if __name__ == "__main__":

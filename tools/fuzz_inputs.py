@@ -76,10 +76,10 @@ def changed(tree: Any, generator: Generator) -> Any:
     """A JSON tree with one to three of its values exchanged, taken out or doubled."""
     tree = copy.deepcopy(tree)
     for _ in range(int(generator.integers(1, 4))):
-        found = [path for path in places(tree) if path]
-        if not found:
+        paths = [path for path in places(tree) if path]
+        if not paths:
             return _OTHERS[int(generator.integers(len(_OTHERS)))]
-        path, owner = found[int(generator.integers(len(found)))], tree
+        path, owner = paths[int(generator.integers(len(paths)))], tree
         for key in path[:-1]:
             owner = owner[key]
         kind, old = generator.random(), owner[path[-1]]
@@ -88,7 +88,7 @@ def changed(tree: Any, generator: Generator) -> Any:
         elif kind < 0.3 and type(old) in (int, float):
             owner[path[-1]] = old + int(generator.integers(-3, 4))
         elif kind < 0.4:
-            other = found[int(generator.integers(len(found)))]
+            other = paths[int(generator.integers(len(paths)))]
             value = tree
             for key in other:
                 value = value[key] if isinstance(value, dict | list) and key in _keys(value) else None
@@ -171,9 +171,9 @@ def main(argv: list[str] | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     status = 0
     for name in arguments.targets or TARGETS:
-        found = attack(TARGETS[name], arguments.seed, arguments.first, arguments.count, 60 * arguments.minutes)
-        print(json.dumps({"target": name, **found}), flush=True)
-        status = status or int(bool(found["failures"]))
+        counts = attack(TARGETS[name], arguments.seed, arguments.first, arguments.count, 60 * arguments.minutes)
+        print(json.dumps({"target": name, **counts}), flush=True)
+        status = status or int(bool(counts["failures"]))
     return status
 
 

@@ -270,12 +270,12 @@ def main(argv: list[str] | None = None) -> int:
         arguments.keep.write_bytes(mutate(read_target(paths[arguments.first % len(paths)]), generator))
         return 0
     try:
-        found = run(arguments)
+        counts = run(arguments)
     except InputError as error:
         print(f"fuzz_models: error: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(found))
-    return 1 if found["crashes"] or found["hangs"] or found["depend_on_memory"] else 0
+    print(json.dumps(counts))
+    return 1 if counts["crashes"] or counts["hangs"] or counts["depend_on_memory"] else 0
 
 
 if __name__ == "__main__":

@@ -188,10 +188,10 @@ def wav() -> Iterator[tuple[Case, Promised]]:
         content = damaged(sound[int(generator.integers(len(sound)))], generator)
         if generator.random() < 0.5:  # the header, rather than samples
             content = damaged(content[:60], generator) + content[60:]
-        found = read_audio(io.BytesIO(content), 8000, mono=True, resample=False, name="the file")
-        assert found.ndim == 1
-        assert len(found) <= len(content)
-        assert np.isfinite(found).all()
+        recording = read_audio(io.BytesIO(content), 8000, mono=True, resample=False, name="the file")
+        assert recording.ndim == 1
+        assert len(recording) <= len(content)
+        assert np.isfinite(recording).all()
 
     yield case, (InputError,)
 
@@ -305,8 +305,8 @@ def websocket() -> Iterator[tuple[Case, Promised]]:
                     assert told, f"closed without a reason: {reason}"
                     assert answer.data != aiohttp.WSCloseCode.INTERNAL_ERROR, "the server failed"
                     return
-                found = json.loads(answer.data)
-                assert "\n" not in found.get("message", ""), found
+                reply = json.loads(answer.data)
+                assert "\n" not in reply.get("message", ""), reply
 
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         settings = Settings(key_file=Path(folder) / "key")
@@ -370,18 +370,18 @@ def _sealed(content: bytes, generator: Generator) -> bytes:
         header = damaged(header, generator)
     else:
         rest = damaged(rest, generator)
-    found = start.pack(magic, version, len(header)) + header + rest
-    return found + hashlib.sha256(found).digest()
+    header_and_rest = start.pack(magic, version, len(header)) + header + rest
+    return header_and_rest + hashlib.sha256(header_and_rest).digest()
 
 
 def _parts(path: Path) -> tuple[bytes, bytes, dict[str, bytes]]:
     """The flatbuffer of a file before its entry, its JSON, and its associated files."""
     from streaming.runtime import artifact
 
-    found = artifact.read(path)
+    whole = artifact.read(path)
     with zipfile.ZipFile(path) as archive:
         text = archive.read(artifact.METADATA_FILE)
-    return found.flatbuffer[: found.metadata.flatbuffer_bytes], text, dict(found.files)
+    return whole.flatbuffer[: whole.metadata.flatbuffer_bytes], text, dict(whole.files)
 
 
 def _packed(flatbuffer: bytes, text: bytes, files: dict[str, bytes]) -> bytes:

@@ -105,8 +105,8 @@ def table() -> list[str]:
             other, method = BESIDE[name, metric]
             classical = f"{figure(metric, float(results[name, other]['offline']))} ({method})"
         elif (name, metric) in baselines:
-            found = baselines[name, metric]
-            classical = f"{figure(metric, float(found['value']))} ({found['method']})"
+            baseline = baselines[name, metric]
+            classical = f"{figure(metric, float(baseline['value']))} ({baseline['method']})"
         link = f"[`{name}`](../pretrained/{name}/card.md)"
         value = figure(metric, float(own["float32"] or own["offline"]))
         field, last = "" if row["field"] == last else row["field"], row["field"]

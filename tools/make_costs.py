@@ -19,16 +19,16 @@ from rnnzoo.util.quiet import quiet_tensorflow
 def main(argv: list[str] | None = None) -> int:
     argparse.ArgumentParser(description=__doc__).parse_args(argv)
     quiet_tensorflow()
-    found = {}
+    costs = {}
     try:
         for name in recorded_models():
             print(f"measuring {name} ...", flush=True)
             config = load_config(find_config(name))
-            found[name] = measure_costs(config, load_task(config).encoder)
+            costs[name] = measure_costs(config, load_task(config).encoder)
     except RnnzooError as error:
         print(f"make_costs: error: {error}", file=sys.stderr)
         return 2
-    print(f"wrote {write_record(found)}")
+    print(f"wrote {write_record(costs)}")
     return 0
 
 

@@ -93,7 +93,7 @@ def missing(names: Sequence[str]) -> Iterator[str]:
 def overview(names: Sequence[str]) -> Iterator[str]:
     """Who solves what, from the papers that share the experiment on long memory."""
     kinds: list[str] = []
-    found: dict[str, dict[str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     for name in names:
         if load_paper(name, budgets=False).experiment != "long_memory":
             continue
@@ -102,13 +102,13 @@ def overview(names: Sequence[str]) -> Iterator[str]:
         for problem, shares, updates in zip(series["problems"], series["shares"], series["updates"], strict=True):
             for kind, share, count in zip(series["kinds"], shares, updates, strict=True):
                 cell = f"{100 * share:.0f} %" + (f" ({count:.0f})" if count else "")
-                found.setdefault(problem, {}).setdefault(kind, cell)
-    if not found:
+                rows.setdefault(problem, {}).setdefault(kind, cell)
+    if not rows:
         return
     yield from ("## Who solves what", "", OVERVIEW, "")
     yield f"| problem | {' | '.join(kinds)} |"
     yield f"| --- |{' ---: |' * len(kinds)}"
-    for problem, cells in found.items():
+    for problem, cells in rows.items():
         yield f"| {problem.replace('_', ', ')} | {' | '.join(cells.get(kind, '') for kind in kinds)} |"
     yield ""
 

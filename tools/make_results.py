@@ -73,13 +73,13 @@ def check(names: Sequence[str]) -> int:
         run = load_run(bundle_paths()[name])
         kept = run.metrics["check"]
         try:
-            found = evaluate_run(run, kept["split"], files=ready_files(run.path), limit=kept["limit"])
+            measured = evaluate_run(run, kept["split"], files=ready_files(run.path), limit=kept["limit"])
         except DataError as error:
             if os.environ.get("RNNZOO_DATA_MIRROR"):
                 raise
             print(f"{name}: skipped, no data ({error})")
             continue
-        off = list(differences(kept, found))
+        off = list(differences(kept, measured))
         wrong += len(off)
         print(f"{name}: {'; '.join(off) or 'as stored'}")
     return 1 if wrong else 0

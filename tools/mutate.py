@@ -108,10 +108,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def source_files(names: Sequence[str]) -> list[Path]:
     """The Python files of files and folders."""
-    found = [
+    paths = [
         path for name in names for path in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*.py"))
     ]
-    return sorted(path for path in found if path.name != "__init__.py")
+    return sorted(path for path in paths if path.name != "__init__.py")
 
 
 def sample(files: Sequence[Path], count: int, rng: random.Random) -> Iterator[Mutant]:
@@ -150,8 +150,8 @@ def _mutated(code: str, operator: str, occurrence: int) -> str | None:
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
-    found: str | None = mutate_code(code, get_operator(operator)(), occurrence)
-    return found
+    changed: str | None = mutate_code(code, get_operator(operator)(), occurrence)
+    return changed
 
 
 def _plain(code: str) -> str | None:
@@ -174,14 +174,14 @@ def tests_of(path: Path) -> list[str]:
     """The quick tests of a file: those that import it or its package, or the general ones of its folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     folder = ROOT / "tests" / parts[0] / parts[1]
-    found = [folder / name for name in GENERAL.get("/".join(parts[:2]), ())]
+    tests = [folder / name for name in GENERAL.get("/".join(parts[:2]), ())]
     files = sorted(folder.glob("test_*.py"))
     for module in (".".join(parts), ".".join(parts[:-1])):
         direct = [file for file in files if module in file.read_text(encoding="utf-8")]
         if len(module.split(".")) > 2 and direct:
-            found = [*direct, *(file for file in found if file not in direct)]
+            tests = [*direct, *(file for file in tests if file not in direct)]
             break
-    return [str(file.relative_to(ROOT)) for file in found or files]
+    return [str(file.relative_to(ROOT)) for file in tests or files]
 
 
 def copied(folder: Path) -> Path:

@@ -68,10 +68,10 @@ def main() -> None:
         for path in sorted((ROOT / "pretrained").glob("*/float32.tflite")):
             out = folder / "vectors.json"
             out.write_text(json.dumps(vectors.make_vectors(streaming.load(path)), allow_nan=False))
-            found = subprocess.run([*command, str(path), str(out)], capture_output=True, text=True, env=environment)
-            wrong += found.returncode != 0
-            said = [line for line in found.stderr.splitlines() if line.startswith("vectors:")]
-            print(f"{path.parent.name}: {found.stdout.strip() or '; '.join(said[:3]) or found.returncode}")
+            ended = subprocess.run([*command, str(path), str(out)], capture_output=True, text=True, env=environment)
+            wrong += ended.returncode != 0
+            said = [line for line in ended.stderr.splitlines() if line.startswith("vectors:")]
+            print(f"{path.parent.name}: {ended.stdout.strip() or '; '.join(said[:3]) or ended.returncode}")
     sys.exit(wrong)
 
 

@@ -148,8 +148,8 @@ def main(names: list[str]) -> None:
         given = folder / "vectors"
         given.mkdir()
         for model in names or known:
-            found = make_vectors(streaming.load(ROOT / "pretrained" / model / "float32.tflite"))
-            (given / f"{model}.float32.json").write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+            vectors = make_vectors(streaming.load(ROOT / "pretrained" / model / "float32.tflite"))
+            (given / f"{model}.float32.json").write_text(json.dumps(vectors, allow_nan=False), encoding="utf-8")
         line, environment = command(folder, given)
         sys.exit(subprocess.run(line, env=environment, check=False).returncode)
 

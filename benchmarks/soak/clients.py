@@ -41,10 +41,10 @@ class Sessions:
         self.events: list[list[dict[str, Any]]] = []
         self.ends: list[bytes] = []
         for blocks in self.signals:
-            session, found = task.session(), []
+            session, events = task.session(), []
             for block in blocks:
-                found += [{"event": type(event).__name__, **event._asdict()} for event in session.feed(block)]
-            self.events.append(json.loads(json.dumps(found)))
+                events += [{"event": type(event).__name__, **event._asdict()} for event in session.feed(block)]
+            self.events.append(json.loads(json.dumps(events)))
             self.ends.append(session.save())
         self.signer = TokenSigner(load_key(key), 86400.0, f"{model.fingerprint} {model.metadata.task['kind']}")
 
@@ -83,8 +83,8 @@ class Faithful:
             self._token, self._saved, self._events = None, 0, []
             if not await self._speak(which, until):
                 return
-            found = [event for events in self._events for event in events]
-            self._verdict.check(found == self._sessions.events[which], f"signal {which} gives other events: {found}")
+            heard = [event for events in self._events for event in events]
+            self._verdict.check(heard == self._sessions.events[which], f"signal {which} gives other events: {heard}")
             _, blobs = self._sessions.signer.read(self._token)
             self._verdict.check(blobs[0] == self._sessions.ends[which], f"signal {which} ends in another state")
             self._verdict.counts["signals bit for bit"] += 1

@@ -47,7 +47,7 @@ FIGURES = {
     "never_reset_accuracy": "the same in one stream",
 }
 # In the names of figures that are shares.
-_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate", "coverage")
+_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate", "coverage", "valid", "unique", "novel")
 _TEMPLATE = """# {name}
 
 {about}

@@ -220,6 +220,28 @@ def demo(arguments: argparse.Namespace) -> None:
     run_demo(bundle, text=arguments.text, stdin=arguments.input == "-", fast=arguments.fast)
 
 
+def compose(arguments: argparse.Namespace) -> None:
+    """`rnnzoo compose`."""
+    from rnnzoo.cli import compose as composing
+
+    outs = arguments.out or [Path("chorale.mid")]
+    options = {name: getattr(arguments, name) for name in ("melody", "bass", "temperature", "tempo", "seed")}
+    chords, faults = composing.compose(run_path(arguments.source), outs, count=arguments.chords, **options)
+    for chord in chords:
+        print(" ".join(map(str, chord)))
+    said = ", ".join(f"{value:.2g} {name.replace('_', ' ')}" for name, value in faults.items())
+    print(f"wrote {', '.join(map(str, outs))}: {len(chords)} chords; in a hundred changes or notes {said}")
+
+
+def draw(arguments: argparse.Namespace) -> None:
+    """`rnnzoo draw`."""
+    from rnnzoo.cli.draw import draw_sketches
+
+    options = {name: getattr(arguments, name) for name in ("count", "temperature", "seed")}
+    points = draw_sketches(run_path(arguments.source), arguments.out, **options)
+    print(f"wrote {arguments.out}: {arguments.count} drawings, {points} points")
+
+
 def list_models(arguments: argparse.Namespace) -> None:
     """`rnnzoo list`."""
     from rnnzoo.cli.info import print_models

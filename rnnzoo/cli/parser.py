@@ -77,6 +77,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _download(command("download", commands.download, "Download pretrained models to the cache, verified."))
     _paper(command("paper", commands.paper, "Train what a paper trained, and put its figures beside ours."))
     _demo(command("demo", commands.demo, "Tag text word by word with the pretrained streaming tagger."))
+    _compose(command("compose", commands.compose, "Compose a chorale in four voices, as MIDI and as sound."))
+    _draw(command("draw", commands.draw, "Draw with a sketcher, such as draw-kanji, and save the picture."))
     _list(command("list", commands.list_models, "List the models of the zoo."))
     _info(command("info", commands.info, "Show what a model of the zoo is made of."))
     return parser, list(subparsers.choices)
@@ -216,6 +218,39 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help="tag this text")
     parser.add_argument("--fast", action="store_true", help="no pauses between the words")
     parser.add_argument("--bundle", metavar="RUN", help="another tagger: folder of a run, or its name")
+
+
+def _compose(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("source", nargs="?", default="compose-chorales", metavar="RUN", help="a composer (compose-chorales)")
+    add("--out", type=Path, action="append", metavar="FILE", help=".mid or .wav; again for both (chorale.mid)")
+    add("--chords", type=_whole, default=48, metavar="N", help="at most, where no voice is given (48)")
+    add("--melody", metavar="NOTES|FILE.mid", help='the highest voice, a note a chord, such as "67 69 C5 B4"')
+    add("--bass", metavar="NOTES|FILE.mid", help="the lowest voice")
+    add("--temperature", type=_real, metavar="X", help="below 1: more usual chords (that of the file)")
+    add("--tempo", type=_real, default=72.0, metavar="X", help="quarter notes a minute (72)")
+    add("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same piece (0)")
+
+
+def _draw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", nargs="?", default="draw-kanji", metavar="RUN", help="a sketcher (draw-kanji)")
+    parser.add_argument("--out", type=Path, default=Path("drawings.png"), metavar="FILE", help="(drawings.png)")
+    parser.add_argument("--count", type=_whole, default=24, metavar="N", help="drawings (24)")
+    parser.add_argument("--temperature", type=_real, metavar="X", help="below 1: more regular (that of the file)")
+    parser.add_argument("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same picture (0)")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more; received {text!r}")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number; received {text!r}") from None
 
 
 def _paper(parser: argparse.ArgumentParser) -> None:

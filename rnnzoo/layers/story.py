@@ -105,14 +105,14 @@ class StoryMemory(OverSequences, keras.layers.Layer):
         place = ops.clip(ops.cast(ops.sum(same, axis=2), "int32") - 1, 0, self.words - 1)
         vectors = ops.take(self.embeddings, ids, axis=0) * ops.take(self.places, place, axis=0)
         asked = ops.matmul(same, vectors)
-        found, count = self._found(ids)
-        statements = self.noise(ops.take_along_axis(asked, found[..., None], axis=1), training=training)
+        stops, count = self._found(ids)
+        statements = self.noise(ops.take_along_axis(asked, stops[..., None], axis=1), training=training)
         memory = ops.concatenate([statements, self.noise(self.gru(statements), training=training)], axis=-1)
-        real, steps = ops.arange(ops.shape(found)[1]) < count[:, None], ops.arange(ops.shape(ids)[1])
+        real, steps = ops.arange(ops.shape(stops)[1]) < count[:, None], ops.arange(ops.shape(ids)[1])
         if whole:
             asked, steps = asked[:, -1:], steps[-1:]
-        seen = ops.logical_and(found[:, None, :] < steps[None, :, None], real[:, None, :])
-        age = ops.sum(ops.cast(seen, "int32"), axis=2, keepdims=True) - 1 - ops.arange(ops.shape(found)[1])
+        seen = ops.logical_and(stops[:, None, :] < steps[None, :, None], real[:, None, :])
+        age = ops.sum(ops.cast(seen, "int32"), axis=2, keepdims=True) - 1 - ops.arange(ops.shape(stops)[1])
         seen = ops.logical_and(seen, age < self.memories)
         keys, values = ops.matmul(memory, self.key_kernel), ops.matmul(memory, self.value_kernel)
         keys, values = ops.split(keys, self.hops, axis=-1), ops.split(values, self.hops, axis=-1)
@@ -132,11 +132,11 @@ class StoryMemory(OverSequences, keras.layers.Layer):
     def _found(self, ids: Any) -> tuple[Any, Any]:
         """Steps that end statements (B, N), in order, and how many of them are real, (B,)."""
         ends, steps = ops.equal(ids, self.statement), ops.shape(ids)[1]
-        found = ops.sort(ops.where(ends, ops.arange(steps), steps), axis=1)
+        stops = ops.sort(ops.where(ends, ops.arange(steps), steps), axis=1)
         count = ops.sum(ops.cast(ends, "int32"), axis=1)
         if keras.backend.backend() == "tensorflow":
-            found = found[:, : ops.maximum(ops.max(count), 1)]
-        return ops.minimum(found, steps - 1), count
+            stops = stops[:, : ops.maximum(ops.max(count), 1)]
+        return ops.minimum(stops, steps - 1), count
 
     def _asked(self, asked: Any, keys: Any, values: Any, seen: Any, age: Any, training: bool) -> Any:
         """Answers (B, T, U) to questions (B, T, U); keys and values (B, N, U) of each hop; seen, age (B, T, N)."""

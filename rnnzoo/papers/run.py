@@ -46,7 +46,7 @@ def run_paper(
     except OSError as error:
         raise DataError(f"cannot make {out} ({error.strerror}): choose another folder") from error
     made, begin = commit(), time.perf_counter()
-    found = experiment.run(config.tiny if tiny else config.full, seeds, say)
+    outcome = experiment.run(config.tiny if tiny else config.full, seeds, say)
     seconds = time.perf_counter() - begin
     command = " ".join(["rnnzoo paper", name, *(["--tiny"] if tiny else []), *overrides])
     result: dict[str, Any] = {
@@ -60,8 +60,8 @@ def run_paper(
             "hardware": hardware(),
             "versions": {library: version(library) for library in _LIBRARIES},
         },
-        "figures": dict(found.figures),
-        "series": dict(found.series),
+        "figures": dict(outcome.figures),
+        "series": dict(outcome.series),
     }
     write_json(out / f"{name}.json", result)
     experiment.draw(Findings(result["figures"], result["series"]), out / f"{name}.png")
@@ -131,9 +131,9 @@ def _verdict(claim: Claim, figures: dict[str, Any]) -> str:
 
 def unexplained(names: Iterable[str], folder: Path) -> list[str]:
     """Claims of stored results that are not reached and have no reason."""
-    found = []
+    missing = []
     for name in names:
         figures = read_result(folder / f"{name}.json")["figures"]
         unsaid = [claim for claim in load_paper(name, budgets=False).claims if not claim.reason]
-        found += [f"{name}: {claim.text}" for claim in unsaid if not reaches(claim, figures)]
-    return found
+        missing += [f"{name}: {claim.text}" for claim in unsaid if not reaches(claim, figures)]
+    return missing

@@ -230,6 +230,32 @@ def draw_captions(path: Path, pictures: Sequence[NDArray[Any]], captions: Sequen
     return path
 
 
+def draw_chords(path: Path, chords: Sequence[Sequence[int]]) -> Path:
+    """Notes of chords, a tuple of MIDI numbers a step, as a roll; a note that sounds on is one line."""
+    with figure(path, size=(12.8, 4.4)) as (axis,):
+        for step, chord in enumerate(chords):
+            for note in chord:
+                held = step > 0 and note in chords[step - 1]
+                axis.plot([step - 0.2 * held, step + 0.8], [note, note], color=COLOURS[0], lw=4, solid_capstyle="butt")
+        axis.set(title="Notes", xlabel="quarter note", ylabel="MIDI number")
+    return path
+
+
+def draw_sketches(path: Path, drawings: Sequence[NDArray[Any]], columns: int = 8) -> Path:
+    """Drawings (N, 3) of movements of a pen and lifts, y downwards, each in a box of its own."""
+    rows = -(-len(drawings) // columns)
+    with figure(path, min(columns, len(drawings)), size=(1.2, 1.2), rows=rows) as axes:
+        for axis in axes:
+            axis.set_axis_off()
+        for axis, points in zip(axes, drawings, strict=False):
+            places = np.cumsum(points[:, :2], axis=0)
+            for stroke in np.split(places, np.flatnonzero(points[:-1, 2] > 0) + 1):
+                axis.plot(*stroke.T, color=COLOURS[6], lw=1.6, solid_capstyle="round", solid_joinstyle="round")
+            axis.set_aspect("equal")
+            axis.invert_yaxis()
+    return path
+
+
 def _heat(axis: Any, values: NDArray[Any], label: str, **options: Any) -> None:
     """Values of 0 to 1 (rows, columns) as shades, with the bar that says what a shade means."""
     shown = axis.imshow(values, cmap=_SHADES, vmin=0, vmax=1, aspect="auto", interpolation="nearest", **options)

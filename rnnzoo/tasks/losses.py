@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
+
+from streaming.runtime.decoding.mixtures import MAX_CORRELATION, PARAMETERS, PENS
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -160,3 +163,36 @@ class MacroF1(keras.metrics.F1Score):
         config = super().get_config()
         config.pop("average")
         return config
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class PenMixtureLoss(keras.losses.Loss):
+    """Negative log density of movements and pens, of outputs (B, T, 6 M + 3) as `PenMixture.read` takes them.
+
+        loss = - log sum_m w_m N2(dx, dy; mean_m, deviation_m, correlation_m) - log p[pen]   (Graves 2013, equation 26)
+
+    Targets (B, T, 3) are dx, dy and the number of the pen.
+
+    Args:
+        floor: added to every deviation.
+    """
+
+    def __init__(self, floor: float = 0.01, name: str = "pen_mixture", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.floor = floor
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        shape = ops.shape(y_pred)
+        parts = ops.reshape(y_pred[..., :-PENS], (shape[0], shape[1], -1, PARAMETERS))
+        deviations = self.floor + ops.exp(ops.clip(parts[..., 3:5], -20, 20))
+        rho = MAX_CORRELATION * ops.tanh(parts[..., 5])
+        z = (ops.expand_dims(y_true[..., :2], -2) - parts[..., 1:3]) / deviations
+        rest = 1 - ops.square(rho)
+        square = ops.sum(ops.square(z), axis=-1) - 2 * rho * z[..., 0] * z[..., 1]
+        scale = math.log(2 * math.pi) + ops.sum(ops.log(deviations), axis=-1) + 0.5 * ops.log(rest)
+        moves = ops.logsumexp(ops.log_softmax(parts[..., 0]) - square / (2 * rest) - scale, axis=-1)
+        pens = ops.one_hot(ops.cast(y_true[..., 2], "int32"), PENS, dtype=y_pred.dtype)
+        return -moves - ops.sum(pens * ops.log_softmax(y_pred[..., -PENS:]), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "floor": self.floor}

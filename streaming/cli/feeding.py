@@ -36,7 +36,7 @@ class Options:
         resample: change the rate of audio that has another.
         resize: change the size of a picture that has another.
         wait_k: translate word by word, this number of pieces behind the source.
-        search: for sessions of generators, translators and captioners.
+        search: for sessions of generators, sketchers, translators and captioners.
         raw: format, samples a second and channels of samples without a header; None: the file has a header.
         settings: of a keyword spotter; they replace those of its file.
         encoding: of text and tables; None: UTF-8, or UTF-16 if there is a byte order mark.
@@ -91,7 +91,7 @@ def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, o
         elif task is None:
             _steps(model, source, display, options)
         elif takes == "rows":
-            return run_rows(task, source, display, options.encoding, options.skip_bad_rows)
+            return run_rows(task, source, display, options.encoding, options.skip_bad_rows, options.search)
         else:
             return _texts(task, source, display, options)
     return []
@@ -142,6 +142,7 @@ def _check_options(task: Any, options: Options) -> None:
     search = ["width", "length_penalty", "n_best", "max_length"]
     draw = ["temperature", "top_k", "top_p", "seed", "max_length"]
     takes = {"generator": draw, "translator": search, "captioner": search}
+    takes["sketcher"] = ["temperature", "seed", "max_length"]
     kind = (task.model.metadata.task or {}).get("kind") if task is not None else None
     wrong = [name for name in options.search if name not in takes.get(kind or "", [])]
     if wrong or (options.wait_k and not isinstance(task, Translator)):

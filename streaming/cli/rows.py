@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ def run_rows(
     display: Any,
     encoding: str | None = None,
     skip: Callable[[str], None] | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Stream a table through a task that takes rows; a blank line ends a sequence.
 
@@ -33,6 +34,7 @@ def run_rows(
         display: gets the events.
         encoding: of the source; None: UTF-8, or UTF-16 if there is a byte order mark.
         skip: called with each malformed row, which is then left out; None: it is an error.
+        search: options of the session, for a task that has some.
 
     Returns:
         Notes on the input, a line each.
@@ -42,7 +44,7 @@ def run_rows(
     """
     spec = task.spec
     reader = ColumnReader(task.columns, task.reader.width, spec.time, spec.resample is not None)
-    table = _Rows(task, display)
+    table = _Rows(task, display, search or {})
     bad = 0
     for number, text in records(text_lines(source, encoding)):
         if not text.strip():
@@ -75,10 +77,13 @@ class _Rows:
     Args:
         task: of the model.
         display: gets the events.
+        search: options of the session.
     """
 
-    def __init__(self, task: Any, display: Any):
-        self._task, self._display, self._session = task, display, task.session()
+    def __init__(self, task: Any, display: Any, search: Mapping[str, Any]):
+        session = task.session()
+        self._task, self._display = task, display
+        self._session = type(session)(task, **search) if search else session
         self._filler = task.reader.filler()
         spec = task.spec
         self._resampler = Resampler(spec.resample, task.reader.width) if spec.resample else None

@@ -204,7 +204,7 @@ def _timed(function: Functional, window: int) -> set[int]:
 
 def _rest(planned: Plan, parts: sliding.Split, signals: list[Signal]) -> None:
     """Let what is kept begin as after zeros without end."""
-    values = dict(zip(map(id, signals), sliding.resting_values(parts.kept), strict=True))
+    values = dict(zip(map(id, signals), sliding.resting_values(parts.kept, int(planned.window or 0)), strict=True))
     parts.resting.extend(values[id(signal)] for signal in signals[: len(parts.cuts)])
     for step in planned.steps:
         if isinstance(step.rule, WindowRule) and "past" in step.rule.states:

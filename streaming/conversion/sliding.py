@@ -370,23 +370,15 @@ def _gathered(line: tf.Tensor, places: tf.Tensor, shape: tuple[int, ...]) -> tf.
     return tf.reshape(flat, (batch, *shape, *features))
 
 
-def resting_values(kept: Functional) -> list[NDArray[Any]]:
-    """Rows of each output of a graph without padding for a stream of zeros."""
-    steps = 2
-    while True:
-        inputs = [
-            np.zeros([2 if axis == 0 else steps if size is None else size for axis, size in enumerate(tensor.shape)])
-            for tensor in kept.inputs
-        ]
-        tensors = [
-            keras.ops.convert_to_tensor(value, tensor.dtype) for value, tensor in zip(inputs, kept.inputs, strict=True)
-        ]
-        try:
-            outputs = keras.tree.flatten(kept(keras.tree.pack_sequence_as(inputs_of(kept), tensors), training=False))
-        except Exception:
-            outputs = []
-        if outputs and all(output.shape[1] > 0 for output in outputs):
-            return [keras.ops.convert_to_numpy(output)[0, -1] for output in outputs]
-        if steps > 2**20:
-            raise NotStreamableError("no sequence of zeros passes through the model; leave pad out")
-        steps *= 4
+def resting_values(kept: Functional, window: int) -> list[NDArray[Any]]:
+    """Rows of each output of a graph without padding for a stream of zeros; `window`: steps that all layers take."""
+    # Never fewer: below the size of a kernel TensorFlow raises an error on one processor and gives rows on another.
+    inputs = [
+        np.zeros([2 if axis == 0 else window if size is None else size for axis, size in enumerate(tensor.shape)])
+        for tensor in kept.inputs
+    ]
+    tensors = [
+        keras.ops.convert_to_tensor(value, tensor.dtype) for value, tensor in zip(inputs, kept.inputs, strict=True)
+    ]
+    outputs = keras.tree.flatten(kept(keras.tree.pack_sequence_as(inputs_of(kept), tensors), training=False))
+    return [keras.ops.convert_to_numpy(output)[0, -1] for output in outputs]

@@ -85,13 +85,13 @@ def _plan(model: ModelParts, streams: Sequence[Stream], size: int) -> list[_Run]
 
 def batches_of(sizes: Sequence[int], count: int) -> list[int]:
     """The batches of the invokes for so many streams; `sizes`: of the signatures, in rising order."""
-    found, left = [], count
+    batches, left = [], count
     while left > 0:
         batch = max(size for size in sizes if size <= 2 * left)
         batch = next((size for size in sizes if left <= size <= batch), batch)
-        found.append(batch)
+        batches.append(batch)
         left -= batch
-    return found
+    return batches
 
 
 def _check_streams(model: ModelParts, streams: Sequence[Stream]) -> None:

@@ -58,6 +58,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "TranslatorSpec": {"wait_k": (1, 1024)},
     "CaptionerSpec": {"scale": (-1e12, 1e12), "offset": (-1e12, 1e12)},
     "GeneratorSpec": {"max_length": (1, 2**16), "temperature": (0.0, 1e6), "top_k": _STEPS},
+    "SketcherSpec": {"floor": (0.0, 1e6), "temperature": (0.0, 1e6), "max_length": (1, 2**16)},
     "ForecasterSpec": {"horizon": (1, 2**16)},
     "AnomalyDetectorSpec": {
         "short_window": _STEPS,

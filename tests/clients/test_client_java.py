@@ -110,7 +110,7 @@ QUICK = {
 }
 
 
-@pytest.mark.parametrize("bundle", bundles(QUICK))
+@pytest.mark.parametrize("bundle", bundles(QUICK, events=True))
 def test_events_of_vectors(bundle: str, build: Path) -> None:
     found = json.loads(bundle_vectors(bundle).read_text(encoding="utf-8"))
     rate = (streaming.load(bundle_path(bundle)).metadata.task or {}).get("sample_rate", 8000)

@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import runtime_models as models
-from client_vectors import ALIKE, BUNDLES, FORMS, INTEGERS, ROOT, TASKS, bundle_path, bundle_vectors, bundles, form
+from client_vectors import (
+    ALIKE,
+    BUNDLES,
+    FORMS,
+    INTEGERS,
+    ROOT,
+    STREAMED,
+    TASKS,
+    bundle_path,
+    bundle_vectors,
+    bundles,
+    form,
+)
 
 import streaming
 from streaming import vectors
@@ -89,6 +101,8 @@ def test_the_reference_client_gives_the_events_of_every_bundle(bundle: str, clie
     found = json.loads(out.read_text(encoding="utf-8"))
     assert out.stat().st_size < 40_000
     check_rows(rows_of(client, path, found), found["steps"]["outputs"], found["tolerance"])
+    if bundle in STREAMED:
+        return
     model = client[0].Model(str(path))
     task = found["task"]
     # Sound that is made up holds no wake word.
@@ -146,4 +160,12 @@ def test_the_command_writes_them(tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "vectors.json"
     assert main(["vectors", str(bundle_path("speaker-vowels")), str(out)]) == 0
     assert f"{out.stat().st_size} bytes" in capsys.readouterr().out
-    assert json.loads(out.read_text()) == json.loads(bundle_vectors("speaker-vowels").read_text())
+    made, known = (json.loads(path.read_text()) for path in (out, bundle_vectors("speaker-vowels")))
+    rows, known_rows = made["steps"].pop("outputs"), known["steps"].pop("outputs")
+    assert rows.keys() == known_rows.keys()
+    for name, item in known_rows.items():  # processors differ in the last bits
+        values = [vectors.array_of({**found, "shape": [-1]}) for found in (rows[name], item)]
+        np.testing.assert_allclose(*values, rtol=0, atol=1e-5)
+        assert item | {"base64": None} == rows[name] | {"base64": None}
+    check_value(made.pop("task"), known.pop("task"), "task")
+    assert made == known

@@ -24,7 +24,8 @@ def figures(model: oracle.Model, rows: list[tuple[str, None]]) -> dict[str, floa
     ((text, _),) = rows
     codec, info = tasks.Codec(model.files["target.json"]), model.meta["inputs"][0]
     ids = np.array(codec.encode(text), info["dtype"])
-    scores = tasks.log_softmax(tasks.only(Stream(model).feed({info["name"]: ids[:-1]})).astype(np.float64))
+    stream = Stream(model)
+    scores = tasks.log_softmax(tasks.only(stream, stream.feed({info["name"]: ids[:-1]})).astype(np.float64))
     nats = -float(np.mean(scores[np.arange(len(scores)), ids[1:]]))
     return {"nats": nats, "bits_per_token": nats / float(np.log(2)), "count": float(len(scores))}
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 from places import DOCS
 
 from rnnzoo.cli import main as rnnzoo
@@ -26,6 +27,7 @@ def run_blocks(guide):
                 assert programs[program](arguments) == 0, command
 
 
+@pytest.mark.slow
 def test_every_block_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run_blocks(DOCS / "own-models.md")

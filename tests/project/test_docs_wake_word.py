@@ -15,6 +15,7 @@ GUIDE = DOCS / "wake-word.md"
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_every_block_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("soundfile", reason="soundfile is not installed")
     monkeypatch.chdir(tmp_path)

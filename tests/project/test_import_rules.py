@@ -23,6 +23,8 @@ THIRD_PARTIES = {
     "streaming._compat": {"keras"},
     "streaming._compat.tensorflow": {"keras", "tensorflow"},
     "streaming.conversion": {"numpy", "keras", "tensorflow", "ai_edge_litert", "flatbuffers", "h5py"},
+    "rnnzoo.music": {"numpy"},
+    "rnnzoo.music.midi": {"mido"},
     "rnnzoo.hub": {"numpy", "yaml", "safetensors", "rich"},
     "rnnzoo.hub.signing": {"cryptography"},
 }
@@ -33,6 +35,7 @@ FORBIDDEN = {
     "streaming": {"rnnzoo"},
     "streaming.runtime": {"rnnzoo", "streaming.conversion", "streaming.server", "streaming.beam", "streaming._compat"},
     "rnnzoo.util": {"rnnzoo.layers", *ABOVE_LAYERS},
+    "rnnzoo.music": {"rnnzoo.layers", *ABOVE_LAYERS},
     "rnnzoo.layers": ABOVE_LAYERS,
     "rnnzoo.registry": {"rnnzoo.layers", "rnnzoo.data", "rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo.cli"},
     "rnnzoo.hub": {"rnnzoo.layers", "rnnzoo.data", "rnnzoo.tasks", "rnnzoo.training", *RUNS, "rnnzoo.cli"},

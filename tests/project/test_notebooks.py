@@ -25,7 +25,11 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [path if path.stem == "first-stream" else pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_every_cell_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     namespace = {"__name__": "__main__"}
     for number, code in enumerate(cells(path, "code")):

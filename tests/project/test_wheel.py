@@ -153,6 +153,7 @@ assert main(["info", "run"]) == 0
 """
 
 
+@pytest.mark.slow
 def test_a_model_of_its_list_is_made_trained_and_diagnosed(run, tmp_path):
     done = run(TRAINING, GUARD)
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,8 @@ BUNDLES = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/floa
 # Others of the same tasks stand for these in the quick tests.
 ALIKE = {"translate-de-en", "translate-en-de", "charlm-mingru", "caption-emoji", "emotion-goemotions"}
 ALIKE |= {"sentiment-lines", "names-language", "activity-motion"}
+# Clients have no events of these.
+STREAMED = {"draw-kanji"}
 FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode", "kept"]
 # Models that begin with a table of strings.
 STRINGS = ["words", "hashed", "salted", "tokens", "texts"]
@@ -34,9 +36,13 @@ INTEGERS = ["int8 rows", "int8 samples", "wake word"]
 _folder = tempfile.TemporaryDirectory()
 
 
-def bundles(quick: set[str]) -> list[Any]:
-    """All published models as parameters of a test, those that are not among the quick ones marked slow."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in BUNDLES]
+def bundles(quick: set[str], events: bool = False) -> list[Any]:
+    """All published models as parameters of a test, those that are not among the quick ones marked slow.
+
+    events: without those of a task that clients only stream.
+    """
+    names = [name for name in BUNDLES if not events or name not in STREAMED]
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def bundle_path(bundle: str) -> Path:

@@ -75,10 +75,10 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
     for name, experiment in experiments.items():
         if not getattr(budget, name):
             continue
-        found = [experiment(budget, seed) for seed in seeds]
-        figures |= {key: float(np.mean([one[0][key] for one in found])) for key in found[0][0]}
-        series |= found[0][1]
-        say(f"{name}: " + ", ".join(f"{key} {figures[key]:.3f}" for key in found[0][0]))
+        runs = [experiment(budget, seed) for seed in seeds]
+        figures |= {key: float(np.mean([one[0][key] for one in runs])) for key in runs[0][0]}
+        series |= runs[0][1]
+        say(f"{name}: " + ", ".join(f"{key} {figures[key]:.3f}" for key in runs[0][0]))
     return Findings(figures, series)
 
 

@@ -57,9 +57,9 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
     say(f"largest difference between the loss and the sum over all alignments: {figures['enumeration']:.1e}")
     series: dict[str, Any] = {}
     for method in ("ctc", "columns") if budget.updates else ():
-        found = [_learn(method, budget, seed) for seed in seeds]
-        figures[f"error_{method}"] = float(np.mean([rate for rate, _ in found]))
-        series[method] = found[0][1].tolist()
+        runs = [_learn(method, budget, seed) for seed in seeds]
+        figures[f"error_{method}"] = float(np.mean([rate for rate, _ in runs]))
+        series[method] = runs[0][1].tolist()
         say(f"{method}: label error rate {figures[f'error_{method}']:.1%}")
     if series:
         string = _strings(np.random.default_rng([seeds[0], 3]), 1, "test", budget)

@@ -84,10 +84,10 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
 
 def _problems(budget: Budget) -> list[tuple[str, int, int, int]]:
     """Name, steps, marks (0: adding) and updates of the problems that a budget has."""
-    found = [(f"adding_{steps}", steps, 0, budget.adding_updates) for steps in budget.adding]
+    problems = [(f"adding_{steps}", steps, 0, budget.adding_updates) for steps in budget.adding]
     if budget.order:
-        found += [(f"order_{marks}", budget.order, marks, budget.order_updates) for marks in budget.order_marks]
-    return found
+        problems += [(f"order_{marks}", budget.order, marks, budget.order_updates) for marks in budget.order_marks]
+    return problems
 
 
 def _learn(kind: str, steps: int, marks: int, updates: int, budget: Budget, seed: int) -> tuple[Learned, float]:

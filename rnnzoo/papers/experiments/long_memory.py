@@ -118,20 +118,20 @@ def run(budget: Budget, seeds: tuple[int, ...], say: Say) -> Findings:
 
 
 def _problems(budget: Budget, seed: int) -> list[Problem]:
-    found = []
+    problems = []
     if budget.digits:
-        found += [_sequential_digits(order, budget, seed) for order in budget.orders]
+        problems += [_sequential_digits(order, budget, seed) for order in budget.orders]
     batch, held = budget.batch, np.random.default_rng([seed, 1])
     if steps := budget.adding:
         x, y = adding(held, _TEST, steps)
         draw = _drawing(adding, batch, steps)
-        found.append(Problem("adding", draw, x, y, budget.adding_updates, 1, real=True))
+        problems.append(Problem("adding", draw, x, y, budget.adding_updates, 1, real=True))
     for name, make, steps in (("copying", copying, budget.copying), ("selective", selective_copying, budget.selective)):
         if steps:
             x, y = make(held, _TEST, steps)
             draw = _drawing(make, batch, steps)
-            found.append(Problem(name, draw, x, y, budget.copying_updates, _TOKENS, each_step=True, tokens=True))
-    return found
+            problems.append(Problem(name, draw, x, y, budget.copying_updates, _TOKENS, each_step=True, tokens=True))
+    return problems
 
 
 def _drawing(make: Any, batch: int, steps: int) -> Callable[[np.random.Generator], tuple[Any, Any]]:

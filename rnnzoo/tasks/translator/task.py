@@ -89,8 +89,8 @@ class TranslatorTask(LabelTask):
 
     def translate(self, model: keras.Model, texts: Sequence[str], batch_size: int = 64) -> list[str]:
         """Translations of texts by a Keras model that reads its source whole, by beam search."""
-        found = _searched(model, [self.encoder.read(text) for text in texts], self.config, batch_size)
-        return [self.encoder.target.decode(tokens) for tokens in found]
+        outputs = _searched(model, [self.encoder.read(text) for text in texts], self.config, batch_size)
+        return [self.encoder.target.decode(tokens) for tokens in outputs]
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
         texts = [text for text, _ in self.examples(split)]

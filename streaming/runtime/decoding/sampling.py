@@ -57,6 +57,12 @@ class Sampling:
         distribution[order] = ranked / ranked.sum()
         return distribution
 
+    def draw(self, logits: NDArray[Any], generator: np.random.Generator) -> int:
+        """A token of that distribution."""
+        cumulative = np.cumsum(self.probabilities(logits))
+        # Scaled by the total, so that rounding cannot leave the last token out or let a draw fall beyond it.
+        return int(np.searchsorted(cumulative, generator.random() * cumulative[-1], side="right"))
+
 
 def generate(
     source: Stream | Decoder, start: int, sampling: Sampling, seed: int | np.random.Generator
@@ -73,9 +79,7 @@ def generate(
     generator, token = np.random.default_rng(seed), start
     while True:
         logits, states = step(states, np.array([token]))
-        cumulative = np.cumsum(sampling.probabilities(logits[0]))
-        # Scaled by the total, so that rounding cannot leave the last token out or let a draw fall beyond it.
-        token = int(np.searchsorted(cumulative, generator.random() * cumulative[-1], side="right"))
+        token = sampling.draw(logits[0], generator)
         yield token, float(log_softmax(logits[0].astype(np.float64))[token])
 
 

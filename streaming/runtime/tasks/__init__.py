@@ -15,6 +15,7 @@ from streaming.runtime.tasks.keyword_spotter import Keyword, KeywordSpotter, Utt
 from streaming.runtime.tasks.rows import TimedRows
 from streaming.runtime.tasks.sensors import SensorClassifier, SequenceTagger, TaggedRow
 from streaming.runtime.tasks.series import Anomaly, AnomalyDetector, Forecast, Forecaster
+from streaming.runtime.tasks.strokes import Point, Sketcher
 from streaming.runtime.tasks.texts import Captioner, Generator, Piece, Text
 from streaming.runtime.tasks.transcriber import Token, Transcriber, Transcript
 from streaming.runtime.tasks.translation import SimultaneousTranslator, TranslatedWord, Translator
@@ -31,11 +32,13 @@ __all__ = [
     "Keyword",
     "KeywordSpotter",
     "Piece",
+    "Point",
     "Prediction",
     "SensorClassifier",
     "SequenceTagger",
     "Session",
     "SimultaneousTranslator",
+    "Sketcher",
     "TaggedRow",
     "TaggedWord",
     "Tagger",
@@ -64,6 +67,7 @@ _CLASSES: tuple[type[Task], ...] = (
     Generator,
     Forecaster,
     AnomalyDetector,
+    Sketcher,
 )
 _TASKS: Mapping[str, type[Task]] = {task.spec_type.kind: task for task in _CLASSES}
 

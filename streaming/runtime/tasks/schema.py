@@ -314,6 +314,32 @@ class ForecasterSpec(RowsSpec):
         expect(right, f"quantiles are {list(self.quantiles)}, expected different numbers between 0 and 1 in order")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SketcherSpec(RowsSpec):
+    """Points of a pen to those that follow.
+
+    Args:
+        columns: names of the movements and of the lift.
+        scaler: of the rows; it moves nothing, the means are 0.
+        floor: the least deviation of a component of the mixtures, in units of the scaler.
+        temperature, max_length: as `SketcherSession` takes them.
+    """
+
+    kind = "sketcher"
+
+    columns: tuple[str, ...] = ("dx", "dy", "lift")
+    scaler: Scaler = Scaler((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    floor: float = 0.01
+    temperature: float = 1.0
+    max_length: int = 200
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect(self.missing == "refuse" and not self.resample, "a sketcher fills no gaps between points")
+        expect(len(self.columns) == len(self.scaler.mean) == 3, "expected the columns dx, dy and lift")
+        expect(not any(self.scaler.mean), "the scaler of movements has means of 0")
+
+
 @dataclass(frozen=True)
 class AnomalyDetectorSpec(ForecasterSpec):
     """Rows of numbers to anomaly scores."""

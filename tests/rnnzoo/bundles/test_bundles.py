@@ -11,6 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from client_vectors import ALIKE
 from places import ROOT
 from scripts import load_script
 from zoo_runs import colours
@@ -35,6 +36,8 @@ from rnnzoo.util.licences import linked
 
 NAMES = rnnzoo.list_models(pretrained=True)
 STREAMED = [name for name in NAMES if (ROOT / "pretrained" / name / "float32.tflite").exists()]
+# These need Keras to predict.
+KERAS = set(NAMES) - set(STREAMED)
 MANIFEST = ROOT / layout.MANIFEST
 MAX_ZOO_BYTES = 106e6
 # Every test run takes the smallest model; the rest are for `make test-slow`.
@@ -74,9 +77,9 @@ def test_the_card_says_what_is_so(name):
 
 
 @pytest.mark.parametrize(
-    # Loading Keras takes longest of all; one card of a model that needs it is enough for the short suite.
+    # Loading Keras takes longest of all, and these need it; other models of the same tasks stand for ALIKE.
     "name",
-    [pytest.param(name, marks=pytest.mark.slow) if name == "ner-wnut17" else name for name in NAMES],
+    [pytest.param(name, marks=pytest.mark.slow) if name in KERAS | ALIKE else name for name in NAMES],
 )
 def test_five_lines_from_nothing_to_a_prediction(name, cache, tmp_path):
     (code,) = BLOCK.findall((ROOT / "pretrained" / name / "card.md").read_text(encoding="utf-8"))

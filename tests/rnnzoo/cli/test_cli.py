@@ -90,6 +90,7 @@ def test_figures_that_cannot_be_written_are_shown(place, capsys, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_evaluate_says_what_cannot_be_streamed(tmp_path, capsys):
     write_colours(tmp_path / "data")
     text = write_colours(tmp_path / "data").replace("lookahead: 1", "lookahead: 0, bidirectional: true")
@@ -214,6 +215,19 @@ def test_each_line_is_tagged_before_the_next_is_read(place):
             "expected one of none, float16, dynamic, int8; received",
         ),
         (["demo", "file.txt"], "expected `-`"),
+        (["draw", "nowhere"], "no pretrained model"),
+        (["compose", "nowhere"], "no pretrained model"),
+        (["compose", "charlm-lstm", "--out", "a.ogg"], "--out is a .mid or .wav file"),
+        (["compose", "charlm-lstm", "--tempo", "3"], "--tempo is 10 to 400"),
+        (["compose", "charlm-lstm", "--melody", "C4 H9"], "--melody: 'H9' is no note"),
+        (["compose", "charlm-lstm", "--bass", "none.mid"], "none.mid"),
+        (["compose", "charlm-lstm"], "composing needs a generator of MIDI numbers"),
+        (["compose", "wake-word"], "rnnzoo compose needs a generator; the model is a keyword spotter"),
+        (["draw", "charlm-lstm", "--out", "a.jpg"], "--out is a .png file"),
+        (["draw", "charlm-lstm", "--count", "0"], "--count is 1 to 400"),
+        (["draw", "charlm-lstm", "--count", "many"], "expected a whole number"),
+        (["draw", "charlm-lstm", "--temperature", "hot"], "expected a number"),
+        (["draw", "charlm-lstm"], "rnnzoo draw needs a sketcher; the model is a generator"),
         (["demo", "-", "--text", "x"], "both"),
         (["demo", "--text", " "], "the text is empty"),
         (["demo", "--text", "caf\udce9"], "not UTF-8"),

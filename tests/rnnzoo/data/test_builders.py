@@ -39,6 +39,8 @@ COUNTS = {
     "weather_nyc": {"train": 8730},
     "scitldr": {"train": 1992, "validation": 619, "test": 618},
     "babi_qa": {"train": 17, "test": 17},
+    "kanji_strokes": {"train": 10000, "validation": 600, "test": 500},
+    "smiles_zinc": {"train": 80000, "validation": 5000, "test": 5000},
 }
 
 # Those of TFDS itself; the treebanks are counted in tests/rnnzoo/data/test_data.py.

@@ -97,6 +97,7 @@ def test_anomaly_windows_lie_in_their_series():
 
 
 @real
+@pytest.mark.slow
 def test_scenes_of_pictures_are_whole():
     splits = read("nlvr_captions").splits
     sentences = {name: {text.lower() for _, texts in rows for text in texts} for name, rows in splits.items()}
@@ -145,6 +146,7 @@ def test_an_unknown_pair_of_languages_is_named():
 
 
 @real
+@pytest.mark.slow
 def test_pens_move_as_they_were_drawn():
     source = read("pendigits")
     moves, digit = source.splits["test"][0]
@@ -158,6 +160,7 @@ def test_pens_move_as_they_were_drawn():
 
 
 @real
+@pytest.mark.slow
 def test_activities_are_of_people_who_are_in_one_split():
     source = read("activity_motions/phone")
     assert sizes(source) == {"train": 124, "dev": 20, "test": 30}
@@ -175,6 +178,7 @@ def test_activities_are_of_people_who_are_in_one_split():
 
 
 @real
+@pytest.mark.slow
 def test_a_name_is_in_one_split_under_all_its_languages():
     source = read("names_nationality")
     names = {split: {"".join(name) for name, _ in rows} for split, rows in source.splits.items()}
@@ -214,6 +218,7 @@ def test_stories_have_a_thousand_questions_of_each_kind():
 
 
 @real
+@pytest.mark.slow
 def test_weather_has_gaps_that_are_held():
     with pytest.raises(DataError, match=r"weather_nyc has gaps: no value in column .*; fill it, or train with data"):
         read_source(RowsConfig(dataset="weather_nyc"))
@@ -231,6 +236,7 @@ def test_weather_has_gaps_that_are_held():
 
 
 @real
+@pytest.mark.slow
 def test_abstracts_have_the_scores_that_are_known():
     source = read("scitldr")
     scores = [scores for _, scores in source.splits["test"]]

@@ -48,7 +48,7 @@ def test_layers_are_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, model(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("names", [SWAPPED, OTHERS])
+@pytest.mark.parametrize("names", [pytest.param(SWAPPED, marks=pytest.mark.slow), OTHERS])
 def test_layers_are_exported_with_their_gradients(tmp_path: Path, names: tuple[str, ...]) -> None:
     model, x = model_of(names), rows()
     model.export(tmp_path / "exported", verbose=False)

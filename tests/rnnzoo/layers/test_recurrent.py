@@ -193,7 +193,7 @@ def test_streams_as_keras_does(tmp_path):
     assert report.max_abs_error < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU", "LayerNormLSTM"])
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU", pytest.param("LayerNormLSTM", marks=pytest.mark.slow)])
 def test_a_second_derivative_is_refused(kind):
     layer, x = getattr(rnnzoo.layers, kind)(U), tf.ones((B, 7, D))
 

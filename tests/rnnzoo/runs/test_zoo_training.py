@@ -46,7 +46,9 @@ def test_no_topology_is_left_out():
         assert re.search(r"def test_\w*real_\w*train", text), topology
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [name if name == "speaker-vowels" else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
 def test_a_configuration_trains_converts_and_streams_the_same(name, tmp_path):
     config = load_config(find_config(name), [*SMALL[name], "training.epochs=1"])
     saved = run_experiment(config, tmp_path / "run")

@@ -1,6 +1,7 @@
 """What an evaluation measures is what `streaming.pipeline` gives, by the public calls of each task."""
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import keras
@@ -17,15 +18,19 @@ from rnnzoo.data.source import Source
 from rnnzoo.runs.config import load_config
 from rnnzoo.runs.store import read_encoder
 from rnnzoo.tasks.anomaly_detector.scoring import ScoredSeries, nab_score
+from rnnzoo.tasks.composer.harmony import harmony_figures, read_chords
 from rnnzoo.tasks.discovery import task_class, task_names
 from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig, KeywordSpotterConfig
 from rnnzoo.tasks.keyword_spotter.model import build_keyword_spotter
 from rnnzoo.tasks.keyword_spotter.task import BACKGROUND, KeywordSpotterTask
 from rnnzoo.tasks.one_to_one.task import OneToOneTask
+from rnnzoo.tasks.sequence_generator.smiles import is_valid
 from rnnzoo.tasks.sequence_tagger.rows import RowTaggerTask
 from rnnzoo.tasks.sequence_tagger.task import SequenceTaggerTask
 from rnnzoo.tasks.tagger.task import TaggerTask
 from streaming.errors import InputError
+from streaming.runtime.codec import END, START
+from streaming.runtime.decoding.mixtures import PenMixture
 
 RNG = np.random.default_rng(3)
 SENTENCES = ["Anna saw the red house of her friends .", "no", "Two men in blue sit on a small bench , and talk !"]
@@ -95,6 +100,59 @@ def music(task, rows, config):
             chance = np.clip(task.forecast(roll[:end]).values[0], 1e-7, 1 - 1e-7)
             nats.append(-np.log(np.where(roll[end] > 0, chance, 1 - chance)).sum())
     return {"nll": np.mean(nats), "count": len(nats)}
+
+
+def drawn(task, rows, config):
+    """Nats of movements by one mixture after the other; what the pen does by a softmax."""
+    moves, pens, scale = [], [], task.spec.scaler.scale[0]
+    for points, _ in rows:
+        stream, last = task.model.create_stream(), (0, 0, 1)
+        for i, (dx, dy, lift) in enumerate(points.tolist()):
+            output = stream.step(task.reader.scaled(np.array([last])))[0].astype(np.float64)
+            mixture = PenMixture.read(output, config.floor)
+            moves.append(-float(mixture.log_density(np.array([dx / scale, dy / scale]))))
+            pen = 2 if i == len(points) - 1 else int(lift)
+            pens.append(float(np.log(np.exp(output[-3:]).sum()) - output[-3 + pen]))
+            last = (dx, dy, lift)
+    figures = {"movement_nats": np.mean(moves), "pen_nats": np.mean(pens), "count": len(moves)}
+    return {**figures, "nats": figures["movement_nats"] + figures["pen_nats"]}
+
+
+def strings(task, rows, config):
+    """Nats a token, ends included, and how many of the drawn texts differ."""
+    nats = []
+    for text, _ in rows:
+        stream, ids = task.model.create_stream(), [START, *task.codec.encode(text), END]
+        for token, following in itertools.pairwise(ids):
+            scores = stream.step(np.array([token], np.int32))[0].astype(np.float64)
+            nats.append(float(np.log(np.exp(scores).sum()) - scores[following]))
+    valid = [t for t in (task.generate(seed=seed) for seed in range(config.samples)) if is_valid(t)]
+    figures = {"nats": np.mean(nats), "count": len(nats), "valid": len(valid) / config.samples}
+    return {**figures, "unique": len(set(valid)) / len(valid)}
+
+
+def composed(task, rows, config):
+    """Nats a chord of its words, whatever order the task gives them; faults of the pieces that it draws."""
+    total, chords = 0.0, 0
+    for roll, _ in rows:
+        stream, words = task.model.create_stream(), []
+        for row in roll:
+            notes = [int(note) + 21 + 12 * config.octave for note in np.flatnonzero(row)[::-1]]
+            words += [*notes[:1], *notes[1:][-1:], *notes[1:-1], "|"]
+        ids = [START, *task.codec.encode(" ".join(map(str, words)))]
+        for token, following in itertools.pairwise(ids):
+            scores = stream.step(np.array([token], np.int32))[0].astype(np.float64)
+            total += float(np.log(np.exp(scores).sum()) - scores[following])
+        chords += len(roll)
+    made = harmony_figures(read_chords(task.generate(seed=seed)) for seed in range(config.samples))
+    return {"nll": total / chords, "count": chords, **made}
+
+
+def hymn(steps):
+    roll = np.zeros((steps, 88), np.float32)
+    for step, row in enumerate(roll):
+        row[[39 + step % 3, 48, 55, 63 - step % 2]] = 1
+    return roll
 
 
 def beats(task, rows, config):
@@ -218,6 +276,14 @@ CASES = {
     "polyphony": lambda: Case(
         "music-jsb", "rolls", [((RNG.random((n, 88)) < 0.05).astype(np.float32), None) for n in (2, 9)], music
     ),
+    "sketcher": lambda: Case(
+        "draw-kanji",
+        "strokes",
+        [(np.array([[10, -40, 0], [0, 90, 1], [-60, -60, 0], [120, 5, 1]], np.float32)[:n], None) for n in (4, 2)],
+        drawn,
+    ),
+    "composer": lambda: Case("compose-chorales", "rolls", [(hymn(n), None) for n in (3, 8)], composed),
+    "sequence_generator": lambda: Case("molecules", "lines", [("CCO", None), ("Cc1ccccc1N", None)], strings),
     "sequence_tagger": lambda: Case("ecg-beats-stream", "signal-events", [heart([400, 700, 1010, 1290, 1600])], beats),
     "transcriber": lambda: Case(
         "asr-digits-stream",
@@ -251,6 +317,8 @@ def test_an_evaluation_measures_what_the_task_object_gives(name):
     if not folder.is_dir():
         pytest.skip(f"{bundle} is a configuration without a bundle")
     config = load_config(folder / "config.yaml")
+    if hasattr(config.data, "samples"):
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, samples=8))
     assert config.topology == name.split()[0].rstrip(",")
     source = Source(kind, {"train": rows, "test": rows})
     problem = task_class(config.topology).from_source(source, config.data, encoder=read_encoder(folder, config))

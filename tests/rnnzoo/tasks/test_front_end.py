@@ -82,7 +82,9 @@ def logits_of(task, samples):
     return np.concatenate([*rows, np.zeros((0, 3))]), events
 
 
-@pytest.mark.parametrize(("lead", "options"), [(0.0, {"chunk": 4}), (0.1, {"quantize": "dynamic"})])
+@pytest.mark.parametrize(
+    ("lead", "options"), [(0.0, {"chunk": 4}), pytest.param(0.1, {"quantize": "dynamic"}, marks=pytest.mark.slow)]
+)
 def test_a_file_that_takes_samples_says_what_one_says_that_takes_features(lead, options, tmp_path):
     end = EndpointSpec(0.1, -30.0)
     spec = KeywordSpotterSpec(RATE, MEL, end, lead=lead, background=("a",), threshold=0.34, refractory=0.02)

@@ -92,6 +92,7 @@ def test_impossible_features_are_named(fields, said):
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+@pytest.mark.slow
 def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     small = ["data.limit=40", "data.negatives=[]", "data.noise=[]", "data.refractory=0.1", "data.threshold=0.4"]
     small += ["model.units=16", "model.layers=1", "model.conv_units=16", "training.epochs=1"]

@@ -67,6 +67,7 @@ def test_another_key_moves_all_notes_alike(problem):
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+@pytest.mark.slow
 def test_real_chorales_train_convert_and_stream_the_same(tmp_path):
     config = load_config(find_config("music-jsb"), ["model.units=32", "data.limit=24"])
     problem = load_task(config)

@@ -72,6 +72,7 @@ def test_training_answers_the_last_question_alone_with_the_same_weights(problem,
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+@pytest.mark.slow
 def test_a_small_model_of_real_stories_trains_and_streams(tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "tfds"))
     small = ["data.limit=60", "model.units=8", "model.memories=6", "training.epochs=1"]

@@ -64,6 +64,7 @@ def test_sentences_are_read_by_a_layer_that_steps_at_their_ends(problem):
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+@pytest.mark.slow
 def test_a_small_model_of_real_abstracts_trains_and_streams(tmp_path, monkeypatch):
     monkeypatch.setenv("RNNZOO_DATA_DIR", str(tmp_path / "tfds"))
     small = ["data.limit=40", "model.units=8", "model.sentence_units=6", "training.epochs=1", "training.batch_size=8"]

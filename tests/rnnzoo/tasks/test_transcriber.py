@@ -123,6 +123,7 @@ def test_a_stride_that_skips_frames_is_refused():
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+@pytest.mark.slow
 def test_real_digits_train_convert_and_stream_the_same(tmp_path):
     small = ["data.limit=10", "data.window=200", "model.units=24", "model.layers=1", "model.conv_units=24"]
     config = load_config(find_config("asr-digits-stream"), small)

@@ -305,6 +305,7 @@ WAITING = dataclasses.replace(PAIRS, wait_k=2)
 
 
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
+@pytest.mark.slow
 def test_real_pairs_train_convert_and_decode_the_same(tmp_path):
     small = ["data.limit=120", "data.vocabulary=200", "data.max_length=10", "data.width=2", "model.units=32"]
     config = load_config(find_config("translate-de-en"), [*small, "model.token_size=24"])

@@ -33,6 +33,7 @@ def result(done):
 @pytest.mark.parametrize(
     "kills", [[(4, 0), (0, 5)], pytest.param([(4, 0), (0, 5), (0, 4), (7, 0)], marks=pytest.mark.slow)], ids=len
 )
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bits(kills, tmp_path):
     whole = result(run(tmp_path / "whole"))
     for step, save in kills:

@@ -37,6 +37,7 @@ def rounded(kernel: Any, axis: int | tuple[int, ...]) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.slow
 def test_weights_are_those_that_the_model_computes_with() -> None:
     model = rich_model()
     before = [(weight.path, np.asarray(weight)) for weight in model.weights]
@@ -57,7 +58,7 @@ def test_weights_are_those_that_the_model_computes_with() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
-@pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+@pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow), "float8"])
 def test_streams_equal_the_model_but_for_the_rounding_of_inputs(mode: str, tmp_path: Any, convert: Any) -> None:
     x = keras.Input((None, 6))
     y = layers.Dense(5)(layers.GRU(7, return_sequences=True)(layers.Dense(8, activation="relu")(x)))

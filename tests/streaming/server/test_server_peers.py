@@ -146,6 +146,9 @@ def test_short_messages_go_ahead_of_long_ones(tagger: Path, monkeypatch: pytest.
             async with connected(url) as client:
                 for position in (1, 2, 3):
                     assert (await client.say(type="feed", words=["dog"]))["position"] == position
+            async with asyncio.timeout(30):
+                while len(inside) < 2:
+                    await asyncio.sleep(0.01)
             assert inside == [64, 64]
             goes_on.set()
             for client in many:

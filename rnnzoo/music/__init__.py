@@ -1,0 +1,1 @@
+"""Chords as files: MIDI by `mido`, sound by NumPy."""

@@ -1,0 +1,1 @@
+"""Chorales note by note: each given the chords before it and the notes of its own chord."""

@@ -1,0 +1,1 @@
+"""Sequences with a beginning and an end, such as molecules, token by token."""
