@@ -2,16 +2,18 @@
 """Run the test vectors of every bundle on each runtime and client that is here, and rewrite docs/devices.md.
 
 The vectors come from LiteRT through Python. A client that is not here keeps the column that the page has of it: `make
-clients` builds the JavaScript one; ARM needs what tools/run_on_arm.py names, `--arm`, and some minutes.
+clients` builds the JavaScript one; ARM needs what tools/run_on_arm.py and tools/run_on_armhf.py name, and `--arm`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import run_in_chromium
 import run_on_arm
+import run_on_armhf
+import run_on_java
 
 import streaming
 from streaming import vectors
@@ -29,67 +34,135 @@ from streaming.errors import StreamingError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "devices.md"
-COLUMNS = ("tflite-runtime", "TensorFlow", "C", "C on aarch64", "Node", "TFLM")
+PYTHON = ("tflite-runtime", "TensorFlow")
+CLIENTS = ("C", "C++", "Java", "Node", "Chromium")
+ARM = ("C on aarch64", "Python on armhf")
+COLUMNS = (*PYTHON, *CLIENTS, *ARM, "TFLM")
 MARK = "| model | file |"
+# Of values and scores that differ, with the same decisions.
+CLOSE = re.compile(r"differs by|score|probability|\berror is|values")
+# What a microcontroller holds: its flash has one or two megabytes.
+MICRO_BYTES = 1_000_000
 Check = Callable[[Path, Path], str]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="*", help="which bundles, such as 'tagger*' (all)")
-    parser.add_argument("--arm", action="store_true", help="run the C client under emulation, too")
+    parser.add_argument("--arm", action="store_true", help="run under emulation, too")
+    parser.add_argument("--only", default="", metavar="COLUMNS", help="only these, joined by commas")
     arguments = parser.parse_args(argv)
+    if strange := set(filter(None, arguments.only.split(","))) - {*COLUMNS}:
+        parser.error(f"--only names {min(strange)}, expected some of {','.join(COLUMNS)}")
+    wanted = set(filter(None, arguments.only.split(","))) or {*COLUMNS} - ({*ARM} if not arguments.arm else set())
     paths = sorted((ROOT / "pretrained").glob(f"{arguments.pattern}/*.tflite"))
-    kept = known_rows()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        found = {path: folder / f"{path.parent.name}-{path.stem}.json" for path in paths}
+        found = {path: folder / f"{path.parent.name}.{path.stem}.json" for path in paths}
         for path, out in found.items():
             out.write_text(json.dumps(vectors.make_vectors(streaming.load(path)), allow_nan=False), encoding="utf-8")
-        for column, check in checks(folder, arguments.arm).items():
+        for column, check in checks(folder, wanted, list(found.values()), stack).items():
             for path, out in found.items():
-                key = (path.parent.name, path.stem)
-                kept.setdefault(key, {})[column] = check(path, out)
-                print(f"{column}: {path.parent.name} {path.stem}: {kept[key][column]}", flush=True)
-    write(kept)
+                said = check(path, out)
+                # Another run may have written other columns meanwhile.
+                kept = known_rows()
+                kept.setdefault((path.parent.name, path.stem), {})[column] = said
+                print(f"{column}: {path.parent.name} {path.stem}: {said}", flush=True)
+                write(kept)
     return 0
 
 
-def checks(folder: Path, arm: bool) -> dict[str, Check]:
+def checks(folder: Path, wanted: set[str], given: list[Path], stack: contextlib.ExitStack) -> dict[str, Check]:
     """What runs the vectors, by column: tflite-runtime before TensorFlow, which it cannot follow in one process."""
     found: dict[str, Check] = {}
-    if importlib.util.find_spec("tflite_runtime"):
+    if "tflite-runtime" in wanted and importlib.util.find_spec("tflite_runtime"):
         found["tflite-runtime"] = lambda path, out: in_python(path, out, "tflite_runtime")
-    if importlib.util.find_spec("tensorflow"):
+    if "TensorFlow" in wanted and importlib.util.find_spec("tensorflow"):
         found["TensorFlow"] = lambda path, out: in_python(path, out, "tf")
-    wheel = importlib.util.find_spec("ai_edge_litert")
-    if shutil.which("cc") and wheel:
-        library = Path(next(iter(wheel.submodule_search_locations or []))) / "libLiteRt.so"
-        source = ROOT / "clients" / "c" / "tests" / "vectors.c"
-        subprocess.run(["cc", "-std=c11", "-O1", "-w", "-o", folder / "vectors", source, "-ldl", "-lm"], check=True)
-        found["C"] = lambda path, out: in_c([str(folder / "vectors")], library, path, out)
-    if arm:
+    found |= native_checks(folder, wanted)
+    package = ROOT / "clients" / "js"
+    if (package / "dist").is_dir() and (package / "node_modules").is_dir():
+        if "Node" in wanted and shutil.which("node"):
+            found["Node"] = lambda path, out: in_node(package, path, out)
+        if "Chromium" in wanted and run_in_chromium.browser() and importlib.util.find_spec("playwright"):
+            (folder / "page").mkdir()
+            page = stack.enter_context(run_in_chromium.opened(folder / "page"))
+            found["Chromium"] = lambda path, out: verdict(page.differences(path, out))
+    if "C on aarch64" in wanted:
         (folder / "arm").mkdir()
         for_arm, command = run_on_arm.fetch_library(folder / "arm"), run_on_arm.prepare(folder / "arm")
         found["C on aarch64"] = lambda path, out: in_c(command, for_arm, path, out)
-    package = ROOT / "clients" / "js"
-    if shutil.which("node") and (package / "dist").is_dir() and (package / "node_modules").is_dir():
-        found["Node"] = lambda path, out: in_node(package, path, out)
-    if importlib.util.find_spec("tflite_micro"):
+    if "Python on armhf" in wanted:
+        said = on_armhf(folder / "armhf", given)
+        found["Python on armhf"] = lambda path, out: said.get(out.stem, "-")
+    if "TFLM" in wanted and importlib.util.find_spec("tflite_micro"):
         found["TFLM"] = lambda path, out: in_micro(path, folder)
     return found
 
 
-def in_micro(path: Path, folder: Path) -> str:
-    """The file that is converted for microcontrollers, of models whose card says what they need there."""
-    # These import TensorFlow, before which tflite-runtime has to be.
-    from rnnzoo.runs.export import export_run
-    from rnnzoo.runs.store import load_run, read_metrics
+def native_checks(folder: Path, wanted: set[str]) -> dict[str, Check]:
+    """The clients on LiteRT's C API, compiled into a folder."""
+    found: dict[str, Check] = {}
+    wheel = importlib.util.find_spec("ai_edge_litert")
+    if not wheel or not shutil.which("cc"):
+        return found
+    library = Path(next(iter(wheel.submodule_search_locations or []))) / "libLiteRt.so"
+    tests = ROOT / "clients" / "c" / "tests"
+    if "C" in wanted:
+        command = ["cc", "-std=c11", "-O1", "-w", "-o", folder / "vectors", tests / "vectors.c", "-ldl", "-lm"]
+        subprocess.run(command, check=True)
+        found["C"] = lambda path, out: in_c([str(folder / "vectors")], library, path, out)
+    if "C++" in wanted and shutil.which("c++"):
+        objects = [folder / "vectors.o", folder / "wrapped.o"]
+        command = ["cc", "-std=c11", "-O1", "-w", "-DST_WRAPPED", "-c", "-o", objects[0], tests / "vectors.c"]
+        subprocess.run(command, check=True)
+        flags = ["-std=c++17", f"-I{tests.parent}", "-c"]
+        subprocess.run(["c++", *flags, "-o", objects[1], tests / "wrapped.cpp"], check=True)
+        subprocess.run(["c++", "-o", folder / "vectors-cpp", *objects, "-ldl", "-lm"], check=True)
+        found["C++"] = lambda path, out: in_c([str(folder / "vectors-cpp")], library, path, out)
+    if "Java" in wanted and shutil.which("javac"):
+        built = run_on_java.build(folder / "java")
+        found["Java"] = lambda path, out: in_java(built, library, path, out)
+    return found
 
-    if path.stem != "float32" or not read_metrics(path.parent).get("micro"):
+
+def in_java(built: Path, library: Path, path: Path, out: Path) -> str:
+    rate = (streaming.load(path).metadata.task or {}).get("sample_rate") or 8000
+    found = json.loads(out.read_text(encoding="utf-8"))
+    return verdict(run_on_java.differences(built, library, path, found, int(rate)))
+
+
+def on_armhf(folder: Path, given: list[Path]) -> dict[str, str]:
+    """What each file of vectors gives, by its stem: all of them in one system."""
+    (folder / "vectors").mkdir(parents=True)
+    for path in given:
+        shutil.copy(path, folder / "vectors")
+    command, environment = run_on_armhf.command(folder, folder / "vectors")
+    found: dict[str, str] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        for line in running.stdout or ():
+            print(f"armhf: {line.rstrip()}", flush=True)
+            stem, _, said = line.rstrip().partition(": ")
+            found[stem] = "yes" if said == "ok" else verdict(said.split("; "))
+    return found
+
+
+def in_micro(path: Path, folder: Path) -> str:
+    """The model, converted for microcontrollers, in float32 or all in int8, if they can hold it."""
+    # These import TensorFlow, before which tflite-runtime has to be.
+    from rnnzoo.errors import RnnzooError
+    from rnnzoo.runs.export import export_run
+    from rnnzoo.runs.store import load_run
+
+    float32 = path.with_stem("float32")
+    if streaming.load(float32).metadata.encode is not None or float32.stat().st_size > MICRO_BYTES:
         return "-"
     converted, out = folder / f"{path.parent.name}-micro.tflite", folder / f"{path.parent.name}-micro.json"
-    export_run(load_run(path.parent), converted, target="micro")
+    try:
+        export_run(load_run(path.parent), converted, {"int8": "int8"}.get(path.stem), target="micro")
+    except (StreamingError, RnnzooError) as error:
+        print(f"TFLM: {path.parent.name} {path.stem}: {error}", flush=True)
+        return "-"
     out.write_text(json.dumps(vectors.make_vectors(streaming.load(converted)), allow_nan=False), encoding="utf-8")
     return in_python(converted, out, "tflite_micro")
 
@@ -98,7 +171,7 @@ def in_c(command: list[str], library: Path, path: Path, out: Path) -> str:
     environment = {**os.environ, "STREAMING_LITERT": str(library)}
     found = subprocess.run([*command, str(path), str(out)], capture_output=True, text=True, env=environment)
     lines = [line.removeprefix("vectors: ") for line in found.stderr.splitlines() if line.startswith("vectors:")]
-    return "yes" if found.returncode == 0 else verdict(lines)
+    return "yes" if found.returncode == 0 else verdict(lines or ["it ended"])
 
 
 def in_node(package: Path, path: Path, out: Path) -> str:
@@ -106,13 +179,15 @@ def in_node(package: Path, path: Path, out: Path) -> str:
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
         return "no"
-    lines = json.loads(found.stdout)
-    return verdict(lines) if lines else "yes"
+    return verdict(json.loads(found.stdout))
 
 
 def verdict(lines: Iterable[str]) -> str:
     """Other values with the same decisions are not as bad as other decisions."""
-    return "close" if all("output" in line or "score" in line or "probability" in line for line in lines) else "no"
+    found = list(lines)
+    if found:
+        print("; ".join(found[:3]), flush=True)
+    return "yes" if not found else "close" if all(map(CLOSE.search, found)) else "no"
 
 
 def in_python(path: Path, out: Path, runtime: str) -> str:
@@ -152,19 +227,22 @@ def known_rows() -> dict[tuple[str, str], dict[str, str]]:
     """What the page says now, by model and file."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     text = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-    for line in text[text.find(MARK) :].splitlines()[2:] if MARK in text else []:
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        # A page of before may lack the last columns.
-        if 2 < len(cells) <= len(COLUMNS) + 2:
-            found[cells[0].strip("`"), cells[1]] = dict(zip(COLUMNS, cells[2:], strict=False))
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")
+    ]
+    if rows:
+        columns = rows[0]
+        for cells in rows[2:]:
+            found[cells[0].strip("`"), cells[1]] = dict(zip(columns[2:], cells[2:], strict=False))
     return found
 
 
 def write(rows: dict[tuple[str, str], dict[str, str]]) -> None:
-    """The page, made anew."""
+    """The page, made anew, of the bundles that are there."""
     lines = [
         f"| `{name}` | {file} | " + " | ".join(row.get(c, "-") for c in COLUMNS) + " |"
         for (name, file), row in sorted(rows.items())
+        if (ROOT / "pretrained" / name / f"{file}.tflite").is_file()
     ]
     head = [f"{MARK} " + " | ".join(COLUMNS) + " |", "| " + " | ".join(["---"] * (len(COLUMNS) + 2)) + " |"]
     text = TEXT.format(table="\n".join([*head, *lines]))
@@ -180,12 +258,14 @@ One set of [test vectors](format.md#test-vectors) for each ready file of the zoo
 - **close**: the same decisions, with values or scores that differ by more, as kernels for int8 weights do.
 - **no**: another decision, or the file does not run there. "-": not run.
 
-C is the [C client](../clients/c) on LiteRT's C API, on which the C++ and [Java](mobile.md) clients are layers. On
-aarch64 it runs under emulation ([qemu, a Cortex-A72](../tools/run_on_arm.py)). Node is the
-[JavaScript client](browser.md) on LiteRT.js; Chromium runs the same WebAssembly, and the tests run the vectors of all
-models there, too. TFLM is TensorFlow Lite for Microcontrollers, on files that are converted for it in float32
-([docs/micro.md](micro.md)), of the models whose cards say what they need there. The page is
-written by `python tools/make_devices.py`, which runs what is installed, and keeps what the page says of the rest.
+tflite-runtime and TensorFlow are runtimes of `streaming`. C is the [C client](../clients/c) on LiteRT's C API, C++ its
+classes, [Java](mobile.md) the client over JNI. Node and Chromium run the [JavaScript client](browser.md) on LiteRT.js.
+On aarch64 the C client runs under emulation ([qemu, a Cortex-A72](../tools/run_on_arm.py)), on armhf Python with
+tflite-runtime ([qemu, Debian 12](../tools/run_on_armhf.py)). TFLM is TensorFlow Lite for Microcontrollers through
+`tflite-micro`: files that are [converted for it](micro.md) from the same models, in float32, and all in int8 with
+calibration; there the vectors of the converted file are compared. Not converted are models of more than 1 MB, those
+with `encode`, and those that conversion refuses. The page is written by `python tools/make_devices.py`, which runs what
+is installed, and keeps what the page says of the rest.
 
 {table}
 """

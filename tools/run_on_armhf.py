@@ -109,12 +109,30 @@ def inside(folder: Path) -> int:
 
     wrong = 0
     for path in sorted(folder.glob("*.json")):
-        model = streaming.load(ROOT / "pretrained" / path.stem / "float32.tflite", runtime="tflite_runtime")
+        name, _, kind = path.stem.partition(".")
         expected = json.loads(path.read_text(encoding="utf-8"))
-        lines = differences(make_vectors(model), expected, expected["tolerance"], path.stem) + contract(model)
+        try:
+            model = streaming.load(ROOT / "pretrained" / name / f"{kind}.tflite", runtime="tflite_runtime")
+            lines = differences(make_vectors(model), expected, expected["tolerance"], name) + contract(model)
+        except (streaming.StreamingError, ValueError, RuntimeError) as error:
+            lines = [str(error)]
         wrong += bool(lines)
         print(f"{path.stem}: {'; '.join(lines[:3]) or 'ok'}", flush=True)
     return wrong
+
+
+def missing() -> list[str]:
+    """The programs that are needed and not here."""
+    return [name for name in (EMULATOR, "apt-get", "dpkg-deb") if shutil.which(name) is None]
+
+
+def command(folder: Path, given: Path) -> tuple[list[str], dict[str, str]]:
+    """What checks the vectors in the folder `given`, called NAME.KIND.json, under emulation, and its environment."""
+    root = system(folder)
+    paths = [ROOT, root / "site", root / "usr/lib/python3/dist-packages"]
+    environment = {**os.environ, "PYTHONHOME": str(root / "usr"), "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    python = [EMULATOR, "-L", str(root), str(root / "usr/bin/python3.11"), "-B", "-S"]
+    return [*python, __file__, "--inside", str(given)], environment
 
 
 def main(names: list[str]) -> None:
@@ -122,31 +140,18 @@ def main(names: list[str]) -> None:
     import streaming
     from streaming.vectors import make_vectors
 
-    missing = [name for name in (EMULATOR, "apt-get", "dpkg-deb") if shutil.which(name) is None]
-    if missing:
-        sys.exit(f"run_on_armhf: {', '.join(missing)} is not installed; see tools/run_on_armhf.py")
+    if absent := missing():
+        sys.exit(f"run_on_armhf: {', '.join(absent)} is not installed; see tools/run_on_armhf.py")
     known = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/float32.tflite"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root, given = system(folder), folder / "vectors"
+        given = folder / "vectors"
         given.mkdir()
         for model in names or known:
             vectors = make_vectors(streaming.load(ROOT / "pretrained" / model / "float32.tflite"))
-            (given / f"{model}.json").write_text(json.dumps(vectors, allow_nan=False), encoding="utf-8")
-        paths = [ROOT, root / "site", root / "usr/lib/python3/dist-packages"]
-        environment = {**os.environ, "PYTHONHOME": str(root / "usr"), "PYTHONPATH": os.pathsep.join(map(str, paths))}
-        command = [
-            EMULATOR,
-            "-L",
-            str(root),
-            str(root / "usr/bin/python3.11"),
-            "-B",
-            "-S",
-            __file__,
-            "--inside",
-            str(given),
-        ]
-        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+            (given / f"{model}.float32.json").write_text(json.dumps(vectors, allow_nan=False), encoding="utf-8")
+        line, environment = command(folder, given)
+        sys.exit(subprocess.run(line, env=environment, check=False).returncode)
 
 
 if __name__ == "__main__":

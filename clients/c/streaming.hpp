@@ -15,7 +15,7 @@ namespace streaming {
 
 class Error : public std::runtime_error {
  public:
-  explicit Error(streaming_code code) : std::runtime_error(streaming_message()), code(code) {}
+  explicit Error(streaming_code code, const char* line = streaming_message()) : std::runtime_error(line), code(code) {}
   streaming_code code;
 };
 
@@ -23,11 +23,21 @@ inline void check(streaming_code code) {
   if (code != STREAMING_OK) throw Error(code);
 }
 
+// Texts go on as C has them, which a zero ends.
+inline const char* plain(const std::string& text) {
+  if (text.find('\0') != std::string::npos) throw Error(STREAMING_INPUT, "a text holds U+0000; give another");
+  return text.c_str();
+}
+
+inline void count(std::size_t given, std::size_t expected) {
+  if (given != expected) throw Error(STREAMING_INPUT, "another number of inputs, sources or lengths than the model takes");
+}
+
 class Model {
  public:
   explicit Model(const std::string& path, const char* library = nullptr) {
     streaming_model* model = nullptr;
-    check(streaming_open(path.c_str(), library, &model));
+    check(streaming_open(plain(path), library, &model));
     model_.reset(model, streaming_close);
   }
   streaming_model* get() const { return model_.get(); }
@@ -54,7 +64,7 @@ class Model {
   std::string_view file(const std::string& name) const {
     const void* data = nullptr;
     std::size_t size = 0;
-    check(streaming_file(get(), name.c_str(), &data, &size));
+    check(streaming_file(get(), plain(name), &data, &size));
     return {static_cast<const char*>(data), size};
   }
 
@@ -72,18 +82,22 @@ class Stream {
     check(streaming_create(model.get(), &stream));
     stream_.reset(stream);
   }
-  std::vector<streaming_rows> step(const std::vector<const void*>& inputs) {
+  std::vector<streaming_rows> step(const std::vector<const void*>& given) {
+    count(given.size(), inputs());
     std::vector<streaming_rows> rows(streaming_output_count(model_.get()));
-    check(streaming_step(stream_.get(), inputs.data(), rows.data()));
+    check(streaming_step(stream_.get(), given.data(), rows.data()));
     return rows;
   }
-  void feed(const std::vector<const void*>& inputs, std::size_t steps, const Sink& sink) {
-    check(streaming_feed(stream_.get(), inputs.data(), steps, give, const_cast<Sink*>(&sink)));
+  void feed(const std::vector<const void*>& given, std::size_t steps, const Sink& sink) {
+    count(given.size(), inputs());
+    check(streaming_feed(stream_.get(), given.data(), steps, give, const_cast<Sink*>(&sink)));
   }
   void finish(const Sink& sink) { check(streaming_finish(stream_.get(), give, const_cast<Sink*>(&sink))); }
   void reset() { check(streaming_reset(stream_.get())); }
-  void encode(const std::vector<const void*>& sources, const std::vector<std::size_t>& lengths) {
-    check(streaming_encode(stream_.get(), sources.data(), lengths.data()));
+  void encode(const std::vector<const void*>& given, const std::vector<std::size_t>& lengths) {
+    count(given.size(), sources());
+    count(lengths.size(), sources());
+    check(streaming_encode(stream_.get(), given.data(), lengths.data()));
   }
   std::string save() const {
     std::size_t size = 0;
@@ -99,6 +113,8 @@ class Stream {
     return other;
   }
   std::size_t position() const { return streaming_position(stream_.get()); }
+  std::size_t inputs() const { return streaming_input_count(model_.get()); }
+  std::size_t sources() const { return streaming_source_count(model_.get()); }
 
  private:
   struct Free {
@@ -121,12 +137,12 @@ class Session {
     check(streaming_session_open(model.get(), tell, listener_.get(), &session));
     session_.reset(session);
   }
-  void word(const std::string& text) { check(streaming_session_word(session_.get(), text.c_str())); }
+  void word(const std::string& text) { check(streaming_session_word(session_.get(), plain(text))); }
   void row(const std::vector<double>& values) { check(streaming_session_row(session_.get(), values.data(), values.size())); }
   void samples(const std::vector<float>& values) {
     check(streaming_session_samples(session_.get(), values.data(), values.size()));
   }
-  void text(const std::string& text, std::size_t limit = 0) { check(streaming_session_text(session_.get(), text.c_str(), limit)); }
+  void text(const std::string& text, std::size_t limit = 0) { check(streaming_session_text(session_.get(), plain(text), limit)); }
   void array(const std::vector<double>& values) { check(streaming_session_array(session_.get(), values.data(), values.size())); }
   void finish() { check(streaming_session_finish(session_.get())); }
 

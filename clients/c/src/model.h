@@ -2,6 +2,8 @@
 #define ST_MAX_TENSORS 64
 #define ST_MAX_SIGNATURES 64
 #define ST_SCHEMA 3
+/* LiteRT takes a microsecond to set up other buffers than those of the invoke before: so many bytes are copied in less. */
+#define ST_COPIED ((size_t)32 << 10)
 
 typedef struct st_tensor {
   streaming_tensor info;
@@ -46,6 +48,7 @@ struct streaming_model {
   size_t pack_count;
   size_t chunk, unit, delay, flush, window, hop, lead, filled;
   bool pad, internal, statics;
+  bool copies; /* whether new states are copied to where the old ones were, instead of the two changing places */
   bool used; /* whether the compiled model has run, so that states inside of it are no longer the first */
   st_signature step, steps, fill, encode, reset; /* steps: of a chunk, where it is no step */
   const st_json *task;
@@ -249,6 +252,9 @@ static streaming_code st_read_meta(streaming_model *m) {
   if (!timed || !m->output_count) return st_wrong("an input with steps, or an output,");
   ST_TRY(st_read_packs(m));
   ST_TRY(st_read_encode(m));
+  size_t bytes = 0;
+  for (size_t i = 0; i < m->pack_count; i++) bytes += m->packs[i].bytes;
+  m->copies = bytes <= ST_COPIED;
   m->filled = m->outputs[0].start;
   for (size_t i = 1; i < m->output_count; i++)
     if (m->outputs[i].start < m->filled) m->filled = m->outputs[i].start;

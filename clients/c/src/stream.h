@@ -132,7 +132,7 @@ streaming_code streaming_create(streaming_model *m, streaming_stream **stream) {
   return code;
 }
 
-/* One invoke: states in by `turn`, and out into the other buffers, which become the states. */
+/* One invoke: states in by `turn`, and out into the other buffers, which become the states, or are copied to them. */
 static streaming_code st_invoke(streaming_stream *s, st_run *run) {
   const streaming_model *m = s->model;
   const st_signature *signature = run->signature;
@@ -151,7 +151,15 @@ static streaming_code st_invoke(streaming_stream *s, st_run *run) {
   for (size_t i = 0; i < signature->outputs; i++)
     if (signature->out[i].role == ST_STATE) run->out[i] = NULL;
   if (code) return st_runtime("run the model", code);
-  if (moves) s->turn = !s->turn;
+  if (moves && m->copies) {
+    for (size_t i = 0; i < signature->outputs; i++)
+      if (signature->out[i].role == ST_STATE) {
+        size_t pack = signature->out[i].index;
+        memcpy(s->state_memory[s->turn][pack], s->state_memory[!s->turn][pack], m->packs[pack].bytes);
+      }
+  } else if (moves) {
+    s->turn = !s->turn;
+  }
   return STREAMING_OK;
 }
 
@@ -233,9 +241,12 @@ static int64_t st_integer(streaming_type type, const void *data, size_t i) {
 static streaming_code st_check_values(const streaming_stream *s, const streaming_tensor *info, const void *data, size_t count) {
   if (info->type == STREAMING_FLOAT32 && !s->allow_nan) {
     const float *values = data;
-    float sum = 0; /* finite unless something is wrong, or huge */
-    for (size_t i = 0; i < count; i++) sum += values[i] * 0.0f;
-    for (size_t i = 0; sum != 0 && i < count; i++)
+    uint32_t bits, wrong = 0; /* exponents of ones: a loop without branches, since each step takes it */
+    for (size_t i = 0; i < count; i++) {
+      memcpy(&bits, values + i, sizeof bits);
+      wrong |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    for (size_t i = 0; wrong && i < count; i++)
       if (!isfinite(values[i]))
         return st_fail(STREAMING_INPUT, "input %.80s holds %g at %zu, expected finite numbers; clean it", info->name, (double)values[i], i);
   }

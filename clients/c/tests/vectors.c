@@ -1,5 +1,9 @@
-/* vectors MODEL VECTORS.json: holds the client against test vectors (docs/format.md): steps in pieces, saved and restored, and events. */
+/* vectors MODEL VECTORS.json: holds the client against test vectors (docs/format.md): steps in pieces, saved and restored, and events. With ST_WRAPPED by way of
+   the C++ classes. */
 #include "../streaming.c"
+#ifdef ST_WRAPPED
+#include "wrapped.h"
+#endif
 
 static int problems;
 

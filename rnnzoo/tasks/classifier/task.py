@@ -118,7 +118,8 @@ class ClassifierTask(LabelTask):
         """Weights of labels (L,), of mean 1 over the training split."""
         counts = Counter(label for _, label in self.examples("train"))
         held = np.array([counts[label] for label in self.labels], np.float64)
-        weights = held**-self.config.balance
+        # A part of the split may lack a label.
+        weights = np.maximum(held, 1) ** -self.config.balance
         return weights * held.sum() / (weights * held).sum()
 
     def augment_batch(self, rows: list[Arrays], rng: np.random.Generator) -> list[Arrays]:

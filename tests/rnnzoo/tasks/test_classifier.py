@@ -102,6 +102,9 @@ def test_labels_are_balanced_by_their_frequency():
     assert weights == pytest.approx([10 / 18] * 9 + [5])
     assert float(problem.arrays("dev")[-1]["weights"]) == 0
     assert problem.monitor == "val_balanced_accuracy"
+    few = Source("text-label", {"train": rows[:9]})
+    part = ClassifierTask.from_source(few, problem.config, encoder=problem.encoder)
+    assert [float(row["weights"]) for row in part.arrays("train")] == [1] * 9
     found = problem.score("train", ["often"] * 10)
     assert (found["balanced_accuracy"], found["accuracy"]) == (0.5, 0.9)
     metric = BalancedAccuracy(3)
