@@ -225,7 +225,7 @@ def compose(arguments: argparse.Namespace) -> None:
     from rnnzoo.cli import compose as composing
 
     outs = arguments.out or [Path("chorale.mid")]
-    options = {name: getattr(arguments, name) for name in ("melody", "bass", "temperature", "tempo", "seed")}
+    options = {name: getattr(arguments, name) for name in ("melody", "bass", "temperature", "tempo", "seed", "tries")}
     chords, faults = composing.compose(run_path(arguments.source), outs, count=arguments.chords, **options)
     for chord in chords:
         print(" ".join(map(str, chord)))

@@ -18,6 +18,7 @@ from streaming.runtime.tasks import Generator
 
 _NAME = re.compile(r"([A-Ga-g])([#b]?)(-?\d)")
 _SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+MAX_TRIES = 100
 _SUFFIXES = {".mid": "MIDI", ".midi": "MIDI", ".wav": "sound"}
 
 
@@ -30,6 +31,7 @@ def compose(
     bass: str | None,
     temperature: float | None,
     seed: int,
+    tries: int,
     tempo: float,
 ) -> tuple[list[Chord], dict[str, float]]:
     """Compose a piece by the streaming file of a bundle, and write it.
@@ -41,6 +43,7 @@ def compose(
         melody, bass: a .mid file, or notes such as "67 69 C5 B4", one a chord.
         temperature: that of the file where None.
         seed: the same seed gives the same piece.
+        tries: a chord that makes parallels is drawn again, so often at most.
         tempo: quarter notes a minute.
 
     Returns:
@@ -57,6 +60,8 @@ def compose(
             raise UsageError(f"--out is a .mid or .wav file; received {str(path)!r}")
     if not 10 <= tempo <= 400:
         raise UsageError(f"--tempo is 10 to 400 quarter notes a minute; received {tempo:g}")
+    if not 1 <= tries <= MAX_TRIES:
+        raise UsageError(f"--tries is 1 to {MAX_TRIES}; received {tries}")
     lines: dict[str, Any] = {
         name: None if text is None else read_notes(text, name) for name, text in (("melody", melody), ("bass", bass))
     }
@@ -64,7 +69,7 @@ def compose(
     if not files:
         raise ConfigError(f"{bundle} has no streaming file; make it with rnnzoo bundle")
     task = expect_task(streaming.pipeline(files["float32"]), Generator, "rnnzoo compose")
-    chords = Composer(task, temperature, seed).compose(count, **lines)
+    chords = Composer(task, temperature, seed, tries).compose(count, **lines)
     for path in outs:
         if _SUFFIXES[path.suffix.lower()] == "MIDI":
             write_midi(path, chords, tempo)

@@ -228,6 +228,9 @@ def _compose(parser: argparse.ArgumentParser) -> None:
     add("--melody", metavar="NOTES|FILE.mid", help='the highest voice, a note a chord, such as "67 69 C5 B4"')
     add("--bass", metavar="NOTES|FILE.mid", help="the lowest voice")
     add("--temperature", type=_real, metavar="X", help="below 1: more usual chords (that of the file)")
+    add(
+        "--tries", type=_whole, default=8, metavar="N", help="draws of a chord that makes parallels (8); 1: as it comes"
+    )
     add("--tempo", type=_real, default=72.0, metavar="X", help="quarter notes a minute (72)")
     add("--seed", type=_whole, default=0, metavar="N", help="the same seed gives the same piece (0)")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.composer.harmony import BAR, VOICES, Chord
+from rnnzoo.tasks.composer.harmony import BAR, VOICES, Chord, has_parallels
 from streaming.runtime.codec import END, START
 from streaming.runtime.decoding import Sampling, log_softmax
 from streaming.runtime.stream import Stream
@@ -27,20 +27,21 @@ class Composer:
         task: a generator over MIDI numbers and the end of chords, as `ComposerTask` makes it.
         temperature: at which notes are drawn; that of the file where None.
         seed: the same seed gives the same piece.
+        tries: a chord that makes parallels with the one before is drawn again, so often at most; 1: never.
 
     Raises:
         DataError: the generator writes something else.
         InputError: the temperature is out of range.
     """
 
-    def __init__(self, task: Generator, temperature: float | None = None, seed: int = 0):
+    def __init__(self, task: Generator, temperature: float | None = None, seed: int = 0, tries: int = 1):
         words = [entry.strip("\u2581") for entry in task.codec.entries]
         self._numbers = {int(word): number for number, word in enumerate(words) if word.isdecimal()}
         if BAR not in words or not self._numbers:
             raise DataError("composing needs a generator of MIDI numbers, such as compose-chorales; this is another")
         self._notes = {number: note for note, number in self._numbers.items()}
         self._end = words.index(BAR)
-        self._task, self._rng = task, np.random.default_rng(seed)
+        self._task, self._rng, self._tries = task, np.random.default_rng(seed), tries
         self._sampling = Sampling(task.spec.temperature if temperature is None else temperature)
 
     @property
@@ -65,13 +66,18 @@ class Composer:
         given = melody if melody is not None else bass
         length = count if given is None else len(given)
         stream: Stream = self._task.model.create_stream()
-        logits, chords = self._step(stream, START), []
+        logits, chords = self._step(stream, START), list[Chord]()
         for place in range(length):
             top = None if melody is None else melody[place]
             low = None if bass is None else bass[place]
-            stream, logits, chord = self._chord(stream, logits, top, low, place > 0 and given is None)
+            for left in range(self._tries - 1, -1, -1):
+                way = stream.fork() if left else stream
+                after, out, chord = self._chord(way, logits, top, low, place > 0 and given is None)
+                if chord is None or not chords or not has_parallels(chords[-1], chord):
+                    break
             if chord is None:
                 break
+            stream, logits = after, out
             chords.append(chord)
         return chords
 

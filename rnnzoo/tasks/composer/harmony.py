@@ -70,6 +70,12 @@ def harmony_figures(pieces: Iterable[Sequence[Chord]]) -> dict[str, float]:
     }
 
 
+def has_parallels(before: Chord, after: Chord) -> bool:
+    """Whether two voices move in parallel fifths, octaves or unisons, between chords of four notes."""
+    full = len(before) == len(after) == len(VOICES)
+    return full and any(_parallels(before, after, interval) for interval in (_FIFTH, 0))
+
+
 def _parallels(before: Chord, after: Chord, interval: int) -> int:
     count = 0
     for one, other in itertools.combinations(range(len(before)), 2):

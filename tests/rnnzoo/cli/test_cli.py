@@ -219,6 +219,7 @@ def test_each_line_is_tagged_before_the_next_is_read(place):
         (["compose", "nowhere"], "no pretrained model"),
         (["compose", "charlm-lstm", "--out", "a.ogg"], "--out is a .mid or .wav file"),
         (["compose", "charlm-lstm", "--tempo", "3"], "--tempo is 10 to 400"),
+        (["compose", "charlm-lstm", "--tries", "0"], "--tries is 1 to 100"),
         (["compose", "charlm-lstm", "--melody", "C4 H9"], "--melody: 'H9' is no note"),
         (["compose", "charlm-lstm", "--bass", "none.mid"], "none.mid"),
         (["compose", "charlm-lstm"], "composing needs a generator of MIDI numbers"),

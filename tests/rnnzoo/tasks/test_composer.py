@@ -131,6 +131,18 @@ def test_chords_keep_to_the_given_voices(made):
     assert len(Composer(task, seed=2).compose(9)) <= 9
 
 
+def test_parallels_are_drawn_again(made):
+    task = streaming.pipeline(made[2])
+    bass, melody = [48, 50, 52, 54, 52, 50] * 4, [66, 67, 69, 70, 69, 67] * 4
+    counts = []
+    for tries in (1, 20):
+        pieces = [Composer(task, seed=seed, tries=tries).compose(melody=melody, bass=bass) for seed in range(6)]
+        figures = harmony_figures(pieces)
+        counts.append(figures["parallel_fifths"] + figures["parallel_octaves"])
+    assert counts[0] > 2
+    assert counts[1] < counts[0] / 4
+
+
 def test_the_highest_note_over_a_bass_is_drawn_by_its_probability_given_the_bass(made):
     """P(note | bass) of the model by Bayes, against how often each note is chosen for the first chord."""
     task, model, path = made
