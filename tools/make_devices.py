@@ -162,7 +162,7 @@ def in_micro(path: Path, folder: Path) -> str:
         export_run(load_run(path.parent), converted, {"int8": "int8"}.get(path.stem), target="micro")
     except (StreamingError, RnnzooError) as error:
         print(f"TFLM: {path.parent.name} {path.stem}: {error}", flush=True)
-        return "-"
+        return "no"
     out.write_text(json.dumps(vectors.make_vectors(streaming.load(converted)), allow_nan=False), encoding="utf-8")
     return in_python(converted, out, "tflite_micro")
 
@@ -263,9 +263,9 @@ classes, [Java](mobile.md) the client over JNI. Node and Chromium run the [JavaS
 On aarch64 the C client runs under emulation ([qemu, a Cortex-A72](../tools/run_on_arm.py)), on armhf Python with
 tflite-runtime ([qemu, Debian 12](../tools/run_on_armhf.py)). TFLM is TensorFlow Lite for Microcontrollers through
 `tflite-micro`: files that are [converted for it](micro.md) from the same models, in float32, and all in int8 with
-calibration; there the vectors of the converted file are compared. Not converted are models of more than 1 MB, those
-with `encode`, and those that conversion refuses. The page is written by `python tools/make_devices.py`, which runs what
-is installed, and keeps what the page says of the rest.
+calibration; there the vectors of the converted file are compared. Not converted are models of more than 1 MB, and those
+with `encode`; "no" are those that conversion refuses, because TFLM does not run their step (words, `weather-nyc`). The
+page is written by `python tools/make_devices.py`, which runs what is installed, and keeps what it says of the rest.
 
 {table}
 """
