@@ -27,7 +27,7 @@ SLICES = {
     "keyword_spotter": 9,
     "polyphony": 5,
     "sequence_tagger": 60,
-    "sketcher": 20,
+    "sketcher": 3,
     "tagger": 60,
     "transcriber": 8,
     "translator": 4,
