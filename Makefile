@@ -44,10 +44,11 @@ clients: $(READY)
 	fi
 	$(BIN)/python -m pytest tests/clients -rs $(ARGS)
 
-# The C client under emulation; Debian: qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross.
+# The C client and the edge install under emulation; Debian: qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross.
 test-arm: $(READY)
 	$(BIN)/python tools/run_on_arm.py
-	$(BIN)/python tools/run_on_armhf.py
+	$(BIN)/python tools/run_python_on_arm.py aarch64
+	$(BIN)/python tools/run_python_on_arm.py armhf
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -2,7 +2,7 @@
 """Run the test vectors of every bundle on each runtime and client that is here, and rewrite docs/devices.md.
 
 The vectors come from LiteRT through Python. A client that is not here keeps the column that the page has of it: `make
-clients` builds the JavaScript one; ARM needs what tools/run_on_arm.py and tools/run_on_armhf.py name, and `--arm`.
+clients` builds the JavaScript one; ARM needs what tools/run_on_arm.py and tools/run_python_on_arm.py name, and `--arm`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import run_in_chromium
 import run_on_arm
-import run_on_armhf
 import run_on_java
+import run_python_on_arm
 
 import streaming
 from streaming import vectors
@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "devices.md"
 PYTHON = ("tflite-runtime", "TensorFlow")
 CLIENTS = ("C", "C++", "Java", "Node", "Chromium")
-ARM = ("C on aarch64", "Python on armhf")
+ARM = ("C on aarch64", "Python on aarch64", "Python on armhf")
 COLUMNS = (*PYTHON, *CLIENTS, *ARM, "TFLM")
 MARK = "| model | file |"
 # Of values and scores that differ, with the same decisions.
@@ -92,9 +92,9 @@ def checks(folder: Path, wanted: set[str], given: list[Path], stack: contextlib.
         (folder / "arm").mkdir()
         for_arm, command = run_on_arm.fetch_library(folder / "arm"), run_on_arm.prepare(folder / "arm")
         found["C on aarch64"] = lambda path, out: in_c(command, for_arm, path, out)
-    if "Python on armhf" in wanted:
-        said = on_armhf(folder / "armhf", given)
-        found["Python on armhf"] = lambda path, out: said.get(out.stem, "-")
+    for kind in run_python_on_arm.PROCESSORS:
+        if (column := f"Python on {kind}") in wanted:
+            found[column] = in_python_on_arm(folder, given, kind)
     if "TFLM" in wanted and importlib.util.find_spec("tflite_micro"):
         found["TFLM"] = lambda path, out: in_micro(path, folder)
     return found
@@ -132,19 +132,20 @@ def in_java(built: Path, library: Path, path: Path, out: Path) -> str:
     return verdict(run_on_java.differences(built, library, path, found, int(rate)))
 
 
-def on_armhf(folder: Path, given: list[Path]) -> dict[str, str]:
-    """What each file of vectors gives, by its stem: all of them in one system."""
-    (folder / "vectors").mkdir(parents=True)
+def in_python_on_arm(folder: Path, given: list[Path], kind: str) -> Check:
+    """What each file of vectors gives: all of them in one system."""
+    (folder / kind / "vectors").mkdir(parents=True)
     for path in given:
-        shutil.copy(path, folder / "vectors")
-    command, environment = run_on_armhf.command(folder, folder / "vectors")
+        shutil.copy(path, folder / kind / "vectors")
+    processor = run_python_on_arm.PROCESSORS[kind]
+    command, environment = run_python_on_arm.command(folder / kind, folder / kind / "vectors", processor)
     found: dict[str, str] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
         for line in running.stdout or ():
-            print(f"armhf: {line.rstrip()}", flush=True)
+            print(f"{kind}: {line.rstrip()}", flush=True)
             stem, _, said = line.rstrip().partition(": ")
             found[stem] = "yes" if said == "ok" else verdict(said.split("; "))
-    return found
+    return lambda path, out: found.get(out.stem, "-")
 
 
 def in_micro(path: Path, folder: Path) -> str:
@@ -162,7 +163,7 @@ def in_micro(path: Path, folder: Path) -> str:
         export_run(load_run(path.parent), converted, {"int8": "int8"}.get(path.stem), target="micro")
     except (StreamingError, RnnzooError) as error:
         print(f"TFLM: {path.parent.name} {path.stem}: {error}", flush=True)
-        return "-"
+        return "no"
     out.write_text(json.dumps(vectors.make_vectors(streaming.load(converted)), allow_nan=False), encoding="utf-8")
     return in_python(converted, out, "tflite_micro")
 
@@ -260,12 +261,13 @@ One set of [test vectors](format.md#test-vectors) for each ready file of the zoo
 
 tflite-runtime and TensorFlow are runtimes of `streaming`. C is the [C client](../clients/c) on LiteRT's C API, C++ its
 classes, [Java](mobile.md) the client over JNI. Node and Chromium run the [JavaScript client](browser.md) on LiteRT.js.
-On aarch64 the C client runs under emulation ([qemu, a Cortex-A72](../tools/run_on_arm.py)), on armhf Python with
-tflite-runtime ([qemu, Debian 12](../tools/run_on_armhf.py)). TFLM is TensorFlow Lite for Microcontrollers through
-`tflite-micro`: files that are [converted for it](micro.md) from the same models, in float32, and all in int8 with
-calibration; there the vectors of the converted file are compared. Not converted are models of more than 1 MB, those
-with `encode`, and those that conversion refuses. The page is written by `python tools/make_devices.py`, which runs what
-is installed, and keeps what the page says of the rest.
+On aarch64 the C client and Python with LiteRT run under emulation ([qemu, a Cortex-A72](../tools/run_on_arm.py)), on
+armhf Python with tflite-runtime ([qemu, Debian 12](../tools/run_python_on_arm.py)). TFLM is TensorFlow Lite for
+Microcontrollers through `tflite-micro`: files that are [converted for it](micro.md) from the same models, in float32,
+and all in int8 with calibration; there the vectors of the converted file are compared. Not converted are models of more
+than 1 MB, and those with `encode`; "no" are those that conversion refuses, because TFLM does not run their step (words,
+`weather-nyc`). The page is written by `python tools/make_devices.py`, which runs what is installed, and keeps what it
+says of the rest.
 
 {table}
 """

@@ -65,7 +65,7 @@ def _copy_rows(variable: Any, array: NDArray[Any], own: list[str], theirs: list[
         return 0
     rows = {entry: i for i, entry in enumerate(theirs)}
     pairs = np.array([(i, rows[entry]) for i, entry in enumerate(own) if entry in rows])
-    table = np.array(variable)
+    table = np.asarray(variable).copy()
     table[pairs[:, 0]] = array[pairs[:, 1]]
     variable.assign(table)
     return len(pairs) * table[0].size

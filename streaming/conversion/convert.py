@@ -26,8 +26,9 @@ from streaming.conversion.micro import check_options
 from streaming.conversion.options import MAX_STEPS, is_whole, options_of, read_steps
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import in_float32
+from streaming.conversion.progress import Progress
 from streaming.conversion.rollout import measure_drift, measure_states, read_sequences, sampler
-from streaming.conversion.strings import without_strings
+from streaming.conversion.strings import take_texts
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
 from streaming.errors import InputError, NotStreamableError
@@ -130,8 +131,9 @@ def convert(
         lookahead: steps of right context granted to Bidirectional layers; their outputs come so much later.
         attention_window: steps of the past, the present included, granted to causal attention.
         encode: names of inputs that are given whole before the stream starts: the source of a translator, the image
-            of a captioner. The file then has a signature `encode`, and streams begin with `Stream.encode`.
-        max_length: most positions of a source of variable length.
+            of a captioner. The file then has a signature `encode`, and streams begin with `Stream.encode`. If
+            one input alone can be the source and all outputs are sequences, it is found; `Report.notes` names it.
+        max_length: most positions of a source of variable length, and tokens of a text that is one step; None for 128.
         states: of a model of one step, which takes its states as inputs and gives new ones as outputs: input -> output.
             They begin at zero and are carried from step to step; in the other inputs, axis 1 of size 1 is time.
         target: "micro" for TensorFlow Lite for Microcontrollers: one signature of one step of one stream, external
@@ -162,14 +164,17 @@ def convert(
     _check(batch_sizes, state, quantize, calibration, metadata, path, tolerance, compact)
     chunk = read_steps("chunk", chunk, 1)
     options = options_of(window, hop, pad, lookahead, attention_window, encode, max_length, states)
-    model, texts, options = without_strings(model, options)
+    model, texts, options = take_texts(model, options)
     plain, quantized = dequantized(model)
-    with _quiet_softmax(), in_float32(plain) as (changed, policy):
+    with _quiet_softmax(), in_float32(plain) as (changed, policy), Progress() as progress:
+        progress.stage("planning")
         policy = policy or quantized
-        try:
-            planned = plan_model(changed, options)
-        except NotStreamableError as error:
-            raise (texts.refusal(error) if texts.text and options.window is None else error) from error
+        planned = plan_model(changed, options)
+        if strings := set(texts.tables) & set(planned.encoded):
+            raise NotStreamableError(
+                f"input {min(strings)!r} holds strings and is given whole, a stream encodes numbers; begin the model "
+                "with ids there"
+            )
         _refuse_nan(planned)
         if (chunk or planned.unit) % planned.unit:
             why = "windows come every" if planned.window else "the model changes its rate and takes multiples of"
@@ -196,10 +201,11 @@ def convert(
         )
         exact = conversion.exact() if quantize else None
         exact_proof = measured = drift = proof = None
+        progress.stage("tracing and converting")
         if exact is not None and verify:
-            exact_proof = check(
-                planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=partial(describe_difference, exact)
-            )
+            where = partial(describe_difference, exact)
+            exact_proof = check(planned, exact.model(), DEFAULT_TOLERANCE[None], data, where=where, progress=progress)
+            progress.stage(f"converting in {quantize}")
         if quantize == "int8":
             assert exact is not None
             assert data is not None
@@ -211,19 +217,23 @@ def convert(
             limit = tolerance if tolerance is not None else limit
             candidate = conversion.model()
             if quantize is None:
-                proof = check(planned, candidate, limit, data, where=partial(describe_difference, conversion))
+                where = partial(describe_difference, conversion)
+                proof = check(planned, candidate, limit, data, where=where, progress=progress)
             else:
-                proof = check(planned, candidate, limit, data, only_data=quantize == "int8", kinds=("plain",))
+                alone = quantize == "int8"
+                proof = check(planned, candidate, limit, data, only_data=alone, kinds=("plain",), progress=progress)
             if planned.approximate:
+                progress.stage("measuring what a bounded context costs")
                 measured = approximation(planned, candidate, data)
             if exact is not None:
+                progress.stage("measuring the drift of the quantized stream")
                 drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
         compared = dataclasses.asdict(proof) if proof else {}
         ops = tflite.operations(conversion.flatbuffer)
-        notes = tuple(planned.notes)
+        notes = (*planned.notes, *texts.notes)
         if quantize == "int8" and "WHILE" in ops:
             notes += (
-                "recurrent layers run over the window in loops, which compute in float32: no calibration sees them",
+                "recurrent layers run over windows or sources in loops, computed in float32: no calibration sees them",
             )
         if conversion.kept:
             notes += (f"states that grow without end stay in float32: {', '.join(conversion.kept)}",)

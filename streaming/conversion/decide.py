@@ -18,11 +18,12 @@ from streaming._compat import Functional, inputs_of, layers_of
 from streaming.conversion import sliding
 from streaming.conversion.arguments import required_arguments
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild, steps_of
+from streaming.conversion.offline import fresh_states
 from streaming.conversion.plan import Plan, Planner, Step, plan
 from streaming.conversion.rules.base import Options
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec
-from streaming.conversion.sources import plan_with_sources
+from streaming.conversion.sources import plan_source, plan_with_sources
 from streaming.conversion.step_model import likely_states, step_model, table_limits
 from streaming.errors import InputError, NotStreamableError
 
@@ -56,7 +57,13 @@ def _decide(model: Any, function: Functional, options: Options) -> Plan:
     if options.window == "carry" or granted or held:
         with _offering(" or ".join(str(steps) for steps in sorted({*lengths.values()}))):  # type: ignore[type-var]
             return _carry(model, function, lengths, options)
-    steps = _one_length(function, lengths)
+    try:
+        steps = _one_length(function, lengths)
+    except NotStreamableError as refusal:
+        planned = plan_source(function, options, lambda tried: _carry_rest(model, function, tried), refusal)
+        if planned is None:
+            raise
+        return planned
     try:
         return _carry(model, function, lengths, options, timed_outputs=True)
     except NotStreamableError:
@@ -101,6 +108,13 @@ def _one_length(function: Functional, lengths: dict[int, int | None]) -> int:
     )
 
 
+def _carry_rest(model: Any, function: Functional, options: Options) -> Plan:
+    """The plan of a model of fixed lengths whose inputs come step by step, but for those of `encode`."""
+    lengths = steps_of(function, set(options.encode))
+    _one_length(function, lengths)
+    return _carry(model, function, lengths, options, timed_outputs=True)
+
+
 def _carry(
     model: Any,
     function: Functional,
@@ -127,10 +141,8 @@ def _compare(function: Functional, carried: Functional) -> None:
     values = drawn_inputs(function)
     results = []
     for graph in (function, carried):
-        for layer in layers_of(graph):
-            if getattr(layer, "stateful", False):
-                layer.reset_state()
-        outputs = keras.tree.flatten(graph(keras.tree.pack_sequence_as(inputs_of(graph), values), training=False))
+        with fresh_states(graph):
+            outputs = keras.tree.flatten(graph(keras.tree.pack_sequence_as(inputs_of(graph), values), training=False))
         results.append([keras.ops.convert_to_numpy(output) for output in outputs])
     for wanted, got in zip(*results, strict=True):
         if wanted.shape != got.shape or not np.allclose(wanted, got, 1e-4, 1e-4, equal_nan=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -11,7 +10,7 @@ import tensorflow as tf
 from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.lower import Layout, context_shapes, inside, outside, step_values
 from streaming.conversion.plan import Plan
-from streaming.conversion.rules.base import Env
+from streaming.conversion.rules.base import Constants, Env
 from streaming.conversion.values import Static
 from streaming.errors import NotStreamableError
 from streaming.runtime.metadata import EncodeInfo, InputInfo
@@ -31,8 +30,8 @@ def encode_info(plan: Plan) -> EncodeInfo | None:
     return EncodeInfo(tuple(inputs), valid, plan.max_length)
 
 
-def trace_encode(plan: Plan, layout: Layout) -> Any:
-    """The concrete function of the signature, for one stream."""
+def trace_encode(plan: Plan, layout: Layout, loop_bytes: float) -> Any:
+    """The concrete function of the signature, for one stream; loop_bytes: as `Env` takes it."""
     info = encode_info(plan)
     assert info is not None
     specs = {n: tf.TensorSpec((1, *signal.shape), outside(signal.dtype), name=n) for n, signal in plan.encoded.items()}
@@ -41,8 +40,9 @@ def trace_encode(plan: Plan, layout: Layout) -> Any:
 
     @tf.function(autograph=False)
     def encode(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        mapping = [(variable, tf.constant(value)) for variable, value in weights]
-        env = Env(1, 1, False, math.inf, {}, {id(variable): value for variable, value in weights})
+        frozen = Constants({id(variable): value for variable, value in weights})
+        mapping = [(variable, frozen.get(variable)) for variable, _ in weights]
+        env = Env(1, 1, False, loop_bytes, {}, frozen)
         with keras.StatelessScope(state_mapping=mapping), builtin_forms():
             return {layout.packs[-1].input: _run(plan, env, tensors, info.valid)}
 

@@ -7,13 +7,14 @@ a window. A layer that needs the length it was built with, such as Flatten, rais
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from streaming._compat import Functional, inputs_of, layers_of, nodes_of, outputs_of
+from streaming._compat import Functional, inputs_of, layers_of, nodes_of, numpy_operations, outputs_of
 from streaming.conversion.unfold import unfold_model
 from streaming.errors import InputError, NotStreamableError
 
@@ -70,9 +71,22 @@ def _run(function: Functional, inputs: list[Any], flat: bool) -> Any:
         if any(id(tensor) not in values for tensor in node.input_tensors):
             continue
         args, kwargs = node.arguments.fill_in(values)
-        outputs = _call(node.operation, args, kwargs, flat)
+        outputs = _call(_unfixed(node, args), args, kwargs, flat)
         values |= dict(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
     return keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs_of(function))
+
+
+def _unfixed(node: Any, args: Any) -> Any:
+    """The operation of a call; for a reshape that names the number of steps, one that takes any number."""
+    op, tensors = node.operation, keras.tree.flatten(args)
+    if not isinstance(op, keras.layers.Reshape | numpy_operations.Reshape):
+        return op
+    old, new = node.input_tensors[0].shape, tuple(node.outputs[0].shape)
+    steps = old[1] if len(old) > 2 and len(new) > 2 else None
+    along = steps is not None and new[:2] == tuple(old[:2]) and None not in new[2:]
+    if not along or tensors[0].shape[1] is not None or math.prod(new[2:]) != math.prod(old[2:]):
+        return op
+    return keras.layers.Reshape((-1, *new[2:]), name=op.name)
 
 
 def input_dtype(tensor: Any) -> str:

@@ -111,7 +111,7 @@ class Conversion:
             if self._fills:
                 traced["fill"] = trace(self.plan, self.layout, None, 1, self.plan.unit, *how, rows=False)
             if self.plan.encoded:
-                traced["encode"] = trace_encode(self.plan, self.layout)
+                traced["encode"] = trace_encode(self.plan, self.layout, LOOP_BYTES[self.quantize])
             if variables is not None:
                 traced["reset"] = trace_reset(self.layout, variables)
             named = self.extra.get("source", {}).get("name") or self.plan.offline.name

@@ -118,6 +118,7 @@ def scan(
     backwards: bool = False,
     zero_output: bool = False,
     collect: bool = True,
+    unroll: bool = False,
 ) -> tuple[tf.Tensor | None, tf.Tensor, list[tf.Tensor]]:
     """Run a cell over a whole sequence x (B, T, ...) of known sizes.
 
@@ -125,6 +126,7 @@ def scan(
         cell: a Keras cell; states: flat, (B, ...) each; mask: boolean (B, T), steps that hold state and output.
         backwards: from the last step to the first; outputs are then in that order, as Keras gives them.
         zero_output: the output of a masked step is zero instead of the one before; collect: keep all outputs.
+        unroll: no loop, for calibration, which does not look inside of loops.
 
     Returns:
         Outputs (B, T, ...), None where they are not collected; the last output; the states after the last step.
@@ -139,7 +141,7 @@ def scan(
         row = tf.zeros((x.shape[0], *_output_shape(cell, x, states, env)), x.dtype)
         held = row if not zero_output else None
     block = _block(steps) if collect else steps
-    if steps <= max(UNROLLED_STEPS, block if block == 1 else 0):
+    if unroll or steps <= max(UNROLLED_STEPS, block if block == 1 else 0):
         return _unrolled(cell, x, mask, states, held, env, collect)
     if block == steps:
         return _loop(cell, x, mask, states, held, env, collect)
@@ -164,7 +166,7 @@ def _block(steps: int) -> int:
 
 def _step(cell: Any, x: tf.Tensor, mask: tf.Tensor | None, env: Env) -> Any:
     """(index, states, held) -> (output, states) of one step, masked as Keras masks."""
-    local = Env(x.shape[0], x.shape[1], False, math.inf, {}, env.weights)
+    local = Env(x.shape[0], x.shape[1], False, math.inf, {}, env.constants)
     advance = stepper(cell, Chunk(x.shape[0], x.shape[1], full=x), local)
 
     def one(index: Any, states: list[tf.Tensor], held: tf.Tensor | None) -> tuple[tf.Tensor, list[tf.Tensor]]:

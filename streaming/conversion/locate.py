@@ -175,7 +175,7 @@ def _offline_values(plan: Plan, inputs: Inputs) -> dict[int, NDArray[Any]]:
     values: dict[int, Any] = {}
     for name, signal in (plan.inputs | plan.encoded).items():
         values[id(signal)] = keras.ops.convert_to_tensor(np.repeat(inputs[name][None], 2, axis=0))
-    with fresh_states(plan):
+    with fresh_states(plan.model):
         _replay(plan, values)
     for step in plan.steps:
         if step.rule.call.op is None and id(step.args[0]) in values:  # an alignment gives what it is given

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.plan import Plan, Step
-from streaming.conversion.rules.base import Env, Rule
+from streaming.conversion.rules.base import Constants, Env, Rule
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.tflite import LAYERS, mark_layer
 from streaming.conversion.values import Chunk, Static
@@ -98,8 +98,8 @@ def trace(
         tensors |= {name: variable.read_value() for name, variable in (variables or {}).items()}
         # Constants made inside the trace become part of its graph; variables would stay outside the file.
         given = {id(variable): tensors.pop(name) for name, variable in constants.items()}
-        mapping = [(variable, given.get(id(variable), tf.constant(value))) for variable, value in weights]
-        frozen = {id(variable): value for variable, value in weights}
+        frozen = Constants({id(variable): value for variable, value in weights}, given)
+        mapping = [(variable, frozen.get(variable)) for variable, _ in weights]
         now = None if valid is None else inside(tensors[valid], "bool")
         states = _unpack(plan, layout, tensors)
         env = Env(batch, chunk, fused, loop_bytes, states, frozen, now, plan.clocks, rows)

@@ -46,9 +46,9 @@ def run_offline_rows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
 
 
 @contextlib.contextmanager
-def fresh_states(plan: Plan) -> Iterator[None]:
+def fresh_states(model: Any) -> Iterator[None]:
     """Context in which stateful layers begin with fresh states; their own states are restored at the end."""
-    stateful = [layer for layer in layers_of(plan.model) if getattr(layer, "stateful", False)]
+    stateful = [layer for layer in layers_of(model) if getattr(layer, "stateful", False)]
     kept = [[variable.numpy() for variable in keras.tree.flatten(layer.states)] for layer in stateful]
     for layer in stateful:
         layer.reset_state()
@@ -88,7 +88,7 @@ def _is_channels_first(layer: Any) -> bool:
 
 def _run_batch(plan: Plan, arrays: Inputs) -> list[Inputs]:
     batched = [keras.ops.convert_to_tensor(arrays[name]) for name in plan.names]
-    with fresh_states(plan), running(plan):
+    with fresh_states(plan.model), running(plan):
         outputs = plan.offline(keras.tree.pack_sequence_as(inputs_of(plan.model), batched), training=False)
     results = dict(zip(plan.outputs, map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs)), strict=True))
     for name, signal in plan.outputs.items():
@@ -122,7 +122,7 @@ def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     for begin in range(0, len(spans), size):
         part = spans[begin : begin + size]
         batch = [part[min(index, len(part) - 1)] for index in range(fixed or size)]
-        with fresh_states(plan), running(plan):
+        with fresh_states(plan.model), running(plan):
             outputs = call(keras.tree.pack_sequence_as(inputs_of(plan.model), _batched(plan, batch)))
         for column, output in zip(collected, keras.tree.flatten(outputs), strict=True):
             column.append(keras.ops.convert_to_numpy(output)[: len(part)])

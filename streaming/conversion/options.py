@@ -11,6 +11,8 @@ from streaming.errors import InputError
 
 # Steps of a chunk or bound, and streams of a batch: TFLite counts elements in 32 bits.
 MAX_STEPS = 2**16
+# Most positions of a source that is given whole, and tokens of a text of any length, if `max_length` is not given.
+DEFAULT_LENGTH = 128
 
 
 def options_of(

@@ -1,8 +1,8 @@
 """String inputs: the layer that maps strings to ids becomes a table in the file, and the graph begins with ids.
 
 With `StringLookup` and `Hashing` each string is a step. With `TextVectorization` each token is a step if the model is
-carried or `window` counts tokens; if the layer or `max_length` gives texts a length, each text is a step, and a window
-is one step long.
+carried or `window` counts tokens; if the layer or `max_length` gives texts a length, or the model cannot be carried
+token by token, each text is a step, and a window is one step long.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from keras import layers
 from numpy.typing import NDArray
 
 from streaming._compat import inputs_of, layers_of, outputs_of
+from streaming.conversion.decide import plan_model
+from streaming.conversion.dequantize import dequantized
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, nodes
+from streaming.conversion.options import DEFAULT_LENGTH
+from streaming.conversion.precision import in_float32
 from streaming.conversion.rules.base import Options
 from streaming.errors import InputError, NotStreamableError
 from streaming.runtime.lookup import MAX_NGRAM, HashTable, LookupTable, Table, TextTable
@@ -33,12 +37,29 @@ class TextInputs:
     tables: dict[str, Table]
     text: bool = False
 
-    def refusal(self, error: NotStreamableError) -> NotStreamableError:
-        """The error for a model of tokens, with the remedy for texts."""
-        reason = str(error).partition(";")[0]
-        return NotStreamableError(
-            f"{reason}; convert with max_length=N: each step then takes a whole text of at most N tokens"
-        )
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user on texts that may be too long."""
+        bounded = [t.length for t in self.tables.values() if isinstance(t, TextTable) and t.length and not t.cut]
+        return tuple(f"each step takes a text of at most {length} tokens (max_length)" for length in bounded[:1])
+
+
+def take_texts(model: Any, options: Options) -> tuple[Any, TextInputs, Options]:
+    """`without_strings`, with texts as steps where the model cannot be carried token by token. Raises as it does."""
+    plain, texts, changed = without_strings(model, options)
+    if not texts.text or options.window is not None:
+        return plain, texts, changed
+    with in_float32(dequantized(plain)[0]) as (trial, _):
+        try:
+            if not set(texts.tables) & set(plan_model(trial, changed).encoded):
+                return plain, texts, changed
+            tokens = "one of the texts has to be given whole"
+        except NotStreamableError as refusal:
+            tokens = str(refusal).partition(";")[0]
+    try:
+        return without_strings(model, replace(options, max_length=DEFAULT_LENGTH))
+    except NotStreamableError as refusal:
+        raise NotStreamableError(f"{tokens}, and {refusal}") from refusal
 
 
 def without_strings(model: Any, options: Options) -> tuple[Any, TextInputs, Options]:
@@ -224,11 +245,11 @@ def _vectorization(layer: Any, options: Options) -> _Proof:
         )
     inner, fixed = layer._lookup_layer, layer._output_sequence_length
     tokens = options.window is not None or options.pad is not None or options.hop > 1
-    length = None if tokens else fixed or options.max_length or None
+    length = None if tokens else fixed or options.max_length or (DEFAULT_LENGTH if layer._ngrams else None)
     if length is None and layer._ngrams:
         raise NotStreamableError(
-            f"layer {layer.name!r} (TextVectorization) makes ngrams of the whole text; convert with max_length=N: each "
-            "step then takes a text of at most N tokens"
+            f"layer {layer.name!r} (TextVectorization) makes ngrams of the whole text, of which no token is a step; "
+            "leave window, hop and pad out: each step then takes a whole text"
         )
     lookup = LookupTable(_vocabulary(inner), inner._oov_start_index())
     table = TextTable(lookup, layer._standardize, layer._split, layer._ngrams, length, fixed is not None)

@@ -16,6 +16,7 @@ from streaming.conversion.driving import length_of, run_together
 from streaming.conversion.lengths import Lengths
 from streaming.conversion.offline import Inputs, run_offline, run_offline_rows
 from streaming.conversion.plan import Plan
+from streaming.conversion.progress import Progress
 from streaming.conversion.trials import DOMAINS, KINDS, Trials, nudged
 from streaming.errors import InputError, ParityError
 from streaming.runtime.costs import count_costs
@@ -58,13 +59,16 @@ def approximation(plan: Plan, model: StreamingModel, data: list[Inputs] | None =
     """Measure the difference on given sequences, or on random ones longer than the bound of the stream."""
     trials = Trials(plan, seed)
     length = min(4 * Lengths(plan).greatest + 10 * model.chunk, plan.longest or MAX_STEPS, MAX_STEPS)
-    sequences = data or [_finite(plan, trials, length) for _ in range(4)]
+    sequences = data or _finite(plan, trials, length, 4)
     stream = model.create_stream()
     squares, count, worst, scale, steps = 0.0, 0, 0.0, 0.0, 0
-    for inputs in sequences:
+    # Sequences of one length are one batch of the model, whose loops take as long for several as for one.
+    alike = not data and not plan.encoded
+    offline = run_offline_rows(plan, sequences) if alike else [run_offline(plan, inputs) for inputs in sequences]
+    for inputs, wanted in zip(sequences, offline, strict=True):
         streamed = run_whole(stream, inputs)
         steps += length_of(plan, inputs)
-        for name, expected in run_offline(plan, inputs).items():
+        for name, expected in wanted.items():
             got = streamed[name][-1] if plan.outputs[name].running else streamed[name]
             error = np.abs(got.astype("float64") - expected)
             squares, count = squares + float(np.sum(error**2)), count + error.size
@@ -82,6 +86,7 @@ def verify(
     kinds: Sequence[str] = KINDS,
     seed: int = 0,
     where: Callable[[Inputs], str] | None = None,
+    progress: Progress | None = None,
 ) -> Verification:
     """Compare offline and streamed outputs; raises ParityError.
 
@@ -93,8 +98,10 @@ def verify(
         kinds: of random sequences, of `trials.KINDS`.
         seed: of the random numbers.
         where: names the first layer that differs on an input, for the error.
+        progress: shows the steps that were compared.
     """
-    return _Proof(plan, model, tolerance, Trials(plan, seed), where).run(data or [], only_data, kinds)
+    proof = _Proof(plan, model, tolerance, Trials(plan, seed), where, progress or Progress())
+    return proof.run(data or [], only_data, kinds)
 
 
 class _Proof:
@@ -105,11 +112,14 @@ class _Proof:
         tolerance: float,
         trials: Trials,
         where: Callable[[Inputs], str] | None,
+        progress: Progress,
     ) -> None:
+        self.progress, self.stage = progress, "proof"
         self.plan, self.model, self.tolerance, self.trials, self.where = plan, model, tolerance, trials, where
         self.generator = np.random.default_rng(0)
         self.lengths = Lengths(plan)
         self.sequences, self.steps, self.worst, self.relative = 0, 0, 0.0, 0.0
+        self.flush = plan.flush
         self.cost = count_costs(model.recipe.flatbuffer).signatures["step"].multiply_adds
         quantized = model.metadata.source.quantize or "none"
         self.remedy = "" if quantized == "none" else f"; {quantized!r} is too coarse for the model, quantize it less"
@@ -126,9 +136,12 @@ class _Proof:
                 )
             domain = finite_domain or domain
         if domain in DOMAINS:
-            for length in (lengths := self._lengths()):
+            for index, length in enumerate(lengths := self._lengths()):
+                self.stage = f"proof: sequences of {length} steps, {index + 1} of {len(lengths)} lengths"
                 self._compare_kinds(length, kinds, MAX_SOURCE if length == lengths[-1] else None)
+            self.stage = "proof: batches of streams"
             self._compare_batches()
+        self.stage = "proof: calibration data"
         self._compare_data(data)
         return Verification(
             self.sequences, self.steps, self.worst, self.relative, self.tolerance, self.model.runtime, domain
@@ -138,8 +151,8 @@ class _Proof:
         return self.lengths.chosen(self.model.chunk, lambda length: self._affordable(length) > 1)
 
     def _affordable(self, length: int) -> int:
-        """Number of streams of a length that fit into the bound of the work."""
-        return int(WORK / max(1.0, length / self.plan.unit * self.cost))
+        """Number of streams of a length that fit into the bound of the work, the steps after their end included."""
+        return int(WORK / max(1.0, (length + self.flush) / self.plan.unit * self.cost))
 
     def _compare_kinds(self, length: int, kinds: Sequence[str], source: int | None) -> None:
         """One sequence of each kind, the plain one step by step, too; fewer where the work is bounded."""
@@ -190,6 +203,7 @@ class _Proof:
         """One sequence in every way of cutting it, by one stream."""
         stream = self.model.create_stream()
         for cut in cuts:
+            self.progress.stage(f"{self.stage}; {self.steps:,} steps compared")
             self._judge(inputs, expected, run_whole(stream, inputs, cut), "")
         self.sequences += 1
         self.steps += length_of(self.plan, inputs)
@@ -246,16 +260,16 @@ def _find_domain(plan: Plan, trials: Trials, lengths: Lengths) -> str | None:
     return None
 
 
-def _finite(plan: Plan, trials: Trials, length: int) -> Inputs:
-    """A random sequence from the domain in which the model is finite."""
+def _finite(plan: Plan, trials: Trials, length: int, count: int) -> list[Inputs]:
+    """Random sequences from the domain in which the model is finite."""
     _find_domain(plan, trials, Lengths(plan))
-    return trials.draw(length)
+    return [trials.draw(length) for _ in range(count)]
 
 
 def random_inputs(plan: Plan, length: int, generator: np.random.Generator) -> Inputs:
     """A plain sequence from the domain in which the model is finite; (T, *shape), static inputs (*shape)."""
     trials = Trials(plan, int(generator.integers(2**31)))
-    return _finite(plan, trials, length)
+    return _finite(plan, trials, length, 1)[0]
 
 
 def difference(name: str, expected: NDArray[Any], streamed: NDArray[Any], running: bool) -> tuple[float, float]:

@@ -254,6 +254,7 @@ class SourceReader:
         self.info = info
         self._flags = np.dtype(flags)
         self._readers = [InputReader(item, info.max_length, flags=flags) for item in info.inputs]
+        self.names = frozenset(item.name for item in info.inputs)
 
     def read(self, given: Any, finite: bool) -> list[NDArray[Any]]:
         """Padded arrays with a batch axis of 1, then their masks; raises InputError where something is wrong."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +30,8 @@ class Stream(AsyncCalls):
     Inputs are arrays (n, *features) without a batch axis, a dict by name where the model has several; an input
     without a time axis is given whole with each call. Outputs are arrays (m, *features), a dict by name where the
     model has several; m counts the positions that are ready, so it is smaller than n while the delay fills and
-    larger in `finish`. A call that fails leaves the stream as it was.
+    larger in `finish`. The source of a model with `encode` may be given by name with the steps instead: the first
+    call encodes it, later ones may repeat it. A call that fails leaves the stream as it was.
 
     Any thread may use a stream, one at a time, and different streams of a model may be used at the same time. `astep`,
     `afeed`, `afinish`, `aencode` and `arun` are the same for asyncio, in their turn where several are awaited at once.
@@ -46,6 +47,7 @@ class Stream(AsyncCalls):
         self._outputs, self._count = model.outputs, model.outputs.count
         # The first position with an output, where rows need no other care.
         self._start = model.outputs.start if model.outputs.plain else None
+        self._source_names = frozenset() if model.source is None else model.source.names
         self._unit, self._chunk, self._lead = meta.unit, meta.chunk, meta.lead
         # Up to here no window is full: units of steps only fill the state.
         self._filled = meta.hop * min(out.start for out in meta.outputs) if model.recipe.fill is not None else 0
@@ -78,6 +80,7 @@ class Stream(AsyncCalls):
         self._pending = self._lead
         self._held: list[NDArray[Any]] | None = self._inputs.zeros(self._lead) if self._lead else None
         self._closed = "" if self.model.source is None else "without its source"
+        self._source: list[NDArray[Any]] | None = None
 
     def encode(self, x: Any) -> None:
         """Give a fresh stream the whole input that it depends on, before its first step.
@@ -95,9 +98,10 @@ class Stream(AsyncCalls):
             raise StreamingError("the model has no signature 'encode'; begin with step() or feed()")
         if self._closed != "without its source":
             raise StreamingError("the stream has its source already; call reset() to give it another")
-        context = self._engine().encode(source.read(x, self._finite))
+        given = source.read(x, self._finite)
+        context = self._engine().encode(given)
         self.put_states([*self.states()[:-1], context])
-        self._closed = ""
+        self._closed, self._source = "", given
 
     def step(self, x: Any) -> Arrays:
         """Take exactly one chunk, (chunk, *features) -> (m, *features); m is 0 while the delay fills.
@@ -106,6 +110,9 @@ class Stream(AsyncCalls):
             InputError: shape, dtype or values are wrong.
             StreamingError: the stream is finished or closed, or steps of `feed` wait for a whole chunk.
         """
+        if self._source_names and self._brings_source(x):
+            self.read(x, self._chunk)
+            x = {name: value for name, value in x.items() if name not in self._source_names}
         if self._closed or self._pending or self.slab is not None or self._position < self._filled:
             self.check_ready()
             self.leave()
@@ -136,7 +143,7 @@ class Stream(AsyncCalls):
 
     def feed(self, x: Any) -> Arrays:
         """Take any number of steps, also none: (n, *features) -> (m, *features). Raises as `step`."""
-        if self._closed:
+        if self._closed and not self._brings_source(x):
             self._refuse()
         arrays = self.read(x)
         self._settle()
@@ -229,8 +236,23 @@ class Stream(AsyncCalls):
             self._refuse()
 
     def read(self, x: Any, steps: int | None = None) -> list[NDArray[Any]]:
-        """Check `steps` steps, None for any number, as one array (1, n, ...) an input. Raises InputError."""
-        return self._inputs.read(x, steps, self._finite)
+        """Check `steps` steps, None for any number, as one array (1, n, ...) an input. Raises InputError.
+
+        A source among them is encoded where the stream has none yet, and must be that of the stream otherwise.
+        """
+        if not self._brings_source(x):
+            return self._inputs.read(x, steps, self._finite)
+        moving = {name: value for name, value in x.items() if name not in self._source_names}
+        arrays = self._inputs.read(moving, steps, self._finite)
+        source = {name: x[name] for name in self._source_names}
+        if self._closed == "without its source":
+            self.encode(source)
+        elif not self._is_source(source):
+            raise InputError(
+                f"the source ({', '.join(sorted(source))}) is not the one that the stream began with; call reset() for "
+                "a new one, or leave it out"
+            )
+        return arrays
 
     def stepping(self, arrays: list[NDArray[Any]]) -> Work:
         """The invoke of `step`, as those of `feeding`."""
@@ -330,6 +352,20 @@ class Stream(AsyncCalls):
         self.leave()
         states, self._position, self._pending, self._held, self._closed = snapshot
         self.own = [array if array.base is None else array.copy() for array in states]
+
+    def _brings_source(self, x: Any) -> bool:
+        """Whether the inputs of a call hold the source, where one may still be given or repeated."""
+        known = self._source_names
+        return bool(known) and self._closed in ("", "without its source") and isinstance(x, Mapping) and known <= set(x)
+
+    def _is_source(self, given: Mapping[str, Any]) -> bool:
+        """Whether a source is that of this stream; one that was restored or forked knows its context alone."""
+        assert self.model.source is not None
+        arrays = self.model.source.read(given, self._finite)
+        if self._source is not None:
+            return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(arrays, self._source, strict=True))
+        context = self._engine().encode(arrays)
+        return np.allclose(context, self.states()[-1], 1e-4, 1e-5, equal_nan=True)
 
     def _settle(self) -> None:
         if self.slab is not None:

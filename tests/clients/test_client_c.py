@@ -267,6 +267,19 @@ def test_the_classes_of_the_wrapper(built: Any, tmp_path: Path) -> None:
     assert run(program, form("delay")[0]) == b"ok\n"
 
 
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is installed")
+def test_vectors_by_the_classes(tmp_path: Path) -> None:
+    tests, program = SOURCE / "tests", tmp_path / "vectors"
+    objects = [tmp_path / "vectors.o", tmp_path / "wrapped.o"]
+    flags = ["-Wall", "-Wextra", "-Werror", f"-I{SOURCE}", "-c"]
+    subprocess.run(["cc", "-std=c11", "-DST_WRAPPED", *flags, "-o", objects[0], tests / "vectors.c"], check=True)
+    subprocess.run(["c++", "-std=c++17", *flags, "-o", objects[1], tests / "wrapped.cpp"], check=True)
+    subprocess.run(["c++", "-o", program, *objects, "-ldl", "-lm"], check=True)
+    for bundle in ("tagger-en-ewt-stream", "digits-kws-stream", "translate-tatoeba-de-en", "anomaly-nab"):
+        assert run(program, bundle_path(bundle), bundle_vectors(bundle)) == b"ok\n"
+    assert run(program, *form("words")) == b"ok\n"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
 def test_cmake_builds_and_installs(tmp_path: Path) -> None:

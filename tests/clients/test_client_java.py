@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from client_vectors import ROOT, bundle_path, bundle_vectors, bundles, check_command, command_input, form
+from scripts import load_script
 
 import streaming
 
@@ -61,6 +62,9 @@ public class Check {
     Stream other = new Stream(model);
     refused(8, () -> other.restore(new byte[50]));
     refused(1, () -> other.restore(null));
+    try (Model foreign = new Model(arguments[1]); Stream strange = new Stream(foreign)) {
+      refused(8, () -> other.restore(strange.save()));
+    }
     other.restore(blob);
     if (other.position() != 5) throw new AssertionError("position");
     if (!java.util.Arrays.equals(whole, other.finish()[0])) throw new AssertionError("restored");
@@ -120,6 +124,21 @@ def test_events_of_vectors(bundle: str, build: Path) -> None:
     check_command(run(build, [SOURCE / "stream", bundle_path(bundle), *options], given), found)
 
 
+@pytest.mark.parametrize("name", ["two", "encode"])
+def test_rows_of_vectors(name: str, build: Path) -> None:
+    tool = load_script("run_on_java")
+    path, out = form(name)
+    classes = build / "classes"
+    subprocess.run(["javac", "-cp", classes, "-d", classes, SOURCE / "tests" / "Rows.java"], check=True)
+    assert _WHEEL is not None
+    library = Path(next(iter(_WHEEL.submodule_search_locations or []))) / "libLiteRt.so"
+    vectors = json.loads(out.read_text())
+    assert tool.differences(build, library, path, vectors, 8000) == []
+    first = next(iter(vectors["steps"]["outputs"].values()))
+    first["base64"] = first["base64"][4:8] + first["base64"][4:]
+    assert "differs by" in tool.differences(build, library, path, vectors, 8000)[0]
+
+
 def test_raw_steps(build: Path) -> None:
     path, _ = form("delay")
     x = np.random.default_rng(1).standard_normal((11, 4)).astype(np.float32)
@@ -149,5 +168,6 @@ def test_blobs_and_what_is_refused(build: Path, tmp_path: Path) -> None:
     classes = build / "classes"
     subprocess.run(["javac", "-cp", classes, "-d", classes, tmp_path / "Check.java"], check=True)
     library = f"-Dstreaming.library={build / 'libstreaming_jni.so'}"
-    output = run(build, ["java", "-Xcheck:jni", library, "-cp", classes, "Check", form("delay")[0]])
+    models = form("delay")[0], bundle_path("speaker-vowels")
+    output = run(build, ["java", "-Xcheck:jni", library, "-cp", classes, "Check", *models])
     assert output.decode().splitlines()[-1] == "ok"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import re
 import subprocess
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from client_vectors import (
     command_input,
     form,
 )
+from forged import repacked
 
 import streaming
 
@@ -114,24 +112,6 @@ def test_misuse_is_a_code_and_a_line() -> None:
 def test_files_that_contradict_themselves(key: str, value: Any, line: str, tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(repacked(bundle_path("speaker-vowels").read_bytes(), {key: value}))
     assert line in node("bin/stream.mjs", tmp_path / "model.tflite", code=2).decode()
-
-
-def repacked(content: bytes, changes: dict[str, Any]) -> bytes:
-    """A file whose streaming.json says something else, its checksums right."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    meta = json.loads(files["streaming.json"])
-    text = json.dumps(meta | changes).encode()
-    # The graph's own entry of the text: its length, the text, zeros up to a multiple of 16.
-    entry = len(text).to_bytes(4, "little") + text + bytes(-len(text) % 16)
-    buffer = io.BytesIO()
-    buffer.write(content[: meta["flatbuffer_bytes"]] + entry)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        for name, data in (files | {"streaming.json": text}).items():
-            archive.writestr(name, data)
-        archive.comment = b"0" * 64
-    body = buffer.getvalue()[:-64]
-    return body + hashlib.sha256(body).hexdigest().encode()
 
 
 @pytest.mark.parametrize("bundle", ["tagger-en-ewt-stream", "digits-kws-stream", "forecast-etth1", "charlm-lstm"])

@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import importlib
-import os
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from places import ROOT
 
 import streaming
+from rnnzoo.data.mirror import find_mirror
 from rnnzoo.data.source import Source
 from rnnzoo.runs.config import load_config
 from rnnzoo.runs.store import read_encoder, read_metrics
@@ -27,7 +27,7 @@ SLICES = {
     "keyword_spotter": 9,
     "polyphony": 5,
     "sequence_tagger": 60,
-    "sketcher": 20,
+    "sketcher": 3,
     "tagger": 60,
     "transcriber": 8,
     "translator": 4,
@@ -49,9 +49,9 @@ def oracle(request):
 
 @pytest.fixture
 def data():
-    if not os.environ.get("RNNZOO_DATA_MIRROR"):
-        pytest.skip("RNNZOO_DATA_MIRROR is not set: no raw files to read")
-    return Path(os.environ["RNNZOO_DATA_MIRROR"])
+    if (folder := find_mirror()) is None:
+        pytest.skip("no ../shared/data, and RNNZOO_DATA_MIRROR is not set: no raw files to read")
+    return folder
 
 
 def test_oracles_import_nothing_that_is_under_test():

@@ -10,10 +10,10 @@ import wave
 from pathlib import Path
 from typing import Any
 
-import foreign_models
 import keras
 import numpy as np
 import pytest
+import runtime_models
 from places import ROOT
 
 import streaming
@@ -67,9 +67,8 @@ def _written(path: Path, name: str) -> Path:
 def form(name: str) -> tuple[Path, Path]:
     """A converted model of each form of file, and its vectors."""
     path = Path(_folder.name) / f"{name}.tflite"
-    if name == "kept":  # a state inside that no signature resets, of another tool's file
-        (foreign := path.with_suffix(".foreign")).write_bytes(foreign_models.variable_model())
-        streaming.adopt(foreign, path)
+    if name == "kept":  # a state inside that no signature resets
+        runtime_models.write(path, runtime_models.internal_model(reset=False))
         return path, _written(path, name)
     make = _task if name in TASKS + INTEGERS[:-1] else _strings if name in STRINGS else _layers
     model, options = make(name)

@@ -203,8 +203,8 @@ def pairs_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
 
 
 @functools.cache
-def internal_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
-    """level_t = 0.9 level_(t-1) + x_t from 0.5 on, the level kept in a variable."""
+def internal_model(reset: bool = True) -> tuple[bytes, Metadata, dict[str, bytes]]:
+    """level_t = 0.9 level_(t-1) + x_t from 0.5 on, the level kept in a variable, which a signature may reset."""
     import tensorflow as tf
 
     class Level(tf.Module):
@@ -225,12 +225,13 @@ def internal_model() -> tuple[bytes, Metadata, dict[str, bytes]]:
     module = Level()
     functions = {
         "step": module.step.get_concrete_function(x=tf.TensorSpec((1, 1, 3), "float32", name="x")),
-        "reset": module.reset.get_concrete_function(),
     }
+    if reset:
+        functions["reset"] = module.reset.get_concrete_function()
     meta = Metadata(
         fingerprint="",
         flatbuffer_bytes=0,
-        signatures=_signatures({"step": (1, 1), "reset": (1, 0)}),
+        signatures=_signatures({"step": (1, 1), **({"reset": (1, 0)} if reset else {})}),
         inputs=(InputInfo("x", (3,), "float32"),),
         outputs=(OutputInfo("level", (3,), "float32"),),
         state="internal",

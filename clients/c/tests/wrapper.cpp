@@ -37,6 +37,18 @@ int main(int count, char** arguments) {
       if (error.code != STREAMING_STATE || !*error.what()) return 1;
     }
     try {
+      third.restore("no saved stream");
+      return 1;
+    } catch (const streaming::Error& error) {
+      if (error.code != STREAMING_BLOB) return 1;
+    }
+    try {
+      third.feed({}, 1, into(pieces));
+      return 1;
+    } catch (const streaming::Error& error) {
+      if (error.code != STREAMING_INPUT || !*error.what()) return 1;
+    }
+    try {
       streaming::Model("/nowhere.tflite");
       return 1;
     } catch (const streaming::Error& error) {

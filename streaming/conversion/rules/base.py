@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar, NoReturn
@@ -81,12 +81,32 @@ class Validity:
     state: str
 
 
+class Constants:
+    """The weights of the model in one traced graph, each made once, wherever it is used.
+
+    values: numbers by the id of their variable; given: tensors that stand for variables instead.
+    """
+
+    def __init__(self, values: dict[int, NDArray[Any]], given: Mapping[int, tf.Tensor] | None = None) -> None:
+        self.values, self._graph = values, tf.compat.v1.get_default_graph()
+        self._tensors: dict[tuple[int, str], tf.Tensor] = {(key, ""): tensor for key, tensor in (given or {}).items()}
+
+    def get(self, variable: Any, name: str = "", make: Callable[[], NDArray[Any]] | None = None) -> tf.Tensor:
+        """The value of a variable, or under a name what `make` computes from it."""
+        key = id(variable), name
+        if key not in self._tensors:
+            # In the outermost graph, so that loops read the same constant.
+            with self._graph.as_default():
+                self._tensors[key] = tf.constant(self.values[key[0]] if make is None else make())
+        return self._tensors[key]
+
+
 class Env:
     """One trace: reads and writes states, reads weights, and knows which positions exist.
 
     fused: no other signature has another chunk size, so weights may be laid out for single steps;
     loop_bytes: recurrent weights from which a loop is better than copies of them, times the steps of the chunk;
-    weights: values of the model's variables by their id;
+    constants: the model's weights;
     now: boolean (B, chunk), which steps of the input exist, or None where the plan needs none;
     rows: whether the outputs of windows are computed, or their states alone.
     """
@@ -98,14 +118,14 @@ class Env:
         fused: bool,
         loop_bytes: float,
         states: dict[str, tf.Tensor],
-        weights: dict[int, NDArray[Any]],
+        constants: Constants,
         now: tf.Tensor | None = None,
         clocks: dict[Clock, Validity] | None = None,
         rows: bool = True,
     ) -> None:
         self.batch, self.chunk, self.fused, self.loop_bytes, self.now = batch, chunk, fused, loop_bytes, now
         self.rows = rows
-        self._states, self.weights, self._clocks = states, weights, clocks or {}
+        self._states, self.constants, self._clocks = states, constants, clocks or {}
         self.updates: dict[str, tf.Tensor] = {}
         self._lines: dict[Clock, tf.Tensor] = {}
         self._valid: dict[Timeline, tf.Tensor] = {}
@@ -116,7 +136,15 @@ class Env:
 
     def weight(self, variable: Any) -> NDArray[Any]:
         """The value of a Keras variable of the model."""
-        return self.weights[id(variable)]
+        return self.constants.values[id(variable)]
+
+    def constant(self, variable: Any) -> tf.Tensor:
+        """The same as a constant of the graph."""
+        return self.constants.get(variable)
+
+    def derived(self, variable: Any, name: str, make: Callable[[], NDArray[Any]]) -> tf.Tensor:
+        """A constant that `make` computes from a variable, known by a name."""
+        return self.constants.get(variable, name, make)
 
     def read(self, name: str) -> tf.Tensor:
         """The state as it was before this chunk, (B, *shape)."""

@@ -8,10 +8,11 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from streaming.conversion import keras_loops
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, expand_to
 from streaming.conversion.rules.bounded import BoundedRule
-from streaming.conversion.rules.cells import scan, stepper
+from streaming.conversion.rules.cells import scan, stepper, weight_bytes
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk
 
@@ -97,11 +98,18 @@ class BidirectionalRule(BoundedRule):
         forward, states = scan(stepper(layer.forward_layer.cell, near, env), range(steps), states, keep)
         for name, state in zip(names, states, strict=True):
             env.write(self.key(name), state)
-        far = Chunk(env.batch, steps + ahead, full=full)
-        order = range(steps + ahead - 1, -1, -1)
-        backward, _ = scan(stepper(layer.backward_layer.cell, far, env), order, self._start(env), keep)
-        ours, theirs = inputs.like(rows=forward), inputs.like(rows=backward[::-1][:steps])
-        return _merge(layer.merge_mode, ours, theirs)
+        return _merge(layer.merge_mode, inputs.like(rows=forward), self._backward(env, inputs, full, keep))
+
+    def _backward(self, env: Env, inputs: Chunk, full: tf.Tensor, keep: tf.Tensor) -> Chunk:
+        """The outputs of the backward layer at the steps of the chunk, from those and the steps ahead of it."""
+        cell, steps = self.call.op.backward_layer.cell, full.shape[1]
+        if steps * weight_bytes(cell) > env.loop_bytes:
+            states = self._start(env)
+            outputs, *_ = keras_loops.scan(cell, full, states, env, mask=keep, backwards=True, zero_output=True)
+            return inputs.like(full=tf.reverse(outputs, [1])[:, : inputs.steps])
+        far = Chunk(env.batch, steps, full=full)
+        rows, _ = scan(stepper(cell, far, env), range(steps - 1, -1, -1), self._start(env), keep)
+        return inputs.like(rows=rows[::-1][: inputs.steps])
 
     def _forward_states(self, env: Env) -> tuple[list[str], Rows]:
         names = [name for name in self.states if name.startswith("forward")]
@@ -125,14 +133,22 @@ class BidirectionalRule(BoundedRule):
             first = tf.where(expand_to(here, first), row[:, None], first)
             marks = tf.where(here, tf.cast(keep[:, index : index + 1], tf.float32), marks)
             position = position + tf.cast(exists[:, index : index + 1], tf.float32)
-            buffer = Chunk(env.batch, size, full=first)
-            cell = stepper(layer.backward_layer.cell, buffer, env)
-            outputs, _ = scan(cell, range(size - 1, -1, -1), self._start(env), marks > 0.5, hold=True)
-            backward.append(outputs[-1])
+            backward.append(self._last_backward(env, first, marks > 0.5))
         written = {"last0": forward[-1], "first": first, "first_valid": marks, "position": position}
         for name, state in [*written.items(), *zip(names, states, strict=True)]:
             env.write(self.key(name), state)
         return _merge(layer.merge_mode, inputs.like(rows=forward), inputs.like(rows=backward))
+
+    def _last_backward(self, env: Env, first: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+        """The output of the backward layer at the first step, from the first steps of the sequence."""
+        cell, size = self.call.op.backward_layer.cell, first.shape[1]
+        if size * weight_bytes(cell) > env.loop_bytes:
+            states = self._start(env)
+            _, last, _ = keras_loops.scan(cell, first, states, env, mask=keep, backwards=True, collect=False)
+            return last
+        advance = stepper(cell, Chunk(env.batch, size, full=first), env)
+        outputs, _ = scan(advance, range(size - 1, -1, -1), self._start(env), keep, hold=True)
+        return outputs[-1]
 
 
 def _initial(layer: Any) -> list[Any]:

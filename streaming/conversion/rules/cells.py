@@ -87,30 +87,52 @@ def _nest(cell: Any, states: list[tf.Tensor]) -> Any:
     return nested
 
 
-def _weights(cell: Any, env: Env) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
-    """Kernel (D, n U), recurrent kernel (U, n U) and bias (n U)."""
-    bias = None if cell.bias is None else env.weight(cell.bias)
-    return env.weight(cell.kernel), env.weight(cell.recurrent_kernel), bias
+def weight_bytes(cell: Any) -> int:
+    """Size of the weights of a cell in float32."""
+    return 4 * sum(int(np.prod(weight.shape)) for weight in cell.weights)
 
 
-def _matmul(x: tf.Tensor, kernel: NDArray[Any], bias: NDArray[Any] | None) -> tf.Tensor:
-    product = tf.matmul(x, tf.constant(kernel))
-    return product if bias is None else product + tf.constant(bias)
+class _Weights:
+    """Kernel (D, n U), recurrent kernel (U, n U) and bias (n U) of a cell, as constants of the graph."""
+
+    def __init__(self, cell: Any, env: Env) -> None:
+        self._cell, self._env = cell, env
+        self.bias = None if cell.bias is None else env.constant(cell.bias)
+
+    @property
+    def kernel(self) -> tf.Tensor:
+        return self._env.constant(self._cell.kernel)
+
+    @property
+    def recurrent(self) -> tf.Tensor:
+        return self._env.constant(self._cell.recurrent_kernel)
+
+    def value(self, name: str) -> NDArray[Any]:
+        """The numbers of `kernel`, `recurrent_kernel` or `bias`."""
+        return self._env.weight(getattr(self._cell, name))
+
+    def derived(self, name: str, make: Callable[[], NDArray[Any]]) -> tf.Tensor:
+        """A constant that is computed from the weights."""
+        return self._env.derived(self._cell.kernel, name, make)
 
 
-def _projector(
-    inputs: Chunk, env: Env, kernel: NDArray[Any], recurrent: NDArray[Any], bias: NDArray[Any] | None
-) -> Callable[[int | tf.Tensor, tf.Tensor], tf.Tensor]:
+def _matmul(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+    product = tf.matmul(x, kernel)
+    return product if bias is None else product + bias
+
+
+def _projector(inputs: Chunk, env: Env, weights: _Weights) -> Callable[[int | tf.Tensor, tf.Tensor], tf.Tensor]:
     """(index, h) -> x W + h R + b."""
     if env.fused and inputs.steps == 1:
-        both = np.concatenate([kernel, recurrent], axis=0)
-        return lambda index, h: _matmul(tf.concat([inputs.at(index), h], axis=-1), both, bias)
-    projected = inputs.like(flat=_matmul(inputs.flat, kernel, bias))
-    return lambda index, h: projected.at(index) + _matmul(h, recurrent, None)
+        names = ("kernel", "recurrent_kernel")
+        both = weights.derived("both", lambda: np.concatenate([weights.value(name) for name in names], axis=0))
+        return lambda index, h: _matmul(tf.concat([inputs.at(index), h], axis=-1), both, weights.bias)
+    projected = inputs.like(flat=_matmul(inputs.flat, weights.kernel, weights.bias))
+    return lambda index, h: projected.at(index) + _matmul(h, weights.recurrent, None)
 
 
 def _simple(cell: Any, inputs: Chunk, env: Env) -> Advance:
-    project = _projector(inputs, env, *_weights(cell, env))
+    project = _projector(inputs, env, _Weights(cell, env))
 
     def advance(index: int | tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h = cell.activation(project(index, states[0]))
@@ -120,7 +142,7 @@ def _simple(cell: Any, inputs: Chunk, env: Env) -> Advance:
 
 
 def _lstm(cell: Any, inputs: Chunk, env: Env) -> Advance:
-    project = _projector(inputs, env, *_weights(cell, env))
+    project = _projector(inputs, env, _Weights(cell, env))
     gate = cell.recurrent_activation
 
     def advance(index: int | tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -135,26 +157,32 @@ def _lstm(cell: Any, inputs: Chunk, env: Env) -> Advance:
 
 
 def _gru(cell: Any, inputs: Chunk, env: Env) -> Advance:
-    kernel, recurrent, bias = _weights(cell, env)
+    weights = _Weights(cell, env)
     units, gate = cell.units, cell.recurrent_activation
-    input_bias, recurrent_bias = bias, None
-    if cell.reset_after and bias is not None:
+    input_bias, recurrent_bias = weights.bias, None
+    if cell.reset_after and weights.bias is not None:
         # The biases of the gates add up; only the candidate's recurrent bias stays inside the reset.
-        input_bias = np.concatenate([bias[0, : 2 * units] + bias[1, : 2 * units], bias[0, 2 * units :]])
-        recurrent_bias = np.concatenate([np.zeros(2 * units, bias.dtype), bias[1, 2 * units :]])
-    projected = inputs.like(flat=_matmul(inputs.flat, kernel, input_bias))
+        bias = weights.value("bias")
+        gates = bias[0, : 2 * units] + bias[1, : 2 * units]
+        input_bias = weights.derived("input_bias", lambda: np.concatenate([gates, bias[0, 2 * units :]]))
+        quiet = np.zeros_like(gates)
+        recurrent_bias = weights.derived("recurrent_bias", lambda: np.concatenate([quiet, bias[1, 2 * units :]]))
+    projected = inputs.like(flat=_matmul(inputs.flat, weights.kernel, input_bias))
+
+    def part(name: str, columns: slice) -> tf.Tensor:
+        return weights.derived(name, lambda: weights.value("recurrent_kernel")[:, columns])
 
     def advance(index: int | tf.Tensor, states: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
         h = states[0]
         x_z, x_r, x_candidate = tf.split(projected.at(index), 3, axis=-1)
         if cell.reset_after:
-            h_z, h_r, h_candidate = tf.split(_matmul(h, recurrent, recurrent_bias), 3, axis=-1)
+            h_z, h_r, h_candidate = tf.split(_matmul(h, weights.recurrent, recurrent_bias), 3, axis=-1)
             z, r = gate(x_z + h_z), gate(x_r + h_r)
             candidate = x_candidate + r * h_candidate
         else:
-            h_z, h_r = tf.split(_matmul(h, recurrent[:, : 2 * units], None), 2, axis=-1)
+            h_z, h_r = tf.split(_matmul(h, part("gates", slice(None, 2 * units)), None), 2, axis=-1)
             z, r = gate(x_z + h_z), gate(x_r + h_r)
-            candidate = x_candidate + _matmul(r * h, recurrent[:, 2 * units :], None)
+            candidate = x_candidate + _matmul(r * h, part("candidate", slice(2 * units, None)), None)
         candidate = cell.activation(candidate)
         h = candidate + z * (h - candidate)
         return h, [h]

@@ -131,7 +131,7 @@ class _SeveralEnv(Env):
         for name, spec in rule.states.items():
             value = outer.read(rule.key(name))
             states[rule.key(name)] = tf.reshape(value, (outer.batch * count, *spec.shape))
-        super().__init__(outer.batch * count, outer.chunk, False, outer.loop_bytes, states, outer.weights)
+        super().__init__(outer.batch * count, outer.chunk, False, outer.loop_bytes, states, outer.constants)
         self._outer, self._count = outer, count
 
     def valid(self, timeline: Timeline) -> tf.Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streaming.conversion.rules import register
 from streaming.conversion.rules.base import Env, Rule, chunks, expand_to, hold_states, static_values
-from streaming.conversion.rules.cells import stepper
+from streaming.conversion.rules.cells import stepper, weight_bytes
 from streaming.conversion.signals import Signal, StateSpec
 from streaming.conversion.values import Chunk, Static
 
@@ -122,7 +122,7 @@ class RecurrentRule(Rule):
                     output = tf.where(expand_to(valid[:, index], output), output, held)
             return [output, *new][:count], new, output if held is not None else None
 
-        run = _loop if inputs.steps * _bytes(layer.cell) > env.loop_bytes else _unrolled
+        run = _loop if inputs.steps * weight_bytes(layer.cell) > env.loop_bytes else _unrolled
         forms, states, held = run(one, inputs, states, held)
         for name, state in zip(names, states, strict=True):
             env.write(self.key(name), state)
@@ -130,10 +130,6 @@ class RecurrentRule(Rule):
             env.write(self.key("output"), held)
         outputs = [inputs.like(**form) for form in forms]
         return outputs if layer.return_state else outputs[0]
-
-
-def _bytes(cell: Any) -> int:
-    return 4 * sum(int(np.prod(weight.shape)) for weight in cell.weights)
 
 
 def _unrolled(one: Any, inputs: Chunk, states: list[tf.Tensor], held: Any) -> tuple[list[dict[str, Any]], Any, Any]:

@@ -8,18 +8,18 @@ layer whose `call` takes a `mask` is given it.
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers
 
-from streaming.conversion.keras_loops import keras_loops
+from streaming.conversion.keras_loops import keras_loops, scan
 from streaming.conversion.rules import kind_of
 from streaming.conversion.rules.base import Call, Env, Rule, expand_to
-from streaming.conversion.rules.cells import scan, stepper
 from streaming.conversion.signals import Signal, Timeline
-from streaming.conversion.values import Chunk, Static
+from streaming.conversion.values import Static
 
 _RECURRENT = (layers.SimpleRNN, layers.LSTM, layers.GRU, layers.RNN)
 _POOLING = (layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D)
@@ -146,23 +146,32 @@ def _where(exists: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
     return tf.where(expand_to(exists, value), value, tf.zeros_like(value))
 
 
-def _scan(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env, initial: list[tf.Tensor], backwards: bool) -> Any:
-    """Outputs in the order of the source, the last one computed, and the states after it."""
-    steps = x.shape[1]
-    advance = stepper(layer.cell, Chunk(env.batch, steps, full=x), env)
+def _scan(
+    layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env, initial: list[tf.Tensor], backwards: bool
+) -> tuple[tf.Tensor | None, tf.Tensor, list[tf.Tensor]]:
+    """Outputs (B, S, ...) in the order of the source, the last one computed, and the states after it."""
     states = initial or [
         tf.convert_to_tensor(state) for state in keras.tree.flatten(layer.get_initial_state(batch_size=env.batch))
     ]
-    order = range(steps - 1, -1, -1) if backwards else range(steps)
-    outputs, states = scan(advance, order, states, keep, hold=not layer.zero_output_for_mask)
-    return outputs[::-1] if backwards else outputs, outputs[-1], states
+    outputs, last, states = scan(
+        layer.cell,
+        x,
+        states,
+        env,
+        mask=keep,
+        backwards=backwards,
+        zero_output=layer.zero_output_for_mask,
+        collect=layer.return_sequences,
+        unroll=math.isinf(env.loop_bytes),
+    )
+    return tf.reverse(outputs, [1]) if backwards and outputs is not None else outputs, last, states
 
 
 def _recurrent(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env, initial: list[tf.Tensor]) -> Any:
     outputs, last, states = _scan(layer, x, keep, env, initial, layer.go_backwards)
     if layer.return_sequences and layer.go_backwards:
         raise TypeError("a backward layer of an encoder returns its sequence reversed")
-    result = tf.stack(outputs, axis=1) if layer.return_sequences else last
+    result = outputs if layer.return_sequences else last
     return [result, *states] if layer.return_state else result
 
 
@@ -170,7 +179,9 @@ def _bidirectional(layer: Any, x: tf.Tensor, keep: tf.Tensor, env: Env) -> Any:
     ahead, last_ahead, states_ahead = _scan(layer.forward_layer, x, keep, env, [], False)
     back, last_back, states_back = _scan(layer.backward_layer, x, keep, env, [], True)
     if layer.return_sequences:
-        a, b = tf.stack(ahead, axis=1), tf.stack(back, axis=1)
+        assert ahead is not None
+        assert back is not None
+        a, b = ahead, back
     else:
         a, b = last_ahead, last_back
     merged = {

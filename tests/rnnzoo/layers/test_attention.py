@@ -137,7 +137,7 @@ def test_mistakes_are_named(tmp_path: Any) -> None:
     ):
         with pytest.raises(ValueError, match=match):
             make()
-    x, memory = keras.Input((None, 3)), keras.Input((None, 4))
-    model = keras.Model([x, memory], AttentionDecoder(cell)(x, memory))
+    x = keras.Input((None, 3))
+    model = keras.Model(x, AttentionDecoder(cell)(x, layers.Dense(4)(x)))
     with pytest.raises(streaming.NotStreamableError, match="reads 'keys' as a whole at each step"):
         streaming.convert(model, tmp_path / "m.tflite")

@@ -11,7 +11,7 @@ from keras import layers
 
 import rnnzoo.layers
 from streaming.conversion.keras_loops import keras_loops
-from streaming.conversion.rules.base import Env
+from streaming.conversion.rules.base import Constants, Env
 from streaming.conversion.tflite import ALLOWED, operations
 
 
@@ -21,8 +21,9 @@ def traced(model, x):
 
     @tf.function(autograph=False)
     def run(x):
-        env = Env(x.shape[0], x.shape[1], False, 0, {}, {id(variable): value for variable, value in weights})
-        with keras.StatelessScope(state_mapping=[(v, tf.constant(value)) for v, value in weights]), keras_loops(env):
+        constants = Constants({id(variable): value for variable, value in weights})
+        env = Env(x.shape[0], x.shape[1], False, 0, {}, constants)
+        with keras.StatelessScope(state_mapping=[(v, constants.get(v)) for v, _ in weights]), keras_loops(env):
             return keras.tree.flatten(model(x, training=False))
 
     concrete = run.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
@@ -122,7 +123,7 @@ def test_weights_are_stored_once():
 
 def test_keras_is_as_it_was():
     before = layers.RNN.call, layers.TimeDistributed.call
-    env = Env(1, 1, False, 0, {}, {})
+    env = Env(1, 1, False, 0, {}, Constants({}))
     with keras_loops(env):
         assert layers.RNN.call is not before[0]
     assert (layers.RNN.call, layers.TimeDistributed.call) == before

@@ -60,6 +60,7 @@ def test_weights_are_those_that_the_model_computes_with() -> None:
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("mode", ["int8", pytest.param("int4", marks=pytest.mark.slow), "float8"])
 def test_streams_equal_the_model_but_for_the_rounding_of_inputs(mode: str, tmp_path: Any, convert: Any) -> None:
+    keras.utils.set_random_seed(0)
     x = keras.Input((None, 6))
     y = layers.Dense(5)(layers.GRU(7, return_sequences=True)(layers.Dense(8, activation="relu")(x)))
     model = keras.Model(x, y)
@@ -71,7 +72,9 @@ def test_streams_equal_the_model_but_for_the_rounding_of_inputs(mode: str, tmp_p
     rows = np.random.default_rng(0).normal(size=(20, 6)).astype("float32")
     stream = streaming.load(path).create_stream()
     wanted = np.asarray(model(rows[None])[0])
-    np.testing.assert_allclose(stream.feed(rows), wanted, atol=0.05 * np.abs(wanted).max())
+    # A number of eight bits, three of them after the point, is rounded by up to a sixteenth of itself.
+    tolerance = 0.1 if mode == "float8" else 0.05
+    np.testing.assert_allclose(stream.feed(rows), wanted, atol=tolerance * np.abs(wanted).max())
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")

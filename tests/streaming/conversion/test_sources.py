@@ -63,14 +63,58 @@ def check(model: keras.Model, path: Path) -> None:
             np.testing.assert_allclose(got[..., : value.shape[-1]], value, atol=2e-6)
 
 
-def test_the_refusal_names_what_works(tmp_path: Path) -> None:
+def test_the_source_is_found(tmp_path: Path) -> None:
     model = translator()
-    with pytest.raises(streaming.NotStreamableError, match=r"encode=\['source'\], max_length=N") as refusal:
+    report = streaming.convert(model, tmp_path / "a.tflite")
+    assert report.signatures["encode"] == (1, 128)
+    assert any("Stream.encode: source, 128 positions at most (max_length)" in note for note in report.notes)
+    check(model, tmp_path / "a.tflite")
+    stream = streaming.load(tmp_path / "a.tflite").create_stream()
+    with pytest.raises(streaming.InputError, match=r"129 positions, expected 1 to 128; .* larger max_length"):
+        stream.encode(np.zeros((129, 6), "float32"))
+
+
+def test_a_source_of_another_fixed_length_is_found(tmp_path: Path) -> None:
+    source, target = keras.Input((8, 6), name="source"), keras.Input((5, 5), name="target")
+    _, state = layers.GRU(4, return_state=True)(source)
+    model = keras.Model([source, target], layers.GRU(4, return_sequences=True)(target, initial_state=state))
+    report = streaming.convert(model, tmp_path / "a.tflite")
+    assert report.window is None
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((8, 6)).astype("float32"), generator.standard_normal((5, 5)).astype("float32")
+    rows = streaming.load(tmp_path / "a.tflite").create_stream().feed({"source": x, "target": y})
+    np.testing.assert_allclose(rows, model([x[None], y[None]])[0], atol=2e-6)
+
+
+def test_a_source_of_a_running_value_is_named(tmp_path: Path) -> None:
+    a, b = keras.Input((None, 6), name="a"), keras.Input((None, 6), name="b")
+    pooled = layers.GlobalAveragePooling1D()(layers.MaxPooling1D(2)(layers.GRU(4, return_sequences=True)(a)))
+    model = keras.Model([a, b], layers.Concatenate()([pooled, layers.GRU(4)(b)]))
+    with pytest.raises(streaming.NotStreamableError, match=r"encode=\['b'\], max_length=N") as refusal:
         streaming.convert(model, tmp_path / "a.tflite")
     assert "\n" not in str(refusal.value)
-    assert "'source' cannot come step by step" in str(refusal.value)
-    streaming.convert(model, tmp_path / "a.tflite", encode=["source"], max_length=LONGEST)
-    check(model, tmp_path / "a.tflite")
+    streaming.convert(model, tmp_path / "a.tflite", encode=["b"], max_length=LONGEST)
+
+
+@pytest.mark.parametrize("calls", ["feed", "step", "batcher"])
+def test_the_source_comes_with_the_steps(calls: str, tmp_path: Path) -> None:
+    model = translator()
+    streaming.convert(model, tmp_path / "a.tflite", encode=["source"], max_length=LONGEST, verify=False)
+    loaded = streaming.load(tmp_path / "a.tflite")
+    stream, generator = loaded.create_stream(), np.random.default_rng(0)
+    x, y = generator.standard_normal((4, 6)).astype("float32"), generator.standard_normal((3, 5)).astype("float32")
+    run = {"feed": stream.feed, "step": stream.step, "batcher": lambda x: loaded.batcher.submit(stream, x).result()}
+    with pytest.raises(streaming.InputError, match="'target' has shape"):
+        run[calls]({"source": x, "target": y[:1, :2]})
+    with pytest.raises(streaming.StreamingError, match="has not seen its source"):
+        stream.feed(y)  # a call that fails leaves the stream as it was
+    rows = [run[calls]({"source": x, "target": y[:1]}), stream.feed(y[1:2])]
+    again = loaded.restore(stream.save())
+    for last in (stream, again):
+        with pytest.raises(streaming.InputError, match="not the one that the stream began with"):
+            last.feed({"source": x + 1, "target": y[2:]})
+        got = np.concatenate([*rows, last.feed({"source": x, "target": y[2:]})])
+        np.testing.assert_allclose(got, model([x[None], y[None]])[0], atol=2e-6)
 
 
 @pytest.mark.parametrize("decoder", [dot_layer, matmul, einsum, additive, gate_of_mean])

@@ -159,6 +159,8 @@ def test_tokens_of_texts_are_steps_of_a_carried_model(convert: Any, options: dic
     [
         ({"output_sequence_length": 4}, {}),
         ({"output_sequence_length": 6, "ngrams": 2}, {}),
+        ({}, {}),
+        ({"ngrams": 2}, {}),
         ({}, {"max_length": 12}),
         ({"ngrams": (1, 3)}, {"max_length": 20}),
     ],
@@ -170,9 +172,11 @@ def test_texts_are_steps_where_they_have_a_length(convert: Any, layer: Any, aske
     np.testing.assert_allclose(last_rows(path, TEXTS), offline(model, TEXTS), atol=1e-5)
     together = streaming.load(path).create_stream().feed(TEXTS)
     np.testing.assert_allclose(together, offline(model, TEXTS), atol=1e-5)
-    if asked:
+    if "output_sequence_length" not in layer:
+        length = asked.get("max_length", 128)
+        assert f"each step takes a text of at most {length} tokens (max_length)" in report.notes
         with pytest.raises(InputError, match="larger max_length"):
-            last_rows(path, ["time " * 30])
+            last_rows(path, ["time " * 130])
 
 
 def test_windows_of_tokens_answer_word_by_word(convert: Any) -> None:
@@ -203,10 +207,9 @@ def test_subclassed_models_take_texts(convert: Any) -> None:
 @pytest.mark.parametrize(
     ("middle", "layer", "asked", "message"),
     [
-        (lambda: layers.Bidirectional(layers.GRU(3)), {}, {}, r"Bidirectional.*; convert with max_length=N"),
         (lambda: layers.GRU(3), {"output_sequence_length": 4}, {"max_length": 4}, "have a length"),
         (lambda: layers.GRU(3), {"standardize": lambda x: x}, {}, "a function as standardize"),
-        (lambda: layers.GRU(3), {"ngrams": 2}, {}, "ngrams of the whole text; convert with max_length=N"),
+        (lambda: layers.GRU(3), {"ngrams": 2}, {"window": 5}, "ngrams of the whole text"),
     ],
 )
 def test_texts_that_no_stream_takes_are_named(convert: Any, middle: Any, layer: Any, asked: Any, message: str) -> None:
@@ -218,8 +221,9 @@ def test_zeros_behind_a_text_that_the_model_sees_are_refused(convert: Any) -> No
     vectorizer = layers.TextVectorization(vocabulary=["time", "flies"])
     text = keras.Input((1,), dtype="string")
     y = layers.Bidirectional(layers.GRU(3))(layers.Embedding(4, 3)(vectorizer(text)))
-    with pytest.raises(NotStreamableError, match="mask_zero=True"):
-        convert(keras.Model(text, y), max_length=9)
+    for asked in ({"max_length": 9}, {}):
+        with pytest.raises(NotStreamableError, match="mask_zero=True"):
+            convert(keras.Model(text, y), **asked)
 
 
 @pytest.mark.parametrize("table", [LookupTable({"a": 1}, 0), HashTable(4), TextTable(LookupTable({"a": 1}, 0))])

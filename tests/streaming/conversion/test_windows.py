@@ -99,7 +99,7 @@ def test_what_is_decided(tmp_path):
     np.testing.assert_allclose(rows, [np.asarray(held(row[None, None]))[0] for row in data], atol=3e-6)
 
 
-@pytest.mark.parametrize("kind", ["functional", "sequential", "nested", "shared"])
+@pytest.mark.parametrize("kind", ["functional", "sequential", "nested", "shared", "reshaped", "literal"])
 def test_fixed_lengths_are_carried(kind, tmp_path):
     dense = layers.Dense(4)
     parts = [layers.Conv1D(4, 3, padding="causal"), layers.GRU(4, return_sequences=True)]
@@ -110,6 +110,12 @@ def test_fixed_lengths_are_carried(kind, tmp_path):
         model = keras.Model(x, dense(keras.Sequential([keras.Input((W, 4)), *parts])(x)))
     elif kind == "shared":
         model = keras.Model(x, dense(parts[1](dense(parts[0](x)))))
+    elif kind == "reshaped":
+        model = keras.Model(x, dense(parts[1](layers.Reshape((W, 4))(layers.Reshape((W, 2, 2))(x)))))
+    elif kind == "literal":
+        x = keras.Input(batch_shape=(1, W, 4))
+        y = keras.ops.reshape(dense(keras.ops.reshape(x, (1, W, 2, 2))), (1, W, 8))
+        model = keras.Model(x, layers.GRU(4, return_sequences=True, stateful=True)(y))
     else:
         model = keras.Model(x, dense(parts[1](parts[0](x))))
     report = streaming.convert(model, tmp_path / "m.tflite")
