@@ -35,7 +35,7 @@ PAGES = {
 # In the order of the menu.
 GUIDES = ("streaming-guide", "windows", "tasks", "keras-io", "adopt", "server", "custom-layers", "layers", "training")
 GUIDES = (*GUIDES, "own-models", "own-tables", "fine-tuning", "format", "browser", "mobile", "devices")
-GUIDES = (*GUIDES, "zoo", "results", "applications", "papers")
+GUIDES = (*GUIDES, "zoo", "results", "applications", "gallery", "papers")
 NOTEBOOKS = ("first-stream", "sensor-data", "fine-tuning")
 # Title -> what the reference shows, from the docstrings.
 REFERENCE = {

@@ -245,6 +245,19 @@ class NGram:
             chances[i - 1] = chance
         return chances
 
+    def distribution(self, past: Sequence[int]) -> NDArray[Any]:
+        """P of each token after the last ones, (V,)."""
+        chances = np.full(self._entries, 1 / self._entries)
+        for length in range(min(self._order - 1, len(past)) + 1):
+            known = tuple(past[len(past) - length :])
+            if known not in self._totals:
+                break
+            after = self._after[known]
+            chances *= len(after)
+            chances[list(after)] += list(after.values())
+            chances /= self._totals[known] + len(after)
+        return chances
+
 
 class NearestText:
     """Finds the text of the training split that is most similar to another one.

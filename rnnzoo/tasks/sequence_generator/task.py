@@ -15,7 +15,7 @@ from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.evaluation import predict_whole, surprise
 from rnnzoo.tasks.sequence_generator.smiles import molecule_figures
-from streaming.runtime.codec import END, START, TextCodec
+from streaming.runtime.codec import END, PAD, START, UNKNOWN, TextCodec
 from streaming.runtime.decoding import Sampling, log_softmax
 from streaming.runtime.tasks import Generator
 from streaming.runtime.tasks.schema import GeneratorSpec
@@ -107,7 +107,8 @@ class SequenceGeneratorTask(Task):
         model = NGram(train, len(self.encoder.labels))
         line = np.concatenate([*(row["tokens"] for row in self.arrays(split)), [START]])
         nats = float(-np.log(model.probabilities(line)).mean())
-        return Baseline(model.name, {"nats": nats, "count": float(len(line) - 1)}, model.numbers)
+        drawn = self.drawn_figures(lambda: [self._chained(model, seed) for seed in range(self.config.samples)])
+        return Baseline(model.name, {"nats": nats, **drawn, "count": float(len(line) - 1)}, model.numbers)
 
     def _score(self, split: str, logits: Sequence[NDArray[Any]], drawn: Callable[[], list[str]]) -> dict[str, float]:
         total, count = 0.0, 0
@@ -123,6 +124,18 @@ class SequenceGeneratorTask(Task):
         if self.config.grammar == "none":
             return {}
         return molecule_figures(drawn(), {text for text, _ in self.examples("train")})
+
+    def _chained(self, model: NGram, seed: int) -> str:
+        """A text that n-grams draw; to them, the start of the next text is the end of one."""
+        rng, ids = np.random.default_rng(seed), [START]
+        while len(ids) <= self.config.max_length:
+            chances = model.distribution(ids)
+            chances[[PAD, UNKNOWN, END]] = 0
+            token = int(rng.choice(len(chances), p=chances / chances.sum()))
+            if token == START:
+                break
+            ids.append(token)
+        return str(self.encoder.codec.text(ids))
 
     def _drawn(self, model: keras.Model) -> list[str]:
         """The texts that the device draws with the seeds 0, 1, ..., from the Keras model, all at once."""

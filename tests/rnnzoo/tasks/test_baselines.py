@@ -91,6 +91,16 @@ def test_an_n_gram_is_a_distribution_and_witten_bells():
     assert NGram(np.array([1, 0, 2] * 9), 3, order=3).probabilities(np.array([1, 0, 2]))[-1] > 0.85
 
 
+def test_the_distribution_of_n_grams_is_that_of_their_probabilities():
+    tokens = np.random.default_rng(0).integers(0, 5, 300)
+    model, line = NGram(tokens, 6, order=4), np.array([2, 5, 1, 0, 3, 3, 1])
+    expected = model.probabilities(line)
+    for place in range(1, len(line)):
+        chances = model.distribution(line[:place].tolist())
+        assert chances.sum() == pytest.approx(1)
+        assert chances[line[place]] == pytest.approx(expected[place - 1])
+
+
 def test_the_nearest_text_shares_rare_words():
     memory = NearestText(["the dog sleeps", "the cat sleeps", "the the the the"])
     assert [memory.nearest(text) for text in ("A dog and the sun", "cat", "sleeps dog")] == [0, 1, 0]

@@ -55,6 +55,7 @@ def test_n_grams_know_where_lines_begin_and_end(made):
     assert baseline.name == "6-gram"
     assert baseline.figures["count"] >= sum(len(text) + 1 for text in LINES)
     assert baseline.figures["nats"] < 0.8
+    assert 0.5 < baseline.figures["valid"] <= 1
 
 
 @pytest.mark.parametrize(
