@@ -23,6 +23,9 @@ SMALL = {
     "tagger-en-ewt-stream": [*WORDS, "model.conv_units=12", "model.char_filters=4", "model.affix_size=4"],
     "intent-clinc": WORDS,
     "charlm-lstm": ["model.token_size=4", "model.units=8", "training.batch_size=400"],
+    "compose-chorales": ["data.limit=12", "data.transpose=0", "model.token_size=6", "model.units=8"],
+    "draw-kanji": ["data.limit=60", "model.units=8", "model.mixtures=3"],
+    "molecules": ["data.limit=200", "model.token_size=6", "model.units=8"],
     "tagger-en-ewt-feedforward": [*WORDS, "model.char_filters=4", "model.affix_size=4"],
 }
 

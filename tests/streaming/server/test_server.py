@@ -176,7 +176,8 @@ def test_words_that_wait_are_in_the_token(tagger):
 BAD = [
     ("{{", "expected a JSON object"),
     ("3", "expected a JSON object"),
-    ("[" * 5000, "nested too deeply"),
+    # How deep that is depends on the version of Python: from 3.13 on, that it ends too early comes first.
+    ("[" * 5000, "nested too deeply" if sys.version_info < (3, 13) else "expected a JSON object"),
     ('{"type": "fly"}', "expected a 'type' among feed, finish"),
     ('{"x": [[1]]}', "expected a 'type' among feed, finish"),
     ('{"type": "feed"}', "has one field, x or text or words; got none"),
