@@ -474,8 +474,8 @@ def test_models_that_read_a_source_first(tmp_path, capsys, monkeypatch):
     assert code == 0
     assert "up to 6" in text
     assert "computed once, by encode" in (tmp_path / "plan.svg").read_text()
-    # Six steps of 3 inputs and 4 units by 4 gates, without the product with the first state, which is zero.
-    assert describe(path)["signatures"]["encode"]["multiply_adds"] == 6 * 3 * 16 + 5 * 4 * 16
+    # Six rounds of a loop with 3 inputs and 4 units by 4 gates.
+    assert describe(path)["signatures"]["encode"]["multiply_adds"] == 6 * (3 + 4) * 16
     assert [row["streams"] for row in run_benchmark(path, 20)["throughput"]] == [1, 2]
     code, _, err = stream_lines(capsys, monkeypatch, path, "1\n")
     assert (code, err.count("\n")) == (2, 1)
