@@ -79,12 +79,17 @@ def off_by_one(held_back: Any) -> Any:
     return wrong
 
 
-def transposed_recurrent(weights: Any) -> Any:
-    def wrong(cell: Any, env: Env) -> Any:
-        kernel, recurrent, bias = weights(cell, env)
-        return kernel, recurrent.T.copy(), bias
+def transposed_recurrent(kind: Any) -> Any:
+    class Wrong(kind):
+        @property
+        def recurrent(self) -> Any:
+            return tf.transpose(super().recurrent)
 
-    return wrong
+        def value(self, name: str) -> Any:
+            value = super().value(name)
+            return value.T if name == "recurrent_kernel" else value
+
+    return Wrong
 
 
 def transposed_dense(rule: Any, x: Any, **kwargs: Any) -> Any:
@@ -136,7 +141,7 @@ FAULTS: dict[str, tuple[Patch, Callable[[Any], Any], dict[str, Any], str]] = {
         "faulty",
     ),
     "recurrent weight transposed": (
-        replace(cells, "_weights", transposed_recurrent),
+        replace(cells, "_Weights", transposed_recurrent),
         lambda x: layers.SimpleRNN(3, name="faulty")(layers.Dense(4)(x)),
         {},
         "faulty",
