@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import struct
 import subprocess
-import wave
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from command_input import command_input
 
 from streaming import vectors
 
@@ -104,28 +103,3 @@ def near(mine: Any, theirs: Any) -> bool:
     if isinstance(theirs, float) and isinstance(mine, (int, float)):
         return abs(mine - theirs) <= 2e-5 + 1e-4 * abs(theirs)
     return bool(mine == theirs)
-
-
-def command_input(found: dict[str, Any], rate: int) -> tuple[bytes, list[str]]:
-    """The input of a task as a client's command reads it, and its options."""
-    given = found["task"]["input"]
-    if "words" in given:
-        return (" ".join(given["words"]) + "\n").encode(), []
-    if "text" in given:
-        limit = ["--max-length", str(given["max_length"])] if "max_length" in given else []
-        return (given["text"] + "\n").encode(), limit
-    if "samples" in given:
-        return wav(vectors.array_of(given["samples"]), rate), []
-    rows = given["rows"] if "rows" in given else [vectors.array_of(given["array"]).ravel().tolist()]
-    return "".join(" ".join("NaN" if x is None else repr(x) for x in row) + "\n" for row in rows).encode(), []
-
-
-def wav(samples: np.ndarray, rate: int) -> bytes:
-    """Samples of int8 as a WAV file of 16 bits."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((samples.astype("<i2") * 256).tobytes())
-    return buffer.getvalue()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import tempfile
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 import runtime_models
 from places import ROOT
+from scripts import load_script
 
 import streaming
 from streaming import vectors
@@ -32,6 +31,8 @@ STRINGS = ["words", "hashed", "salted", "tokens", "texts"]
 TASKS = ["hold", "drop", "interpolate", "chain", "endpoints", "samples", "ctc beam"]
 # In int8, which browsers do not take; the last with a state inside that no signature resets.
 INTEGERS = ["int8 rows", "int8 samples", "wake word"]
+
+command_input, wav = load_script("command_input").command_input, load_script("command_input").wav
 
 _folder = tempfile.TemporaryDirectory()
 
@@ -173,31 +174,6 @@ def _layers(name: str) -> tuple[keras.Model, dict[str, Any]]:
     }
     hidden = keras.layers.Conv1D(6, 2, padding="causal")(x)
     return keras.Model(x, keras.layers.GRU(5)(hidden)), options[name]
-
-
-def command_input(found: dict[str, Any], rate: int = 8000) -> tuple[bytes, list[str]]:
-    """The input of a task as a client's command reads it, and its options."""
-    given = found["task"]["input"]
-    if "words" in given:
-        return (" ".join(given["words"]) + "\n").encode(), []
-    if "text" in given:
-        limit = ["--max-length", str(given["max_length"])] if "max_length" in given else []
-        return (given["text"] + "\n").encode(), limit
-    if "samples" in given:
-        return wav(vectors.array_of(given["samples"]), rate), []
-    rows = given["rows"] if "rows" in given else [vectors.array_of(given["array"]).ravel().tolist()]
-    return "".join(" ".join("NaN" if x is None else repr(x) for x in row) + "\n" for row in rows).encode(), []
-
-
-def wav(samples: np.ndarray, rate: int) -> bytes:
-    """Samples of int8 as a WAV file of 16 bits."""
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((samples.astype("<i2") * 256).tobytes())
-    return buffer.getvalue()
 
 
 def check_command(output: bytes, found: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from rnnzoo.data.encoders.text import TextEncoder, window_count, windows
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
-from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.batches import Batch
 from rnnzoo.tasks.evaluation import predict_whole, surprise
-from streaming.runtime.codec import TextCodec
+from rnnzoo.tasks.language import LanguageTask
 from streaming.runtime.decoding import log_softmax
 from streaming.runtime.tasks.schema import GeneratorSpec
 
@@ -24,32 +23,18 @@ if TYPE_CHECKING:
     import keras
 
     from rnnzoo.data.batching import Arrays
-    from rnnzoo.data.config import TextConfig
-    from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
 
 # Steps that are measured at a time, and those that are drawn.
 _MEASURED, _DRAWN = 1024, 90
 
 
-class GeneratorTask(Task):
+class GeneratorTask(LanguageTask):
     """Predicts the next token; gradients flow through a window, the state through the whole text."""
 
     topology = "generator"
     kinds = ("text",)
-    monitor = "val_loss"
-    higher_is_better = False
     windowed = True
-
-    @classmethod
-    def fit_encoder(cls, train: Sequence[Example], config: TextConfig) -> TextEncoder:
-        texts = [text for text, _ in train]
-        size, least = config.vocabulary, config.min_count
-        return TextEncoder(TextCodec.fit(texts, config.level, size=size, min_count=least, lower=config.lower))
-
-    @classmethod
-    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> TextEncoder:
-        return TextEncoder.from_files(files)
 
     @classmethod
     def spec(cls, config: Any, encoder: TextEncoder) -> GeneratorSpec:
@@ -57,17 +42,6 @@ class GeneratorTask(Task):
 
     def encode(self, example: Example) -> Arrays:
         return {"tokens": self.encoder.codec.encode(example[0])}
-
-    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
-        from rnnzoo.tasks.losses import SmoothedCrossEntropy
-
-        return SmoothedCrossEntropy(config.label_smoothing)
-
-    def smooths_labels(self, model: keras.Model) -> bool:
-        return True
-
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return []
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         from rnnzoo.tasks.carried import carried_twin

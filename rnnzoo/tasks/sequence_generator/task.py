@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.text import TextEncoder
 from rnnzoo.data.source import Example
-from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.evaluation import predict_whole, surprise
+from rnnzoo.tasks.language import LanguageTask
 from rnnzoo.tasks.sequence_generator.smiles import molecule_figures
-from streaming.runtime.codec import END, PAD, START, UNKNOWN, TextCodec
+from streaming.runtime.codec import END, PAD, START, UNKNOWN
 from streaming.runtime.decoding import Sampling, log_softmax
 from streaming.runtime.tasks import Generator
 from streaming.runtime.tasks.schema import GeneratorSpec
@@ -25,30 +25,17 @@ if TYPE_CHECKING:
     import keras
 
     from rnnzoo.data.batching import Arrays
-    from rnnzoo.training.config import TrainingConfig
     from streaming.runtime.model import StreamingModel
 
 # Texts that are drawn as pictures.
 _DRAWN = 3
 
 
-class SequenceGeneratorTask(Task):
+class SequenceGeneratorTask(LanguageTask):
     """Predicts the next token of a sequence; each begins with a fresh state and a start token, and has an end token."""
 
     topology = "sequence_generator"
     kinds = ("lines",)
-    monitor = "val_loss"
-    higher_is_better = False
-
-    @classmethod
-    def fit_encoder(cls, train: Sequence[Example], config: Any) -> TextEncoder:
-        texts = [text for text, _ in train]
-        size, least = config.vocabulary, config.min_count
-        return TextEncoder(TextCodec.fit(texts, config.level, size=size, min_count=least, lower=config.lower))
-
-    @classmethod
-    def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> TextEncoder:
-        return TextEncoder.from_files(files)
 
     @classmethod
     def spec(cls, config: Any, encoder: TextEncoder) -> GeneratorSpec:
@@ -60,17 +47,6 @@ class SequenceGeneratorTask(Task):
             "tokens": np.concatenate([[START], ids]).astype(np.int32),
             "targets": np.concatenate([ids, [END]]).astype(np.int32),
         }
-
-    def loss(self, config: TrainingConfig) -> keras.losses.Loss:
-        from rnnzoo.tasks.losses import SmoothedCrossEntropy
-
-        return SmoothedCrossEntropy(config.label_smoothing)
-
-    def smooths_labels(self, model: keras.Model) -> bool:
-        return True
-
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return []
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         """Figures of the texts of a split, and of those that are drawn.
