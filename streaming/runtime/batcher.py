@@ -31,6 +31,8 @@ class StreamBatcher:
         max_wait: seconds for which the oldest call may wait for others to share its invoke. Calls do not wait if the
             batch is full, or if all streams of the last batch have called again.
         max_pending: calls that may wait or run at once.
+        between: called in the batcher's thread after each invoke, with the seconds that it took: a service that has
+            other work to do may sleep in it.
 
     Raises:
         InputError: an option is out of range.
@@ -42,6 +44,7 @@ class StreamBatcher:
         max_batch: int | None = None,
         max_wait: float = 0.002,
         max_pending: int = 4096,
+        between: Callable[[float], object] = lambda _: None,
     ) -> None:
         for name, value in (("max_batch", max_batch), ("max_pending", max_pending)):
             if value is not None and (type(value) is not int or value < 1):
@@ -50,7 +53,7 @@ class StreamBatcher:
             raise InputError(f"max_wait is {max_wait!r}, expected seconds, 0 or more")
         self.model = model
         self._process = os.getpid()
-        self._turns = Turns(min(max_batch or 2**31, model.batch_sizes[-1]), max_wait, max_pending)
+        self._turns = Turns(min(max_batch or 2**31, model.batch_sizes[-1]), max_wait, max_pending, between)
         thread = threading.Thread(target=self._turns.serve, name="streaming-batcher", daemon=True)
         thread.start()
         # Also where nobody calls close(): the thread does not know this object, and ends with it or the process.

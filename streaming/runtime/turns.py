@@ -89,9 +89,14 @@ class Turns:
 
     Streams with a call are in `_ready`, oldest first; their further calls are in `_later`. Nothing here refers to a
     model while no call is pending, so that a model which nobody needs is freed.
+
+    between: called after each invoke with the seconds that it took.
     """
 
-    def __init__(self, max_batch: int, max_wait: float, max_pending: int) -> None:
+    def __init__(
+        self, max_batch: int, max_wait: float, max_pending: int, between: Callable[[float], object] = lambda _: None
+    ) -> None:
+        self._between = between
         self._max_batch, self._max_wait, self._max_pending = max_batch, max_wait, max_pending
         self._changed = threading.Condition()
         self._ready: deque[Call] = deque()
@@ -136,14 +141,16 @@ class Turns:
 
     def serve(self) -> None:
         """Run calls until the queue is closed and empty."""
-        while self._round():
-            pass
+        while calls := self._gather():
+            began = time.monotonic()
+            self._round(calls)
+            del calls  # while nothing is pending, nothing here refers to a stream
+            self._between(time.monotonic() - began)
 
-    def _round(self) -> bool:
-        calls = self._gather()
+    def _round(self, calls: list[Call]) -> None:
         if len(calls) > 1 and all(call.is_plain_step for call in calls):
             self._step_all(calls)
-            return True
+            return
         pending = [call for call in calls if call.work is not None or self._start(call)]
         if pending:
             size = pending[0].size
@@ -152,7 +159,6 @@ class Turns:
                 self._ready.extendleft(reversed(rest))
             # In one order whenever the same streams meet: their states then lie in that order already.
             self._run(sorted((call for call in pending if call.size == size), key=lambda call: id(call.stream)))
-        return bool(calls)
 
     def _step_all(self, calls: list[Call]) -> None:
         """Calls of `step` alone, which need no generators; where that fails, each goes the way of the others."""

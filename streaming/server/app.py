@@ -7,6 +7,7 @@ import contextlib
 import gc
 import mimetypes
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
@@ -17,12 +18,14 @@ from streaming.runtime.model import StreamingModel
 from streaming.server import origins
 from streaming.server.clock import new_loop
 from streaming.server.connection import Connection, Socket
-from streaming.server.gate import Gate, QuietErrors, Site, allow_files, quiet_library
+from streaming.server.door import Door
+from streaming.server.gate import Gate, QuietErrors, allow_files, quiet_library
 from streaming.server.heap import share_arenas
 from streaming.server.hub import Hub
-from streaming.server.listening import announce, cannot_listen
+from streaming.server.listening import announce
 from streaming.server.metrics import CONTENT_TYPE
 from streaming.server.settings import Settings
+from streaming.server.sooner import run_sooner
 
 HUB = web.AppKey("hub", Hub)
 GATE = web.AppKey("gate", Gate)
@@ -76,6 +79,7 @@ def prepare_loop(app: web.Application) -> web.AppRunner:
     asyncio.get_running_loop().set_exception_handler(QuietErrors())
     # Threads that work on long messages hand over soon: whoever answers a short one needs several turns.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    run_sooner()
     share_arenas()
     # What was loaded stays; a collection that looks through it delays every stream.
     gc.freeze()
@@ -94,14 +98,32 @@ async def _serve(app: web.Application, settings: Settings) -> None:
     runner = prepare_loop(app)
     await runner.setup()
     try:
+        here = _Here(runner, app[GATE])
+        door = here.door = Door(settings, lambda: [here], lambda reason: app[HUB].metrics.refused.labels(reason).inc())
         try:
-            await Site(runner, app[GATE], settings).start()
-        except OSError as error:
-            raise cannot_listen(settings, error) from error
-        announce(runner.addresses[0][1], settings)
-        await stop.wait()
+            door.open()
+            announce(door.port, settings)
+            await stop.wait()
+        finally:
+            door.close()
     finally:
         await runner.cleanup()
+
+
+class _Here:
+    """The only worker: this process."""
+
+    is_full = False
+    door: Door
+
+    def __init__(self, runner: web.AppRunner, gate: Gate) -> None:
+        self._runner, self._gate = runner, gate
+        self.connections: dict[int, str] = {}
+
+    def take(self, number: int, connection: socket.socket) -> None:
+        """Serve a connection."""
+        assert self._runner.server is not None
+        self._gate.take(self._runner.server, connection, lambda: self.door.forget(self, number))
 
 
 async def _watched(app: web.Application) -> AsyncIterator[None]:
@@ -128,7 +150,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     # No compression: it costs some hundred kilobytes a connection, and steps are small.
     socket = Socket(max_msg_size=hub.max_message, heartbeat=_HEARTBEAT_SECONDS, compress=False, timeout=2.0)
     connection = Connection(hub, request, socket, binary, scores=request.query.get("scores") == "1")
-    request.app[GATE].establish(request)
+    request.app[GATE].leave(request.protocol)
     with hub.admitted(connection):
         await connection.run()
     return socket

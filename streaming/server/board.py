@@ -5,11 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import time
 
 import numpy as np
 
-# Counts of a worker: its streams, and whether it refuses further ones.
-_STREAMS, _FULL, _COLUMNS = 0, 1, 2
+# Of a worker: its streams, whether it refuses further ones, when it answered a short message last (milliseconds).
+_STREAMS, _FULL, _SHORT, _COLUMNS = 0, 1, 2, 3
 
 
 class Board:
@@ -39,6 +40,15 @@ class Board:
     def count(self, worker: int, streams: int) -> None:
         """Write how many streams a worker has."""
         self._rows[worker, _STREAMS] = streams
+
+    def answer(self, worker: int) -> None:
+        """Write that a worker has just answered a short message."""
+        self._rows[worker, _SHORT] = 1000 * time.monotonic()
+
+    @property
+    def quiet(self) -> float:
+        """The seconds since a worker answered a short message."""
+        return time.monotonic() - 0.001 * float(self._rows[:, _SHORT].max())
 
     def mark(self, worker: int, is_full: bool) -> None:
         """Write whether a worker takes no further streams."""

@@ -1,4 +1,4 @@
-"""Accepts the connections of a server with several workers, and hands each to one of them."""
+"""Accepts connections, waits for the request of each, and hands it to a worker."""
 
 from __future__ import annotations
 
@@ -9,42 +9,47 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from streaming.server.board import Board
-from streaming.server.gate import NO_MORE_FILES
-from streaming.server.listening import listen
+from streaming.server.listening import NO_MORE_FILES, listen
+from streaming.server.lobby import Lobby
 from streaming.server.settings import Settings
-from streaming.server.wire import Wire
 
 # Connections that are accepted in one turn, and seconds without accepting where the system has no files left.
-_ACCEPTED, _PAUSE = 64, 0.5
+_ACCEPTED, _PAUSE = 16, 0.5
 
 
 class Host(Protocol):
-    """A worker as the door sees it: its connections by number, with their addresses, and its row of the board."""
+    """A worker as the door sees it: its connections by number, with their addresses."""
 
-    row: int
-    wire: Wire
     connections: dict[int, str]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether others are to be preferred for a further stream."""
+
+    def take(self, number: int, connection: socket.socket) -> None:
+        """Serve a connection; `Door.forget` is called at its end."""
 
 
 class Door:
     """The listening sockets.
 
     Args:
-        settings: address, and connections of one address.
-        board: says which workers take no further streams.
+        settings: address, connections of one address, and those that wait.
         serving: the workers that take connections.
+        refused: called with a reason for each connection that is dropped here.
 
     Raises:
         StreamingError: the address is taken or not this machine's.
     """
 
-    def __init__(self, settings: Settings, board: Board, serving: Callable[[], Sequence[Host]]) -> None:
-        self._settings, self._board, self._serving = settings, board, serving
+    def __init__(
+        self, settings: Settings, serving: Callable[[], Sequence[Host]], refused: Callable[[str], object]
+    ) -> None:
+        self._settings, self._serving, self._refused = settings, serving, refused
         self._listeners = listen(settings)
+        self._lobby = Lobby(settings, self._hand, self._leave)
         self._numbers = itertools.count()
         self._peers: Counter[str] = Counter()
-        self.refused = 0
 
     @property
     def port(self) -> int:
@@ -64,6 +69,7 @@ class Door:
     def close(self) -> None:
         """Listen no more."""
         self.shut()
+        self._lobby.close()
         for listener in self._listeners:
             listener.close()
         self._listeners = []
@@ -72,14 +78,11 @@ class Door:
         """A connection of a worker has ended."""
         peer = host.connections.pop(number, None)
         if peer is not None:
-            self._peers[peer] -= 1
-            if not self._peers[peer]:
-                del self._peers[peer]
+            self._leave(peer)
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(_ACCEPTED):
-            serving = self._serving()
-            if not serving:
+            if not self._serving():
                 self.shut()  # until there is a worker again
                 return
             try:
@@ -91,16 +94,31 @@ class Door:
                     self.shut()
                     asyncio.get_running_loop().call_later(_PAUSE, self.open)
                 raise
-            self._hand(connection, str(address[0]), serving)
+            self._enter(connection, str(address[0]))
 
-    def _hand(self, connection: socket.socket, peer: str, serving: Sequence[Host]) -> None:
+    def _enter(self, connection: socket.socket, peer: str) -> None:
         limit = self._settings.max_per_peer
         if limit is not None and self._peers[peer] >= limit:
-            self.refused += 1
+            self._refused("peer")
             connection.close()
             return
-        host = min(serving, key=lambda each: (self._board.is_full(each.row), len(each.connections)))
+        self._peers[peer] += 1
+        self._lobby.enter(connection, peer)
+
+    def _hand(self, connection: socket.socket, peer: str) -> None:
+        serving = self._serving()
+        if not serving:  # the last worker has ended since: the client connects again
+            connection.close()
+            self._leave(peer)
+            return
+        host = min(serving, key=lambda each: (each.is_full, len(each.connections)))
         number = next(self._numbers)
         host.connections[number] = peer
-        self._peers[peer] += 1
-        host.wire.send({"do": "take", "id": number}, connection)
+        host.take(number, connection)
+
+    def _leave(self, peer: str, reason: str | None = None) -> None:
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+        if reason is not None:
+            self._refused(reason)

@@ -1,27 +1,28 @@
-"""Limits connections that have not become streams yet, and logs little when the system runs out of sockets.
+"""Limits connections that asked for something and have not become streams yet, and logs little when files run out.
 
-A peer that connects and sends nothing, or only byte by byte, occupies a socket. Such connections are limited in number
-and time, and a new one replaces the oldest, first of its own address, so that silent peers displace each other.
+Such connections are limited in number and time, as those are whose request has not come (`Lobby`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
+import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from streaming.server.listening import NO_MORE_FILES
+from streaming.server.lobby import to_displace
 from streaming.server.settings import Settings
 
-NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _LOG_SECONDS = 10.0
+# Bytes that are read from a connection in one turn of the loop.
+_READ_BYTES = 1 << 14
 # Sockets besides those of streams and of newcomers: files, pipes, the listener.
 _OTHER_FILES = 64
 
@@ -36,55 +37,45 @@ class Gate:
 
     def __init__(self, settings: Settings, refused: Callable[[str], object]) -> None:
         self._settings, self._refused = settings, refused
-        # Newcomers, the oldest first, and streams; of each peer address how many of both.
+        # Their addresses, the oldest first, and what ends their time.
         self._new: dict[RequestHandler, str] = {}
-        self._streams: dict[RequestHandler, str] = {}
         self._timers: dict[RequestHandler, asyncio.TimerHandle] = {}
-        self._peers: Counter[str] = Counter()
-        self._most_new = settings.max_waiting
+        self._entering: set[asyncio.Task[None]] = set()
 
-    def make(self, server: web.Server, gone: Callable[[], None] | None = None) -> RequestHandler:
-        """A protocol for the next connection; `gone` is called when that has ended."""
-        handler = _Handler(server, loop=asyncio.get_running_loop(), **server._kwargs)
-        handler.gate, handler.gone = self, gone
-        return handler
+    def take(self, server: web.Server, connection: socket.socket, gone: Callable[[], None]) -> None:
+        """Serve an accepted connection; `gone` is called when that has ended."""
+        task = asyncio.ensure_future(self._take(server, connection, gone))
+        self._entering.add(task)
+        task.add_done_callback(self._entering.discard)
+
+    async def _take(self, server: web.Server, connection: socket.socket, gone: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def handler() -> RequestHandler:
+            made = _Handler(server, loop=loop, **server._kwargs)
+            made.gate, made.gone = self, gone
+            return made
+
+        connection.setblocking(False)
+        try:
+            await loop.connect_accepted_socket(handler, connection)
+        except OSError:
+            connection.close()
+            gone()
 
     def enter(self, handler: RequestHandler, transport: asyncio.Transport) -> bool:
         """Admit a connection for a limited time; False if it must be closed at once."""
-        peer = _address(transport)
-        limit = self._settings.max_per_peer
-        if limit is not None and self._peers[peer] >= limit:
-            self._refused("peer")
-            return False
-        self._new[handler] = peer
-        self._peers[peer] += 1
+        self._new[handler] = _address(transport)
         later = asyncio.get_running_loop().call_later
         self._timers[handler] = later(self._settings.connect_timeout, self._expire, handler)
-        if len(self._new) > self._most_new:
-            # One address that opens many connections loses its own; many addresses lose the oldest.
-            counts = Counter(self._new.values())
-            worst = max(counts.values())
-            oldest = next(item for item, address in self._new.items() if counts[address] == worst)
-            self._drop(oldest, "crowd")
+        if len(self._new) > self._settings.max_waiting:
+            self._drop(to_displace(self._new), "crowd")
         return handler in self._new
 
-    def establish(self, request: web.Request) -> None:
-        """Mark the connection of a request as a stream, which may stay."""
-        handler = request.protocol
-        if handler in self._new:
-            self._streams[handler] = self._new.pop(handler)
-            self._timers.pop(handler).cancel()  # it would keep the connection beyond its end
-
     def leave(self, handler: RequestHandler) -> None:
-        """Forget a closed connection."""
-        timer = self._timers.pop(handler, None)
-        if timer is not None:
-            timer.cancel()
-        peer = self._new.pop(handler, None) or self._streams.pop(handler, None)
-        if peer is not None:
-            self._peers[peer] -= 1
-            if not self._peers[peer]:
-                del self._peers[peer]
+        """Limit a connection no more: it has become a stream, which may stay, or has ended."""
+        if self._new.pop(handler, None) is not None:
+            self._timers.pop(handler).cancel()  # it would keep the connection beyond its end
 
     def _expire(self, handler: RequestHandler) -> None:
         if handler in self._new:
@@ -102,36 +93,19 @@ class _Handler(RequestHandler):
     """A connection that a gate knows of."""
 
     gate: Gate
-    gone: Callable[[], None] | None = None
+    gone: Callable[[], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        # A large message is read in parts, between which others are answered.
+        transport.max_size = _READ_BYTES  # type: ignore[attr-defined]
         if not self.gate.enter(self, cast(asyncio.Transport, transport)):
             cast(asyncio.Transport, transport).abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.gate.leave(self)
-        if self.gone is not None:
-            self.gone()
+        self.gone()
         super().connection_lost(exc)
-
-
-class Site(web.TCPSite):
-    """Listens through a gate."""
-
-    def __init__(self, runner: web.AppRunner, gate: Gate, settings: Settings) -> None:
-        super().__init__(runner, settings.host, settings.port, backlog=1024)
-        self._gate, self._settings = gate, settings
-
-    async def start(self) -> None:
-        """Listen; raises OSError where the address is not available."""
-        await web.BaseSite.start(self)
-        server = self._runner.server
-        assert server is not None
-        given = self._settings
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: self._gate.make(server), given.host, given.port, backlog=self._backlog
-        )
 
 
 def allow_files(settings: Settings, each: int = 1) -> None:

@@ -37,9 +37,11 @@ from streaming.server.tokens import TokenSigner, load_key
 
 PROTOCOL = 1
 _TOKEN_MARGIN, _MIN_PENDING = 4096, 4096
-_WARNING_SECONDS, _COLLECT_SECONDS = 10.0, 10.0
+_WARNING_SECONDS = 10.0
 # Steps of a piece by which the work of a task is measured.
 _PROBES = {"words": 1, "audio": 4096, "rows": 1}
+# A rest after work for long messages: by the seconds of the work, and at most; only so many seconds after a short one.
+_REST, _MOST_REST, _LIVELY = 10.0, 0.05, 0.25
 # Threads for tasks besides those of batches.
 _THREADS = 16
 
@@ -80,7 +82,7 @@ class Hub:
         scope = f"{model.fingerprint} {kind}"
         self.signer = TokenSigner(load_key(settings.key_file), settings.token_lifetime, scope)
         pending = max(_MIN_PENDING, settings.max_connections)
-        self.batcher = StreamBatcher(model, settings.max_batch, settings.max_wait, pending)
+        self.batcher = StreamBatcher(model, settings.max_batch, settings.max_wait, pending, self._rest)
         batch = min(settings.max_batch or model.batch_sizes[-1], model.batch_sizes[-1])
         # A thread waits for each stream of a task that computes: as many as fill a batch, twice.
         self._executor = ThreadPoolExecutor(min(settings.max_connections, 2 * batch + _THREADS), "streaming-task")
@@ -91,17 +93,16 @@ class Hub:
         )
         # An interpreter in another process may hang: the event loop does not wait for it.
         self.pace = Pace()
+        self._board, self._number = Board(1), 0
         self.together = self._share(batch)
         self.load = Load(settings.late)
         self.clock: Clock | Idle = Idle()
         self.metrics = Metrics(model, self.batcher, self.together, self.load)
         self.connections: set[Peer] = set()
         self._heap = Heap()
-        self.is_stopping = self._has_left = False
+        self.is_stopping = False
         # What clients are told when the server stops.
         self.farewell = (WSCloseCode.GOING_AWAY, "the server stops")
-        self._board: Board | None = None
-        self._number = 0
         external = model.metadata.state == "external"
         saved = (self._task.session() if self._task else model.create_stream()).save() if external else b""
         token = len(self.signer.sign({}, [saved]))
@@ -123,6 +124,11 @@ class Hub:
             return None
         return Together(self.model, features, self.pace, batch)
 
+    def _rest(self, seconds: float) -> None:
+        """Leave the processor to short messages after an invoke for long ones, where many of these wait."""
+        if self.long_turns.locked() and self._board.quiet < _LIVELY:
+            time.sleep(min(_REST * seconds, _MOST_REST))
+
     def refusal(self) -> str | None:
         """Why no further connection is taken; None where one is."""
         if self.is_stopping:
@@ -138,7 +144,7 @@ class Hub:
     @property
     def streams(self) -> int:
         """The streams of the server."""
-        return len(self.connections) if self._board is None else self._board.streams
+        return self._board.streams
 
     @property
     def is_taken(self) -> bool:
@@ -162,35 +168,33 @@ class Hub:
             yield
         finally:
             self.connections.discard(connection)
-            self._has_left = True
             self._count()
             self.metrics.connections.dec()
 
     def _count(self) -> None:
-        if self._board is not None:
-            self._board.count(self._number, len(self.connections))
+        self._board.count(self._number, len(self.connections))
+
+    def answered(self) -> None:
+        """A short message was answered."""
+        self._board.answer(self._number)
 
     async def watch(self) -> None:
         """End connections that are idle, or whose clients do not read, and give memory back; runs until cancelled."""
         idle, unread = self.settings.idle_timeout, self.settings.send_timeout
         dismissals = set[asyncio.Task[None]]()
         self.clock = clock_of(asyncio.get_running_loop())
-        warned = collected = -math.inf
+        warned = -math.inf
         while True:
             await asyncio.sleep(min(1.0, idle / 4, unread / 4))
             now = time.monotonic()
             self.load.measure()
-            if self._board is not None:
-                self._board.mark(self._number, self.load.refusal(len(self.connections)) is not None)
+            self._board.mark(self._number, self.load.refusal(len(self.connections)) is not None)
             if self.load.delay > self.load.late and now - warned > _WARNING_SECONDS:
                 warned = now
                 line = f"answers come {1e3 * self.load.delay:.0f} ms after their messages; no further streams are taken"
                 print(f"streaming: warning: {line}", file=sys.stderr, flush=True)
-            if self._has_left and now - collected > _COLLECT_SECONDS:
-                # What is left of a connection refers to itself, with its buffers.
-                self._has_left, collected = False, now
-                gc.collect()
             if self._heap.is_due(len(self.connections), now):
+                gc.collect()  # what is left of a connection refers to itself, with its buffers
                 await asyncio.to_thread(self._heap.trim)
             for connection in list(self.connections):
                 if connection.sending_since is not None and now - connection.sending_since > unread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -9,6 +10,8 @@ import sys
 from streaming.errors import StreamingError
 from streaming.server.settings import Settings
 
+# Errors of a system that has no files or memory left for another connection.
+NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _BACKLOG = 1024
 
 

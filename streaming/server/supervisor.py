@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,12 @@ class Served:
 class _Worker:
     """A process, its end of the wire, and the connections that it has, by number, with their addresses.
 
-    number: of its place among the workers; row: of the board; leaves: it is told to end; has_heir: another one starts.
+    number: of its place among the workers; row: of the board; leaves: it is told to end;
+    has_heir: another one starts.
     """
 
     number: int
+    board: Board
     row: int
     process: subprocess.Popen[bytes]
     wire: Wire
@@ -65,6 +68,15 @@ class _Worker:
     since: float = field(default_factory=time.monotonic)
     leaves: bool = False
     has_heir: bool = False
+
+    def take(self, number: int, connection: socket.socket) -> None:
+        """Hand a connection over."""
+        self.wire.send({"do": "take", "id": number}, connection)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it says that it takes no further streams."""
+        return self.board.is_full(self.row)
 
     @property
     def is_ready(self) -> bool:
@@ -105,6 +117,8 @@ class Supervisor:
         self._living: set[_Worker] = set()
         self._door: Door | None = None
         self._restarts = 0
+        # Connections that the door has dropped, by reason.
+        self._refused: Counter[str] = Counter()
         self._fingerprint: str | None = None
         self._gathering = Gathering()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -118,7 +132,7 @@ class Supervisor:
             loop.add_signal_handler(number, stop.set)
         loop.set_exception_handler(QuietErrors())
         allow_files(self._settings, 2)
-        self._door = Door(self._settings, self._board, lambda: [each for each in self._workers if each.is_serving])
+        self._door = Door(self._settings, self._serving, self._count)
         try:
             self._workers = [self._start(number) for number in range(self._settings.workers)]
             await self._all_ready()
@@ -128,6 +142,12 @@ class Supervisor:
             await stop.wait()
         finally:
             await self._stop()
+
+    def _serving(self) -> list[_Worker]:
+        return [each for each in self._workers if each.is_serving]
+
+    def _count(self, reason: str) -> None:
+        self._refused[reason] += 1
 
     # Starting and ending workers.
 
@@ -150,7 +170,7 @@ class Supervisor:
         except OSError as error:
             raise StreamingError(f"worker {number} cannot start ({error.strerror}); give fewer --workers") from error
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        worker = _Worker(number, self._rows.pop(), process, None, ready)  # type: ignore[arg-type]
+        worker = _Worker(number, self._board, self._rows.pop(), process, None, ready)  # type: ignore[arg-type]
         self._living.add(worker)
         worker.wire = Wire(here, lambda message, _: self._heard(worker, message), lambda: self._lost(worker))
         settings = {**dataclasses.asdict(self._shared), "key_file": str(self._shared.key_file)}
@@ -312,7 +332,8 @@ class Supervisor:
             f"# HELP {name} {about}\n# TYPE {name} {kind}\n{name} {value}\n"
             for (name, kind, about), value in ((key.split(" ", 2), value) for key, value in own.items())
         )
-        text += f'streaming_connections_refused_total{{reason="peer"}} {self._door.refused if self._door else 0}\n'
+        for reason, count in self._refused.items():
+            text += f'streaming_connections_refused_total{{reason="{reason}"}} {count}\n'
         total = await self._gathering.ask({worker.process.pid: worker.wire for worker in serving}, text)
         asking.wire.send({"do": "total", "id": number, "text": total})
 

@@ -11,6 +11,8 @@ from typing import Any
 
 # Bytes of one message at most; counters of a worker are a few thousand.
 MOST = 1 << 17
+# Messages that are read in one turn of the loop: each may bring a connection, which takes some work.
+_AT_ONCE = 8
 
 
 class Wire:
@@ -77,7 +79,7 @@ class Wire:
             self._loop.remove_writer(self._end)
 
     def _read(self) -> None:
-        for _ in range(64):
+        for _ in range(_AT_ONCE):
             try:
                 data, handed, _, _ = socket.recv_fds(self._end, MOST, 1)
             except BlockingIOError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import signal
 import socket
@@ -40,7 +41,6 @@ class Worker:
         self._stopped = asyncio.Event()
         self._asked: dict[int, asyncio.Future[str]] = {}
         self._questions = 0
-        self._entering: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
         """Serve until told to stop, or until the main process has gone."""
@@ -63,9 +63,10 @@ class Worker:
     def _heard(self, message: dict[str, Any], handed: socket.socket | None) -> None:
         kind = message["do"]
         if kind == "take" and handed is not None:
-            task = asyncio.ensure_future(self._take(handed, message["id"]))
-            self._entering.add(task)
-            task.add_done_callback(self._entering.discard)
+            server = self._runner.server
+            assert server is not None
+            gone = functools.partial(self._wire.send, {"is": "gone", "id": message["id"]})
+            self._app[GATE].take(server, handed, gone)
         elif kind == "count":
             self._wire.send({"is": "counted", "id": message["id"], "text": self._app[HUB].metrics.text().decode()})
         elif kind == "total":
@@ -77,20 +78,6 @@ class Worker:
                 reason = "this process of the server is replaced; connect again and resume"
                 self._app[HUB].farewell = (WSCloseCode.SERVICE_RESTART, reason)
             self._stopped.set()
-
-    async def _take(self, handed: socket.socket, number: int) -> None:
-        def gone() -> None:
-            self._wire.send({"is": "gone", "id": number})
-
-        server = self._runner.server
-        handed.setblocking(False)
-        try:
-            assert server is not None
-            loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: self._app[GATE].make(server, gone), handed)
-        except OSError:
-            handed.close()
-            gone()
 
     async def _total(self) -> str:
         """The counters of all workers, which the main process gathers."""
