@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,12 @@ from streaming.server.sooner import run_sooner
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     folder = tmp_path_factory.mktemp("rest")
     model = streaming.load(convert_steps(folder / "steps.tflite"))
-    return Hub(model, Settings(key_file=folder / "key"), "steps")
+    hub = Hub(model, Settings(key_file=folder / "key"), "steps")
+    yield hub
+    hub.batcher.close()
 
 
 def seconds(hub: Hub) -> float:
