@@ -269,7 +269,10 @@ class Planner:
                 )
             dtype = keras.backend.standardize_dtype(tensor.dtype)
             if dtype not in ("float32", "int32", "int64", "bool", "uint8", "int8", "int16"):
-                raise NotStreamableError(f"input {name!r} has dtype {dtype}, expected float32 or an integer; cast it")
+                raise NotStreamableError(
+                    f"input {name!r} has dtype {dtype}, expected float32 or an integer; "
+                    f"build the model on keras.Input({shape[1:]}, dtype='float32' or 'int32')"
+                )
             features = shape[2:] if unknown else shape[1:]
             if name in self.options.encode:
                 if unknown and self.options.max_length < 1:
