@@ -24,7 +24,7 @@ OTHER_FLOATS = ("float16", "bfloat16", "float64")
 
 
 def other_policies(model: Any) -> tuple[str, ...]:
-    """Names of the dtype policies of a model that do not compute and store in float32, and such dtypes of its inputs."""
+    """Names of the dtype policies of a model that do not compute and store in float32, and such dtypes of inputs."""
     if not isinstance(model, keras.Model):
         return ()
     names = {layer.dtype_policy.name for layer in layers_of(model) if _differs(layer)}
