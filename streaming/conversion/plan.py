@@ -393,7 +393,8 @@ class Planner:
         places = [index for index, item in enumerate(keras.tree.flatten((args, kwargs))) if id(item) in on]
         masks = [on[id(keras.tree.flatten((args, kwargs))[index])] for index in places]
         args, kwargs = self._after_start(frame.op, frame.name, args, kwargs)
-        (args, masks), kwargs = self._align((args, masks), kwargs, frame.name)
+        if not joins_time(Call(frame.op, frame.name, args, kwargs, [])):
+            (args, masks), kwargs = self._align((args, masks), kwargs, frame.name)
         flat = keras.tree.flatten((args, kwargs))
         return args, kwargs, {id(flat[index]): mask for index, mask in zip(places, masks, strict=True)}
 
