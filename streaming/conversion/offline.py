@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streaming._compat import inputs_of, layers_of
 from streaming.conversion.plan import Plan
+from streaming.conversion.reasons import described
 from streaming.errors import InputError
 
 Inputs = dict[str, NDArray[Any]]
@@ -74,10 +75,8 @@ def running(plan: Plan) -> Iterator[None]:
                 "only, so the stream cannot be proven here; convert on a machine with a GPU, build the layer with "
                 "data_format='channels_last' between two Permute((2, 1)) and the same weights, or give verify=False"
             ) from error
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
         raise InputError(
-            f"the model {plan.offline.name!r} itself fails on a sequence ({type(error).__name__}: {reason[:160]}); "
+            f"the model {plan.offline.name!r} itself fails on a sequence ({described(error)}); "
             "make it run on this machine first"
         ) from error
 

@@ -416,7 +416,6 @@ def test_a_cell_as_a_model_is_told_of_its_states(convert: Any, tmp_path: Any) ->
     np.testing.assert_allclose(streaming.load(path).create_stream().feed(rows), expected, atol=1e-6)
 
 
-
 def test_what_cannot_be_followed_nor_taken_step_by_step_is_refused_by_name(convert: Any, tmp_path: Any) -> None:
     model = model_of(lambda x: Total(name="total")(x))
     with pytest.raises(
