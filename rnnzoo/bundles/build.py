@@ -39,7 +39,7 @@ from streaming.vectors import make_vectors
 if TYPE_CHECKING:
     from streaming.runtime.model import StreamingModel
 
-CARD_FILE = "card.md"
+CARD_FILE, MICRO_FILE = "card.md", "micro.tflite"
 # Tasks whose models are for microcontrollers too, beside classifiers of rows.
 _MICRO = ("keyword_spotter", "sequence_tagger", "anomaly_detector")
 # What continuous integration measures anew: the first examples of the development split.
@@ -106,6 +106,7 @@ def rewrite_bundle(source: Path, to: Path) -> Path:
             CARD_FILE,
             REFERENCE_FILE,
             VECTORS_FILE,
+            MICRO_FILE,
             *(path.name for path in ready_files(source).values()),
         }
         for path in source.iterdir():
@@ -116,7 +117,7 @@ def rewrite_bundle(source: Path, to: Path) -> Path:
         test |= {kind: {**test.get(kind, {}), **_file_figures(path)} for kind, path in files.items()}
         metrics = {**run.metrics, "test": test | ({"not_streamable": why} if why else {})}
         metrics["made"] = {**metrics["made"], "weights": hash_file(part / WEIGHTS_FILE)}
-        metrics |= _micro(run)
+        metrics |= _micro(run, part)
         write_json(part / METRICS_FILE, metrics)
         (part / CARD_FILE).write_text(write_card(run.config, metrics, notes), encoding="utf-8")
         publish(part, to / run.config.name)
@@ -161,7 +162,7 @@ def _fill(part: Path, run: Run, notes: Notes, test: Mapping[str, Any] | None, ma
     }
     if pictures := _draw(run, files, part):
         metrics["pictures"] = pictures
-    metrics |= _micro(run)
+    metrics |= _micro(run, part)
     write_json(part / METRICS_FILE, metrics)
     (part / CARD_FILE).write_text(write_card(run.config, metrics, notes), encoding="utf-8")
 
@@ -195,8 +196,11 @@ def _convert(run: Run, part: Path) -> tuple[dict[str, Path], str | None]:
     return files, None
 
 
-def _micro(run: Run) -> dict[str, Any]:
-    """`micro`: what a file for microcontrollers needs, of tasks that are small enough; nothing without TFLM."""
+def _micro(run: Run, part: Path) -> dict[str, Any]:
+    """Write the file for microcontrollers, and return `micro`, what it needs, for tasks that are small enough.
+
+    Without TFLM, which measures it, there is none.
+    """
     rows = run.config.topology == "classifier" and getattr(run.config.data, "input", "") == "rows"
     if not (rows or run.config.topology in _MICRO) or importlib.util.find_spec("tflite_micro") is None:
         return {}
@@ -204,11 +208,10 @@ def _micro(run: Run) -> dict[str, Any]:
     from streaming.runtime import artifact
     from streaming.runtime.micro import least_arena
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "micro.tflite"
-        report = export_run(run, path, target="micro")
-        arena, size = least_arena(artifact.read(path).flatbuffer), path.stat().st_size
-    sizes = {"size_bytes": size, "arena_bytes": arena, "state_bytes": report.state_bytes}
+    path = part / MICRO_FILE
+    report = export_run(run, path, target="micro")
+    arena = least_arena(artifact.read(path).flatbuffer)
+    sizes = {"size_bytes": path.stat().st_size, "arena_bytes": arena, "state_bytes": report.state_bytes}
     return {"micro": {**sizes, "max_abs_error": report.max_abs_error}}
 
 

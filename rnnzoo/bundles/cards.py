@@ -273,7 +273,8 @@ def _micro(name: str, metrics: Mapping[str, Any]) -> str:
     if micro is None:
         return ""
     return (
-        f"\n\nOn a microcontroller (`rnnzoo export {name} step.tflite --target micro`, float32): "
+        f"\n\n`micro.tflite` is for microcontrollers (`rnnzoo export {name} micro.tflite --target micro` makes it, "
+        f"`streaming micro micro.tflite firmware/` what a firmware needs of it), in float32: "
         f"{micro['size_bytes'] / 1e6:.2f} MB of model, an arena of {micro['arena_bytes'] / 1024:.1f} KiB as TensorFlow "
         f"Lite for Microcontrollers measures it, and {micro['state_bytes']:,} bytes of state; it differs from the "
         f"Keras model by at most {micro['max_abs_error']:.1g}."

@@ -35,6 +35,11 @@ def to_displace(waiting: Mapping[T, str]) -> T:
     return next(each for each, peer in waiting.items() if counts[peer] == worst)
 
 
+def _is_whole(request: bytes) -> bool:
+    """Whether the header is there, or what has come is no request and is to be refused as such."""
+    return b"\r\n\r\n" in request or b"\n\n" in request or len(request) == _BYTES or not request[:1].isalpha()
+
+
 @dataclass
 class _Guest:
     """Who has connected, until when the request may take, and the pause before the next look at a part of it."""
@@ -101,7 +106,7 @@ class Lobby:
             request = b""
         if not request:
             self._drop(connection, None)
-        elif b"\r\n\r\n" in request or b"\n\n" in request or len(request) == _BYTES:
+        elif _is_whole(request):
             self._ready(self._release(connection), guest.peer)
         else:
             # It stays readable: it is looked at again after a while.

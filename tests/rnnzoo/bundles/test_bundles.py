@@ -278,4 +278,27 @@ def test_a_bundle_is_written_anew_from_its_weights(tmp_path):
     assert f"{new['test']['int8']['size_bytes'] / 1e6:.2f} MB" in (folder / "card.md").read_text(encoding="utf-8")
     if importlib.util.find_spec("tflite_micro") is not None:
         assert 1024 < new["micro"]["arena_bytes"] < 64 * 1024
-        assert "On a microcontroller" in (folder / "card.md").read_text(encoding="utf-8")
+        assert (folder / "micro.tflite").stat().st_size == new["micro"]["size_bytes"]
+        assert "`micro.tflite`" in (folder / "card.md").read_text(encoding="utf-8")
+
+
+MICRO = sorted((ROOT / "pretrained").glob("*/micro.tflite"))
+
+
+def test_what_microcontrollers_hold_has_a_file_for_them():
+    kinds = {"digits-kws-stream", "wake-word", "ecg-beats-stream", "anomaly-nab", "speaker-vowels"}
+    assert kinds <= {path.parent.name for path in MICRO}
+
+
+@pytest.mark.parametrize("path", MICRO, ids=lambda path: path.parent.name)
+def test_the_file_for_microcontrollers_streams_as_the_ready_one(path):
+    """On TensorFlow Lite for Microcontrollers where it is installed; the arena is what the card says."""
+    runtime = "tflite_micro" if importlib.util.find_spec("tflite_micro") else "auto"
+    small, exact = streaming.load(path, runtime=runtime), streaming.load(path.parent / "float32.tflite")
+    x = np.random.default_rng(0).standard_normal((40, *exact.metadata.inputs[0].shape)).astype("float32")
+    streams = [model.create_stream() for model in (small, exact)]
+    rows = [np.concatenate([stream.feed(x), stream.finish()]) for stream in streams]
+    np.testing.assert_allclose(*rows, rtol=0, atol=2e-5)
+    micro = read_metrics(path.parent)["micro"]
+    assert path.stat().st_size == micro["size_bytes"]
+    assert micro["arena_bytes"] <= 64 * 1024

@@ -74,11 +74,11 @@ def test_a_connection_is_handed_on_once_its_request_is_whole_and_nothing_of_it_i
     within(work)
 
 
-def test_a_request_that_is_there_already_is_handed_on_at_once_and_a_long_one_is_not_waited_for() -> None:
+def test_what_is_there_already_is_handed_on_at_once_and_long_or_strange_bytes_are_not_waited_for() -> None:
     async def work(record: Record) -> None:
-        for data in (REQUEST, b"GET / HTTP/1.1\n\n", b"x" * (1 << 14)):
+        for data in (REQUEST, b"GET / HTTP/1.1\n\n", b"x" * (1 << 14), b"\x16\x03\x01\x02"):
             record.connect(says=data)
-        assert len(record.ready) == 3
+        assert len(record.ready) == 4
 
     within(work)
 
