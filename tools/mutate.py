@@ -40,7 +40,7 @@ HEAVY = (
 )
 # Tests that reach their code by public functions alone, so that no import tells of it.
 GENERAL = {
-    "streaming/conversion": ("test_conversion.py", "test_layer_rules.py", "test_proof.py"),
+    "streaming/conversion": ("test_conversion.py", "test_keras_ops.py", "test_layer_rules.py", "test_proof.py"),
     "rnnzoo/layers": ("test_cells.py", "test_layer_cases.py", "test_layers.py"),
 }
 # What pytest says, in the copy.

@@ -32,12 +32,17 @@ from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 from keras.src.models.functional import Functional, operation_fn
 
 # Operations behind `keras.ops` as classes, by which rules are found: test_keras_ops.py.
+from keras.src.ops import core as core_operations
+from keras.src.ops import linalg as linalg_operations
 from keras.src.ops import math as math_operations
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
 
 # A call in a graph: test_conversion.py.
 from keras.src.ops.node import Node
+
+# Base of those classes. Whole-model .h5 files of Keras 3 that hold a mask could not be loaded: test_keras2.py.
+from keras.src.ops.operation import Operation
 
 __all__ = [
     "CallSpec",
@@ -55,6 +60,7 @@ __all__ = [
     "nodes_of",
     "numpy_operations",
     "operation_fn",
+    "operations_by_name",
     "outputs_of",
     "set_keras_mask",
 ]
@@ -66,6 +72,13 @@ def layers_of(layer: Any, *, include_self: bool = True) -> list[Any]:
     `model.layers` has only one level, without the policies and states of inner layers: test_precision.py.
     """
     return list(layer._flatten_layers(include_self=include_self))
+
+
+def operations_by_name() -> dict[str, type[Operation]]:
+    """The classes behind `keras.ops` by their names, which a .h5 file gives without their module."""
+    modules = [core_operations, linalg_operations, math_operations, nn_operations, numpy_operations]
+    classes = [item for module in modules for item in vars(module).values() if isinstance(item, type)]
+    return {item.__name__: item for item in classes if issubclass(item, Operation) and item is not Operation}
 
 
 def nodes_of(graph: Functional) -> Iterator[Node]:

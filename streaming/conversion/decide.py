@@ -20,6 +20,7 @@ from streaming.conversion.arguments import required_arguments
 from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild, steps_of
 from streaming.conversion.offline import fresh_states
 from streaming.conversion.plan import Plan, Planner, Step, plan
+from streaming.conversion.reasons import described
 from streaming.conversion.rules.base import Options
 from streaming.conversion.rules.window import WindowRule
 from streaming.conversion.signals import Signal, StateSpec
@@ -79,10 +80,11 @@ def _offering(steps: str) -> Iterator[None]:
     try:
         yield
     except NotStreamableError as error:
-        message = str(error)
-        if not message.startswith("layer ") or "window=" in message.replace("attention_window=", ""):
-            raise
-        raise NotStreamableError(f"{message}, or convert with window={steps} for windows of {steps} steps") from error
+        placeholder, remedy = (f"window={count} for windows of {count} steps" for count in ("W", steps))
+        message = str(error).replace(placeholder, remedy)
+        if message.startswith("layer ") and "window=" not in message.replace("attention_window=", ""):
+            message += f", or convert with {remedy}"
+        raise NotStreamableError(message) from error
 
 
 @contextlib.contextmanager
@@ -161,7 +163,7 @@ def plan_window(model: Any, options: Options) -> Plan:
     try:
         whole = rebuild(function, {place: shapes[place] for place in timed}, flat=True)
     except NotStreamableError as error:
-        reason = " ".join(str(error.__cause__ or error).split())[:160]
+        reason = described(error.__cause__) if error.__cause__ else str(error)[:160]
         raise NotStreamableError(
             f"the model takes no window of {window} steps ({reason}); give window another number of steps"
         ) from error

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from streaming._compat import Functional, inputs_of, layers_of, nodes_of, numpy_operations, outputs_of
+from streaming.conversion.reasons import described
 from streaming.conversion.unfold import unfold_model
 from streaming.errors import InputError, NotStreamableError
 
@@ -123,10 +124,9 @@ def _call(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], flat: bool) ->
     except NotStreamableError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise NotStreamableError(
             f"layer {op.name!r} ({type(op).__name__}) needs the number of steps that the model was built with "
-            f"({reason}); convert with window=W for windows of W steps"
+            f"({described(error)}); convert with window=W for windows of W steps"
         ) from error
 
 

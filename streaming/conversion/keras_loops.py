@@ -42,6 +42,7 @@ def keras_loops(env: Env) -> Iterator[None]:
         (layers.Bidirectional, "_can_attempt_fused_lstm", _never),
         (layers.Bidirectional, "_can_attempt_fused_gru", _never),
         (layers.TimeDistributed, "call", _call_time_distributed),
+        (layers.MelSpectrogram, "_dbscale", _decibels),
     ]
     for kind in set(_subclasses(layers.Layer)):
         base = vars(kind).get("stream_as")
@@ -72,6 +73,12 @@ def _subclasses(kind: type) -> Iterator[type]:
 
 def _never(self: Any, mask: Any, initial_state: Any = None) -> bool:
     return False
+
+
+def _decibels(self: Any, inputs: tf.Tensor, scale: Any = layers.MelSpectrogram._dbscale) -> tf.Tensor:
+    """Decibels relative to the loudest value of each sequence; Keras takes that of the batch, which mixes streams."""
+    batch = inputs.shape[0] or 1  # unknown where only shapes are of interest
+    return tf.concat([scale(self, row) for row in tf.split(inputs, batch)], axis=0)
 
 
 def _call_time_distributed(self: Any, inputs: tf.Tensor, training: Any = None, mask: Any = None) -> tf.Tensor:

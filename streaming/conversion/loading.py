@@ -56,11 +56,38 @@ def _load(path: Path, saved: SavedConfig) -> Any:
     for entry in _objects(saved.config):
         _check_known(entry, path, keras)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        known = None if saved.zipped else _recorded(saved.config)
+        return keras.saving.load_model(path, custom_objects=known, compile=False, safe_mode=True)
     except Exception as error:  # what Keras raises for a damaged file depends on where the damage is
         # Each level of a nested model repeats the whole; the innermost says what is wrong.
         reason = " ".join(str(error).rpartition("Exception encountered: ")[2].split())[:200]
-        raise InputError(f"Keras cannot load {path}: {reason}; save the model again with model.save()") from error
+        again = "save the model again with model.save('name.keras')"
+        if not saved.zipped:  # what Keras cannot read of a .h5 it often cannot write: the code of the model has to help
+            again = f"build the model with its code, load_weights({str(path)!r}), and model.save('name.keras')"
+        raise InputError(f"Keras cannot load {path}: {reason}; {again}") from error
+
+
+class _Recorded:
+    """Stands for a class name of a .h5 file that means an operation, or the layer of that name.
+
+    Keras looks for layers alone there, and so cannot load what it saved: a mask holds the operation NotEqual.
+    """
+
+    def __init__(self, operation: Any, layer: Any) -> None:
+        self._operation, self._layer = operation, layer
+
+    def from_config(self, config: dict[str, Any]) -> Any:
+        return (self._layer if self._layer and "trainable" in config else self._operation).from_config(config)
+
+
+def _recorded(config: Any) -> dict[str, Any]:
+    """The operations of Keras that a configuration names."""
+    import keras
+
+    from streaming._compat import operations_by_name
+
+    kinds, operations = {entry["class_name"] for entry in _objects(config)}, operations_by_name()
+    return {kind: _Recorded(operations[kind], getattr(keras.layers, kind, None)) for kind in kinds & set(operations)}
 
 
 def _load_old(path: Path, saved: SavedConfig) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streaming._compat import inputs_of, layers_of
 from streaming.conversion.plan import Plan
+from streaming.conversion.reasons import described
 from streaming.errors import InputError
 
 Inputs = dict[str, NDArray[Any]]
@@ -74,10 +75,8 @@ def running(plan: Plan) -> Iterator[None]:
                 "only, so the stream cannot be proven here; convert on a machine with a GPU, build the layer with "
                 "data_format='channels_last' between two Permute((2, 1)) and the same weights, or give verify=False"
             ) from error
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
         raise InputError(
-            f"the model {plan.offline.name!r} itself fails on a sequence ({type(error).__name__}: {reason[:160]}); "
+            f"the model {plan.offline.name!r} itself fails on a sequence ({described(error)}); "
             "make it run on this machine first"
         ) from error
 
@@ -116,12 +115,12 @@ def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     assert plan.window is not None
     spans = [(row, span) for row in rows for span in windows(plan, _length(plan, row))]
     fixed = next((tensor.shape[0] for tensor in plan.model.inputs if tensor.shape[0]), None)
-    size = 1 if fixed else WINDOWS
+    size, copies = (1, fixed or 2) if fixed or _mixes_batch(plan.model) else (WINDOWS, WINDOWS)
     collected: list[list[NDArray[Any]]] = [[] for _ in plan.outputs]
     call = _called(plan)
     for begin in range(0, len(spans), size):
         part = spans[begin : begin + size]
-        batch = [part[min(index, len(part) - 1)] for index in range(fixed or size)]
+        batch = [part[min(index, len(part) - 1)] for index in range(copies)]
         with fresh_states(plan.model), running(plan):
             outputs = call(keras.tree.pack_sequence_as(inputs_of(plan.model), _batched(plan, batch)))
         for column, output in zip(collected, keras.tree.flatten(outputs), strict=True):
@@ -130,6 +129,11 @@ def _run_windows(plan: Plan, rows: Sequence[Inputs]) -> list[Inputs]:
     columns = {n: np.concatenate([e, *c]) for n, e, c in zip(plan.outputs, empty, collected, strict=True)}
     ends = np.cumsum([len(windows(plan, _length(plan, row))) for row in rows])
     return [{name: column[a:b] for name, column in columns.items()} for a, b in zip([0, *ends], ends, strict=False)]
+
+
+def _mixes_batch(model: Any) -> bool:
+    """Whether results depend on the other sequences of a batch: decibels are relative to the loudest of all."""
+    return any(isinstance(layer, keras.layers.MelSpectrogram) and layer.power_to_db for layer in layers_of(model))
 
 
 def _length(plan: Plan, inputs: Inputs) -> int:

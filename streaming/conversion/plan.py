@@ -269,7 +269,10 @@ class Planner:
                 )
             dtype = keras.backend.standardize_dtype(tensor.dtype)
             if dtype not in ("float32", "int32", "int64", "bool", "uint8", "int8", "int16"):
-                raise NotStreamableError(f"input {name!r} has dtype {dtype}, expected float32 or an integer; cast it")
+                raise NotStreamableError(
+                    f"input {name!r} has dtype {dtype}, expected float32 or an integer; "
+                    f"build the model on keras.Input({shape[1:]}, dtype='float32' or 'int32')"
+                )
             features = shape[2:] if unknown else shape[1:]
             if name in self.options.encode:
                 if unknown and self.options.max_length < 1:
@@ -390,7 +393,8 @@ class Planner:
         places = [index for index, item in enumerate(keras.tree.flatten((args, kwargs))) if id(item) in on]
         masks = [on[id(keras.tree.flatten((args, kwargs))[index])] for index in places]
         args, kwargs = self._after_start(frame.op, frame.name, args, kwargs)
-        (args, masks), kwargs = self._align((args, masks), kwargs, frame.name)
+        if not joins_time(Call(frame.op, frame.name, args, kwargs, [])):
+            (args, masks), kwargs = self._align((args, masks), kwargs, frame.name)
         flat = keras.tree.flatten((args, kwargs))
         return args, kwargs, {id(flat[index]): mask for index, mask in zip(places, masks, strict=True)}
 

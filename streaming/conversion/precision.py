@@ -17,18 +17,23 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from streaming._compat import inputs_of, layers_of
-from streaming.conversion.graph import drawn_inputs, functional, is_graph, rebuild
+from streaming.conversion.graph import drawn_inputs, functional, is_graph, nodes, rebuild
 from streaming.runtime.facts import PolicyDifference
 
 OTHER_FLOATS = ("float16", "bfloat16", "float64")
 
 
 def other_policies(model: Any) -> tuple[str, ...]:
-    """Names of the dtype policies of a model that do not compute and store in float32."""
+    """Names of the dtype policies of a model that do not compute and store in float32, and such dtypes of inputs."""
     if not isinstance(model, keras.Model):
         return ()
     names = {layer.dtype_policy.name for layer in layers_of(model) if _differs(layer)}
-    return tuple(sorted(names))
+    given = functional(model).inputs if is_graph(model) else []
+    return tuple(sorted(names | {_dtype(tensor) for tensor in given if _dtype(tensor) in OTHER_FLOATS}))
+
+
+def _dtype(tensor: Any) -> str:
+    return str(keras.backend.standardize_dtype(tensor.dtype))
 
 
 def _differs(layer: Any) -> bool:
@@ -82,10 +87,13 @@ def _float32_globals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _float32_layers(model: Any) -> Iterator[None]:
-    """Policies and variables of all layers in float32."""
+    """Policies and variables of all layers in float32, and operations that a graph recorded with the old dtypes."""
     layers = [layer for layer in layers_of(model) if _differs(layer)]
     policies = [layer._dtype_policy for layer in layers]
-    variables = [v for v in model.variables if keras.backend.standardize_dtype(v.dtype) in OTHER_FLOATS]
+    variables = [v for v in model.variables if _dtype(v) in OTHER_FLOATS]
+    # E.g. the mask of a Masking is made of its input as cast to the dtype in which it computes.
+    casts = [op for op in _operations(model) if getattr(op, "dtype", None) and _dtype(op) in OTHER_FLOATS]
+    dtypes = [op.dtype for op in casts]
     values = [(v._value, v._dtype) for v in variables]
     try:
         for layer in layers:
@@ -93,6 +101,8 @@ def _float32_layers(model: Any) -> Iterator[None]:
         for variable in variables:
             variable._value = tf.Variable(tf.cast(variable._value, tf.float32), trainable=variable.trainable)
             variable._dtype = "float32"
+        for op in casts:
+            op.dtype = "float32"
         _finalize(layers)
         yield
     finally:
@@ -100,7 +110,16 @@ def _float32_layers(model: Any) -> Iterator[None]:
             layer._dtype_policy = policy
         for variable, (value, dtype) in zip(variables, values, strict=True):
             variable._value, variable._dtype = value, dtype
+        for op, dtype in zip(casts, dtypes, strict=True):
+            op.dtype = dtype
         _finalize(layers)
+
+
+def _operations(model: Any) -> list[Any]:
+    """The `keras.ops` that the graph of a model and those within it call."""
+    graphs = [functional(layer) for layer in layers_of(model) if is_graph(layer)]
+    ops = [node.operation for graph in graphs for node in nodes(graph)]
+    return [op for op in dict.fromkeys(ops) if not isinstance(op, keras.layers.Layer)]
 
 
 def _finalize(layers: list[Any]) -> None:

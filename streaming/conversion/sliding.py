@@ -24,6 +24,7 @@ from streaming._compat import Functional, inputs_of, operation_fn
 from streaming.conversion.graph import drawn_inputs, nodes
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.plan import Plan, Planner
+from streaming.conversion.reasons import described
 from streaming.conversion.rules import find_rule, rule_for
 from streaming.conversion.rules.base import Call, Env, Options, Rule
 from streaming.conversion.rules.window import WindowRule
@@ -332,10 +333,8 @@ def _computed(op: Any, args: Any, kwargs: Any) -> Any:
     except StreamingError:
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
         raise NotStreamableError(
-            f"layer {op.name!r} ({type(op).__name__}) fails on a window ({type(error).__name__}: {reason[:160]}); "
+            f"layer {op.name!r} ({type(op).__name__}) fails on a window ({described(error)}); "
             "make the model run on sequences of that length as a tf.function first"
         ) from error
 

@@ -132,9 +132,11 @@ def likely_states(graph: Functional) -> dict[str, str]:
             continue
         alike = [o for o, t in zip(_outputs(graph), graph.outputs, strict=True) if tuple(t.shape) == shape]
         alike = [output for output in alike if output not in pairs.values()]
-        if alike:
-            pairs[name] = alike[0]
-    return pairs if single and not any(None in shape[1:] for shape in shapes.values()) else {}
+        if alike:  # of two alike, h is more likely to become h_next than c_next
+            pairs[name] = next((output for output in alike if output.startswith(name)), alike[0])
+    # The input of a cell has no time axis at all.
+    fed = single or (len(pairs) < len(shapes) and all(len(shape) == 2 for shape in shapes.values()))
+    return pairs if fed and not any(None in shape[1:] for shape in shapes.values()) else {}
 
 
 def _outputs(graph: Functional) -> list[str]:

@@ -15,9 +15,9 @@ import keras
 
 from streaming._compat import Functional, nodes_of, outputs_of
 from streaming.conversion.arguments import argument_shapes, is_shape, required_arguments, shapes_in
+from streaming.conversion.reasons import described
 from streaming.conversion.rules import inherited_calls
 from streaming.conversion.rules.opaque import Opaque
-from streaming.conversion.rules.per_step import described
 from streaming.conversion.sizes import draw_sizes, forget_sizes
 from streaming.errors import InputError, NotStreamableError
 

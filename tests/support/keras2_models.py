@@ -89,8 +89,19 @@ def shared(keras: Any, _: Any) -> tuple[Any, Any]:
     return keras.Model(x, [twice(item) for item in named]), rows()
 
 
+def adapted(keras: Any, tf: Any) -> tuple[Any, Any]:
+    """Statistics that `adapt` collects, layers with words that only Keras 2 has, a mask that Concatenate joins."""
+    layers, x = keras.layers, keras.Input((None, 8))
+    scaled = layers.Normalization()
+    scaled.adapt(3.0 * rows() + 1.0)
+    y = layers.SpatialDropout1D(0.2)(layers.Masking()(scaled(x)))
+    y = layers.Concatenate()([layers.Add()([y, y]), layers.GRU(4, return_sequences=True)(y)])
+    left, right = tf.split(layers.LSTM(6, return_sequences=True)(y), [2, 4], axis=-1)
+    return keras.Model(x, layers.Conv1DTranspose(3, 2)(tf.concat([right, left], -1))), rows()
+
+
 MODELS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
-    made.__name__: made for made in (translator, nested, cells, functions, attention, shared)
+    made.__name__: made for made in (translator, nested, cells, functions, attention, shared, adapted)
 }
 
 
@@ -104,6 +115,8 @@ def save(folder: Path) -> None:
         tf_keras.backend.clear_session()
         model, inputs = made(tf_keras, tf)
         for weight in model.weights:
+            if name == "adapted" and weight.name.partition(":")[0] in ("mean", "variance", "count"):
+                continue
             value = 0.5 * generator.normal(size=weight.shape)
             weight.assign(abs(value) + 0.5 if "variance" in weight.name else value)
         model.save(folder / f"{name}.h5")

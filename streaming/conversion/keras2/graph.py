@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,6 +108,7 @@ def _input_dtype(entry: Mapping[str, Any]) -> str:
 
 def _functional(config: Mapping[str, Any], path: str, depth: int) -> tuple[Any, list[Part]]:
     graph = _Graph(path)
+    _reserve(layer_name(entry) for entry in config["layers"])
     waiting: list[tuple[Part, Any]] = []
     parts = []
     for entry in config["layers"]:
@@ -135,6 +136,15 @@ def _functional(config: Mapping[str, Any], path: str, depth: int) -> tuple[Any, 
     inputs = graph.tensors(config["input_layers"])
     outputs = graph.tensors(config["output_layers"])
     return keras.Model(_single(inputs), _single(outputs), name=config.get("name")), parts
+
+
+def _reserve(names: Iterable[str]) -> None:
+    """Keep Keras from giving operations that it adds itself, those of masks, the names of layers."""
+    for name in names:
+        prefix, _, number = name.rpartition("_")
+        prefix, last = (prefix, int(number)) if number.isdecimal() and len(number) < 5 else (name, 0)
+        while keras.backend.get_uid(prefix) <= last:
+            pass
 
 
 def _single(tensors: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ _DROPPED_OF = {
     "BatchNormalization": {"renorm", "renorm_clipping", "renorm_momentum", "virtual_batch_size", "fused", "adjustment"},
     "MultiHeadAttention": {"query_shape", "key_shape", "value_shape", "softmax_robust_masking"},
     "EinsumDense": {"kernel_shape"},
+    "Discretization": {"trainable"},
+    **{f"SpatialDropout{rank}D": {"trainable"} for rank in (1, 2, 3)},
+    **{f"Random{name}": {"rng_type"} for name in "Brightness Contrast Crop Flip Rotation Translation Zoom".split()},
 }
 # Keywords that mean nothing when they have this value, and that Keras 3 has no word for when they have another.
 _NEUTRAL: dict[str, Any] = {"time_major": False, "ragged": False, "sparse": False, "causal": False}
@@ -27,6 +31,8 @@ _NEUTRAL_OF: dict[str, dict[str, Any]] = {
     "SeparableConv2D": {"groups": 1},
     "DepthwiseConv1D": {"groups": 1, "filters": None},
     "DepthwiseConv2D": {"groups": 1, "filters": None},
+    **{f"Conv{rank}DTranspose": {"groups": 1} for rank in (1, 2, 3)},
+    **{f"SpatialDropout{rank}D": {"noise_shape": None} for rank in (1, 2, 3)},
 }
 _RENAMED = {"LeakyReLU": {"alpha": "negative_slope"}}
 # Layers of earlier names.
@@ -76,7 +82,7 @@ def modern_layer(entry: Mapping[str, Any], path: str) -> Any:
     except (InputError, NotStreamableError):
         raise
     except Exception as error:  # each layer has its own words for what it does not take
-        reason = " ".join(str(error).rpartition("during deserialization:")[2].split())[:200]
+        reason = " ".join(re.split("during deserialization:|Exception encountered:", str(error))[-1].split())[:200]
         raise InputError(
             f"layer {name!r} of {path}, a {kind} of Keras 2, cannot be made in Keras 3: {reason}; build the model in "
             "Keras 3 and load its weights"

@@ -62,6 +62,11 @@ def _pad(x: Any, paddings: Any, mode: str | None = None, constant_values: Any = 
     return ops.pad(x, paddings, mode=kind, constant_values=(constant_values or 0) if kind == "constant" else None)
 
 
+def _split(x: Any, sizes: Any, axis: int | None = None) -> Any:
+    places = sizes if isinstance(sizes, int) else [int(end) for end in np.cumsum(sizes)[:-1]]
+    return ops.split(x, places, axis=axis or 0)
+
+
 def _slice(x: Any, slice_spec: Any) -> Any:
     specs = slice_spec if isinstance(slice_spec, list) else [slice_spec]
     return x[tuple(_index(spec) for spec in specs)]
@@ -143,12 +148,17 @@ _OPERATIONS: dict[str, Operation] = {
     "math.reduce_prod": _reduction(ops.prod),
     "math.reduce_std": _reduction(ops.std),
     "math.reduce_variance": _reduction(ops.var),
+    "math.reduce_any": _reduction(ops.any),
+    "math.reduce_all": _reduction(ops.all),
+    "math.reduce_logsumexp": _reduction(ops.logsumexp),
     "math.argmax": (("input", "axis"), lambda x, axis=0: ops.argmax(x, axis=axis or 0)),
     "math.argmin": (("input", "axis"), lambda x, axis=0: ops.argmin(x, axis=axis or 0)),
     "math.cumsum": (("x", "axis"), lambda x, axis=0: ops.cumsum(x, axis=axis)),
     "linalg.matmul": (("a", "b", "transpose_a", "transpose_b"), _matmul),
     "concat": (("values", "axis"), lambda values, axis: ops.concatenate(values, axis=axis)),
     "stack": (("values", "axis"), lambda values, axis=0: ops.stack(values, axis=axis)),
+    "split": (("value", "num_or_size_splits", "axis"), _split),
+    "unstack": (("value", "num", "axis"), lambda x, num=None, axis=0: ops.unstack(x, num, axis=axis or 0)),
     "expand_dims": (("input", "axis"), lambda x, axis: ops.expand_dims(x, axis)),
     "squeeze": (("input", "axis"), _squeeze),
     "compat.v1.squeeze": (("input", "axis"), _squeeze),

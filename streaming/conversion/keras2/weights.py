@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from streaming._compat import layers_of
 from streaming.conversion.keras2.graph import MODELS, Part
 from streaming.errors import InputError
 
@@ -71,6 +73,9 @@ def load_by_layer(file: Any, model: Any, parts: Sequence[Part], path: str) -> No
             _check_leaf(place, weight, path)
             weight.assign(_values(arrays, place, weight.shape, path))
             arrays.pop(place)
+    for layer in layers_of(model):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with a copy of its weights
     if arrays:
         raise InputError(f"{path} has weights at {min(arrays)!r} that belong to no layer; build the model in Keras 3")
 

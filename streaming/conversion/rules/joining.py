@@ -41,7 +41,8 @@ class JoiningRule(Rule):
         if any(not isinstance(item, Signal) or item.timeline is not None or item.spread for item in others):
             self.refuse(
                 "joins the sequence with what is no input of fixed size",
-                "put before or after it along time inputs of fixed size alone",
+                "put before or after it along time inputs of fixed size alone; a shift that begins with zeros is "
+                "ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))",
             )
         self.place, signal = places[0], items[places[0]]
         self.before = sum(int(item.shape[0]) for item in items[: self.place])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import keras
@@ -11,6 +10,7 @@ import tensorflow as tf
 from streaming.conversion.builtin_forms import builtin_forms
 from streaming.conversion.keras_loops import keras_loops
 from streaming.conversion.layouts import to_canonical, to_offline
+from streaming.conversion.reasons import described
 from streaming.conversion.rules import register_role
 from streaming.conversion.rules.base import Env, chunks, static_values
 from streaming.conversion.rules.pointwise import PerStep
@@ -154,10 +154,3 @@ class TriedPerStep(PerStep):
                 f"has no form of known shapes, as TFLite needs ({described(error)})",
                 "compute it before the stream, or replace it by other operations",
             )
-
-
-def described(error: Exception) -> str:
-    """Kind and first line of an error, without the text that Keras adds."""
-    said = re.search("\x1b\\[1m(.*?)\x1b\\[0m", str(error), re.DOTALL)
-    lines = (said[1] if said else str(error)).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

@@ -89,3 +89,19 @@ def test_decibels_against_the_whole_recording_are_refused(tmp_path: Path) -> Non
     model = keras.Model(x, layers.Permute((2, 1))(layers.MelSpectrogram(fft_length=16, sequence_stride=4)(x)))
     with pytest.raises(streaming.NotStreamableError, match=r"loudest of the whole recording.*power_to_db=False"):
         streaming.convert(model, tmp_path / "a.tflite")
+
+
+def test_decibels_inside_a_window_are_those_of_each_stream(tmp_path: Path) -> None:
+    """Keras takes the loudest value of the batch: streams, and the windows of the proof, must not meet in one."""
+    x = keras.Input((256,))
+    spectrum = layers.MelSpectrogram(fft_length=64, sequence_stride=32, num_mel_bins=4, sampling_rate=8000, top_db=30)
+    model = keras.Model(x, layers.Dense(2)(layers.Flatten()(spectrum(x))))
+    streaming.convert(model, tmp_path / "a.tflite", window=256, hop=64, batch_sizes=(1, 2))
+    loaded = streaming.load(tmp_path / "a.tflite")
+    sounds = np.random.default_rng(0).standard_normal((2, 384)).astype("float32")
+    sounds[1] *= 1e-3
+    streams = [loaded.create_stream() for _ in sounds]
+    chunks = [loaded.step_streams(streams, sounds[:, begin : begin + 64]) for begin in range(0, 384, 64)]
+    for sound, rows in zip(sounds, zip(*chunks, strict=True), strict=True):
+        expected = [np.asarray(model(sound[None, begin : begin + 256]))[0] for begin in (0, 64, 128)]
+        np.testing.assert_allclose(np.concatenate(rows), expected, rtol=1e-4, atol=1e-3)

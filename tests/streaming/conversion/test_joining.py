@@ -53,3 +53,16 @@ def test_two_sequences_one_after_the_other_are_refused(tmp_path: Path) -> None:
     model = keras.Model([x, y], layers.LSTM(2)(layers.Concatenate(axis=1)([x, y])))
     with pytest.raises(streaming.NotStreamableError, match="joins two sequences one after the other"):
         streaming.convert(model, tmp_path / "a.tflite")
+
+
+def test_the_remedy_for_a_shift_works(tmp_path: Path) -> None:
+    x = keras.Input((None, 3))
+    shifted = ops.concatenate([ops.zeros_like(x[:, :1]), x[:, :-1]], axis=1)
+    model = keras.Model(x, shifted)
+    remedy = r"a shift that begins with zeros is ops.pad\(x\[:, :-1\], \(\(0, 0\), \(1, 0\), \(0, 0\)\)\)"
+    with pytest.raises(streaming.NotStreamableError, match=remedy):
+        streaming.convert(model, tmp_path / "a.tflite")
+    streaming.convert(keras.Model(x, ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))), tmp_path / "a.tflite")
+    stream = streaming.load(tmp_path / "a.tflite").create_stream()
+    rows = np.random.default_rng(0).standard_normal((6, 3)).astype("float32")
+    np.testing.assert_array_equal(np.concatenate([stream.feed(rows), stream.finish()]), model(rows[None])[0])

@@ -79,6 +79,30 @@ def test_whole_models_of_keras_3_in_h5(tmp_path: Path) -> None:
     np.testing.assert_allclose(load_keras(tmp_path / "new.h5")(rows), model(rows), atol=1e-6)
 
 
+def test_h5_files_of_keras_3_with_operations(tmp_path: Path) -> None:
+    """The mask of a Masking is an operation, which Keras does not find again in a .h5; some share a layer's name."""
+    x = keras.Input((None, 3))
+    y = layers.GRU(3, return_sequences=True)(layers.Masking()(x))
+    y = keras.ops.softmax(layers.Multiply()([y, x]) * x) + layers.Softmax()(layers.Add()([x, y]))
+    model = keras.Model(x, y)
+    model.save(tmp_path / "new.h5")
+    rows = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    rows[:, 2:4] = 0
+    np.testing.assert_allclose(load_keras(tmp_path / "new.h5")(rows), model(rows), atol=1e-6)
+
+
+def test_the_remedy_for_a_h5_that_keras_cannot_read(tmp_path: Path) -> None:
+    model = keras.Model(x := keras.Input((None, 3)), layers.Dense(2)(x[..., :2]))
+    model.save(tmp_path / "new.h5")
+    with pytest.raises(InputError, match="build the model with its code, load_weights"):
+        load_keras(tmp_path / "new.h5")
+    again = keras.models.clone_model(model)
+    again.load_weights(tmp_path / "new.h5")
+    again.save(tmp_path / "new.keras")
+    rows = np.ones((1, 4, 3), "float32")
+    np.testing.assert_allclose(load_keras(tmp_path / "new.keras")(rows), model(rows), atol=1e-6)
+
+
 # A file by hand, for what no Keras writes.
 
 
@@ -205,6 +229,12 @@ def test_functions_without_a_counterpart_are_named(folder: Path, tmp_path: Path)
                 load_keras(Path(path))
         else:
             load_keras(Path(path))
+
+
+def test_names_of_layers_and_of_operations_differ(folder: Path) -> None:
+    """Concatenate joins masks by an operation that Keras would also call "concatenate"."""
+    keras.backend.clear_session()
+    assert "concatenate" in [layer.name for layer in load_keras(folder / "adapted.h5").layers]
 
 
 def test_registered_layers_are_found(tmp_path: Path) -> None:

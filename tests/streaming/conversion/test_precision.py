@@ -69,3 +69,38 @@ def test_global_policy_and_subclassed_model(tmp_path):
 
 def test_float32_models_have_no_policy_to_report(tmp_path):
     assert streaming.convert(network("float32"), tmp_path / "m.tflite").policy is None
+
+
+def recorded_casts(policy):
+    """A graph that records the dtype of the policy: a Masking's input, a cast to another tensor's dtype, one_hot."""
+    inner = [layers.Masking(dtype=policy), layers.GRU(4, return_sequences=True, dtype=policy)]
+    z = keras.Input((None, 4))
+    y = keras.Model(z, inner[1](inner[0](z)))(x := keras.Input((None, 4)))
+    gate = keras.ops.cast(x[..., :1] > 0, y.dtype)
+    return keras.Model(x, y * gate + keras.ops.one_hot(keras.ops.argmax(y, -1), 4, dtype=y.dtype))
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_dtypes_that_the_graph_recorded(policy, tmp_path):
+    model, plain = recorded_casts(policy), recorded_casts("float32")
+    plain.set_weights([np.asarray(value, "float32") for value in model.get_weights()])
+    x = np.random.default_rng(1).normal(size=(9, 4)).astype("float32")
+    x[3:6] = 0
+    before = np.asarray(model(x[None]))
+    streaming.convert(model, tmp_path / "m.tflite")
+    rows = streaming.load(tmp_path / "m.tflite").create_stream().feed(x)
+    np.testing.assert_allclose(rows, np.asarray(plain(x[None]))[0], atol=2e-6)
+    after = np.asarray(model(x[None]))
+    assert after.dtype == before.dtype
+    np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_inputs_of_other_floats(dtype, tmp_path):
+    x = keras.Input((None, 4), dtype=dtype)
+    model = keras.Model(x, layers.LSTM(3, return_sequences=True)(x) + keras.ops.cast(x[..., :3], "float32"))
+    report = streaming.convert(model, tmp_path / "m.tflite")
+    rows = np.float32([[1, 0.5, -2, 0], [0.25, 1, 4, 8]])
+    got = streaming.load(tmp_path / "m.tflite").create_stream().feed(rows)
+    np.testing.assert_allclose(got, np.asarray(model(rows[None]))[0], atol=2e-6)
+    assert report.policy.policies == (dtype,)

@@ -399,6 +399,23 @@ class Total(layers.Layer):
         return tf.cumsum(x, axis=1, reverse=True)
 
 
+def test_a_cell_as_a_model_is_told_of_its_states(convert: Any, tmp_path: Any) -> None:
+    """No input has a time axis, and both states have one shape."""
+    x, h, c = (keras.Input((size,), name=name) for size, name in ((4, "x"), (5, "h"), (5, "c")))
+    y, (h_next, c_next) = layers.LSTMCell(5)(x, [h, c])
+    model = keras.Model([x, h, c], {"y": layers.Dense(2)(y), "h_next": h_next, "c_next": c_next})
+    with pytest.raises(streaming.NotStreamableError, match=r"states=\{'h': 'h_next', 'c': 'c_next'\}"):
+        streaming.convert(model, tmp_path / "m.tflite")
+    _, path = convert(model, states={"h": "h_next", "c": "c_next"})
+    rows = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+    state, expected = [np.zeros((1, 5), "float32")] * 2, []
+    for row in rows:
+        outputs = {key: np.asarray(value) for key, value in model([row[None], *state]).items()}
+        state = [outputs["h_next"], outputs["c_next"]]
+        expected.append(outputs["y"][0])
+    np.testing.assert_allclose(streaming.load(path).create_stream().feed(rows), expected, atol=1e-6)
+
+
 def test_what_cannot_be_followed_nor_taken_step_by_step_is_refused_by_name(convert: Any, tmp_path: Any) -> None:
     model = model_of(lambda x: Total(name="total")(x))
     with pytest.raises(

@@ -131,6 +131,7 @@ def test_windows_of_random_graphs(blocks, head, hop, chunks, pad, form, data):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @settings(max_examples=200, **COMMON)
 @given(**ARGUMENTS)
 def test_windows_of_many_random_graphs(blocks, head, hop, chunks, pad, form, data):

@@ -250,6 +250,15 @@ def test_the_length_that_a_layer_needs_is_named(tmp_path):
     assert streaming.convert(model, tmp_path / "m.tflite", window=W).window == W
 
 
+def test_weights_per_step_carried_name_the_length_in_one_plain_line(tmp_path):
+    x = keras.Input((W, 3))
+    model = keras.Model(x, layers.EinsumDense("btd,tde->bte", output_shape=(W, 2))(x))
+    with pytest.raises(streaming.NotStreamableError, match=r"'einsum_dense.*window=12 for windows") as error:
+        streaming.convert(model, tmp_path / "m.tflite", window="carry")
+    assert str(error.value).isprintable()
+    assert "Exception encountered" not in str(error.value)
+
+
 def test_a_model_that_does_not_run_itself(tmp_path):
     x = keras.Input((W, 3))
     model = keras.Model(x, layers.Dense(2)(layers.Flatten()(x)))
