@@ -346,7 +346,11 @@ class _OverTime:
         if mask is None or not isinstance(self.call.op, layers.Softmax):
             return None
         if len(mask.offline_shape) != len(self.first.offline_shape) or mask.time_axis != self.first.time_axis:
-            self.refuse_axis()
+            raise NotStreamableError(
+                f"layer {self.call.name!r} (Softmax) gets a mask of {len(mask.offline_shape)} axes for an input of "
+                f"{len(self.first.offline_shape)}, which Keras does not compute either; give it mask= with the axes "
+                "of its input, or take ops.softmax, which has no mask"
+            )
         return self.build.compute("mask", lambda m: tf.cast(m, tf.bool), mask) if mask.dtype != "bool" else mask
 
     def _normalize(self) -> Signal:

@@ -204,3 +204,15 @@ def test_what_every_step_would_need_of_the_end_is_refused(name: str, tmp_path: P
     build, said = REFUSED[name]
     with pytest.raises(streaming.NotStreamableError, match=said):
         streaming.convert(keras.Model(x, build(*encoded(x))), tmp_path / "a.tflite")
+
+
+def test_a_mask_of_steps_that_keras_refuses_too_is_named_and_the_remedy_works(tmp_path: Path) -> None:
+    x = keras.Input((None, 3))
+    h = layers.Dense(2)(layers.Masking()(x))
+    with pytest.raises(streaming.NotStreamableError, match=r"mask of 2 axes for an input of 3.*ops\.softmax"):
+        streaming.convert(keras.Model(x, ops.sum(layers.Softmax(axis=1)(h) * h, axis=1)), tmp_path / "a.tflite")
+    model = keras.Model(x, ops.sum(ops.softmax(h, axis=1) * h, axis=1))
+    streaming.convert(model, tmp_path / "b.tflite")
+    data = np.random.default_rng(0).standard_normal((1, 12, 3)).astype("float32")
+    got = streaming.load(tmp_path / "b.tflite").create_stream().feed(data[0])
+    np.testing.assert_allclose(got[-1], np.asarray(model(data))[0], atol=1e-5)
