@@ -93,9 +93,7 @@ class Turns:
     between: called after each invoke with the seconds that it took.
     """
 
-    def __init__(
-        self, max_batch: int, max_wait: float, max_pending: int, between: Callable[[float], object] = lambda _: None
-    ) -> None:
+    def __init__(self, max_batch: int, max_wait: float, max_pending: int, between: Callable[[float], object]) -> None:
         self._between = between
         self._max_batch, self._max_wait, self._max_pending = max_batch, max_wait, max_pending
         self._changed = threading.Condition()

@@ -156,8 +156,7 @@ class Connection:
         if answer is None:
             await self._output(self._session.feed(pieces), pieces.is_long)
         else:
-            self._hub.answered()
-            await self._answer(*answer, self._hub.load.answered(time.perf_counter() - self._began))
+            await self._answer(*answer, self._hub.answered(time.perf_counter() - self._began))
         self._hub.metrics.steps.inc(max(0, self._session.position - before))
 
     async def _finish(self, body: dict[str, Any]) -> None:

@@ -174,9 +174,10 @@ class Hub:
     def _count(self) -> None:
         self._board.count(self._number, len(self.connections))
 
-    def answered(self) -> None:
-        """A short message was answered."""
+    def answered(self, delay: float) -> bool:
+        """Count the answer of a short message, so many seconds after it came; whether it was late."""
         self._board.answer(self._number)
+        return self.load.answered(delay)
 
     async def watch(self) -> None:
         """End connections that are idle, or whose clients do not read, and give memory back; runs until cancelled."""
