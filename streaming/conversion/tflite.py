@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import flatbuffers
@@ -167,7 +167,13 @@ def _no_builtin_form(
 
 def _no_kernel(wrong: Misfit, signatures: Mapping[str, Any], runtime: str) -> NotStreamableError:
     """The error that names the operation whose kernel takes no numbers of its operand's type, and the layer."""
-    layer = _layer_that_makes(wrong.tensor, signatures)
+    kind = wrong.operation.replace("_", "").lower()
+
+    def is_of_type(op: Any) -> bool:
+        return op.type.lower().startswith(kind) and any(tensor.dtype.name == wrong.type for tensor in op.inputs)
+
+    # The tensor of an output has the name of the output.
+    layer = _layer_that_makes(wrong.tensor, signatures) or _layer_of(is_of_type, signatures)
     who = "the step model" if layer is None else f"layer {layer!r}"
     return NotStreamableError(
         f"{who} needs {wrong.operation} of {wrong.type}, and {runtime} has it of {', '.join(wrong.takes)} alone; "
@@ -177,13 +183,18 @@ def _no_kernel(wrong: Misfit, signatures: Mapping[str, Any], runtime: str) -> No
 
 def _layer_that_makes(tensor: str, signatures: Mapping[str, Any]) -> str | None:
     """The layer whose traced operations a tensor of the TFLite graph is named after."""
-    graph = next(iter(signatures.values())).graph
-    marks = getattr(graph, LAYERS, ())
     # Converters join the names of operations that they fuse, and number what they split.
     names = {name.partition(":")[0] for name in tensor.split(";")}
     names |= {re.sub(r"\d+$", "", name) for name in names}
+    return _layer_of(lambda op: op.name in names, signatures)
+
+
+def _layer_of(wanted: Callable[[Any], bool], signatures: Mapping[str, Any]) -> str | None:
+    """The layer of the first traced operation for which a condition holds."""
+    graph = next(iter(signatures.values())).graph
+    marks = getattr(graph, LAYERS, ())
     for index, op in enumerate(graph.get_operations()):
-        if op.name in names and (layer := next((name for end, name in marks if index < end), None)):
+        if wanted(op) and (layer := next((name for end, name in marks if index < end), None)):
             return str(layer)
     return None
 

@@ -24,6 +24,7 @@ _LEAST_ARENA = 1 << 20
 _ALIGNMENT = 16
 # How it says which operation failed.
 _NODE = re.compile(r"Node (\w+) \(number (\d+)\w*\) failed to (\w+)")
+_ABSENT = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
 # Numbers of the schema's TensorType.
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 
@@ -93,6 +94,8 @@ def _explained(call: Callable[[], Any]) -> Any:
             return call()
     except RuntimeError as error:
         said = [line.strip() for line in _heard(call).splitlines()]
+        if absent := next((match for line in said if (match := _ABSENT.match(line))), None):
+            raise RuntimeError(f"TFLM has no operation {absent[1]}") from error
         node = next((match for line in said if (match := _NODE.match(line))), None)
         if node is None:
             raise

@@ -21,16 +21,16 @@ from client_vectors import ROOT, bundle_path, bundle_vectors, wav
 from streaming import vectors
 from streaming.cli import main
 
-# Of a table Python also names the line and its columns, and of a label the row.
-PYTHON_ALONE = {"line", "columns"}
+# Of a table Python also names the line, its columns, and quantiles of forecasts; of a label the row.
+PYTHON_ALONE = {"line", "columns", "quantiles"}
 _folder = tempfile.TemporaryDirectory()
 
 
-def table(columns: int, seed: int) -> bytes:
+def table(columns: int, seed: int, steps: int = 14) -> bytes:
     """Two sequences of rows."""
-    rows = np.random.default_rng(seed).standard_normal((14, columns)).round(3).tolist()
+    rows = np.random.default_rng(seed).standard_normal((steps, columns)).round(3).tolist()
     lines = [",".join(map(str, row)) for row in rows]
-    return "\n".join([*lines[:9], "", *lines[9:], ""]).encode()
+    return "\n".join([*lines[: steps // 2], "", *lines[steps // 2 :], ""]).encode()
 
 
 def sound() -> bytes:
@@ -46,7 +46,7 @@ INPUTS: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
     "translate-tatoeba-de-en": (lambda: "Ich bin müde.\n".encode(), ()),
     "charlm-lstm": (lambda: b"ROMEO", ("--max-length", "12")),
     "speaker-vowels": (lambda: table(12, 0), ()),
-    "ecg-beats-stream": (lambda: table(2, 1), ()),
+    "ecg-beats-stream": (lambda: table(2, 1, 300), ()),
     "anomaly-nab": (lambda: table(1, 2), ()),
     "forecast-etth1": (lambda: table(7, 3), ()),
     "digits-kws-stream": (sound, ()),

@@ -80,7 +80,7 @@ WORDS = {
 
 @pytest.mark.parametrize(("name", "dtype"), [*((name, "int32") for name in WORDS), ("masked ids", "int64")])
 def test_ids_and_truth_values(name: str, dtype: str, convert: Any) -> None:
-    """Keras counts ids below zero from the end by selecting int32, which TFLM lacks, and takes columns by int64."""
+    """`keras.ops.take` counts places below zero from the end by selecting int32; TFLM selects none, nor by int64."""
     offline = model(WORDS[name], shape=(None,), dtype=dtype)
     _, path = convert(offline, target="micro", verify=False)
     loaded = streaming.load(path, runtime="tflite_micro")
@@ -155,8 +155,12 @@ def test_types_that_tflm_lacks_are_named(convert: Any) -> None:
 
 
 def test_what_tflm_says_of_a_failure_is_in_the_error(convert: Any) -> None:
-    offline = model(WORDS["ids"], shape=(None,), dtype="int32")
-    _, path = convert(offline)
+    lacking = model(WORDS["places"], shape=(None,), dtype="int32")
+    _, path = convert(lacking, verify=False)
+    with pytest.raises(ArtifactError, match=r"TFLM has no operation SELECT; convert the model with target='micro'"):
+        streaming.load(path, runtime="tflite_micro")
+    other = model(lambda x: layers.Embedding(9, 4)(ops.where(x > 4, 4, x)), shape=(None,), dtype="int32")
+    _, path = convert(other, verify=False)
     stream = streaming.load(path, runtime="tflite_micro").create_stream()
     with pytest.raises(StreamingError, match=r"operation \d+ of the graph, SELECT_V2, .*float32, but got INT32"):
         stream.feed(np.array([1, 2]))
