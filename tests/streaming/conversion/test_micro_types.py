@@ -45,6 +45,7 @@ BUILDERS: dict[str, Build] = {
     "PACK": lambda x, y: tf.stack([x, y], 1),
     "PAD": lambda x, y: tf.pad(x, [[0, 0], [1, 2]]),
     "REDUCE_MAX": lambda x, y: tf.reduce_max(x, axis=1),
+    "REDUCE_MIN": lambda x, y: tf.reduce_min(x, axis=1),
     "SELECT_V2": lambda x, y: tf.where(tf.constant([[True, False, True, False]]), x, y),
     "SLICE": lambda x, y: tf.slice(x, [0, 1], [2, 2]),
     "SPLIT": lambda x, y: tf.split(x, 2, axis=1)[1],
