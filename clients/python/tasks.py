@@ -628,6 +628,7 @@ def generated(model: Model, task: Event, text: str, most: int) -> list[Event]:
     info = model.meta["inputs"][0]
     ids = [*([START] if task.get("start", True) else []), *codec.encode(text)]
     banned = [PAD, UNKNOWN, START] + ([] if task.get("start", True) else [END])
+    banned += [codec.entries.index(f"<{style}>") for style in task.get("styles", [])]
     for _ in range(most):
         row = only(stream, stream.feed({info["name"]: np.array(ids, info["dtype"])}))[-1]
         scores = row.astype(np.float64)

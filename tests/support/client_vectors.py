@@ -21,9 +21,9 @@ from streaming import vectors
 BUNDLES = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/float32.tflite"))
 # Others of the same tasks stand for these in the quick tests.
 ALIKE = {"translate-de-en", "translate-en-de", "charlm-mingru", "caption-emoji", "emotion-goemotions"}
-ALIKE |= {"sentiment-lines", "names-language", "activity-motion"}
+ALIKE |= {"sentiment-lines", "names-language", "activity-motion", "lyrics-shakespeare"}
 # Clients have no events of these.
-STREAMED = {"draw-kanji"}
+STREAMED = {"draw-kanji", "say-digits"}
 FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode", "kept"]
 # Models that begin with a table of strings.
 STRINGS = ["words", "hashed", "salted", "tokens", "texts"]

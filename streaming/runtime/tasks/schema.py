@@ -279,7 +279,11 @@ class CaptionerSpec(SearchSpec):
 
 @dataclass(frozen=True)
 class GeneratorSpec(TaskSpec):
-    """Text to more text."""
+    """Text to more text.
+
+    styles: names of the styles that a text may be asked for; the vocabulary has `<NAME>` for each, which takes the
+    place of the start number.
+    """
 
     kind = "generator"
 
@@ -288,6 +292,7 @@ class GeneratorSpec(TaskSpec):
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    styles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expect(self.max_length >= 1, f"max_length is {self.max_length}, expected 1 or more")
@@ -372,6 +377,41 @@ class SketcherSpec(RowsSpec):
         expect(self.missing == "refuse" and not self.resample, "a sketcher fills no gaps between points")
         expect(len(self.columns) == len(self.scaler.mean) == 3, "expected the columns dx, dy and lift")
         expect(not any(self.scaler.mean), "the scaler of movements has means of 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesizerSpec(TaskSpec):
+    """Words and voices to speech.
+
+    Args:
+        features: the log-mel features that the model draws, and that the signal is made from.
+        scaler: of these features.
+        words, voices: what can be said, and by whom, in the order of the input `given`.
+        reduction: frames that the model draws in a step (Wang et al. 2017).
+        floor: the least deviation of a feature, in units of the scaler.
+        temperature, max_length: as `Synthesizer.frames` takes them.
+        iterations: of Griffin and Lim's method.
+    """
+
+    kind = "synthesizer"
+
+    features: LogMel
+    scaler: Scaler
+    words: tuple[str, ...]
+    voices: tuple[str, ...]
+    reduction: int = 2
+    floor: float = 0.1
+    temperature: float = 1.0
+    max_length: int = 200
+    iterations: int = 60
+
+    def __post_init__(self) -> None:
+        expect(len(self.scaler.mean) == self.features.num_mels, "the scaler has a mean and a scale for each feature")
+        expect(bool(self.words and self.voices), "expected a word and a voice, or more")
+        expect(min(self.reduction, self.max_length) >= 1, "reduction and max_length are 1 or more")
+        expect(self.iterations >= 0, f"iterations is {self.iterations}, expected 0 or more")
+        expect(self.floor > 0 <= self.temperature, "floor is more than 0, temperature 0 or more")
+        expect(not self.features.center, "a signal is made from frames that are not centred")
 
 
 @dataclass(frozen=True)
