@@ -256,7 +256,6 @@ def draw_sketches(path: Path, drawings: Sequence[NDArray[Any]], columns: int = 8
     return path
 
 
-<<<<<<< HEAD
 def draw_paths(path: Path, pictures: Mapping[str, Mapping[str, NDArray[Any]]]) -> Path:
     """Lines (T, 2) in a plane, a box for each title with its lines by name."""
     with figure(path, len(pictures), size=(3.2, 3.4)) as axes:
@@ -265,7 +264,9 @@ def draw_paths(path: Path, pictures: Mapping[str, Mapping[str, NDArray[Any]]]) -
                 axis.plot(*places.T, color=colour, lw=1.4, label=name)
             axis.set(title=_plain(title), xlabel="m", aspect="equal")
         axes[0].legend(frameon=False, fontsize=8)
-=======
+    return path
+
+
 def draw_sounds(
     path: Path, sounds: Mapping[str, Sequence[NDArray[Any]]], names: Sequence[str] = ("true", "said")
 ) -> Path:
@@ -278,7 +279,6 @@ def draw_sounds(
             axis.set_xlim(-0.5, longest - 0.5)
             axis.set_title(_plain(title), fontsize=8)
             axis.set_axis_off()
->>>>>>> main
     return path
 
 
