@@ -67,6 +67,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "GeneratorSpec": {"max_length": (1, 2**16), "temperature": (0.0, 1e6), "top_k": _STEPS},
     "SketcherSpec": {"floor": (0.0, 1e6), "temperature": (0.0, 1e6), "max_length": (1, 2**16)},
     "ForecasterSpec": {"horizon": (1, 2**16)},
+    "IntervalsSpec": {"coverage": (0.0, 1.0), "rate": (0.0, 1.0)},
     "AnomalyDetectorSpec": {
         "short_window": _STEPS,
         "long_window": _STEPS,

@@ -33,14 +33,14 @@ class StyleJudge:
         """How often texts are recognized.
 
         Returns:
-            `style`, the share of texts whose style is found; `spoken_style`, the same without the lines that end with a
-            colon, which say who speaks, in the texts and in what the judge has learnt.
+            `style_accuracy`, the share of texts whose style is found; `spoken_accuracy`, the same without the lines
+            that end with a colon, which say who speaks, in the texts and in what the judge has learnt.
         """
         found = self.styles(texts)
         heard = [self._spoken.label(words(spoken(text))) for text in texts]
         return {
-            "style": mean([a == b for a, b in zip(found, styles, strict=True)]),
-            "spoken_style": mean([a == b for a, b in zip(heard, styles, strict=True)]),
+            "style_accuracy": mean([a == b for a, b in zip(found, styles, strict=True)]),
+            "spoken_accuracy": mean([a == b for a, b in zip(heard, styles, strict=True)]),
         }
 
 

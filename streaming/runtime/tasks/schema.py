@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +16,9 @@ from streaming.runtime.tables import POLICIES
 from streaming.runtime.typed_json import fields_of, from_plain
 
 _Spec = TypeVar("_Spec")
+
+# Intervals that a session keeps until their values come.
+_MAX_INTERVALS = 2**22
 
 
 def read_spec(kind: type[_Spec], task: Mapping[str, Any]) -> _Spec:
@@ -297,6 +300,31 @@ class GeneratorSpec(TaskSpec):
 
 
 @dataclass(frozen=True)
+class IntervalsSpec:
+    """Quantiles that follow the errors of their forecasts, see `intervals.AdaptiveIntervals`.
+
+    Args:
+        coverage: the share of the values that is to lie between the outer quantiles.
+        rate: how much an error changes the logarithm of the width.
+    """
+
+    coverage: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        expect(0 < self.coverage < 1, f"intervals.coverage is {self.coverage}, expected a share between 0 and 1")
+        expect(0 < self.rate <= 1, f"intervals.rate is {self.rate}, expected more than 0, at most 1")
+
+
+def check_intervals(quantiles: Sequence[float]) -> str | None:
+    """What quantiles lack for adaptive intervals; None if nothing."""
+    middle = min(quantiles, key=lambda q: abs(q - 0.5), default=0.0)
+    if len(quantiles) > 2 and quantiles[0] < middle < quantiles[-1]:
+        return None
+    return f"intervals need quantiles on both sides of the one nearest to 0.5; they are {list(quantiles)}"
+
+
+@dataclass(frozen=True)
 class ForecasterSpec(RowsSpec):
     """Rows of numbers to those that follow."""
 
@@ -307,6 +335,7 @@ class ForecasterSpec(RowsSpec):
     targets: tuple[str, ...] = ()
     scaler: Scaler | None = None
     quantiles: tuple[float, ...] = ()
+    intervals: IntervalsSpec | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -317,6 +346,11 @@ class ForecasterSpec(RowsSpec):
         )
         right = all(0 < q < 1 for q in self.quantiles) and list(self.quantiles) == sorted(set(self.quantiles))
         expect(right, f"quantiles are {list(self.quantiles)}, expected different numbers between 0 and 1 in order")
+        if self.intervals:
+            lacking = check_intervals(self.quantiles)
+            expect(lacking is None, str(lacking))
+            size = self.horizon**2 * len(self.targets or self.columns)
+            expect(size <= _MAX_INTERVALS, f"intervals that adapt are of at most {_MAX_INTERVALS} horizon^2 * targets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,6 +428,7 @@ class AnomalyDetectorSpec(ForecasterSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        expect(self.intervals is None, "an anomaly detector has no intervals; they are of a forecaster")
         expect(self.probation >= 0, f"probation is {self.probation}, expected rows, 0 or more")
         expect(not (self.probation and self.scaler), "expected a scaler or a probation, not both")
         right = 1 <= self.short_window < self.long_window and self.warm_up >= 2

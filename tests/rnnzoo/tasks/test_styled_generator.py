@@ -72,7 +72,7 @@ def test_figures_are_those_of_the_texts_with_and_without_their_styles(made, path
     assert found["nats"] == pytest.approx(nats(task, model, TEXTS[:3]), rel=1e-5)
     hidden = [(text, None) for text, _ in TEXTS[:3]]
     assert found["unstyled_nats"] == pytest.approx(nats(task, model, hidden), rel=1e-5)
-    assert found["true_style"] == found["true_spoken_style"] == 1
+    assert found["true_style_accuracy"] == found["true_spoken_accuracy"] == 1
     assert found["count"] == sum(len(text) + 1 for text, _ in TEXTS[:3])
     assert task.evaluate_stream(streaming.load(path), "dev") == pytest.approx(found, abs=1e-5)
 
@@ -111,12 +111,12 @@ def test_a_judge_knows_styles_by_their_words():
     assert judge.styles(["the crown", "a jest"]) == ["high", "low"]
     # Who speaks is a word as any other; without it, only what is said counts.
     asked = ["KING:\na jest, a song", "KING:\nmy\n\nKING:\nmy\n\nKING:\nmy"]
-    assert judge.figures(asked, ["low", "low"]) == {"style": 0.5, "spoken_style": 1.0}
+    assert judge.figures(asked, ["low", "low"]) == {"style_accuracy": 0.5, "spoken_accuracy": 1.0}
 
 
 def test_n_grams_of_a_style_draw_in_it(made):
     task, _ = made
     figures = task.baseline("dev").figures
-    assert figures["style"] == 1
+    assert figures["style_accuracy"] == 1
     assert 0 < figures["nats"] < np.log(len(task.encoder.labels))
     assert figures["count"] == sum(len(text) + 1 for text, _ in TEXTS[:3])
