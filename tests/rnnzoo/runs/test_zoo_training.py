@@ -25,7 +25,16 @@ SMALL = {
     "charlm-lstm": ["model.token_size=4", "model.units=8", "training.batch_size=400"],
     "compose-chorales": ["data.limit=12", "data.transpose=0", "model.token_size=6", "model.units=8"],
     "draw-kanji": ["data.limit=60", "model.units=8", "model.mixtures=3"],
+    "steer-arm": ["data.limit=20", "data.seconds=0.3", "data.settle=0.1", "model.units=6", "model.width=8"],
     "molecules": ["data.limit=200", "model.token_size=6", "model.units=8"],
+    "lyrics-shakespeare": [
+        "data.limit=60",
+        "data.samples=1",
+        "data.max_length=60",
+        "model.token_size=6",
+        "model.units=8",
+    ],
+    "say-digits": ["data.limit=60", "data.draws=1", "data.iterations=2", "model.prenet=8", "model.units=8"],
     "tagger-en-ewt-feedforward": [*WORDS, "model.char_filters=4", "model.affix_size=4"],
 }
 
