@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from streaming import firmware_templates as templates
 from streaming.errors import ArtifactError, InputError
 from streaming.identifiers import identifiers, one_line
 from streaming.runtime import artifact
@@ -42,96 +43,6 @@ _TYPES = {
     "int64": "int64_t",
 }
 _FLAG = "int32_t"
-_HEADER = """// {name}: one step of a stream. Made by `streaming micro`; the format is docs/micro.md of rnnzoo.
-#ifndef STREAM_H_
-#define STREAM_H_
-
-#include <stdint.h>
-
-// Bytes of the tensor arena that this model takes, measured on a 64-bit machine.
-constexpr int kStreamArenaBytes = {arena};
-{scales}
-// Sets the model up and begins a stream. False: the arena or the resolver is too small.
-bool StreamSetup();
-
-// Begins a stream anew.
-void StreamReset();
-
-// One step: {steps} row{plural} of each input. Outputs come {delay} steps after their inputs.{flush}
-// False: the interpreter failed, and the state is as it was.
-bool StreamStep({parameters});
-
-#endif  // STREAM_H_
-"""
-_SOURCE = """// Made by `streaming micro`.
-#include "stream.h"
-
-#include <string.h>
-
-#include "model_data.h"
-#include "tensorflow/lite/micro/micro_interpreter.h"
-#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
-#include "tensorflow/lite/schema/schema_generated.h"
-
-namespace {{
-
-alignas(16) uint8_t arena[kStreamArenaBytes];
-tflite::MicroMutableOpResolver<{count}> resolver;
-tflite::MicroInterpreter* interpreter = nullptr;
-
-// The states of the stream, in the order in which the model takes them.
-{states}
-
-}}  // namespace
-
-bool StreamSetup() {{
-  static bool added = false;
-  if (!added) {{
-{operations}
-    added = true;
-  }}
-  static tflite::MicroInterpreter instance(tflite::GetModel(g_stream_model), resolver, arena, sizeof(arena));
-  interpreter = &instance;
-  StreamReset();
-  return interpreter->AllocateTensors() == kTfLiteOk;
-}}
-
-void StreamReset() {{
-{resets}
-}}
-
-bool StreamStep({parameters}) {{
-{into}
-  if (interpreter->Invoke() != kTfLiteOk) return false;
-{out_of}
-  return true;
-}}
-"""
-_README = """# {name} on a microcontroller
-
-`model_data.h` and `model_data.cc` hold the model ({size} bytes), `stream.h` and `stream.cc` run it step by step on
-TensorFlow Lite for Microcontrollers (TFLM). Add the four files to a project that has TFLM, and call:
-
-```cpp
-#include "stream.h"
-
-if (!StreamSetup()) {{ /* the arena is too small */ }}
-for (;;) {{
-  // fill the inputs of a step
-  StreamStep({arguments});
-}}
-```
-
-| | |
-| --- | --- |
-| arena | {arena} bytes, the fewest that TFLM takes on a 64-bit machine; pointers of a 32-bit one are half as wide |
-| state | {state} bytes |
-| operations | {operations} |
-| inputs | {inputs} |
-| outputs | {outputs} |
-| delay | {delay} steps |
-| window | {window} |
-{valid}"""
 
 
 @dataclass(frozen=True)
@@ -181,9 +92,9 @@ def write(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Firmw
     files = {
         "model_data.h": _data_header(len(content.flatbuffer)),
         "model_data.cc": _data(content.flatbuffer),
-        "stream.h": _HEADER.format(**parts),
-        "stream.cc": _SOURCE.format(**parts),
-        "README.md": _README.format(**{**parts, "operations": ", ".join(operations)}),
+        "stream.h": templates.HEADER.format(**parts),
+        "stream.cc": templates.SOURCE.format(**parts),
+        "README.md": templates.README.format(**{**parts, "operations": ", ".join(operations)}),
     }
     folder = Path(folder)
     try:
@@ -210,6 +121,7 @@ def _parts(
     arguments += [f"{_FLAG} {flag}"] if flag else []
     arguments += [f"{tensor.kind}* {tensor.name}" for tensor in given]
     states = list(_states(model, meta, inputs, outputs))
+    checks = [_in_range(tensor, info) for tensor, info in zip(taken, meta.inputs, strict=True) if info.high is not None]
     into = [_copy(f"interpreter->input({tensor.place})->data.raw", tensor.name, tensor) for tensor in taken]
     if meta.valid:
         tensor = inputs[meta.valid]
@@ -233,7 +145,9 @@ def _parts(
         ),
         "states": "\n".join(line for state in states for line in state[0]),
         "resets": "\n".join(state[1] for state in states),
-        "into": "\n".join([*into, *(state[2] for state in states)]),
+        "into": "\n".join([*checks, *into, *(state[2] for state in states)]),
+        "ids": "an id is out of range, or " if checks else "",
+        **_real(meta, taken, given, flag),
         "out_of": "\n".join(
             [_copy(t.name, f"interpreter->output({t.place})->data.raw", t) for t in given] + [s[3] for s in states]
         ),
@@ -242,6 +156,57 @@ def _parts(
         "outputs": ", ".join(_described(t, info) for t, info in zip_longest(given, meta.outputs)),
         "valid": f"| `{flag}` | 1 for rows of the sequence, 0 for those of zeros after its end |\n" if flag else "",
     }
+
+
+def _in_range(tensor: _Tensor, info: InputInfo) -> str:
+    """The check of ids, with which the graph would read behind the end of a table."""
+    low, high = info.low or 0, info.high
+    name = f"{tensor.name}[i]"
+    return f"  for (int i = 0; i < {tensor.count}; ++i)\n    if ({name} < {low} || {name} >= {high}) return false;"
+
+
+def _real(meta: Metadata, taken: Sequence[_Tensor], given: Sequence[_Tensor], flag: str) -> dict[str, str]:
+    """The step in real numbers, where some inputs or outputs are integers that stand for such."""
+    inputs, outputs = list(zip(taken, meta.inputs, strict=True)), list(zip_longest(given, meta.outputs))
+    if not any(info is not None and info.scale for _, info in [*inputs, *outputs]):
+        return dict.fromkeys(("real_step", "math", "helpers", "real_body"), "")
+    parameters, arguments, buffers, into, out_of = [], [], [], [], []
+    for tensor, info in inputs:
+        parameters.append(f"const {'float' if info.scale else tensor.kind}* {tensor.name}")
+        arguments.append(tensor.name)
+        if info.scale:
+            name, constant, limits = f"integers_{tensor.place}", _constant(tensor), np.iinfo(info.dtype)
+            buffers.append(f"{tensor.kind} {name}[{tensor.count}];")
+            arguments[-1] = name
+            rest = f"{constant}Scale, {constant}ZeroPoint, {limits.min}, {limits.max}"
+            into.append(f"  Quantize({tensor.name}, {name}, {tensor.count}, {rest});")
+    if flag:
+        parameters.append(f"{_FLAG} {flag}")
+        arguments.append(flag)
+    for tensor, output in outputs:
+        scaled = output is not None and output.scale
+        parameters.append(f"{'float' if scaled else tensor.kind}* {tensor.name}")
+        arguments.append(tensor.name)
+        if scaled:
+            name, constant = f"results_{tensor.place}", _constant(tensor)
+            buffers.append(f"{tensor.kind} {name}[{tensor.count}];")
+            arguments[-1] = name
+            rest = f"{constant}Scale, {constant}ZeroPoint"
+            out_of.append(f"  Dequantize({name}, {tensor.name}, {tensor.count}, {rest});")
+    helpers = ["\n// Of the step in real numbers.", *buffers]
+    helpers += [templates.QUANTIZE.rstrip("\n")] * bool(into) + [templates.DEQUANTIZE.rstrip("\n")] * bool(out_of)
+    texts = {"parameters": ", ".join(parameters), "arguments": ", ".join(arguments)}
+    return {
+        "real_step": templates.REAL_STEP.format(**texts),
+        "math": "#include <math.h>\n" if into else "",
+        "helpers": "\n".join(helpers) + "\n",
+        "real_body": templates.REAL_BODY.format(into="\n".join(into), out_of="\n".join(out_of), **texts),
+    }
+
+
+def _constant(tensor: _Tensor) -> str:
+    """What the names of the constants of a tensor begin with."""
+    return "kStream" + "".join(part.capitalize() for part in tensor.name.split("_"))
 
 
 def _described(tensor: _Tensor, info: InputInfo | OutputInfo | None) -> str:
@@ -256,7 +221,7 @@ def _scales(meta: Metadata, tensors: dict[str, _Tensor]) -> Iterator[str]:
     if scaled:
         yield "\n// Integers of inputs and outputs stand for scale * (value - zero point)."
     for info in scaled:
-        name = "kStream" + "".join(part.capitalize() for part in tensors[info.name].name.split("_"))
+        name = _constant(tensors[info.name])
         yield f"constexpr float {name}Scale = {np.float32(info.scale)!s}f;"
         yield f"constexpr int {name}ZeroPoint = {info.zero_point or 0};"
     if scaled:

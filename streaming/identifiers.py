@@ -14,12 +14,12 @@ _RESERVED = frozenset(
     "int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public "
     "register reinterpret_cast requires return short signed sizeof static static_assert static_cast struct switch "
     "template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile "
-    "wchar_t while xor xor_eq arena resolver interpreter tflite memcpy memset i g_stream_model "
+    "wchar_t while xor xor_eq arena resolver interpreter tflite memcpy memset nearbyintf i g_stream_model "
     "g_stream_model_size kStreamArenaBytes kTfLiteOk uint8_t int8_t int32_t int64_t StreamSetup StreamReset "
     "StreamStep".split()
 )
 # Those of states, of renamed tensors and, in capitals, of macros.
-_TAKEN = re.compile(r"state_\d+(_initial)?|tensor_.*|[A-Z][A-Z0-9_]+")
+_TAKEN = re.compile(r"state_\d+(_initial)?|(integers|results)_\d+|tensor_.*|[A-Z][A-Z0-9_]+")
 
 
 def identifiers(names: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from streaming.runtime.lookup import LookupTable, TextTable, read_table
 from streaming.runtime.metadata import InputInfo
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.stream import Stream
-from streaming.runtime.tasks import Captioner, Generator, SimultaneousTranslator, Sketcher, Task, task_for
+from streaming.runtime.tasks import Captioner, Generator, SimultaneousTranslator, Sketcher, Synthesizer, Task, task_for
 
 VERSION = 1
 TOLERANCE = 1e-5
@@ -61,8 +61,8 @@ def make_vectors(model: StreamingModel) -> dict[str, Any]:
     """
     vectors: dict[str, Any] = {"version": VERSION, "fingerprint": model.fingerprint, "tolerance": TOLERANCE}
     vectors["steps"] = _steps(model)
-    # What a sketcher gives is drawn at random: clients stream its rows.
-    if (model.metadata.task or {}).get("kind") not in (None, Sketcher.spec_type.kind):
+    # What a sketcher or synthesizer gives is drawn at random: clients stream its rows.
+    if (model.metadata.task or {}).get("kind") not in (None, Sketcher.spec_type.kind, Synthesizer.spec_type.kind):
         vectors["task"] = _task(task_for(model))
     return vectors
 

@@ -265,9 +265,9 @@ On aarch64 the C client and Python with LiteRT run under emulation ([qemu, a Cor
 armhf Python with tflite-runtime ([qemu, Debian 12](../tools/run_python_on_arm.py)). TFLM is TensorFlow Lite for
 Microcontrollers through `tflite-micro`: files that are [converted for it](micro.md) from the same models, in float32,
 and all in int8 with calibration; there the vectors of the converted file are compared. Not converted are models of more
-than 1 MB, and those with `encode`; "no" are those that conversion refuses, because TFLM does not run their step (words,
-`weather-nyc`). The page is written by `python tools/make_devices.py`, which runs what is installed, and keeps what it
-says of the rest.
+than 1 MB, and those with `encode`; "no" are those for which int8 is too coarse (`qa-babi`), and those where a label
+changes that the kernels of two runtimes round differently. The page is written by `python tools/make_devices.py`, which
+runs what is installed, and keeps what it says of the rest.
 
 {table}
 """

@@ -258,6 +258,12 @@ def words(model: Model, task: Event, given: list[str]) -> list[Event]:
 
 def filled(task: Event, rows: np.ndarray) -> np.ndarray:
     """Rows without a gap, masks included."""
+    found, missing = fill(task, rows)
+    return np.concatenate([found, missing], axis=1) if task.get("mask") else found
+
+
+def fill(task: Event, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows without a gap, and where values were missing."""
     policy, missing = task.get("missing", "refuse"), np.isnan(rows)
     numbers, found = np.arange(len(rows)), rows.copy()
     for column, gaps in zip(found.T, missing.T, strict=True):
@@ -268,7 +274,7 @@ def filled(task: Event, rows: np.ndarray) -> np.ndarray:
             before = np.searchsorted(known, numbers, side="right") - 1
             column[:] = np.where(before >= 0, column[known[np.maximum(before, 0)]], np.nan)
     kept = ~np.isnan(found).any(axis=1)
-    return np.concatenate([found, missing], axis=1)[kept] if task.get("mask") else found[kept]
+    return found[kept], missing[kept]
 
 
 def scaled(task: Event, rows: np.ndarray) -> np.ndarray:
@@ -312,16 +318,38 @@ def forecast_shape(task: Event) -> tuple[list[int], tuple[int, int, int], int]:
     return places, (task.get("horizon", 1), len(targets), max(1, len(quantiles))), middle
 
 
-def forecasts(model: Model, task: Event, given: np.ndarray) -> list[Event]:
-    """A forecast after each row."""
+def adapted(task: Event, made: np.ndarray, rows: np.ndarray, missing: np.ndarray, first: int) -> np.ndarray:
+    """Quantiles (n, horizon, targets, quantiles) as the device gives them, whose widths follow the errors.
+
+    rows (T, targets) are the true values, in the units of the forecasts, the first of which follows row `first`.
+    """
+    _, (horizon, targets, _), middle = forecast_shape(task)
+    coverage, rate = task["intervals"]["coverage"], task["intervals"]["rate"]
+    widths, given = np.zeros((horizon, targets)), np.empty_like(made)
+    for row in range(len(rows)):
+        for ahead in range(1, min(row - first, horizon) + 1):
+            bounds = given[row - first - ahead, ahead - 1][:, [0, -1]]
+            wrong = (rows[row] < bounds[:, 0]) | (rows[row] > bounds[:, 1])
+            widths[ahead - 1] += np.where(missing[row], 0, rate * (wrong - (1 - coverage)))
+        widths = np.clip(widths, -5, 5)
+        if row >= first:
+            center = made[row - first][..., middle, None]
+            given[row - first] = center + np.exp(widths)[..., None] * (made[row - first] - center)
+    return given
+
+
+def forecasts(model: Model, task: Event, given: np.ndarray, missing: np.ndarray | None = None) -> list[Event]:
+    """A forecast after each row without a gap; `missing`: where values had been missing."""
     info, (places, shape, middle) = model.meta["inputs"][0], forecast_shape(task)
     values = scaled(task, given).astype(np.float32).reshape(len(given), *info["shape"])
-    found = []
-    for number, row in enumerate(whole(model, {info["name"]: values})):
-        made = row.astype(np.float64).reshape(shape)
-        if task.get("scaler") is not None:
-            mean, scale = (np.array(task["scaler"][key])[places, None] for key in ("mean", "scale"))
-            made = made * scale + mean
+    found, rows = [], whole(model, {info["name"]: values}).astype(np.float64).reshape(-1, *shape)
+    if task.get("scaler") is not None:
+        mean, scale = (np.array(task["scaler"][key])[places, None] for key in ("mean", "scale"))
+        rows = rows * scale + mean
+    if task.get("intervals"):
+        gaps = np.zeros(given.shape, bool) if missing is None else missing
+        rows = adapted(task, rows, given[:, places], gaps[:, places], last_step(model, 0))
+    for number, made in enumerate(rows):
         quantiles = {str(q): made[..., i].tolist() for i, q in enumerate(task.get("quantiles") or [])}
         found.append({"event": "forecast", "row": number, "values": made[..., middle].tolist(), "quantiles": quantiles})
     return found
@@ -600,6 +628,7 @@ def generated(model: Model, task: Event, text: str, most: int) -> list[Event]:
     info = model.meta["inputs"][0]
     ids = [*([START] if task.get("start", True) else []), *codec.encode(text)]
     banned = [PAD, UNKNOWN, START] + ([] if task.get("start", True) else [END])
+    banned += [codec.entries.index(f"<{style}>") for style in task.get("styles", [])]
     for _ in range(most):
         row = only(stream, stream.feed({info["name"]: np.array(ids, info["dtype"])}))[-1]
         scores = row.astype(np.float64)
@@ -627,5 +656,6 @@ def events(model: Model, given: dict[str, Any]) -> list[Event]:
         if kind == "generator":
             return generated(model, task, given["text"], given["max_length"])
         return translation(model, task, given["text"])
-    run = {"forecaster": forecasts, "anomaly_detector": anomalies}.get(kind, sensors)
-    return run(model, task, filled(task, given["rows"]))
+    if kind == "forecaster":
+        return forecasts(model, task, filled(task, given["rows"]), fill(task, given["rows"])[1])
+    return (anomalies if kind == "anomaly_detector" else sensors)(model, task, filled(task, given["rows"]))

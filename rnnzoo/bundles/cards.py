@@ -47,7 +47,20 @@ FIGURES = {
     "never_reset_accuracy": "the same in one stream",
 }
 # In the names of figures that are shares.
-_SHARES = ("accuracy", "recall", "sensitivity", "precision", "f1", "error_rate", "coverage", "valid", "unique", "novel")
+_SHARES = (
+    "accuracy",
+    "recall",
+    "sensitivity",
+    "precision",
+    "f1",
+    "error_rate",
+    "coverage",
+    "valid",
+    "unique",
+    "novel",
+    "understood",
+    "ended",
+)
 _TEMPLATE = """# {name}
 
 {about}

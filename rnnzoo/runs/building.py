@@ -13,7 +13,7 @@ from rnnzoo.data.encoders.rows import RowEncoder
 from rnnzoo.data.source import read_source
 from rnnzoo.errors import ConfigError
 from rnnzoo.registry.layout import bundle_paths
-from rnnzoo.registry.names import find_config
+from rnnzoo.registry.names import find_bundle, find_config
 from rnnzoo.runs.config import ExperimentConfig, load_config
 from rnnzoo.runs.store import read_encoder
 from rnnzoo.tasks.discovery import model_builder, task_class
@@ -63,9 +63,13 @@ def load_task(config: ExperimentConfig, encoder: Any = None) -> Task:
     Raises:
         DataError: the data set is unknown, cannot be found, is malformed, or does not fit the task.
     """
-    return task_class(config.topology).from_source(
+    task = task_class(config.topology).from_source(
         read_source(_aligned(config.data, encoder)), config.data, encoder=encoder, seed=config.seed
     )
+    # Tasks know no bundles: the one that listens to this one is given to it.
+    if listener := getattr(config.data, "listener", ""):
+        task.listener = find_bundle(listener)
+    return task
 
 
 def _aligned(data: DataConfig, encoder: Any) -> DataConfig:

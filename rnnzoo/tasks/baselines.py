@@ -221,7 +221,7 @@ class NGram:
 
     def __init__(self, tokens: NDArray[Any], entries: int, order: int = 6):
         self.name = f"{order}-gram"
-        self._order, self._entries = order, entries
+        self.order, self._entries = order, entries
         self._after: defaultdict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
         line = tokens.tolist()
         for i, token in enumerate(line):
@@ -236,7 +236,7 @@ class NGram:
         chances = np.empty(len(line) - 1)
         for i, token in enumerate(line[1:], 1):
             chance = 1 / self._entries
-            for length in range(min(self._order - 1, i) + 1):
+            for length in range(min(self.order - 1, i) + 1):
                 past = tuple(line[i - length : i])
                 if past not in self._totals:
                     break
@@ -248,7 +248,7 @@ class NGram:
     def distribution(self, past: Sequence[int]) -> NDArray[Any]:
         """P of each token after the last ones, (V,)."""
         chances = np.full(self._entries, 1 / self._entries)
-        for length in range(min(self._order - 1, len(past)) + 1):
+        for length in range(min(self.order - 1, len(past)) + 1):
             known = tuple(past[len(past) - length :])
             if known not in self._totals:
                 break

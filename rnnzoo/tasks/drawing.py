@@ -256,6 +256,21 @@ def draw_sketches(path: Path, drawings: Sequence[NDArray[Any]], columns: int = 8
     return path
 
 
+def draw_sounds(
+    path: Path, sounds: Mapping[str, Sequence[NDArray[Any]]], names: Sequence[str] = ("true", "said")
+) -> Path:
+    """Log-mel features (T, M) of two sounds of each word, one below the other, with the names of both rows."""
+    longest = max(len(rows) for pair in sounds.values() for rows in pair)
+    shown = [(f"{word}, {name}", pair[row]) for row, name in enumerate(names) for word, pair in sounds.items()]
+    with figure(path, len(sounds), size=(1.5, 1.9), rows=2) as axes:
+        for axis, (title, rows) in zip(axes, shown, strict=True):
+            axis.imshow(rows.T, origin="lower", aspect="auto", cmap=_SHADES, interpolation="nearest")
+            axis.set_xlim(-0.5, longest - 0.5)
+            axis.set_title(_plain(title), fontsize=8)
+            axis.set_axis_off()
+    return path
+
+
 def _heat(axis: Any, values: NDArray[Any], label: str, **options: Any) -> None:
     """Values of 0 to 1 (rows, columns) as shades, with the bar that says what a shade means."""
     shown = axis.imshow(values, cmap=_SHADES, vmin=0, vmax=1, aspect="auto", interpolation="nearest", **options)

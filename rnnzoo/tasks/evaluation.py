@@ -29,6 +29,8 @@ class Evaluation(Batches):
 
     # Whether `evaluate_stream` can go over a whole split without a reset.
     endless: ClassVar[bool] = False
+    # Folder of the bundle that judges what the model makes, where the configuration names one.
+    listener: Path | None = None
 
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:

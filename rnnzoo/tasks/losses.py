@@ -196,3 +196,30 @@ class PenMixtureLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "floor": self.floor}
+
+
+class FramesLoss(keras.losses.Loss):
+    """Negative log density of frames and ends, of outputs (B, T, 2 R M + 1) as `FrameDensity.read` takes them.
+
+        loss = - mean log N(frames; means, deviations) - log p[end]
+
+    Targets (B, T, R M + 1) are the frames, and 1 where they are the last.
+
+    Args:
+        floor: added to every deviation.
+    """
+
+    def __init__(self, floor: float = 0.1, name: str = "frames", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.floor = floor
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        means, logs = ops.split(y_pred[..., :-1], 2, axis=-1)
+        deviations = self.floor + ops.exp(ops.clip(logs, -20, 20))
+        z = (y_true[..., :-1] - means) / deviations
+        frames = 0.5 * ops.square(z) + ops.log(deviations) + 0.5 * math.log(2 * math.pi)
+        ends, logits = y_true[..., -1], y_pred[..., -1]
+        return ops.mean(frames, axis=-1) + ops.softplus(logits) - ends * logits
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "floor": self.floor}

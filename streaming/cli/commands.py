@@ -119,7 +119,18 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.model, arguments.runtime, arguments.threads, trust=arguments.trust, isolated=arguments.isolated
         )
     display = display_for(sys.stdout, arguments.json)
-    names = ("temperature", "top_k", "top_p", "seed", "max_length", "width", "length_penalty", "n_best")
+    names = (
+        "style",
+        "voice",
+        "temperature",
+        "top_k",
+        "top_p",
+        "seed",
+        "max_length",
+        "width",
+        "length_penalty",
+        "n_best",
+    )
     search = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     chosen = {name: getattr(arguments, name) for name in ("threshold", "smoothing", "refractory", "background")}
     settings = {name: value for name, value in chosen.items() if value is not None}
@@ -138,6 +149,7 @@ def run(arguments: argparse.Namespace) -> None:
         settings=settings,
         encoding=arguments.encoding,
         skip_bad_rows=_left_out if arguments.skip_bad_rows else None,
+        out=arguments.out,
     )
     if arguments.microphone:
         _listen(model, display, settings)

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -16,11 +17,21 @@ from streaming.cli.display import JsonLines, Live
 from streaming.cli.lines import StepReader
 from streaming.cli.rows import run_rows
 from streaming.errors import ArtifactError, InputError, StreamingError
-from streaming.runtime.audio import SUFFIXES, RawReader, at_rate, open_audio
+from streaming.runtime import artifact
+from streaming.runtime.audio import SUFFIXES, RawReader, at_rate, open_audio, wav_bytes
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.pictures import is_picture
 from streaming.runtime.tables import text_lines
-from streaming.runtime.tasks import Classifier, KeywordSpotter, SimultaneousTranslator, Task, Translator, task_for
+from streaming.runtime.tasks import (
+    Classifier,
+    KeywordSpotter,
+    SimultaneousTranslator,
+    Speech,
+    Synthesizer,
+    Task,
+    Translator,
+    task_for,
+)
 from streaming.runtime.tokenization import tokenize
 
 # A twentieth of a second: short enough for eyes, long enough to be worth a call.
@@ -40,6 +51,7 @@ class Options:
         raw: format, samples a second and channels of samples without a header; None: the file has a header.
         settings: of a keyword spotter; they replace those of its file.
         encoding: of text and tables; None: UTF-8, or UTF-16 if there is a byte order mark.
+        out: folder for what a synthesizer says.
         skip_bad_rows: called with each malformed row of a table, which is then left out; None: it is an error.
     """
 
@@ -52,6 +64,7 @@ class Options:
     settings: dict[str, Any] = field(default_factory=dict)
     encoding: str | None = None
     skip_bad_rows: Callable[[str], None] | None = None
+    out: Path | None = None
 
 
 def run_input(model: StreamingModel, name: str, pipe: IO[bytes], display: Any, options: Options) -> list[str]:
@@ -140,14 +153,19 @@ def display_for(out: Any, json_lines: bool) -> JsonLines | Live:
 
 def _check_options(task: Any, options: Options) -> None:
     search = ["width", "length_penalty", "n_best", "max_length"]
-    draw = ["temperature", "top_k", "top_p", "seed", "max_length"]
+    draw = ["style", "temperature", "top_k", "top_p", "seed", "max_length"]
     takes = {"generator": draw, "translator": search, "captioner": search}
     takes["sketcher"] = ["temperature", "seed", "max_length"]
+    takes["synthesizer"] = ["voice", *takes["sketcher"]]
     kind = (task.model.metadata.task or {}).get("kind") if task is not None else None
     wrong = [name for name in options.search if name not in takes.get(kind or "", [])]
     if wrong or (options.wait_k and not isinstance(task, Translator)):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in wrong) or "--wait-k"
         raise InputError(f"{named} does not go with this model, whose task is {kind or 'none'}; leave it out")
+    if (options.out is None) == isinstance(task, Synthesizer):
+        if options.out is None:
+            raise InputError("the model speaks: give a folder for its WAV files, --out DIR")
+        raise InputError(f"--out goes with synthesizers; the task of this model is {kind or 'none'}")
     if options.settings and not isinstance(task, KeywordSpotter):
         raise InputError(
             f"--{next(iter(options.settings))} goes with keyword spotters; the task of this model is {kind or 'none'}"
@@ -170,7 +188,8 @@ def _texts(task: Any, source: IO[bytes], display: Any, options: Options) -> list
         empty = empty and not pieces
         try:
             for event, word in _events(session, pieces, isinstance(task, Classifier)):
-                display.show(event, {"line": number} | ({"word": word} if word else {}))
+                shown = _written(event, number, options.out) if options.out is not None else event
+                display.show(shown, {"line": number} | ({"word": word} if word else {}))
         except InputError as error:
             raise InputError(f"line {number}: {error}") from error
         display.end()
@@ -178,6 +197,16 @@ def _texts(task: Any, source: IO[bytes], display: Any, options: Options) -> list
         raise InputError("the input holds no text; give a line or more")
     unknown = f"{session.unknown} of {session.words} pieces of the input are unknown to the model"
     return [unknown] if session.unknown else []
+
+
+def _written(speech: Speech, line: int, folder: Path) -> dict[str, Any]:
+    """A WAV file of what was said; the event with its path in place of the samples."""
+    path = folder / f"{line:04}.wav"
+    folder.mkdir(parents=True, exist_ok=True)
+    artifact.write(path, wav_bytes(speech.samples, speech.sample_rate))
+    fields = speech._asdict()
+    del fields["samples"]
+    return {**fields, "file": str(path)}
 
 
 def _events(session: Any, pieces: list[Any], with_words: bool) -> Iterator[tuple[Any, str]]:

@@ -100,12 +100,16 @@ def _proof(verification: dict[str, Any]) -> str:
     return text
 
 
+def _same(share: float | None) -> str:
+    return "" if share is None else f"; {share:.2%} of the decisions are the same"
+
+
 def _drift(drift: dict[str, Any] | None) -> str:
     if not drift:
         return ""
     return (
         f"{drift['rms_error']:.2g} rms from float32 over {drift['steps']:,} steps, {drift['begin']:.2g} at first and "
-        f"{drift['end']:.2g} at last"
+        f"{drift['end']:.2g} at last" + _same(drift.get("same"))
     )
 
 
@@ -176,7 +180,7 @@ def show_report(report: Any) -> str:
         drift = report.drift
         lines.append(
             f"quantization drifts {drift.rms_error:.3g} rms over {drift.steps:,} steps, {drift.begin:.3g} at first and "
-            f"{drift.end:.3g} at last, of values up to {drift.scale:.3g}"
+            f"{drift.end:.3g} at last, of values up to {drift.scale:.3g}" + _same(drift.same)
         )
     if report.approximation:
         measured = report.approximation

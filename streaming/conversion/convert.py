@@ -27,7 +27,7 @@ from streaming.conversion.options import MAX_STEPS, is_whole, options_of, read_s
 from streaming.conversion.plan import Plan
 from streaming.conversion.precision import in_float32
 from streaming.conversion.progress import Progress
-from streaming.conversion.rollout import measure_drift, measure_states, read_sequences, sampler
+from streaming.conversion.rollout import check_drift, measure_drift, measure_states, read_sequences, sampler
 from streaming.conversion.strings import take_texts
 from streaming.conversion.verify import DEFAULT_TOLERANCE, Verification, approximation, random_inputs
 from streaming.conversion.verify import verify as check
@@ -153,7 +153,7 @@ def convert(
 
     Raises:
         NotStreamableError: a layer cannot be streamed exactly; it is named, with the reason and the remedy.
-        ParityError: the stream differs from the offline model.
+        ParityError: the stream differs from the offline model, or the error of an int8 stream for a target grows.
         InputError: an argument is wrong.
         ArtifactError: the path cannot be written.
     """
@@ -228,6 +228,8 @@ def convert(
             if exact is not None:
                 progress.stage("measuring the drift of the quantized stream")
                 drift = measure_drift(planned, exact.model(), candidate, data or _random(planned))
+                if target is not None:
+                    check_drift(drift)
         compared = dataclasses.asdict(proof) if proof else {}
         ops = tflite.operations(conversion.flatbuffer)
         notes = (*planned.notes, *texts.notes)

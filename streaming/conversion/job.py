@@ -135,7 +135,16 @@ class Conversion:
     @property
     def stored(self) -> Layout:
         """The states as the file holds them; before the flatbuffer is made, as they are traced."""
-        return self.layout if self._boundary is None else self._boundary.layout
+        layout = self.layout if self._boundary is None else self._boundary.layout
+        return Layout(
+            tuple(dataclasses.replace(pack, dtype=self._held(pack.dtype)) for pack in layout.packs),
+            tuple(dataclasses.replace(slot, dtype=self._held(slot.dtype)) for slot in layout.slots),
+            tuple(row.astype(self._held(str(row.dtype))) for row in layout.initial),
+        )
+
+    def _held(self, dtype: str) -> str:
+        """The dtype of the file for one of the plan: microcontrollers have no int64, see `micro_integers.narrow`."""
+        return "int32" if self.target is not None and dtype == "int64" else dtype
 
     @property
     def is_inside(self) -> bool:
@@ -212,7 +221,8 @@ class Conversion:
             high = self.plan.id_limits.get(name)
             low = None if high is None else 0
             moving = signal.timeline is not None
-            info = InputInfo(name, signal.shape, signal.dtype, moving, low, high)  # type: ignore[arg-type]
+            dtype = self._held(signal.dtype)
+            info = InputInfo(name, signal.shape, dtype, moving, low, high)  # type: ignore[arg-type]
             if table := self.tables.get(name):
                 shape = () if isinstance(table, TextTable) else info.shape
                 tensor = TensorInfo(info.shape, info.dtype)
@@ -228,7 +238,7 @@ class Conversion:
             line, mark = signal.timeline, self.plan.marks.get(name)
             assert line is not None
             scale = self._boundary and self._boundary.outputs.get(name)
-            kind = dataclasses.asdict(scale) if scale else {"dtype": signal.dtype}
+            kind = dataclasses.asdict(scale) if scale else {"dtype": self._held(signal.dtype)}
             infos.append(
                 OutputInfo(
                     name,

@@ -7,11 +7,14 @@ and no SELECT, and joins ten tensors at most.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from streaming.conversion import micro_integers
 from streaming.conversion.options import is_whole
 from streaming.errors import InputError, NotStreamableError
 
@@ -19,11 +22,12 @@ from streaming.errors import InputError, NotStreamableError
 ALLOWED = frozenset(
     "ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS BROADCAST_TO CAST "
     "CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FILL FLOOR "
-    "FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION LEAKY_RELU "
-    "LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL "
-    "NEG NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE REDUCE_MAX RELU RELU6 RESHAPE RESIZE_NEAREST_NEIGHBOR REVERSE_V2 "
-    "ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE "
-    "SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE".split()
+    "FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION "
+    "LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM MAX_POOL_2D MEAN "
+    "MINIMUM MUL NEG NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE REDUCE_MAX REDUCE_MIN RELU RELU6 RESHAPE "
+    "RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPLIT SPLIT_V "
+    "SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TRANSPOSE TRANSPOSE_CONV UNPACK WHILE "
+    "ZEROS_LIKE".split()
 )
 WIDEST = 10
 # Those that ESPHome's micro_wake_word registers.
@@ -73,19 +77,27 @@ def check_options(target: Any, state: str, quantize: str | None, batch_sizes: An
 def rewrite(model: Any, schema: Any) -> None:
     """Put a model (`ModelT`) into TFLM's forms.
 
-    SELECT_V2, narrow CONCATENATIONs, REDUCE_MAX for REDUCE_ANY, BROADCAST_TO or CONCATENATION for TILE.
+    SELECT_V2, narrow CONCATENATIONs, REDUCE_MAX for REDUCE_ANY, BROADCAST_TO or CONCATENATION for TILE, and those of
+    `micro_integers`.
     """
+    micro_integers.narrow(model, schema)
+    kinds = schema.BuiltinOperator
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     for graph in model.subgraphs:
+        forms = micro_integers.Forms(model, graph, schema, partial(operator_code, model, schema))
+        edits: dict[int, list[Callable[[Any], None]]] = {
+            kinds.SELECT: [partial(_select, model, graph, schema), forms.select],
+            kinds.SELECT_V2: [forms.select],
+            kinds.CONCATENATION: [partial(_narrow, graph, schema)],
+            kinds.REDUCE_ANY: [partial(_any, model, graph, schema)],
+            kinds.TILE: [partial(_tile, model, graph, schema)],
+            kinds.CAST: [forms.cast],
+            kinds.EXPAND_DIMS: [forms.expand],
+            kinds.NEG: [forms.negate],
+        }
         for operator in list(graph.operators):
-            if codes[operator.opcodeIndex] == schema.BuiltinOperator.SELECT:
-                _select(model, graph, operator, schema)
-            elif codes[operator.opcodeIndex] == schema.BuiltinOperator.CONCATENATION:
-                _narrow(graph, operator, schema)
-            elif codes[operator.opcodeIndex] == schema.BuiltinOperator.REDUCE_ANY:
-                _any(model, graph, operator, schema)
-            elif codes[operator.opcodeIndex] == schema.BuiltinOperator.TILE:
-                _tile(model, graph, operator, schema)
+            for edit in edits.get(codes[operator.opcodeIndex], ()):
+                edit(operator)
 
 
 def operator_code(model: Any, schema: Any, number: int, version: int = 1) -> int:
@@ -99,7 +111,7 @@ def operator_code(model: Any, schema: Any, number: int, version: int = 1) -> int
     return known.index(number)
 
 
-def _any(model: Any, graph: Any, operator: Any, schema: Any) -> None:
+def _any(model: Any, graph: Any, schema: Any, operator: Any) -> None:
     """Whether any of some flags is set: whether the largest of them, as numbers, is not zero."""
     kinds, options = schema.BuiltinOperator, schema.BuiltinOptions
     flags, axes = (int(index) for index in operator.inputs)
@@ -125,7 +137,7 @@ def _any(model: Any, graph: Any, operator: Any, schema: Any) -> None:
     ]
 
 
-def _tile(model: Any, graph: Any, operator: Any, schema: Any) -> None:
+def _tile(model: Any, graph: Any, schema: Any, operator: Any) -> None:
     """Repeat a tensor: by BROADCAST_TO where all repeated axes have one place, else by joining it with itself."""
     source, target = int(operator.inputs[0]), int(operator.outputs[0])
     before = [int(size) for size in graph.tensors[source].shape]
@@ -159,10 +171,10 @@ def _tile(model: Any, graph: Any, operator: Any, schema: Any) -> None:
         source = result
     graph.operators[place : place + 1] = made
     for joined in made:
-        _narrow(graph, joined, schema)
+        _narrow(graph, schema, joined)
 
 
-def _select(model: Any, graph: Any, operator: Any, schema: Any) -> None:
+def _select(model: Any, graph: Any, schema: Any, operator: Any) -> None:
     """SELECT of operands of one rank is SELECT_V2."""
     ranks = {len(graph.tensors[index].shape) for index in operator.inputs}
     if len(ranks) > 1:
@@ -172,7 +184,7 @@ def _select(model: Any, graph: Any, operator: Any, schema: Any) -> None:
     operator.builtinOptions = schema.SelectV2OptionsT()
 
 
-def _narrow(graph: Any, operator: Any, schema: Any) -> None:
+def _narrow(graph: Any, schema: Any, operator: Any) -> None:
     """Join many tensors some at a time."""
     while len(operator.inputs) > WIDEST:
         parts = [int(index) for index in operator.inputs[:WIDEST]]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.errors import InputError
+from streaming.errors import InputError, ParityError
 from streaming.runtime.agreement import OTHER
 from streaming.runtime.driving import pieces_of, run_whole
 from streaming.runtime.facts import Drift
@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 Samples = Callable[[], Iterator[tuple[str, dict[str, NDArray[Any]]]]]
 
 DRIFT_STEPS = 10_000
+# The last tenth of a long stream repeats the inputs of the first, so that only the state tells them apart.
+_TENTH = DRIFT_STEPS // 10
 SNAPSHOT_STEPS = 50
 SAMPLES = 200
 # A state whose largest value in the second half of a long stream is so many times that in the first keeps growing.
 GROWTH = 1.5
+# The error at the end of a long stream may be so many times that at its beginning, or such a share of the values.
+DRIFT_GROWTH, DRIFT_SHARE = 2.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,10 @@ def sampler(plan: Plan, model: StreamingModel, meta: Metadata, sequences: list[d
 def measure_drift(
     plan: Plan, exact: StreamingModel, quantized: StreamingModel, sequences: list[dict[str, NDArray[Any]]]
 ) -> Drift:
-    """Feed both streams the same sequences over and over, for 10,000 steps, and compare."""
+    """Feed both streams the same sequences over and over, for 10,000 steps, and compare.
+
+    The last 1,000 steps are the first ones again.
+    """
     # Outputs may come at different rates and delays, so each has its own first and last tenth.
     sequence = _long_sequence(plan, sequences)
     expected, streamed = (_outputs(run_whole(model.create_stream(), sequence)) for model in (exact, quantized))
@@ -179,7 +186,29 @@ def measure_drift(
         begin=_rms([error[:n] for error, n in zip(errors, tenths, strict=True)]),
         end=_rms([error[-n:] for error, n in zip(errors, tenths, strict=True)]),
         scale=max(float(np.abs(rows).max()) for rows in expected),
+        same=_agreement(expected, streamed),
     )
+
+
+def check_drift(drift: Drift) -> None:
+    """Raises ParityError where the error of a quantized stream goes on growing."""
+    if drift.end > max(DRIFT_GROWTH * drift.begin, DRIFT_SHARE * drift.scale):
+        raise ParityError(
+            f"the int8 stream drifts: on the same inputs its error is {drift.begin:.3g} at the beginning and "
+            f"{drift.end:.3g} after {drift.steps - _TENTH:,} steps (values up to {drift.scale:.3g}); no file was "
+            "written; keep float32, or give calibration sequences as long as real streams"
+        )
+
+
+def _agreement(expected: list[NDArray[Any]], streamed: list[NDArray[Any]]) -> float | None:
+    """Share of rows with the same decision: the largest of several numbers, or whether a probability is over 0.5."""
+    shares = []
+    for rows, others in zip(expected, streamed, strict=True):
+        if rows.ndim > 1 and rows.shape[-1] > 1:
+            shares.append(float(np.mean(rows.argmax(axis=-1) == others.argmax(axis=-1))))
+        elif rows.min() >= 0 and rows.max() <= 1:
+            shares.append(float(np.mean((rows > 0.5) == (others > 0.5))))
+    return min(shares) if shares else None
 
 
 def measure_states(
@@ -207,7 +236,7 @@ def _length(plan: Plan, sequence: dict[str, NDArray[Any]]) -> int:
 
 
 def _long_sequence(plan: Plan, sequences: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """The sequences over and over, 10,000 steps; what has no time, of the first."""
+    """The sequences over and over, 10,000 steps, at the end as at the beginning; what has no time, of the first."""
     return {
         name: _repeated([s[name] for s in sequences]) if name in plan.inputs and plan.inputs[name].timeline else value
         for name, value in sequences[0].items()
@@ -220,7 +249,8 @@ def _cut(plan: Plan, sequence: dict[str, NDArray[Any]], begin: int, end: int) ->
 
 def _repeated(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     joined = np.concatenate(arrays)
-    return np.concatenate([joined] * (-(-DRIFT_STEPS // len(joined))))[:DRIFT_STEPS]
+    rows = np.concatenate([joined] * (-(-DRIFT_STEPS // len(joined))))
+    return np.concatenate([rows[: DRIFT_STEPS - _TENTH], rows[:_TENTH]])
 
 
 def _outputs(outputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:

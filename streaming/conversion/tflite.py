@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import flatbuffers
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from streaming._compat.tensorflow import Calibrator, mlir_quantize, schema
 from streaming.conversion.finishing import finish
 from streaming.conversion.micro import Device, rewrite
+from streaming.conversion.micro_types import Misfit, misfit
 from streaming.conversion.observing import has_loops, observed
 from streaming.conversion.rollout import Samples
 from streaming.conversion.rounding import names_of_moved, unrounded
@@ -127,14 +128,20 @@ def convert(
         flatbuffer, allowed = _packed(model), device.allowed
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
-        raise _no_builtin_form(foreign, foreign, signatures, device.name if device else EVERY)
+        made = _first_result(model, foreign[0])
+        raise _no_builtin_form(foreign, foreign, signatures, device.name if device else EVERY, made)
+    if device is not None and (wrong := misfit(model, schema)):
+        raise _no_kernel(wrong, signatures, device.name)
     return finish(model, schema, name, files)
 
 
 def _no_builtin_form(
-    named: list[str], kinds: Iterable[str], signatures: Mapping[str, Any], runtime: str = EVERY
+    named: list[str], kinds: Iterable[str], signatures: Mapping[str, Any], runtime: str = EVERY, made: str = ""
 ) -> NotStreamableError:
-    """The error that names the operations which TFLite lacks, and the layer that makes them."""
+    """The error that names the operations which TFLite lacks, and the layer that makes them.
+
+    made: the name of a tensor that one of them gives, for those that the converter makes of several others.
+    """
     wanted = {kind.replace("_", "").lower() for kind in kinds}
     graph = next(iter(signatures.values())).graph
     functions = {function.signature.name: function for function in graph.as_graph_def().library.function}
@@ -145,6 +152,7 @@ def _no_builtin_form(
         if wanted & {kind.lower() for kind in types}:
             layer = next((name for end, name in getattr(graph, LAYERS, ()) if index < end), None)
             break
+    layer = layer or _layer_that_makes(made, signatures)
     who = "the step model" if layer is None else f"layer {layer!r}"
     if any("Random" in name for name in named):
         return NotStreamableError(
@@ -157,10 +165,54 @@ def _no_builtin_form(
     )
 
 
+def _no_kernel(wrong: Misfit, signatures: Mapping[str, Any], runtime: str) -> NotStreamableError:
+    """The error that names the operation whose kernel takes no numbers of its operand's type, and the layer."""
+    kind = wrong.operation.replace("_", "").lower()
+
+    def is_of_type(op: Any) -> bool:
+        return op.type.lower().startswith(kind) and any(tensor.dtype.name == wrong.type for tensor in op.inputs)
+
+    # The tensor of an output has the name of the output.
+    layer = _layer_that_makes(wrong.tensor, signatures) or _layer_of(is_of_type, signatures)
+    who = "the step model" if layer is None else f"layer {layer!r}"
+    return NotStreamableError(
+        f"{who} needs {wrong.operation} of {wrong.type}, and {runtime} has it of {', '.join(wrong.takes)} alone; "
+        "compute it before the stream, or replace it by other operations"
+    )
+
+
+def _layer_that_makes(tensor: str, signatures: Mapping[str, Any]) -> str | None:
+    """The layer whose traced operations a tensor of the TFLite graph is named after."""
+    # Converters join the names of operations that they fuse, and number what they split.
+    names = {name.partition(":")[0] for name in tensor.split(";")}
+    names |= {re.sub(r"\d+$", "", name) for name in names}
+    return _layer_of(lambda op: op.name in names, signatures)
+
+
+def _layer_of(wanted: Callable[[Any], bool], signatures: Mapping[str, Any]) -> str | None:
+    """The layer of the first traced operation for which a condition holds."""
+    graph = next(iter(signatures.values())).graph
+    marks = getattr(graph, LAYERS, ())
+    for index, op in enumerate(graph.get_operations()):
+        if wanted(op) and (layer := next((name for end, name in marks if index < end), None)):
+            return str(layer)
+    return None
+
+
 def mark_layer(name: str) -> None:
     """Note in the graph that is traced that the operations since the last mark are those of a layer."""
     graph = tf.compat.v1.get_default_graph()
     getattr(graph, LAYERS, []).append((len(graph.get_operations()), name))
+
+
+def _first_result(model: Any, operation: str) -> str:
+    """The name of the first tensor that an operation of a model (`ModelT`) gives, "" where it has none."""
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            if _BUILTIN_NAMES.get(max(code.builtinCode, code.deprecatedBuiltinCode)) == operation:
+                return (graph.tensors[int(operator.outputs[0])].name or b"").decode()
+    return ""
 
 
 def _called(node: Any) -> list[str]:

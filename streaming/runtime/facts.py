@@ -59,7 +59,9 @@ class Approximation:
 class Drift:
     """Difference from the float32 stream over one long stream that is never reset.
 
-    begin and end: root mean square over the first and last tenth; scale: the largest float32 value.
+    begin and end: root mean square over the first and last tenth, which have the same inputs; scale: the largest
+    float32 value; same: the share of rows whose largest number is at the same place, or of one probability on the same
+    side of 0.5; None where rows are neither, and in older files.
     """
 
     steps: int
@@ -68,6 +70,7 @@ class Drift:
     begin: float
     end: float
     scale: float
+    same: float | None = None
 
 
 @dataclass(frozen=True)

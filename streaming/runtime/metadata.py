@@ -91,9 +91,12 @@ class OutputInfo:
     zero_point: int | None = None
 
     def dequantize(self, values: Any) -> NDArray[Any]:
-        """Real numbers from the values that the output gives: scale * (value - zero_point) in float32."""
+        """Real numbers from the integers that the output gives: scale * (value - zero_point) in float32.
+
+        Real numbers, which the output or a model loaded with `real=True` gives, are returned as they are.
+        """
         values = np.asarray(values)
-        if self.scale is None:
+        if self.scale is None or values.dtype.kind == "f":
             return values
         return np.float32(self.scale) * (values.astype(np.float32) - np.float32(self.zero_point or 0))
 

@@ -5,9 +5,12 @@ It runs only the first subgraph: signature `step` of a file made by `convert(...
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,9 @@ from streaming.runtime.quiet import quiet
 # Bytes of arena at least: the library's own guess, ten times the model, is too small for small models with wide states.
 _LEAST_ARENA = 1 << 20
 _ALIGNMENT = 16
+# How it says which operation failed.
+_NODE = re.compile(r"Node (\w+) \(number (\d+)\w*\) failed to (\w+)")
+_ABSENT = re.compile(r"Didn't find op for builtin opcode '(\w+)'")
 # Numbers of the schema's TensorType.
 _DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 
@@ -37,10 +43,8 @@ class Interpreter:
         content = read_flatbuffer(model_content)
         self._names = _signature_tensors(content.model)
         self._graph: Graph = content.graphs[0]
-        with quiet():  # it says on standard error what its exception leaves out, and more
-            self._inner = runtime.Interpreter.from_bytes(
-                model_content, arena_size=arena_size or max(_LEAST_ARENA, 10 * len(model_content))
-            )
+        size = arena_size or max(_LEAST_ARENA, 10 * len(model_content))
+        self._inner = _explained(partial(runtime.Interpreter.from_bytes, model_content, arena_size=size))
 
     def places(self) -> tuple[dict[str, int], dict[str, int]]:
         """Places of the inputs and of the outputs in the order of the subgraph, by name."""
@@ -79,17 +83,40 @@ def least_arena(model_content: bytes) -> int:
 
 def _allocated(interpreter: Interpreter) -> int:
     """Bytes that tensors and operations take of the arena once all is allocated; 0 where the library does not say."""
+    said = re.search(r"Arena allocation total (\d+) bytes", _heard(interpreter._inner.print_allocations))
+    return int(said[1]) if said else 0
+
+
+def _explained(call: Callable[[], Any]) -> Any:
+    """What a call of the library gives; it says on standard error why it fails, which its exception leaves out."""
+    try:
+        with quiet():
+            return call()
+    except RuntimeError as error:
+        said = [line.strip() for line in _heard(call).splitlines()]
+        if absent := next((match for line in said if (match := _ABSENT.match(line))), None):
+            raise RuntimeError(f"TFLM has no operation {absent[1]}") from error
+        node = next((match for line in said if (match := _NODE.match(line))), None)
+        if node is None:
+            raise
+        before = said[: said.index(node.string)]
+        why = f": {before[-1].rstrip('.')}" if before and before[-1] else ""
+        raise RuntimeError(f"operation {node[2]} of the graph, {node[1]}, failed to {node[3]}{why}") from error
+
+
+def _heard(call: Callable[[], Any]) -> str:
+    """What a call says on standard error, whether it fails or not."""
     saved = os.dup(2)
     try:
         with tempfile.TemporaryFile() as file:
             os.dup2(file.fileno(), 2)
-            interpreter._inner.print_allocations()
+            with contextlib.suppress(RuntimeError):
+                call()
             file.seek(0)
-            said = re.search(rb"Arena allocation total (\d+) bytes", file.read())
+            return file.read().decode("utf-8", "replace")
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-    return int(said[1]) if said else 0
 
 
 class Runner:
@@ -116,8 +143,7 @@ class Runner:
     def __call__(self, **values: NDArray[Any]) -> dict[str, NDArray[Any]]:
         for name, place in self._into.items():
             self._inner.set_input(values[name], place)
-        with quiet():  # it says on standard error what its exception leaves out, and more
-            self._inner.invoke()
+        _explained(self._inner.invoke)
         return {name: self._inner.get_output(place) for name, place in self._out_of.items()}
 
 

@@ -31,6 +31,7 @@ def load(
     *,
     trust: bool = False,
     isolated: bool = False,
+    real: bool = False,
 ) -> StreamingModel:
     """Load a file made by `streaming.convert`.
 
@@ -41,12 +42,14 @@ def load(
         trust: accept operations that `streaming` does not verify. A forged file can then do anything that you can do.
         isolated: run each interpreter in a process of its own, which may crash or hang without harm to this one; a
             step takes about a tenth of a millisecond more.
+        real: outputs whose integers stand for real numbers, as of int8 files for microcontrollers, come as these in
+            float32, as those of a float32 file; inputs take real numbers in any case.
 
     Raises:
         ArtifactError: the file is missing, damaged, forged, foreign, or its metadata and graph disagree.
         InputError: the runtime is unknown or not installed.
     """
-    return StreamingModel(artifact.read(path), runtime, num_threads, trust=trust, isolated=isolated)
+    return StreamingModel(artifact.read(path), runtime, num_threads, trust=trust, isolated=isolated, real=real)
 
 
 class StreamingModel:
@@ -68,6 +71,7 @@ class StreamingModel:
         *,
         trust: bool = False,
         isolated: bool = False,
+        real: bool = False,
     ) -> None:
         if not isinstance(num_threads, int) or num_threads < 1:
             raise InputError(f"num_threads is {num_threads!r}, expected a whole number, 1 or more")
@@ -88,7 +92,7 @@ class StreamingModel:
         self._batcher: StreamBatcher | None = None
         self.engines = EnginePool(self.recipe, self._first_engine())
         self.inputs = Inputs(meta.inputs, meta.chunk, self.files, meta.flags)
-        self.outputs = Outputs(meta)
+        self.outputs = Outputs(meta, real)
         self.initial_state = tuple(self._initial(index) for index in range(len(meta.packs)))
 
     def _first_engine(self) -> Engine:

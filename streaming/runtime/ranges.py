@@ -57,9 +57,17 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "SearchSpec": {"width": (1, 256), "length_penalty": (-10.0, 10.0), "max_length": (1, 2**14)},
     "TranslatorSpec": {"wait_k": (1, 1024)},
     "CaptionerSpec": {"scale": (-1e12, 1e12), "offset": (-1e12, 1e12)},
+    "SynthesizerSpec": {
+        "reduction": (1, 64),
+        "floor": (1e-12, 1e6),
+        "temperature": (0.0, 1e6),
+        "max_length": (1, 2**14),
+        "iterations": (0, 2**12),
+    },
     "GeneratorSpec": {"max_length": (1, 2**16), "temperature": (0.0, 1e6), "top_k": _STEPS},
     "SketcherSpec": {"floor": (0.0, 1e6), "temperature": (0.0, 1e6), "max_length": (1, 2**16)},
     "ForecasterSpec": {"horizon": (1, 2**16)},
+    "IntervalsSpec": {"coverage": (0.0, 1.0), "rate": (0.0, 1.0)},
     "AnomalyDetectorSpec": {
         "short_window": _STEPS,
         "long_window": _STEPS,

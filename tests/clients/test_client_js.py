@@ -28,7 +28,7 @@ from forged import repacked
 
 import streaming
 
-QUICK_FORMS = ["delay", "two", "window", "padded", "internal", "kept", "salted", "texts"]
+QUICK_FORMS = ["delay", "two", "window", "padded", "internal", "kept", "salted", "texts", "intervals"]
 QUICK_FORMS += ["chain", "interpolate", "endpoints"]
 
 

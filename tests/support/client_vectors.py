@@ -21,14 +21,14 @@ from streaming import vectors
 BUNDLES = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/float32.tflite"))
 # Others of the same tasks stand for these in the quick tests.
 ALIKE = {"translate-de-en", "translate-en-de", "charlm-mingru", "caption-emoji", "emotion-goemotions"}
-ALIKE |= {"sentiment-lines", "names-language", "activity-motion"}
+ALIKE |= {"sentiment-lines", "names-language", "activity-motion", "lyrics-shakespeare"}
 # Clients have no events of these.
-STREAMED = {"draw-kanji"}
+STREAMED = {"draw-kanji", "say-digits"}
 FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode", "kept"]
 # Models that begin with a table of strings.
 STRINGS = ["words", "hashed", "salted", "tokens", "texts"]
 # Tasks of small models: what no published one has.
-TASKS = ["hold", "drop", "interpolate", "chain", "endpoints", "samples", "ctc beam"]
+TASKS = ["hold", "drop", "interpolate", "intervals", "chain", "endpoints", "samples", "ctc beam"]
 # In int8, which browsers do not take; the last with a state inside that no signature resets.
 INTEGERS = ["int8 rows", "int8 samples", "wake word"]
 
@@ -86,12 +86,17 @@ _ROWS = {"kind": "sequence_tagger", "columns": ["u", "v"], "sample_rate": 50.0}
 
 def _task(name: str) -> tuple[keras.Model, dict[str, Any]]:
     """A small model with a task, of labels a, b and c."""
-    task, width, files = dict(_ROWS), 2, {"labels.txt": b"a\nb\nc\n"}
+    task, width, outputs, files = dict(_ROWS), 2, 3, {"labels.txt": b"a\nb\nc\n"}
     if name in ("hold", "drop", "interpolate"):
         masked = name != "drop"
         width *= 1 + masked
         scale = {"mean": [0.1, -0.2, 0.0, 0.0][:width], "scale": [1.5, 0.5, 1.0, 1.0][:width]}
         task |= {"missing": name, "mask": masked, "scaler": scale}
+    elif name == "intervals":
+        scale = {"mean": [0.1, -0.2], "scale": [1.5, 0.5]}
+        task = {"kind": "forecaster", "columns": ["u", "v"], "targets": ["v"], "horizon": 3, "scaler": scale}
+        task |= {"quantiles": [0.1, 0.4, 0.9], "missing": "hold", "intervals": {"coverage": 0.8, "rate": 0.3}}
+        outputs = 9
     elif name == "chain":
         chain = {
             "transitions": [[0.5, -1, None], [0, 1, 0.25], [-0.5, 0.75, 0]],
@@ -113,7 +118,7 @@ def _task(name: str) -> tuple[keras.Model, dict[str, Any]]:
     hidden = keras.layers.GRU(6, return_sequences=True, kernel_initializer=keras.initializers.RandomNormal(stddev=0.7))(
         x
     )
-    logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=2.0))(hidden)
+    logits = keras.layers.Dense(outputs, kernel_initializer=keras.initializers.RandomNormal(stddev=2.0))(hidden)
     options: dict[str, Any] = {"metadata": {"task": task, "files": files}}
     if name in INTEGERS:
         real = np.random.default_rng(0).normal(size=(40, width)).astype("float32")

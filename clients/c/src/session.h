@@ -85,7 +85,7 @@ void streaming_session_free(streaming_session *s) {
   for (size_t i = 0; i < s->waiting_count; i++) free(s->waiting[i]);
   for (int i = 0; i < 3; i++) free(s->ids[i]);
   void *all[] = {s->p, s->mean, (void *)s->held_labels, s->waiting, s->places, s->scaler_mean, s->scaler_scale, s->values, s->expected,
-                 s->errors, s->early, s->last, s->last_at, s->input, s->real, s->integers, s->recent, s->frame, s->frames, s->wanted, s->told, s->rising, s->absent};
+                 s->errors, s->early, s->widths, s->bounds, s->last, s->last_at, s->input, s->real, s->integers, s->recent, s->frame, s->frames, s->wanted, s->told, s->rising, s->absent};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
   free(s);
 }
@@ -208,6 +208,22 @@ static streaming_code st_open_forecasts(streaming_session *s) {
   for (const st_json *item = quantiles ? quantiles->first : NULL; item; item = item->next, q++)
     if (fabs(item->number - 0.5) < nearest) nearest = fabs(item->number - 0.5), s->middle = q;
   return STREAMING_OK;
+}
+
+/* Intervals whose widths follow the errors, where the task has them. */
+static streaming_code st_open_intervals(streaming_session *s) {
+  const streaming_model *m = s->model;
+  const st_json *spec = st_get(m->task, "intervals"), *quantiles = st_list(m->task, "quantiles");
+  if (!spec) return STREAMING_OK;
+  s->coverage = st_number(spec, "coverage", -1);
+  s->width_rate = st_number(spec, "rate", -1);
+  bool right = s->coverage > 0 && s->coverage < 1 && s->width_rate > 0 && s->width_rate <= 1;
+  if (!right || !quantiles || s->middle == 0 || s->middle + 1 >= s->quantiles) return st_unfit("its intervals are wrong");
+  if ((!m->window && m->delay) || m->unit != 1 || s->up != 1 || s->down != 1) return st_unfit("its intervals need a forecast after each row");
+  if (s->horizon > 2048 || s->horizon * s->horizon * s->targets > 1 << 22) return st_unfit("its intervals are too many");
+  s->widths = st_array(s->horizon * s->targets, sizeof(double));
+  s->bounds = st_array(s->horizon * s->horizon * s->targets * 2, sizeof(double));
+  return s->widths && s->bounds ? STREAMING_OK : st_no_memory();
 }
 
 static streaming_code st_open_anomalies(streaming_session *s) {
@@ -360,6 +376,7 @@ static streaming_code st_open_session(streaming_session *s) {
     case ST_FORECASTER:
       ST_TRY(st_open_rows(s));
       ST_TRY(st_open_forecasts(s));
+      ST_TRY(st_open_intervals(s));
       break;
     case ST_ANOMALIES:
       ST_TRY(st_open_rows(s));
@@ -385,7 +402,9 @@ static streaming_code st_anew(streaming_session *s) {
   s->has_expected = false;
   for (size_t i = 0; s->last && i < s->width; i++) s->last[i] = NAN, s->last_at[i] = -1;
   s->gaps.size = s->passed = 0;
-  s->error_count = s->early_count = 0;
+  s->error_count = s->early_count = s->scored = 0;
+  for (size_t i = 0; s->bounds && i < s->horizon * s->targets; i++) s->widths[i] = 0;
+  for (size_t i = 0; s->bounds && i < s->horizon * s->horizon * s->targets * 2; i++) s->bounds[i] = NAN;
   if (s->task == ST_KEYWORDS || s->task == ST_TRANSCRIBER) s->score = 0;
   for (size_t i = 0; s->absent && i < s->label_count; i++) {
     s->absent[i] = s->rest;
@@ -493,11 +512,12 @@ static streaming_code st_end_probation(streaming_session *s, double *row) {
   return STREAMING_OK;
 }
 
-/* A row without a gap, masks included. */
-static streaming_code st_whole_row(streaming_session *s, const double *row) {
+/* A row without a gap, masks included; `came` are its values with NaN where they were missing, NULL where masks say it. */
+static streaming_code st_whole_row(streaming_session *s, const double *row, const double *came) {
   double *values = malloc(s->width * sizeof *values);
   if (!values) return st_no_memory();
   streaming_code code = STREAMING_OK;
+  if (s->bounds) st_score(s, row, came);
   if (s->task == ST_ANOMALIES && s->early_count < s->probation) {
     memcpy(s->early + s->early_count++ * s->width, row, s->width * sizeof *row);
     if (s->early_count == s->probation) code = st_end_probation(s, values);
@@ -547,7 +567,7 @@ static streaming_code st_interpolate(streaming_session *s, bool ended) {
       if (s->masked) whole[columns + c] = isnan(rows[r * columns + c]);
       gap = gap || isnan(whole[c]);
     }
-    if (!gap) code = st_whole_row(s, whole);
+    if (!gap) code = st_whole_row(s, whole, rows + r * columns);
   }
   free(whole);
   for (size_t c = 0; c < columns; c++)
@@ -572,7 +592,7 @@ streaming_code streaming_session_row(streaming_session *s, const double *row, si
   for (size_t i = 0; i < count; i++)
     if (!isfinite(row[i]) && !(isnan(row[i]) && fills))
       return st_fail(STREAMING_INPUT, "a row holds %g at %zu, expected finite numbers; clean or fill it", row[i], i);
-  if (masks) return st_whole_row(s, row);
+  if (masks) return st_whole_row(s, row, NULL);
   if (s->missing == ST_INTERPOLATE)
     return st_append(&s->gaps, row, count * sizeof *row) ? st_interpolate(s, false) : st_no_memory();
   double *whole = calloc(s->width, sizeof *whole);
@@ -584,7 +604,7 @@ streaming_code streaming_session_row(streaming_session *s, const double *row, si
     if (s->masked) whole[count + i] = missing;
     gap = gap || isnan(whole[i]);
   }
-  streaming_code code = gap ? STREAMING_OK : st_whole_row(s, whole); /* a gap: dropped, or before the first value */
+  streaming_code code = gap ? STREAMING_OK : st_whole_row(s, whole, row); /* a gap: dropped, or before the first value */
   free(whole);
   return code;
 }

@@ -41,6 +41,8 @@ struct streaming_session {
   size_t width, columns, targets, horizon, quantiles, middle;
   size_t *places;
   double *scaler_mean, *scaler_scale, *values, *expected, *errors, *early;
+  double *widths, *bounds, coverage, width_rate; /* of intervals that adapt: logarithms, and what was given for rows to come */
+  size_t scored;
   bool scaled, has_expected, masked;
   enum { ST_REFUSE, ST_DROP, ST_HOLD, ST_INTERPOLATE } missing;
   double *last, *last_at; /* value of each column, NaN before its first, and where it was */
@@ -148,6 +150,39 @@ static double st_forecast(const streaming_session *s, const float *row, size_t s
   return row[(step * s->targets + target) * s->quantiles + quantile];
 }
 
+/* The lowest and the highest quantile given for a row to come, `ahead` rows before it. */
+static double *st_bounds(const streaming_session *s, size_t row, size_t ahead, size_t target) {
+  return s->bounds + (((row % s->horizon) * s->horizon + ahead - 1) * s->targets + target) * 2;
+}
+
+/* Scores the forecasts of a row without a gap; `came` has NaN where a value was missing, else the row has masks. */
+static void st_score(streaming_session *s, const double *row, const double *came) {
+  for (size_t t = 0; t < s->targets; t++) {
+    size_t column = s->places[t];
+    if (came ? isnan(came[column]) : s->masked && row[s->width / 2 + column] > 0) continue;
+    for (size_t h = 1; h <= s->horizon; h++) {
+      const double *bounds = st_bounds(s, s->scored, h, t);
+      if (isnan(bounds[0])) continue;
+      double *width = &s->widths[(h - 1) * s->targets + t];
+      bool wrong = row[column] < bounds[0] || row[column] > bounds[1];
+      *width = fmin(5, fmax(-5, *width + s->width_rate * (wrong - (1 - s->coverage))));
+    }
+  }
+  s->scored++;
+}
+
+/* Widens or narrows the quantiles in s->values. */
+static void st_adapt(streaming_session *s) {
+  for (size_t h = 0; h < s->horizon; h++)
+    for (size_t t = 0; t < s->targets; t++) {
+      double *values = s->values + (h * s->targets + t) * s->quantiles, middle = values[s->middle];
+      double factor = exp(s->widths[h * s->targets + t]), *bounds = st_bounds(s, s->scored + h, h + 1, t);
+      for (size_t q = 0; q < s->quantiles; q++) values[q] = middle + factor * (values[q] - middle);
+      bounds[0] = values[0];
+      bounds[1] = values[s->quantiles - 1];
+    }
+}
+
 static void st_tell_forecast(streaming_session *s, const float *row) {
   for (size_t h = 0; h < s->horizon; h++)
     for (size_t t = 0; t < s->targets; t++)
@@ -156,6 +191,7 @@ static void st_tell_forecast(streaming_session *s, const float *row) {
         size_t column = s->places[t];
         s->values[(h * s->targets + t) * s->quantiles + q] = s->scaled ? value * s->scaler_scale[column] + s->scaler_mean[column] : value;
       }
+  if (s->bounds) st_adapt(s);
   streaming_event event = {.event = "forecast", .row = s->row++, .values = s->values, .horizon = s->horizon, .targets = s->targets, .quantiles = s->quantiles, .middle = s->middle};
   st_tell(s, &event);
 }

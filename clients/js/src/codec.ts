@@ -45,6 +45,11 @@ export class Codec {
     });
   }
 
+  /** The number of an entry. */
+  number(entry: string): number | undefined {
+    return this.ids.get(entry);
+  }
+
   encode(text: string): number[] {
     const { kind, lower } = this.content, given = lower ? text.toLowerCase() : text;
     return this.parts(given, kind).map((part) => this.ids.get(part) ?? UNKNOWN);

@@ -15,6 +15,12 @@ export interface Scaler {
 
 export type Policy = "refuse" | "drop" | "hold" | "interpolate";
 
+/** A row without a gap as a model takes it, masks included, and which of its columns had no value. */
+export interface WholeRow {
+  values: number[];
+  missing: boolean[];
+}
+
 /** What rows go through before a model sees them. */
 export class RowReader {
   /** Numbers of a row as the model takes it, and as it comes. */
@@ -51,14 +57,14 @@ export class RowReader {
   }
 
   /** The rows without a gap that a row brings, masks after the columns. */
-  row(row: ArrayLike<number>): number[][] {
+  row(row: ArrayLike<number>): WholeRow[] {
     const values = Array.from(row), hasMasks = this.isMasked && values.length === this.width;
     const expected = hasMasks ? this.width : this.columns;
     if (values.length !== expected) fail("input", `a row has ${values.length} numbers, expected ${expected}`);
     const fills = this.policy !== "refuse" && !hasMasks;
     const wrongAt = values.findIndex((value) => !Number.isFinite(value) && !(Number.isNaN(value) && fills));
     if (wrongAt >= 0) fail("input", `a row holds ${values[wrongAt]} at ${wrongAt}, expected finite numbers; clean or fill it`);
-    if (hasMasks) return [values];
+    if (hasMasks) return [{ values, missing: values.slice(this.columns).map((mask) => mask > 0) }];
     if (this.policy === "interpolate") {
       this.gaps.push(values);
       return this.interpolated(false);
@@ -71,16 +77,17 @@ export class RowReader {
   }
 
   /** What still waits at the end of a sequence. */
-  finish(): number[][] {
+  finish(): WholeRow[] {
     return this.gaps.length ? this.interpolated(true) : [];
   }
 
-  private masked(filled: number[], values: number[]): number[] {
-    return this.isMasked ? [...filled, ...values.map((value) => Number(Number.isNaN(value)))] : filled;
+  private masked(filled: number[], values: number[]): WholeRow {
+    const missing = values.map(Number.isNaN);
+    return { values: this.isMasked ? [...filled, ...missing.map(Number)] : filled, missing };
   }
 
   /** The rows at or after which each column has had a value; all of them at the end. */
-  private interpolated(isEnd: boolean): number[][] {
+  private interpolated(isEnd: boolean): WholeRow[] {
     const columns = this.last.map((_, c) => c), rows = this.gaps;
     const known = columns.map((c) => rows.findLastIndex((row) => !Number.isNaN(row[c])) + 1);
     const end = isEnd ? rows.length : Math.min(...known);

@@ -28,6 +28,8 @@ export interface SessionOptions {
 
 /** How a generator chooses: the file's settings where one is absent. */
 export interface TextOptions {
+  /** One of the styles of the model. */
+  style?: string;
   /** Most pieces. */
   maxLength?: number;
   /** 0: the most probable piece. */

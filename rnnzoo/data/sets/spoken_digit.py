@@ -54,6 +54,16 @@ def read_without_speaker(config: DataConfig) -> Splits:
     return splits
 
 
+@register_dataset(f"{_NAME}/voices", "audio-voice")
+def read_voices(config: DataConfig) -> Splits:
+    """`spoken_digit/voices`: the recordings of the official splits, each with its digit and who says it."""
+    splits: dict[str, list[Example]] = {"train": [], "dev": [], "test": []}
+    for (samples, digit), voice, index in recordings():
+        example = at_rate_of(config, samples), (digit, voice)
+        splits["test" if index in TEST else "dev" if index in DEV else "train"].append(example)
+    return splits
+
+
 def at_rate_of(config: DataConfig, samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Samples (N,) at the rate that a configuration asks for, as the device resamples."""
     rate = getattr(config, "sample_rate", SAMPLE_RATE)

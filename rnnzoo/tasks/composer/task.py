@@ -62,12 +62,10 @@ class ComposerTask(SequenceGeneratorTask):
         """The notes of a piece that the model draws."""
         from rnnzoo.tasks.drawing import draw_chords
 
-        return [draw_chords(folder / "piece.png", read_chords(self._drawn(model)[0]))]
+        return [draw_chords(folder / "piece.png", read_chords(self.drawn(model)[0]))]
 
     def baseline(self, split: str) -> Baseline:
-        train = np.concatenate([row["tokens"] for row in self.arrays("train")])
-        model = NGram(train, len(self.encoder.labels))
-        line = np.concatenate([*(row["tokens"] for row in self.arrays(split)), [START]])
+        model, line = NGram(self.line("train"), len(self.encoder.labels)), self.line(split)
         logs, following = np.log(model.probabilities(line)), line[1:]
         count = int((following == _NOTE - 1).sum())
         figures = {"nll": float(-logs[following != START].sum()) / count, "count": float(count)}

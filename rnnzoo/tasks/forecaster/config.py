@@ -8,6 +8,30 @@ from typing import Literal
 from rnnzoo.data.config import RowsConfig
 from rnnzoo.errors import ConfigError
 from rnnzoo.tasks.cells import RowModelConfig
+from streaming.runtime.tasks.schema import check_intervals
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalsConfig:
+    """Quantiles that widen and narrow on the device, as the values come that were forecast (docs/tasks.md).
+
+    Args:
+        coverage: the share of the values that is to lie between the outer quantiles.
+        rate: how much an error changes the logarithm of the width; choose it on dev, such as 0.02.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    coverage: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.coverage < 1 and 0 < self.rate <= 1):
+            raise ConfigError(
+                "expected data.intervals.coverage between 0 and 1 and data.intervals.rate above 0, at most 1; received "
+                f"{self.coverage} and {self.rate}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +43,7 @@ class ForecasterData(RowsConfig):
         context: rows before each forecast in the evaluation.
         horizon: rows that are forecast.
         quantiles: the quantiles of each value that are forecast, in order; none: its mean.
+        intervals: how quantiles adapt on the device; None: they are those of the model.
         window: rows of a training window, of which those after the first `context` count.
         season: rows after which the naive forecast repeats itself.
 
@@ -30,6 +55,7 @@ class ForecasterData(RowsConfig):
     context: int = 96
     horizon: int = 96
     quantiles: tuple[float, ...] = ()
+    intervals: IntervalsConfig | None = None
     window: int = 192
     season: int = 24
 
@@ -42,6 +68,8 @@ class ForecasterData(RowsConfig):
             )
         if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
             raise ConfigError(f"data.quantiles rise between 0 and 1; received {list(self.quantiles)}")
+        if self.intervals and (lacking := check_intervals(self.quantiles)):
+            raise ConfigError(f"data.quantiles: {lacking}")
 
 
 @dataclass(frozen=True)

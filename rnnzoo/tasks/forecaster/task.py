@@ -22,7 +22,7 @@ from rnnzoo.tasks.evaluation import predict_whole
 from rnnzoo.tasks.forecaster.figures import ForecastFigures, blocks
 from rnnzoo.util.suggest import suggest
 from streaming.runtime.tasks import Forecaster
-from streaming.runtime.tasks.schema import ForecasterSpec
+from streaming.runtime.tasks.schema import ForecasterSpec, IntervalsSpec
 
 if TYPE_CHECKING:
     import keras
@@ -67,11 +67,13 @@ class ForecasterTask(Task):
 
     @classmethod
     def spec(cls, config: Any, encoder: SeriesEncoder) -> ForecasterSpec:
+        adaptive = config.intervals
         return ForecasterSpec(
             horizon=encoder.horizon,
             targets=encoder.targets,
             scaler=encoder.scaler,
             quantiles=encoder.quantiles,
+            intervals=IntervalsSpec(adaptive.coverage, adaptive.rate) if adaptive else None,
             **encoder.table(config),
         )
 
@@ -145,7 +147,10 @@ class ForecasterTask(Task):
         return self._figures(split, outputs())
 
     def evaluate_stream(self, model: StreamingModel, split: str, reset: bool = True) -> dict[str, float]:
-        """Figures of one stream over the split that is never reset, from the first row of the first context on."""
+        """Figures of one stream over the split that is never reset, from the first row of the first context on.
+
+        Quantiles are those that the device gives, adapted where the task says so; `evaluate` has those of the model.
+        """
         task = self.streamed_task(model, Forecaster, exact=True)
         return self._figures(split, self._streamed(task, split))
 

@@ -14,8 +14,9 @@ from streaming.runtime.audio.files import (
     read_audio,
     read_wav,
 )
+from streaming.runtime.audio.inversion import griffin_lim, magnitudes
 from streaming.runtime.audio.resampling import Resampler, resample
-from streaming.runtime.audio.wav import WavReader, pcm
+from streaming.runtime.audio.wav import WavReader, pcm, wav_bytes
 
 __all__ = [
     "RAW_FORMATS",
@@ -31,11 +32,14 @@ __all__ = [
     "as_samples",
     "at_rate",
     "check_rate",
+    "griffin_lim",
     "hz_to_mel",
+    "magnitudes",
     "mel_to_hz",
     "open_audio",
     "pcm",
     "read_audio",
     "read_wav",
     "resample",
+    "wav_bytes",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
@@ -179,3 +180,13 @@ def pcm(data: bytes, width: int) -> NDArray[Any]:
 def floats(data: bytes, width: int) -> NDArray[Any]:
     """Little-endian floats of `width` bytes as float32."""
     return np.frombuffer(data, f"<f{width}").astype(np.float32)
+
+
+def wav_bytes(samples: NDArray[Any], sample_rate: int) -> bytes:
+    """Samples (N,) between -1 and 1 as a WAV file of one channel and 16 bit; louder ones are clipped."""
+    data = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+    wav_format = _PCM, 1, sample_rate, 2 * sample_rate, 2, 16
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, *wav_format, b"data", len(data)
+    )
+    return head + data

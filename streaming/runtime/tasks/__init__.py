@@ -15,6 +15,7 @@ from streaming.runtime.tasks.keyword_spotter import Keyword, KeywordSpotter, Utt
 from streaming.runtime.tasks.rows import TimedRows
 from streaming.runtime.tasks.sensors import SensorClassifier, SequenceTagger, TaggedRow
 from streaming.runtime.tasks.series import Anomaly, AnomalyDetector, Forecast, Forecaster
+from streaming.runtime.tasks.speech import Speech, Synthesizer
 from streaming.runtime.tasks.strokes import Point, Sketcher
 from streaming.runtime.tasks.texts import Captioner, Generator, Piece, Text
 from streaming.runtime.tasks.transcriber import Token, Transcriber, Transcript
@@ -39,6 +40,8 @@ __all__ = [
     "Session",
     "SimultaneousTranslator",
     "Sketcher",
+    "Speech",
+    "Synthesizer",
     "TaggedRow",
     "TaggedWord",
     "Tagger",
@@ -68,6 +71,7 @@ _CLASSES: tuple[type[Task], ...] = (
     Forecaster,
     AnomalyDetector,
     Sketcher,
+    Synthesizer,
 )
 _TASKS: Mapping[str, type[Task]] = {task.spec_type.kind: task for task in _CLASSES}
 

@@ -141,6 +141,20 @@ def as_seconds(time: Any) -> float:
     return float(seconds)
 
 
+class RowSession(SavedSession):
+    """A session that takes rows of numbers."""
+
+    def feed_filled(self, rows: NDArray[Any], missing: NDArray[Any]) -> list[Any]:
+        """The events of rows without a gap.
+
+        Args:
+            rows: as the model takes them, masks included.
+            missing: (n, columns), where a value was missing.
+        """
+        events: list[Any] = self.feed(rows)  # type: ignore[attr-defined]
+        return events
+
+
 class FilledSession(SavedSession):
     """A session of rows that are brought to even steps and whose missing values are filled, where the task asks for it.
 
@@ -154,13 +168,13 @@ class FilledSession(SavedSession):
     carries = ("_filler", "_resampler", "_last", "_inner")
     _resampler: Resampler | None
 
-    def __init__(self, task: Any, inner: Any):
+    def __init__(self, task: Any, inner: RowSession):
         super().__init__(task)
         self._filler: Filler = task.reader.filler()
         self._resampler = task.reader.resampler()
         # The time of the latest row.
         self._last = -np.inf
-        self._inner = inner
+        self._inner: Any = inner
 
     def feed(self, piece: Any) -> list[Any]:
         """The events of the rows that are complete."""
@@ -169,7 +183,7 @@ class FilledSession(SavedSession):
             return self._fed(self._filler.feed(self._resampled(self._resampler, timed)))
         rows = reader.read(piece)
         if reader.mask and rows.shape[1] == reader.taken:
-            return list(self._inner.feed(rows))
+            return list(self._inner.feed_filled(rows, rows[:, reader.width :] > 0))
         return self._fed(self._filler.feed(rows))
 
     def finish(self) -> list[Any]:
@@ -195,7 +209,7 @@ class FilledSession(SavedSession):
 
     def _fed(self, filled: Filled) -> list[Any]:
         rows = filled.with_mask() if self._task.reader.mask else filled.rows
-        return list(self._inner.feed(rows)) if len(rows) else []
+        return list(self._inner.feed_filled(rows, filled.missing)) if len(rows) else []
 
 
 def filled(task: Any, session: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +16,9 @@ from streaming.runtime.tables import POLICIES
 from streaming.runtime.typed_json import fields_of, from_plain
 
 _Spec = TypeVar("_Spec")
+
+# Intervals that a session keeps until their values come.
+_MAX_INTERVALS = 2**22
 
 
 def read_spec(kind: type[_Spec], task: Mapping[str, Any]) -> _Spec:
@@ -276,7 +279,11 @@ class CaptionerSpec(SearchSpec):
 
 @dataclass(frozen=True)
 class GeneratorSpec(TaskSpec):
-    """Text to more text."""
+    """Text to more text.
+
+    styles: names of the styles that a text may be asked for; the vocabulary has `<NAME>` for each, which takes the
+    place of the start number.
+    """
 
     kind = "generator"
 
@@ -285,10 +292,36 @@ class GeneratorSpec(TaskSpec):
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    styles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expect(self.max_length >= 1, f"max_length is {self.max_length}, expected 1 or more")
         Sampling(self.temperature, self.top_k, self.top_p)
+
+
+@dataclass(frozen=True)
+class IntervalsSpec:
+    """Quantiles that follow the errors of their forecasts, see `intervals.AdaptiveIntervals`.
+
+    Args:
+        coverage: the share of the values that is to lie between the outer quantiles.
+        rate: how much an error changes the logarithm of the width.
+    """
+
+    coverage: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        expect(0 < self.coverage < 1, f"intervals.coverage is {self.coverage}, expected a share between 0 and 1")
+        expect(0 < self.rate <= 1, f"intervals.rate is {self.rate}, expected more than 0, at most 1")
+
+
+def check_intervals(quantiles: Sequence[float]) -> str | None:
+    """What quantiles lack for adaptive intervals; None if nothing."""
+    middle = min(quantiles, key=lambda q: abs(q - 0.5), default=0.0)
+    if len(quantiles) > 2 and quantiles[0] < middle < quantiles[-1]:
+        return None
+    return f"intervals need quantiles on both sides of the one nearest to 0.5; they are {list(quantiles)}"
 
 
 @dataclass(frozen=True)
@@ -302,6 +335,7 @@ class ForecasterSpec(RowsSpec):
     targets: tuple[str, ...] = ()
     scaler: Scaler | None = None
     quantiles: tuple[float, ...] = ()
+    intervals: IntervalsSpec | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -312,6 +346,11 @@ class ForecasterSpec(RowsSpec):
         )
         right = all(0 < q < 1 for q in self.quantiles) and list(self.quantiles) == sorted(set(self.quantiles))
         expect(right, f"quantiles are {list(self.quantiles)}, expected different numbers between 0 and 1 in order")
+        if self.intervals:
+            lacking = check_intervals(self.quantiles)
+            expect(lacking is None, str(lacking))
+            size = self.horizon**2 * len(self.targets or self.columns)
+            expect(size <= _MAX_INTERVALS, f"intervals that adapt are of at most {_MAX_INTERVALS} horizon^2 * targets")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,6 +379,41 @@ class SketcherSpec(RowsSpec):
         expect(not any(self.scaler.mean), "the scaler of movements has means of 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SynthesizerSpec(TaskSpec):
+    """Words and voices to speech.
+
+    Args:
+        features: the log-mel features that the model draws, and that the signal is made from.
+        scaler: of these features.
+        words, voices: what can be said, and by whom, in the order of the input `given`.
+        reduction: frames that the model draws in a step (Wang et al. 2017).
+        floor: the least deviation of a feature, in units of the scaler.
+        temperature, max_length: as `Synthesizer.frames` takes them.
+        iterations: of Griffin and Lim's method.
+    """
+
+    kind = "synthesizer"
+
+    features: LogMel
+    scaler: Scaler
+    words: tuple[str, ...]
+    voices: tuple[str, ...]
+    reduction: int = 2
+    floor: float = 0.1
+    temperature: float = 1.0
+    max_length: int = 200
+    iterations: int = 60
+
+    def __post_init__(self) -> None:
+        expect(len(self.scaler.mean) == self.features.num_mels, "the scaler has a mean and a scale for each feature")
+        expect(bool(self.words and self.voices), "expected a word and a voice, or more")
+        expect(min(self.reduction, self.max_length) >= 1, "reduction and max_length are 1 or more")
+        expect(self.iterations >= 0, f"iterations is {self.iterations}, expected 0 or more")
+        expect(self.floor > 0 <= self.temperature, "floor is more than 0, temperature 0 or more")
+        expect(not self.features.center, "a signal is made from frames that are not centred")
+
+
 @dataclass(frozen=True)
 class AnomalyDetectorSpec(ForecasterSpec):
     """Rows of numbers to anomaly scores."""
@@ -354,6 +428,7 @@ class AnomalyDetectorSpec(ForecasterSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        expect(self.intervals is None, "an anomaly detector has no intervals; they are of a forecaster")
         expect(self.probation >= 0, f"probation is {self.probation}, expected rows, 0 or more")
         expect(not (self.probation and self.scaler), "expected a scaler or a probation, not both")
         right = 1 <= self.short_window < self.long_window and self.warm_up >= 2

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming.errors import InputError
-from streaming.runtime.carried import SavedSession
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import (
     Decision,
@@ -19,7 +18,7 @@ from streaming.runtime.tasks.base import (
     read_labels,
     real_rows,
 )
-from streaming.runtime.tasks.rows import RowReader, filled
+from streaming.runtime.tasks.rows import RowReader, RowSession, filled
 from streaming.runtime.tasks.schema import ClassifierSpec, SequenceTaggerSpec
 
 
@@ -46,7 +45,7 @@ class _RowTask(Task):
         return self.reader.columns
 
 
-class _RowSession(SavedSession):
+class _SensorSession(RowSession):
     carries: ClassVar[tuple[str, ...]] = ("_stream", "_fed")
 
     def __init__(self, task: Any):
@@ -104,7 +103,7 @@ class SensorClassifier(_RowTask):
         return predictions[-1]
 
 
-class SensorClassifierSession(_RowSession):
+class SensorClassifierSession(_SensorSession):
     """One recording at a time through a `SensorClassifier`."""
 
     def feed(self, piece: Any) -> list[Prediction]:
@@ -149,7 +148,7 @@ class SequenceTagger(_RowTask):
         return list(self.run([rows]))
 
 
-class SequenceTaggerSession(_RowSession):
+class SequenceTaggerSession(_SensorSession):
     """One recording at a time through a `SequenceTagger`."""
 
     carries = ("_labels", "_count")

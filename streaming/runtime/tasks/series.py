@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streaming.errors import ArtifactError, InputError
-from streaming.runtime.carried import Carrier, SavedSession
+from streaming.runtime.carried import Carrier
 from streaming.runtime.model import StreamingModel
 from streaming.runtime.tasks.base import Task, real_rows
-from streaming.runtime.tasks.rows import RowReader, filled
+from streaming.runtime.tasks.intervals import AdaptiveIntervals
+from streaming.runtime.tasks.rows import RowReader, RowSession, filled
 from streaming.runtime.tasks.schema import AnomalyDetectorSpec, ForecasterSpec, TaskSpec
 
 
@@ -63,6 +64,12 @@ class Forecaster(Task):
                 f"the model gives {shape}, its task names {spec.horizon} rows of {len(self.targets)} targets by "
                 f"{self.shape[2]} quantiles; export the model anew"
             )
+        meta = model.metadata
+        late = (model.window is None and model.delay) or meta.unit != 1 or meta.outputs[0].rate != (1, 1)
+        if spec.intervals and late:
+            raise ArtifactError(
+                "intervals that adapt need a forecast after each row; the model's come late or less often"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -71,7 +78,8 @@ class Forecaster(Task):
 
     def session(self) -> Any:
         """Takes arrays (n, columns) of one series."""
-        return filled(self, ForecasterSession(self))
+        adapts = self.spec.intervals is not None
+        return filled(self, AdaptiveForecasterSession(self) if adapts else ForecasterSession(self))
 
     def forecast(self, rows: Any) -> Forecast:
         """Forecast of the rows that follow all given rows (n, columns).
@@ -84,20 +92,24 @@ class Forecaster(Task):
             raise InputError(f"a forecast needs more than {len(np.asarray(rows))} rows; give the series so far")
         return forecasts[-1]
 
-    def read(self, row: int, output: NDArray[Any]) -> Forecast:
-        """The forecast in a row of outputs."""
+    def read(self, output: NDArray[Any]) -> NDArray[np.float64]:
+        """The values (horizon, targets, quantiles) of a row of outputs, in the units of the columns."""
         values = real_rows(self.model, output).astype(np.float64).reshape(self.shape)
         if self.spec.scaler is not None:
             mean = np.array(self.spec.scaler.mean)[self.places, None]
             values = values * np.array(self.spec.scaler.scale)[self.places, None] + mean
+        return values
+
+    def named(self, row: int, values: NDArray[np.float64]) -> Forecast:
+        """The forecast after a row, of its values (horizon, targets, quantiles)."""
         quantiles = self.spec.quantiles
         return Forecast(row, values[..., self.middle], {q: values[..., i] for i, q in enumerate(quantiles)})
 
 
-class ForecasterSession(SavedSession):
+class ForecasterSession(RowSession):
     """One series at a time through a `Forecaster`."""
 
-    carries = ("_stream", "_row")
+    carries: ClassVar[tuple[str, ...]] = ("_stream", "_row")
 
     def __init__(self, task: Forecaster):
         super().__init__(task)
@@ -115,8 +127,46 @@ class ForecasterSession(SavedSession):
         return forecasts
 
     def _read(self, outputs: NDArray[Any]) -> list[Forecast]:
-        begin, self._row = self._row, self._row + len(outputs)
-        return [self._task.read(begin + i, output) for i, output in enumerate(outputs)]
+        return [self._given(self._task.read(output)) for output in outputs]
+
+    def _given(self, values: NDArray[np.float64]) -> Forecast:
+        self._row += 1
+        forecast: Forecast = self._task.named(self._row - 1, values)
+        return forecast
+
+
+class AdaptiveForecasterSession(ForecasterSession):
+    """One series at a time through a `Forecaster` whose intervals follow the errors."""
+
+    carries = ("_intervals",)
+
+    def __init__(self, task: Forecaster):
+        super().__init__(task)
+        self._intervals = AdaptiveIntervals(task.spec.intervals, task.shape, task.middle)
+
+    def feed(self, piece: Any) -> list[Forecast]:
+        """A forecast after each row, whose values are all known."""
+        rows = self._task.reader.read(piece)
+        return self.feed_filled(rows, np.zeros(rows.shape, bool))
+
+    def feed_filled(self, rows: NDArray[Any], missing: NDArray[Any]) -> list[Forecast]:
+        """A forecast after each row; those of a value that was missing are not scored."""
+        places, forecasts = self._task.places, []
+        outputs = self._stream.feed(self._task.reader.scaled(rows))
+        # Windows give nothing before they are full, and then a row for each.
+        early = len(rows) - len(outputs)
+        for i, (row, gaps) in enumerate(zip(rows, missing, strict=True)):
+            self._intervals.observe(row[places], gaps[places])
+            if i >= early:
+                values = self._intervals.adapt(self._task.read(outputs[i - early]))
+                forecasts.append(self._given(values))
+        return forecasts
+
+    def finish(self) -> list[Forecast]:
+        """Nothing: each row has had its forecast. The next one begins a new series."""
+        forecasts = super().finish()
+        self._intervals.begin()
+        return forecasts
 
 
 def standardize(rows: NDArray[Any], first: NDArray[Any]) -> NDArray[Any]:
@@ -193,7 +243,7 @@ class Likelihood(Carrier):
         return 0.5 * math.erfc(-z / math.sqrt(2))
 
 
-class AnomalyDetectorSession(SavedSession):
+class AnomalyDetectorSession(RowSession):
     """One series at a time through an `AnomalyDetector`."""
 
     carries = ("_stream", "_row", "_expected", "_likelihood", "_first")

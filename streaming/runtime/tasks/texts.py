@@ -24,6 +24,11 @@ from streaming.runtime.tasks.schema import CaptionerSpec, GeneratorSpec, SearchS
 BANNED = (PAD, UNKNOWN, START)
 
 
+def style_entry(style: str) -> str:
+    """The entry of the vocabulary that a text of a style begins with."""
+    return f"<{style}>"
+
+
 class Text(NamedTuple):
     """A text and its score: the log probability, by the length penalty that the search was given."""
 
@@ -51,6 +56,15 @@ class Generator(Task):
     def __init__(self, model: StreamingModel):
         super().__init__(model)
         self.codec = read_codec(model, "target.json", _tokens(model))
+        numbers = {entry: number for number, entry in enumerate(self.codec.entries)}
+        if lost := [style for style in self.spec.styles if style_entry(style) not in numbers]:
+            raise ArtifactError(f"target.json has no entry {style_entry(lost[0])!r} of a style; export the model anew")
+        self._styles = {style: numbers[style_entry(style)] for style in self.spec.styles}
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that a text may be asked for."""
+        return tuple(self._styles)
 
     def session(self) -> GeneratorSession:
         """Takes prompts, each by itself; gives pieces."""
@@ -60,6 +74,7 @@ class Generator(Task):
         self,
         prompt: str = "",
         *,
+        style: str | None = None,
         max_length: int | None = None,
         temperature: float | None = None,
         top_k: int | None = None,
@@ -70,24 +85,27 @@ class Generator(Task):
 
         Args:
             prompt: what the text begins with; may be empty where texts begin with a start token.
+            style: one of `styles`; None: none is asked for.
             max_length: most pieces.
             temperature, top_k, top_p: as `decoding.Sampling` takes them; those of the file where None.
             seed: the same seed gives the same text.
 
         Raises:
-            InputError: an argument is out of range, or the prompt is empty and the model needs one.
+            InputError: an argument is out of range, the model does not have the style, or the prompt is empty and the
+                model needs one.
         """
         spec = self.spec
         chosen = Sampling(
             spec.temperature if temperature is None else temperature,
             spec.top_k if top_k is None else top_k,
             spec.top_p if top_p is None else top_p,
-            BANNED if spec.start else (*BANNED, END),
+            (*BANNED, *([] if spec.start else [END]), *self._styles.values()),
         )
         most = spec.max_length if max_length is None else max_length
         if most < 1:
             raise InputError(f"max_length is {most}, expected 1 piece or more")
-        ids = [*([START] if spec.start else []), *map(int, self.codec.encode(prompt))]
+        start = [START] if spec.start else []
+        ids = [*(start if style is None else [self._style(style)]), *map(int, self.codec.encode(prompt))]
         if not ids:
             raise InputError("the prompt is empty; this model goes on from at least one piece of text")
         return self._pieces(ids, chosen, most, seed)
@@ -95,6 +113,16 @@ class Generator(Task):
     def generate(self, prompt: str = "", **options: Any) -> str:
         """The text that follows a prompt; takes and raises what `stream` does."""
         return "".join(piece.text for piece in self.stream(prompt, **options))
+
+    def _style(self, style: str) -> int:
+        if style not in self._styles:
+            import difflib  # only for this message
+
+            near = difflib.get_close_matches(style, self._styles, 1, cutoff=0.3)
+            known = f"it has {', '.join(self._styles)}" if self._styles else "it has none: leave it out"
+            nearest = f"did you mean {near[0]!r}? " if near else ""
+            raise InputError(f"the model has no style {style!r}; {nearest}{known}")
+        return self._styles[style]
 
     def _pieces(self, ids: list[int], chosen: Sampling, most: int, seed: int) -> Iterator[Piece]:
         stream = self.model.create_stream()

@@ -41,6 +41,7 @@ COUNTS = {
     "babi_qa": {"train": 17, "test": 17},
     "kanji_strokes": {"train": 10000, "validation": 600, "test": 500},
     "smiles_zinc": {"train": 80000, "validation": 5000, "test": 5000},
+    "shakespeare_plays": {"train": 1940, "validation": 102, "test": 102},
 }
 
 # Those of TFDS itself; the treebanks are counted in tests/rnnzoo/data/test_data.py.

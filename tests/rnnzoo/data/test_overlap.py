@@ -24,3 +24,9 @@ def test_texts_of_several_words_and_labels():
     (_, row) = count_overlaps("mine", Source("any", {"train": train, "dev": train[:1], "test": test}))
     # A label is in every split; a text that is written is not.
     assert (row.inputs, row.targets) == (1, 1)
+
+
+def test_names_of_several_words_are_no_texts():
+    plays = [("a line", "The Tempest"), ("another", "Richard II")]
+    (_, row) = count_overlaps("mine", Source("styled-lines", {"train": plays, "dev": plays, "test": plays[:1]}))
+    assert (row.inputs, row.targets) == (1, 0)

@@ -26,6 +26,14 @@ SMALL = {
     "compose-chorales": ["data.limit=12", "data.transpose=0", "model.token_size=6", "model.units=8"],
     "draw-kanji": ["data.limit=60", "model.units=8", "model.mixtures=3"],
     "molecules": ["data.limit=200", "model.token_size=6", "model.units=8"],
+    "lyrics-shakespeare": [
+        "data.limit=60",
+        "data.samples=1",
+        "data.max_length=60",
+        "model.token_size=6",
+        "model.units=8",
+    ],
+    "say-digits": ["data.limit=60", "data.draws=1", "data.iterations=2", "model.prenet=8", "model.units=8"],
     "tagger-en-ewt-feedforward": [*WORDS, "model.char_filters=4", "model.affix_size=4"],
 }
 

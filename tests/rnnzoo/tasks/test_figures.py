@@ -131,6 +131,39 @@ def strings(task, rows, config):
     return {**figures, "unique": len(set(valid)) / len(valid)}
 
 
+def styled(task, rows, config):
+    """Nats a token with the number of the style before it, and without; drawn texts hold no style."""
+    nats = {}
+    for name, told in (("nats", True), ("unstyled_nats", False)):
+        found = []
+        for text, style in rows:
+            first = task.codec.entries.index(f"<{style}>") if told else START
+            stream, ids = task.model.create_stream(), [first, *task.codec.encode(text), END]
+            for token, following in itertools.pairwise(ids):
+                scores = stream.step(np.array([token], np.int32))[0].astype(np.float64)
+                found.append(float(np.log(np.exp(scores).sum()) - scores[following]))
+        nats[name] = np.mean(found)
+    assert not any("<" in task.generate(style=style, max_length=40, seed=1) for style in task.styles)
+    return {**nats, "count": sum(len(text) + 1 for text, _ in rows)}
+
+
+def said(task, rows, config):
+    """Nats a feature, by one normal distribution after the other; how many sounds end."""
+    nats, spec = [], task.spec
+    for samples, (word, voice) in rows:
+        stream, last = task.model.create_stream(), np.zeros(spec.features.num_mels, np.float32)
+        frames = spec.scaler.apply(spec.features(samples))
+        frames = np.concatenate([frames, frames[-1:]])[: len(frames) + len(frames) % 2]
+        for pair in frames.reshape(-1, 2, len(last)):
+            output = stream.step({"rows": last[None], "given": task.given(word, voice)[None]})[0].astype(np.float64)
+            means, logs = output[:-1].reshape(2, *pair.shape)
+            deviations = spec.floor + np.exp(logs)
+            nats.append((pair - means) ** 2 / 2 / deviations**2 + np.log(deviations) + np.log(2 * np.pi) / 2)
+            last = pair[-1]
+    ended = [task.frames(w, voice=v, seed=(s, 0)).ended for w in spec.words for v in spec.voices for s in range(8)]
+    return {"nats": np.mean(nats), "ended": np.mean(ended), "count": len(ended)}
+
+
 def composed(task, rows, config):
     """Nats a chord of its words, whatever order the task gives them; faults of the pieces that it draws."""
     total, chords = 0.0, 0
@@ -284,6 +317,21 @@ CASES = {
     ),
     "composer": lambda: Case("compose-chorales", "rolls", [(hymn(n), None) for n in (3, 8)], composed),
     "sequence_generator": lambda: Case("molecules", "lines", [("CCO", None), ("Cc1ccccc1N", None)], strings),
+    "styled_generator": lambda: Case(
+        "lyrics-shakespeare",
+        "styled-lines",
+        [("ROMEO:\nO, speak again!\n", "Romeo and Juliet"), ("MENENIUS:\nWhat then?\n", "Coriolanus")],
+        styled,
+    ),
+    "synthesizer": lambda: Case(
+        "say-digits",
+        "audio-voice",
+        [
+            (0.1 * RNG.standard_normal(n).astype(np.float32), about)
+            for n, about in ((700, ("3", "theo")), (640, ("0", "george")))
+        ],
+        said,
+    ),
     "sequence_tagger": lambda: Case("ecg-beats-stream", "signal-events", [heart([400, 700, 1010, 1290, 1600])], beats),
     "transcriber": lambda: Case(
         "asr-digits-stream",
@@ -317,8 +365,8 @@ def test_an_evaluation_measures_what_the_task_object_gives(name):
     if not folder.is_dir():
         pytest.skip(f"{bundle} is a configuration without a bundle")
     config = load_config(folder / "config.yaml")
-    if hasattr(config.data, "samples"):
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, samples=8))
+    for field in {"samples", "draws"} & vars(config.data).keys():
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, **{field: 8}))
     assert config.topology == name.split()[0].rstrip(",")
     source = Source(kind, {"train": rows, "test": rows})
     problem = task_class(config.topology).from_source(source, config.data, encoder=read_encoder(folder, config))

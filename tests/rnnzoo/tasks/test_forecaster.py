@@ -15,7 +15,7 @@ from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.registry.names import find_config
 from rnnzoo.runs.building import build_model, load_task
 from rnnzoo.runs.config import load_config
-from rnnzoo.tasks.forecaster.config import ForecasterConfig, ForecasterData
+from rnnzoo.tasks.forecaster.config import ForecasterConfig, ForecasterData, IntervalsConfig
 from rnnzoo.tasks.forecaster.model import build_forecaster, least_squares
 from rnnzoo.tasks.forecaster.task import ForecasterTask
 from rnnzoo.tasks.losses import ForecastLoss
@@ -103,6 +103,31 @@ def test_an_untrained_forecaster_repeats_the_last_row_in_every_quantile(quantile
     np.testing.assert_allclose(forecast.values, np.tile(values[-1], (5, 1)), rtol=1e-4)
     assert tuple(forecast.quantiles) == quantiles
     assert [picture.name for picture in problem.draw(model, "test", tmp_path)] == ["forecast.png"]
+
+
+def test_evaluation_of_a_stream_counts_the_intervals_that_its_users_get(tmp_path):
+    problem = problem_of(quantiles=(0.1, 0.5, 0.9), intervals=IntervalsConfig(coverage=0.8, rate=0.1))
+    model = build_forecaster(ForecasterConfig(units=4), problem.encoder)
+    # Too narrow intervals around the last row: (horizon, columns, quantiles).
+    kernel, bias = model.get_layer("correction").get_weights()
+    model.get_layer("correction").set_weights([kernel, np.add(bias.reshape(5, 2, 3), [-0.01, 0, 0.01]).ravel()])
+    path = tmp_path / "adaptive.tflite"
+    spec = problem.spec(problem.config, problem.encoder)
+    assert spec.to_json()["intervals"] == {"coverage": 0.8, "rate": 0.1}
+    streaming.convert(model, path, metadata={"task": spec, "files": problem.encoder.to_files()})
+    figures, offline = problem.evaluate_stream(streaming.load(path), "test"), problem.evaluate(model, "test")
+    # The split and the 8 rows before it, as one series; the first forecast that counts is that of row 160.
+    rows = problem.examples("test")[0][0][152:]
+    events = streaming.pipeline(path).session().feed(rows)[7:]
+    inside = [
+        (event.quantiles[0.1] <= rows[event.row + 1 :][:5]) & (rows[event.row + 1 :][:5] <= event.quantiles[0.9])
+        for event in events
+        if event.row + 5 < len(rows)
+    ]
+    assert figures["count"] == offline["count"] == len(inside) == 36
+    assert figures["coverage"] == pytest.approx(np.mean(inside), abs=1e-9)
+    assert figures["coverage"] > offline["coverage"] + 0.1
+    assert figures["mase"] == pytest.approx(offline["mase"], rel=1e-4)
 
 
 def test_a_series_that_moves_moves_its_forecast_along():
@@ -228,11 +253,25 @@ def test_the_encoder_comes_back_or_says_what_is_missing():
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"quantiles": (0.9, 0.1)}, r"0\.9, 0\.1"), ({"context": 1}, "received 1,"), ({"season": 97}, "and 97")],
+    [
+        ({"quantiles": (0.9, 0.1)}, r"0\.9, 0\.1"),
+        ({"context": 1}, "received 1,"),
+        ({"season": 97}, "and 97"),
+        ({"intervals": IntervalsConfig(coverage=0.9, rate=0.1)}, "on both sides"),
+        ({"quantiles": (0.1, 0.9), "intervals": IntervalsConfig(coverage=0.9, rate=0.1)}, "on both sides"),
+    ],
 )
 def test_what_cannot_be_is_named(fields, said):
     with pytest.raises(ConfigError, match=said):
         ForecasterData(dataset="own", **fields)
+
+
+@pytest.mark.parametrize(("coverage", "rate"), [(0.0, 0.1), (1.0, 0.1), (0.9, 0.0), (0.9, -1.0), (0.9, 2.0)])
+def test_intervals_that_cannot_adapt_are_one_line_of_yaml(coverage, rate):
+    path = find_config("weather-nyc")
+    with pytest.raises(ConfigError, match=f"above 0, at most 1; received {coverage} and {rate}") as caught:
+        load_config(path, [f"data.intervals.coverage={coverage}", f"data.intervals.rate={rate}"])
+    assert "\n" not in str(caught.value)
 
 
 def test_a_series_that_is_too_short_is_named():

@@ -46,7 +46,7 @@ def test_a_stream_draws_and_measures_what_the_keras_model_does(made, tmp_path):
     assert streamed == pytest.approx(offline, abs=1e-5, nan_ok=True)
     generator = streaming.pipeline(path)
     assert generator.spec.temperature == 0.8
-    assert task._drawn(model) == [generator.generate(seed=seed) for seed in range(20)]
+    assert task.drawn(model) == [generator.generate(seed=seed) for seed in range(20)]
 
 
 def test_n_grams_know_where_lines_begin_and_end(made):

@@ -12,14 +12,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 from places import DOCS
 
 import streaming
 from rnnzoo.layers import MinGRU
 from streaming.cli import main
 from streaming.conversion import micro
-from streaming.errors import ArtifactError, InputError, NotStreamableError
+from streaming.errors import ArtifactError, InputError, NotStreamableError, StreamingError
 from streaming.runtime.flatbuffer import read_flatbuffer
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed for this Python")
@@ -46,7 +46,7 @@ BUILDERS = {
     "min gru": lambda x: MinGRU(8, return_sequences=True)(x),
     "masked": lambda x: layers.GRU(4, return_sequences=True)(layers.Masking()(x)),
     "twelve states": lambda x: layers.Concatenate()([layers.GRU(2, return_sequences=True)(x) for _ in range(12)]),
-    "repeated": lambda x: layers.GRU(3, return_sequences=True)(keras.ops.tile(x, (1, 1, 2))),
+    "repeated": lambda x: layers.GRU(3, return_sequences=True)(ops.tile(x, (1, 1, 2))),
     "mean over time": lambda x: layers.GlobalAveragePooling1D()(layers.LSTM(4, return_sequences=True)(x)),
 }
 
@@ -65,6 +65,29 @@ def test_a_stream_on_tflm_is_the_model(name: str, convert: Any) -> None:
         stream = streaming.load(path, runtime=runtime).create_stream()
         rows = np.concatenate([stream.feed(x[:7]), stream.feed(x[7:]), stream.finish()])
         np.testing.assert_allclose(rows[-1] if expected.ndim == 1 else rows, expected, atol=1e-5)
+
+
+WORDS = {
+    "ids": lambda x: layers.GRU(4, return_sequences=True)(layers.Embedding(9, 4)(x)),
+    "masked ids": lambda x: layers.GRU(4, return_sequences=True)(layers.Embedding(9, 4, mask_zero=True)(x)),
+    "places": lambda x: layers.Embedding(9, 4)(ops.where(x > 4, x - 4, x)) + ops.cast(x > 2, "float32")[..., None],
+    "truth": lambda x: ops.cast(ops.where(x > 2, ops.equal(x, 5), ops.equal(x, 1)), "float32"),
+    "chosen": lambda x: ops.where(ops.cast(x, "bool"), 1.5, -1.0),
+    "columns": lambda x: ops.take(layers.Embedding(9, 4)(x), [3, 1], axis=-1),
+    "negated": lambda x: layers.Embedding(9, 4)(9 + ops.negative(ops.maximum(x, 1))),
+}
+
+
+@pytest.mark.parametrize(("name", "dtype"), [*((name, "int32") for name in WORDS), ("masked ids", "int64")])
+def test_ids_and_truth_values(name: str, dtype: str, convert: Any) -> None:
+    """`keras.ops.take` counts places below zero from the end by selecting int32; TFLM selects none, nor by int64."""
+    offline = model(WORDS[name], shape=(None,), dtype=dtype)
+    _, path = convert(offline, target="micro", verify=False)
+    loaded = streaming.load(path, runtime="tflite_micro")
+    assert loaded.metadata.inputs[0].dtype == "int32"
+    ids = np.array([1, 8, 0, 3, 3, 0, 5], dtype)
+    rows = loaded.create_stream().feed(ids)
+    np.testing.assert_allclose(rows, np.asarray(offline(ids[None]))[0], atol=1e-5)
 
 
 def test_windows_ids_and_saved_streams(convert: Any) -> None:
@@ -114,7 +137,33 @@ def test_options_that_no_microcontroller_takes(options: Any, message: str, conve
 
 def test_operations_that_tflm_lacks_are_named(convert: Any) -> None:
     with pytest.raises(NotStreamableError, match=r"layer '\w+' .*needs POW, .*Microcontrollers"):
-        convert(model(lambda x: keras.ops.power(keras.ops.abs(x), 1.7)), target="micro")
+        convert(model(lambda x: ops.power(ops.abs(x), 1.7)), target="micro")
+    # The converter makes one operation of several, whose names it joins.
+    with pytest.raises(NotStreamableError, match=r"layer 'curve' needs GELU, .*Microcontrollers"):
+        convert(model(lambda x: layers.Activation("gelu", name="curve")(x)), target="micro")
+
+
+def test_types_that_tflm_lacks_are_named(convert: Any) -> None:
+    """TFLM has TRANSPOSE, but not of int32."""
+
+    def turned(x: Any) -> Any:
+        ids = ops.cast(layers.Reshape((-1, 2, 3))(x), "int32")
+        return layers.Permute((1, 3, 2), name="turned")(ids)
+
+    with pytest.raises(NotStreamableError, match=r"^layer 'turned' needs TRANSPOSE of int32, .* float32, int16, int8 "):
+        convert(model(turned), target="micro")
+
+
+def test_what_tflm_says_of_a_failure_is_in_the_error(convert: Any) -> None:
+    lacking = model(WORDS["places"], shape=(None,), dtype="int32")
+    _, path = convert(lacking, verify=False)
+    with pytest.raises(ArtifactError, match=r"TFLM has no operation SELECT; convert the model with target='micro'"):
+        streaming.load(path, runtime="tflite_micro")
+    other = model(lambda x: layers.Embedding(9, 4)(ops.where(x > 4, 4, x)), shape=(None,), dtype="int32")
+    _, path = convert(other, verify=False)
+    stream = streaming.load(path, runtime="tflite_micro").create_stream()
+    with pytest.raises(StreamingError, match=r"operation \d+ of the graph, SELECT_V2, .*float32, but got INT32"):
+        stream.feed(np.array([1, 2]))
 
 
 def test_other_files_are_refused_by_the_runtime_and_the_writer(convert: Any, tmp_path: Path) -> None:
@@ -225,6 +274,16 @@ def test_the_loop_compiles_against_the_names_of_tflm(convert: Any, tmp_path: Pat
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_firmware_refuses_ids_out_of_range(convert: Any, tmp_path: Path) -> None:
+    """TFLM would read behind the end of the table."""
+    _, path = convert(model(WORDS["ids"], shape=(None,), dtype="int32"), target="micro")
+    firmware.write(path, tmp_path / "out")
+    source = (tmp_path / "out" / "stream.cc").read_text()
+    body = source[source.index("bool StreamStep(") :]
+    assert re.search(r"if \((\w+)\[i\] < 0 \|\| \1\[i\] >= 9\) return false;", body[: body.index("Invoke")])
+    assert "StreamStepReal" not in source
 
 
 def test_names_become_no_code(convert: Any, tmp_path: Path) -> None:

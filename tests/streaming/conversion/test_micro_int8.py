@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,10 @@ from keras import layers
 
 import streaming
 from rnnzoo.layers import LogMelFrontEnd
-from streaming.errors import InputError
+from streaming.conversion.rollout import _repeated, check_drift
+from streaming.errors import InputError, ParityError
 from streaming.runtime.audio import LogMel
+from streaming.runtime.facts import Drift
 
 pytest.importorskip("tflite_micro", reason="tflite-micro is not installed for this Python")
 from streaming import firmware
@@ -155,6 +160,134 @@ def test_samples_for_a_front_end_in_the_graph_are_those_of_16_bits(convert: Any)
     rows = loaded.metadata.outputs[0].dequantize(loaded.create_stream().feed(samples))
     expected = np.asarray(offline((samples / np.float32(2**15))[None]))[0]
     assert np.abs(rows - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_a_model_loaded_for_real_numbers_gives_them(converted: Any) -> None:
+    """Code for a float32 file runs an int8 one: the same calls, real numbers in and out."""
+    _, _, path = converted
+    x, whole = smooth(7, 21), streaming.load(path)
+    stream = whole.create_stream()
+    expected = whole.metadata.outputs[0].dequantize(np.concatenate([stream.feed(x), stream.finish()]))
+    for runtime in ("auto", "tflite_micro"):
+        model = streaming.load(path, runtime=runtime, real=True)
+        first, second = model.create_stream(), model.create_stream()
+        rows = [first.feed(x[:0]), first.step(x[:1]), first.step(x[1:2]), first.feed(x[2:9])]
+        second.feed(x[:9])
+        rows.append(model.step_streams([first, second], [x[9:10], x[9:10]])[0])
+        first = model.restore(first.save())
+        rows += [first.feed(x[10:]), first.finish()]
+        assert {array.dtype for array in rows} == {np.dtype("float32")}
+        found = np.concatenate(rows)
+        if runtime == "auto":
+            np.testing.assert_array_equal(found, expected)
+        else:
+            assert np.abs(found - expected).max() <= 3 * whole.metadata.outputs[0].scale + 1e-6
+        np.testing.assert_array_equal(model.metadata.outputs[0].dequantize(found), found)
+
+
+def test_the_share_of_the_same_decisions_is_stated(converted: Any) -> None:
+    _, report, path = converted
+    assert 0.9 < report.drift.same <= 1
+    assert streaming.load(path).metadata.verification.drift.same == report.drift.same
+
+
+def test_the_ends_of_the_long_stream_have_the_same_inputs() -> None:
+    rows = _repeated([np.arange(700), np.arange(10_000, 14_000)])
+    assert len(rows) == 10_000
+    np.testing.assert_array_equal(rows[-1000:], rows[:1000])
+    assert len(np.unique(rows)) == 4700
+
+
+def test_an_error_that_grows_is_refused() -> None:
+    steady = Drift(10_000, max_abs_error=1, rms_error=0.1, begin=0.1, end=0.19, scale=1)
+    check_drift(steady)
+    # Small errors may grow: from one of 1 % of the values to one of 4 %.
+    check_drift(dataclasses.replace(steady, begin=0.01, end=0.04))
+    with pytest.raises(ParityError, match=r"its error is 0\.1 at the beginning and 0\.21 after 9,000 steps .*float32"):
+        check_drift(dataclasses.replace(steady, end=0.21))
+
+
+CALLS = """
+#include <stdio.h>
+#include "out/stream.h"
+int main() {
+  if (!StreamSetup()) return 1;
+  float x[6], y[4];
+  while (fread(x, sizeof(float), 6, stdin) == 6) {
+    if (!StreamStepReal(ARGUMENTS)) return 2;
+    fwrite(y, sizeof(float), 4, stdout);
+  }
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+def test_a_firmware_takes_and_gives_real_numbers(converted: Any, tmp_path: Path) -> None:
+    """Against an interpreter that gives the first four integers of its first input."""
+    _, _, path = converted
+    firmware.write(path, tmp_path / "out")
+    meta = streaming.load(path).metadata
+    header = (tmp_path / "out" / "stream.h").read_text()
+    assert re.search(r"StreamStepReal\(const float\* \w+, int32_t valid, float\* \w+\);", header)
+    places = streaming.load(path, runtime="tflite_micro").engines.get().interpreter.places()
+    (taken,), (given,) = meta.inputs, meta.outputs
+    write_stubs(tmp_path, places[0][taken.name], places[1][given.name])
+    (tmp_path / "main.cc").write_text(CALLS.replace("ARGUMENTS", "x, 1, y"))
+    sources = [tmp_path / "main.cc", tmp_path / "out" / "stream.cc", tmp_path / "out" / "model_data.cc"]
+    command = ["g++", "-std=c++11", "-Wall", "-Werror", f"-I{tmp_path}", "-o", tmp_path / "run", *sources]
+    subprocess.run(list(map(str, command)), check=True)
+    x = np.random.default_rng(0).normal(scale=3, size=(40, 6)).astype("float32")
+    x[0] = [1e30, -1e30, np.nan, 0, 0.5 * taken.scale, -0.5 * taken.scale]
+    done = subprocess.run([tmp_path / "run"], input=x.tobytes(), capture_output=True, check=True)
+    rows = np.frombuffer(done.stdout, np.float32).reshape(-1, 4)
+    integers = taken.quantize(np.where(np.isnan(x), -1e30, x))[:, :4]
+    np.testing.assert_allclose(rows, given.dequantize(integers), rtol=1e-6, atol=1e-6)
+
+
+def write_stubs(folder: Path, taken: int, given: int) -> None:
+    """The names of TFLM that a firmware uses."""
+    interpreter = """
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+enum TfLiteStatus { kTfLiteOk };
+struct TfLiteTensor { union { void* raw; int32_t* i32; } data; };
+namespace tflite {
+struct Model {};
+inline const Model* GetModel(const void*) { return nullptr; }
+struct MicroOpResolver {};
+struct MicroInterpreter {
+  char into[64][4096], out_of[64][4096];
+  TfLiteTensor tensor;
+  MicroInterpreter(const Model*, const MicroOpResolver&, uint8_t*, size_t) {}
+  TfLiteStatus AllocateTensors() { return kTfLiteOk; }
+  TfLiteStatus Invoke() { memcpy(out_of[GIVEN], into[TAKEN], 4096); return kTfLiteOk; }
+  TfLiteTensor* input(size_t i) { tensor.data.raw = into[i]; return &tensor; }
+  TfLiteTensor* output(size_t i) { tensor.data.raw = out_of[i]; return &tensor; }
+};
+}
+"""
+    source = (folder / "out" / "stream.cc").read_text()
+    methods = "\n".join(f"  TfLiteStatus {name}() {{ return kTfLiteOk; }}" for name in re.findall(r"Add\w+", source))
+    resolver = f"""
+#pragma once
+#include "tensorflow/lite/micro/micro_interpreter.h"
+namespace tflite {{
+template <unsigned n> struct MicroMutableOpResolver : MicroOpResolver {{
+{methods}
+}};
+}}
+"""
+    stubs = {
+        "micro/micro_interpreter.h": interpreter.replace("GIVEN", str(given)).replace("TAKEN", str(taken)),
+        "micro/micro_mutable_op_resolver.h": resolver,
+        "schema/schema_generated.h": "#pragma once\n",
+    }
+    for name, text in stubs.items():
+        file = folder / "tensorflow" / "lite" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
 
 
 def test_a_firmware_names_the_scales(converted: Any, tmp_path: Path) -> None:

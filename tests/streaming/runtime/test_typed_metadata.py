@@ -14,6 +14,7 @@ from keras import layers
 
 import streaming
 from streaming.inspection import describe
+from streaming.runtime.audio import LogMel
 from streaming.runtime.facts import Origin, PlanRow, Proof
 from streaming.runtime.metadata import MIGRATIONS, SCHEMA, Metadata
 from streaming.runtime.tasks import schema
@@ -94,7 +95,8 @@ SPECS = [kind for kind in vars(schema).values() if isinstance(kind, type) and is
 
 @pytest.mark.parametrize("kind", [kind for kind in SPECS if hasattr(kind, "kind")], ids=lambda kind: kind.kind)
 def test_specifications_come_back_as_they_were(kind: Any) -> None:
-    wanted = {"sample_rate": 16000, "columns": ("x",)}
+    wanted: dict[str, Any] = {"sample_rate": 16000, "columns": ("x",), "words": ("one",), "voices": ("a", "b")}
+    wanted |= {"features": LogMel(num_mels=2), "scaler": Scaler((0.0, 1.0), (1.0, 2.0))}
     needed = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
     spec = kind(**{name: wanted[name] for name in needed}, dataset="own")
     assert read_spec(kind, json.loads(json.dumps(spec.to_json()))) == spec

@@ -2,9 +2,9 @@
 
 import type { Core } from "../core.js";
 import { judge, labelPath, labelsOf, type LabelPath, type Labelled } from "../labels.js";
-import { list, real, whole } from "../metadata.js";
+import { isObject, list, real, whole } from "../metadata.js";
 import { erfc, type Row } from "../numeric.js";
-import { RowReader, scaled, type Scaler } from "../rows.js";
+import { RowReader, scaled, type Scaler, type WholeRow } from "../rows.js";
 import { Session, lastStep, unfit, type Event, type SessionOptions } from "../session.js";
 import type { Outputs, Stream } from "../stream.js";
 
@@ -26,8 +26,8 @@ abstract class RowSession extends Session {
     for (const item of this.reader.row(row)) this.wholeRow(item);
   }
 
-  protected wholeRow(row: number[]): void {
-    this.take(this.fed(scaled(row, this.reader.scaler)));
+  protected wholeRow(row: WholeRow): void {
+    this.take(this.fed(scaled(row.values, this.reader.scaler)));
   }
 
   /** The rows that a row in the model's units brings. */
@@ -136,19 +136,88 @@ class Horizon {
   }
 }
 
+/** Quantiles whose widths follow the errors of the forecasts, so that the outer ones hold a share of the values. */
+class Intervals {
+  private readonly horizon: Horizon;
+  private readonly coverage: number;
+  private readonly rate: number;
+  /** Logarithms of factors, (horizon, targets). */
+  private widths: number[][] = [];
+  /** The lowest and highest quantile given for a row to come, by its number and the rows that it was ahead. */
+  private readonly bounds = new Map<number, Map<number, [number, number][]>>();
+  private row = 0;
+
+  constructor(core: Core, horizon: Horizon, found: unknown) {
+    const [{ up, down }] = core.metadata.outputs, { window, delay, unit } = core.metadata;
+    const spec = isObject(found) ? found : unfit("its intervals are wrong");
+    this.horizon = horizon;
+    this.coverage = real(spec, "coverage", 0);
+    this.rate = real(spec, "rate", 0);
+    const { middle, quantiles, places } = horizon, count = horizon.horizon ** 2 * places.length;
+    const isRight = this.coverage > 0 && this.coverage < 1 && this.rate > 0 && this.rate <= 1 && count <= 2 ** 22;
+    if (!isRight || middle === 0 || middle === quantiles - 1) unfit("its intervals are wrong");
+    if ((window === null && delay) || unit !== 1 || up !== 1 || down !== 1) unfit("its intervals need a forecast after each row");
+    this.reset();
+  }
+
+  reset(): void {
+    this.widths = Array.from({ length: this.horizon.horizon }, () => this.horizon.places.map(() => 0));
+    this.bounds.clear();
+    this.row = 0;
+  }
+
+  /** Score the forecasts of the next row. */
+  observe({ values, missing }: WholeRow): void {
+    for (const [ahead, targets] of this.bounds.get(this.row) ?? []) {
+      const widths = this.widths[ahead - 1];
+      targets.forEach(([low, high], t) => {
+        const column = this.horizon.places[t], error = Number(values[column] < low || values[column] > high);
+        if (!missing[column]) widths[t] = Math.min(5, Math.max(-5, widths[t] + this.rate * (error - (1 - this.coverage))));
+      });
+    }
+    this.bounds.delete(this.row++);
+  }
+
+  /** What is given of the quantiles of a forecast, each (horizon, targets). */
+  adapt(quantiles: number[][][]): number[][][] {
+    const center = quantiles[this.horizon.middle], factors = this.widths.map((row) => row.map(Math.exp));
+    const given = quantiles.map((values) => values.map((row, h) => row.map((value, t) => center[h][t] + factors[h][t] * (value - center[h][t]))));
+    factors.forEach((_, h) => {
+      const row = this.row + h, lowest = given[0][h], highest = given[given.length - 1][h];
+      const known = this.bounds.get(row) ?? new Map<number, [number, number][]>();
+      this.bounds.set(row, known.set(h + 1, lowest.map((low, t) => [low, highest[t]])));
+    });
+    return given;
+  }
+}
+
 /** forecaster */
 export class Forecaster extends RowSession {
   private readonly horizon: Horizon;
+  private readonly intervals: Intervals | null;
 
   /** @internal */
   constructor(core: Core, stream: Stream, options: SessionOptions) {
     super(core, stream, options);
+    const spec = core.metadata.task!.intervals;
     this.horizon = new Horizon(core, this.reader.columns);
+    this.intervals = spec == null ? null : new Intervals(core, this.horizon, spec);
+  }
+
+  protected override wholeRow(row: WholeRow): void {
+    this.intervals?.observe(row);
+    super.wholeRow(row);
+  }
+
+  protected override end(): void {
+    super.end();
+    this.intervals?.reset();
   }
 
   protected override output(row: Row): void {
     const { names, middle } = this.horizon, of = (quantile: number) => this.horizon.values(row, quantile, this.reader.scaler);
-    const quantiles = Object.fromEntries(names.map((name, i) => [String(name), of(i)]));
+    const values = names.map((_, i) => of(i)), given = this.intervals ? this.intervals.adapt(values) : values;
+    const quantiles = Object.fromEntries(names.map((name, i) => [String(name), given[i]]));
     this.tell({ event: "forecast", row: this.count++, values: of(middle), quantiles });
   }
 }
@@ -182,7 +251,7 @@ export class AnomalyDetector extends RowSession {
     if ((this.probation && this.units) || up !== 1 || down !== 1 || core.metadata.delay) unfit("its windows are wrong, or its forecasts come late");
   }
 
-  protected override wholeRow(row: number[]): void {
+  protected override wholeRow({ values: row }: WholeRow): void {
     if (this.early.length >= this.probation) {
       const { error, score } = this.judge(row);
       this.tellRow(error, score);

@@ -39,16 +39,23 @@ abstract class TextSession extends Session {
 /** generator */
 export class Generator extends TextSession {
   private readonly hasStart: boolean;
+  /** The numbers of the styles. */
+  private readonly styles = new Map<string, number>();
 
   /** @internal */
   constructor(core: Core, stream: Stream, options: SessionOptions) {
     super(core, stream, options, 500);
     this.hasStart = flag(core.metadata.task!, "start", true);
     if (core.metadata.inputs.length !== 1 || core.metadata.encode) unfit("it takes more than a prompt");
+    const names = core.metadata.task!["styles"] ?? [];
+    if (!Array.isArray(names)) unfit("its styles are no list");
+    for (const name of names as unknown[]) this.styles.set(String(name), this.target.number(`<${name}>`) ?? unfit(`it has no entry of the style ${name}`));
   }
 
   protected override takeText(text: string, options: TextOptions): void {
-    const ids = [...(this.hasStart ? [START] : []), ...this.target.encode(text)], task = this.core.metadata.task!;
+    const { style } = options, task = this.core.metadata.task!, start = this.hasStart ? [START] : [];
+    const first = style === undefined ? start : [this.styles.get(style) ?? fail("input", `the model has no style ${style}; it has ${[...this.styles.keys()].join(", ") || "none"}`)];
+    const ids = [...first, ...this.target.encode(text)], never = new Set(this.styles.values());
     if (!ids.length) fail("input", "the prompt is empty; this model goes on from at least one piece of text");
     const limit = whole({ ...options }, "maxLength", 1, 2 ** 31, this.limit);
     const choice: Choice = {
@@ -62,7 +69,7 @@ export class Generator extends TextSession {
     let row: Row = [];
     for (const id of ids) row = this.after(this.stream, id);
     for (let i = 0; i < limit; i++) {
-      const token = chosen(row, this.hasStart ? END : END + 1, choice);
+      const token = chosen(row, this.hasStart ? END : END + 1, never, choice);
       if (token === END) break;
       this.tell({ event: "piece", text: this.target.text([token]), score: logSoftmax(row)[token] });
       if (i + 1 < limit) row = this.after(this.stream, token);
@@ -77,11 +84,11 @@ interface Choice {
   random: () => number;
 }
 
-/** A piece from `first` on: the best, or one that is drawn. */
-function chosen(row: Row, first: number, { temperature, topK, topP, random }: Choice): number {
-  const allowed = Float64Array.from(row, (value, i) => (i < first ? -Infinity : value));
+/** A piece from `first` on that is not one of `never`: the best, or one that is drawn. */
+function chosen(row: Row, first: number, never: ReadonlySet<number>, { temperature, topK, topP, random }: Choice): number {
+  const allowed = Float64Array.from(row, (value, i) => (i < first || never.has(i) ? -Infinity : value));
   if (temperature === 0) return best(allowed);
-  const order = Array.from(allowed.keys()).slice(first).sort((a, b) => allowed[b] - allowed[a]);
+  const order = Array.from(allowed.keys()).filter((i) => allowed[i] > -Infinity).sort((a, b) => allowed[b] - allowed[a]);
   if (topK) order.length = Math.min(order.length, topK);
   const weights = order.map((i) => Math.exp((allowed[i] - allowed[order[0]]) / temperature));
   let sum = weights.reduce((a, b) => a + b, 0), kept = 0;

@@ -1,0 +1,148 @@
+"""The commands of all clients and `streaming run`: the same model and the same input give the same JSON lines."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from client_js import package
+from client_vectors import ROOT, bundle_path, bundle_vectors, wav
+
+from streaming import vectors
+from streaming.cli import main
+
+# Python also names the line of a table, its columns, and quantiles of forecasts, and of a sound the sample.
+PYTHON_ALONE = {"line", "columns", "quantiles"}, {"sample", "begin_sample", "end_sample"}
+_folder = tempfile.TemporaryDirectory()
+
+
+def table(columns: int, seed: int, steps: int = 14) -> bytes:
+    """Two sequences of rows."""
+    rows = np.random.default_rng(seed).standard_normal((steps, columns)).round(3).tolist()
+    lines = [",".join(map(str, row)) for row in rows]
+    return "\n".join([*lines[: steps // 2], "", *lines[steps // 2 :], ""]).encode()
+
+
+def sound() -> bytes:
+    given = json.loads(bundle_vectors("digits-kws-stream").read_text(encoding="utf-8"))["task"]["input"]["samples"]
+    return wav(vectors.array_of(given), 8000)
+
+
+# Bundle -> input, options.
+INPUTS: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
+    "tagger-en-ewt-stream": (lambda: "The dog saw Zürich in 1999\n\nStop now\n".encode(), ()),
+    "intent-clinc": (lambda: b"book a flight to paris\nhello\n", ()),
+    "translate-en-de-waitk": (lambda: b"two dogs run\nnow\n", ()),
+    "translate-tatoeba-de-en": (lambda: "Ich bin müde.\n".encode(), ()),
+    "charlm-lstm": (lambda: b"ROMEO", ("--max-length", "12")),
+    "speaker-vowels": (lambda: table(12, 0), ()),
+    "ecg-beats-stream": (lambda: table(2, 1, 300), ()),
+    "anomaly-nab": (lambda: table(1, 2), ()),
+    "forecast-etth1": (lambda: table(7, 3), ()),
+    "digits-kws-stream": (sound, ()),
+    "asr-digits-stream": (sound, ()),
+}
+
+
+def library() -> str:
+    found = importlib.util.find_spec("ai_edge_litert")
+    path = Path(next(iter(found.submodule_search_locations or []), "")) / "libLiteRt.so" if found else None
+    if path is None or not path.exists():
+        pytest.skip("libLiteRt.so of ai-edge-litert is not installed")
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler is installed")
+    return str(path)
+
+
+@functools.cache
+def in_c() -> tuple[list[str], dict[str, str]]:
+    environment, folder = {"STREAMING_LITERT": library()}, ROOT / "clients" / "c"
+    program = str(Path(_folder.name) / "stream")
+    sources = [str(folder / name) for name in ("stream.c", "streaming.c")]
+    command = ["cc", "-std=c11", "-O1", "-w", f"-I{folder}", "-o", program, *sources, "-ldl", "-lm"]
+    subprocess.run(command, check=True, timeout=300)
+    return [program], environment
+
+
+@functools.cache
+def in_node() -> tuple[list[str], dict[str, str]]:
+    return ["node", str(package() / "bin" / "stream.mjs")], {}
+
+
+@functools.cache
+def in_java() -> tuple[list[str], dict[str, str]]:
+    if shutil.which("javac") is None:
+        pytest.skip("no JDK is installed")
+    folder, built = ROOT / "clients" / "java", str(Path(_folder.name) / "java")
+    environment = {"STREAMING_LITERT": library(), "STREAMING_JAVA": built}
+    subprocess.run(["sh", str(folder / "build.sh"), built], check=True, timeout=300)
+    return ["sh", str(folder / "stream")], environment
+
+
+CLIENTS = {"C": in_c, "Node": in_node, "Java": in_java}
+
+
+@functools.cache
+def given(bundle: str) -> Path:
+    data = INPUTS[bundle][0]()
+    path = Path(_folder.name) / f"{bundle}.{'wav' if data.startswith(b'RIFF') else 'txt'}"
+    path.write_bytes(data)
+    return path
+
+
+_expected: dict[str, list[dict[str, Any]]] = {}
+
+
+def expected(bundle: str, capsys: Any) -> list[dict[str, Any]]:
+    """What Python's command writes."""
+    if bundle not in _expected:
+        capsys.readouterr()
+        temperature = ["--temperature", "0"] if bundle.startswith("charlm") else []
+        assert main(["run", str(bundle_path(bundle)), str(given(bundle)), *temperature, *INPUTS[bundle][1]]) == 0
+        _expected[bundle] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return _expected[bundle]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_all_commands_write_the_same_lines(client: str, capsys: Any) -> None:
+    command, environment = CLIENTS[client]()
+    for bundle, (_, options) in INPUTS.items():
+        wanted = expected(bundle, capsys)
+        assert wanted, bundle
+        done = subprocess.run(
+            [*command, str(bundle_path(bundle)), *options],
+            input=given(bundle).read_bytes(),
+            capture_output=True,
+            timeout=300,
+            env={**os.environ, **environment},
+        )
+        assert done.returncode == 0, (bundle, done.stderr.decode(errors="replace")[-2000:])
+        lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
+        assert len(lines) == len(wanted), bundle
+        for mine, theirs in zip(lines, wanted, strict=True):
+            alone = PYTHON_ALONE["event" in theirs] if theirs.keys() & {"sequence", "event"} else set()
+            # Of a row's label the clients do not count the row.
+            alone = alone | ({"row"} if {"sequence", "label"} <= theirs.keys() else set())
+            assert mine.keys() == theirs.keys() - alone, bundle
+            for key, value in mine.items():
+                same_values(value, theirs[key], f"{bundle}: {key} of {theirs}")
+
+
+def same_values(mine: Any, theirs: Any, where: str) -> None:
+    """Numbers are rounded to 6 digits after the point, and kernels differ in the last bits."""
+    if isinstance(theirs, list) and theirs and not isinstance(theirs[0], str):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=2e-5, err_msg=where)
+    elif isinstance(theirs, float):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=2e-5), where
+    else:
+        assert mine == theirs, where
