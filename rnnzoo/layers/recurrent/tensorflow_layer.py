@@ -34,8 +34,9 @@ class Plan:
 
     def project(self, x: tf.Tensor) -> Tensors:
         """Each z (T, B, U) of the inputs (T, B, D)."""
-        batch = x.shape[1] or tf.shape(x)[1]
-        return tuple(tf.reshape(z, (-1, batch, z.shape[-1])) for z in self.read(tf.reshape(x, (-1, x.shape[-1]))))
+        # Stated sizes: half of a batch of one sequence has none, from which no size follows.
+        steps, batch = (x.shape[axis] or tf.shape(x)[axis] for axis in (0, 1))
+        return tuple(tf.reshape(z, (steps, batch, z.shape[-1])) for z in self.read(tf.reshape(x, (-1, x.shape[-1]))))
 
 
 def find_plan(cell: Any, form: Form = PLAIN) -> Plan | None:

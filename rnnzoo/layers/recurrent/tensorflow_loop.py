@@ -306,7 +306,7 @@ def _unrolled(step: Step, carry: Any, begin: Any, count: int, series: Sequence[t
 def _blocks(x: tf.Tensor, stride: int) -> tf.Tensor:
     """(T, ...) as (T // stride, stride, ...), whose blocks and their steps are views: reading them copies nothing."""
     steps, *rest = [known or tf.shape(x)[axis] for axis, known in enumerate(x.shape)]
-    return tf.reshape(x[: steps // stride * stride], (-1, stride, *rest))
+    return tf.reshape(x[: steps // stride * stride], (steps // stride, stride, *rest))
 
 
 def _once(function: Callable[..., Tensors]) -> Callable[..., Tensors]:

@@ -174,7 +174,8 @@ def test_a_model_that_was_trained_compiled_is_saved_and_converted(tmp_path, monk
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
     model.export(tmp_path / "saved", verbose=False)
-    np.testing.assert_allclose(tf.saved_model.load(tmp_path / "saved").serve(x), model(x), atol=1e-6)
+    exported = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(exported.serve(x), model(x), atol=1e-6)
 
 
 def test_the_table_is_what_the_benchmark_measured(tmp_path):
