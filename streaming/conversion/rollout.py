@@ -204,9 +204,9 @@ def _agreement(expected: list[NDArray[Any]], streamed: list[NDArray[Any]]) -> fl
     """Share of rows with the same decision: the largest of several numbers, or whether a probability is over 0.5."""
     shares = []
     for rows, others in zip(expected, streamed, strict=True):
-        if rows.ndim > 1 and rows.shape[-1] > 1:
+        if rows.ndim == 2 and rows.shape[1] > 1:
             shares.append(float(np.mean(rows.argmax(axis=-1) == others.argmax(axis=-1))))
-        elif rows.min() >= 0 and rows.max() <= 1:
+        elif rows[0].size == 1 and rows.min() >= 0 and rows.max() <= 1:
             shares.append(float(np.mean((rows > 0.5) == (others > 0.5))))
     return min(shares) if shares else None
 

@@ -16,7 +16,7 @@ from keras import layers
 
 import streaming
 from rnnzoo.layers import LogMelFrontEnd
-from streaming.conversion.rollout import _repeated, check_drift
+from streaming.conversion.rollout import _agreement, _repeated, check_drift
 from streaming.errors import InputError, ParityError
 from streaming.runtime.audio import LogMel
 from streaming.runtime.facts import Drift
@@ -189,6 +189,17 @@ def test_the_share_of_the_same_decisions_is_stated(converted: Any) -> None:
     _, report, path = converted
     assert 0.9 < report.drift.same <= 1
     assert streaming.load(path).metadata.verification.drift.same == report.drift.same
+
+
+def test_decisions_are_those_of_labels_and_probabilities() -> None:
+    labels = np.array([[0, 1, 0], [2, 1, 0], [0, 1, 3], [5, 1, 0]])
+    assert _agreement([labels], [labels + 2 * np.eye(4, 3, 2)]) == 0.75
+    chances = np.array([[0.1], [0.6], [0.4], [0.9]])
+    assert _agreement([chances], [chances + 0.15]) == 0.75
+    assert _agreement([labels, chances], [labels, chances - 0.15]) == 0.75
+    # Neither single measures nor forecasts of several steps decide anything.
+    assert _agreement([10 * chances], [chances]) is None
+    assert _agreement([np.ones((4, 2, 3))], [np.zeros((4, 2, 3))]) is None
 
 
 def test_the_ends_of_the_long_stream_have_the_same_inputs() -> None:
