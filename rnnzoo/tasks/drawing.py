@@ -256,6 +256,17 @@ def draw_sketches(path: Path, drawings: Sequence[NDArray[Any]], columns: int = 8
     return path
 
 
+def draw_paths(path: Path, pictures: Mapping[str, Mapping[str, NDArray[Any]]]) -> Path:
+    """Lines (T, 2) in a plane, a box for each title with its lines by name."""
+    with figure(path, len(pictures), size=(3.2, 3.4)) as axes:
+        for axis, (title, lines) in zip(axes, pictures.items(), strict=True):
+            for colour, (name, places) in zip(COLOURS, lines.items(), strict=False):
+                axis.plot(*places.T, color=colour, lw=1.4, label=name)
+            axis.set(title=_plain(title), xlabel="m", aspect="equal")
+        axes[0].legend(frameon=False, fontsize=8)
+    return path
+
+
 def draw_sounds(
     path: Path, sounds: Mapping[str, Sequence[NDArray[Any]]], names: Sequence[str] = ("true", "said")
 ) -> Path:

@@ -13,6 +13,7 @@ from task_models import loud
 
 import streaming
 from rnnzoo.data.encoders.audio import AudioEncoder
+from rnnzoo.data.problems import arm
 from rnnzoo.data.sets.babi_qa import Story
 from rnnzoo.data.source import Source
 from rnnzoo.runs.config import load_config
@@ -35,6 +36,11 @@ from streaming.runtime.decoding.mixtures import PenMixture
 RNG = np.random.default_rng(3)
 SENTENCES = ["Anna saw the red house of her friends .", "no", "Two men in blue sit on a small bench , and talk !"]
 GERMAN = ["Ein Hund läuft durch das hohe Gras .", "Zwei Männer sitzen .", "Eine Frau in Rot .", "Hund " * 60]
+
+
+def arms(payloads):
+    """One episode; what was collected of it does not matter."""
+    return np.zeros((5, 12), np.float32), (np.zeros((5, 2)), arm.draw_episode(RNG, payloads))
 
 
 class Case(NamedTuple):
@@ -100,6 +106,20 @@ def music(task, rows, config):
             chance = np.clip(task.forecast(roll[:end]).values[0], 1e-7, 1 - 1e-7)
             nats.append(-np.log(np.where(roll[end] > 0, chance, 1 - chance)).sum())
     return {"nll": np.mean(nats), "count": len(nats)}
+
+
+def steered(task, rows, config):
+    """Arms one after the other, each angle less that of its reference, once the beginning has passed."""
+    errors, begin = [], round(config.settle * 1000)
+    for _, (_, episode) in rows:
+        simulation, session = arm.Simulation([episode], round(config.seconds * 1000)), task.session()
+        for wanted in simulation.wanted[0]:
+            errors.append(simulation.state[0, :2] - wanted[:2])
+            (event,) = session.feed(simulation.observe())
+            simulation.apply(event.values)
+    errors = np.reshape(errors, (len(rows), -1, 2))[:, begin:]
+    rms = [np.sqrt(np.mean(error**2)) for error in errors]
+    return {"rms": rms[0], "worst": np.abs(errors[0]).max(), "rms_beyond": rms[1], "count": len(rows)}
 
 
 def drawn(task, rows, config):
@@ -315,6 +335,7 @@ CASES = {
         [(np.array([[10, -40, 0], [0, 90, 1], [-60, -60, 0], [120, 5, 1]], np.float32)[:n], None) for n in (4, 2)],
         drawn,
     ),
+    "controller": lambda: Case("steer-arm", "rows-control", [arms(arm.PAYLOADS), arms((2.5, 2.5))], steered),
     "composer": lambda: Case("compose-chorales", "rolls", [(hymn(n), None) for n in (3, 8)], composed),
     "sequence_generator": lambda: Case("molecules", "lines", [("CCO", None), ("Cc1ccccc1N", None)], strings),
     "styled_generator": lambda: Case(

@@ -1,5 +1,9 @@
 """Texts with styles: the token of the style, what is learnt and drawn with it, the judge of styles."""
 
+import io
+import json
+import sys
+
 import numpy as np
 import pytest
 
@@ -10,6 +14,7 @@ from rnnzoo.tasks.styled_generator.config import StyledLinesConfig
 from rnnzoo.tasks.styled_generator.model import build_styled_generator
 from rnnzoo.tasks.styled_generator.styles import StyleJudge, spoken
 from rnnzoo.tasks.styled_generator.task import StyledGeneratorTask
+from streaming.cli import main
 from streaming.errors import InputError
 from streaming.runtime.codec import END, START
 
@@ -120,3 +125,16 @@ def test_n_grams_of_a_style_draw_in_it(made):
     assert figures["style_accuracy"] == 1
     assert 0 < figures["nats"] < np.log(len(task.encoder.labels))
     assert figures["count"] == sum(len(text) + 1 for text, _ in TEXTS[:3])
+
+
+def test_streaming_run_takes_a_style(path, capsys, monkeypatch):
+    for style in ("Land", "Lnd"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ab\n")))
+        code = main(["run", str(path), "--style", style, "--seed", "2"])
+        out, err = capsys.readouterr()
+        if style == "Land":
+            said = "".join(json.loads(line)["text"] for line in out.splitlines())
+            assert (code, err, said) == (0, "", streaming.pipeline(path).generate("ab", style="Land", seed=2))
+        else:
+            assert (code, out) == (2, "")
+            assert "line 1: the model has no style 'Lnd'; did you mean 'Land'?" in err
