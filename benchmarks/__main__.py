@@ -1,4 +1,7 @@
-"""Runs every benchmark, or those named: `python -m benchmarks step`; `results` before the names writes RESULTS.md."""
+"""Runs every benchmark, or those named: `python -m benchmarks step`; `results` before the names writes RESULTS.md.
+
+Options after a name, such as `widths --quick`, are the benchmark's own.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,15 @@ import sys
 
 NAMES = (
     *("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients"),
-    *("front_end", "verify", "attack", "step_path", "many", "serve"),
+    *("front_end", "verify", "attack", "step_path", "many", "serve", "widths"),
 )
 
 
 def main(names: list[str]) -> None:
     """Run benchmarks by name, all of them where none is named."""
     writes = names[:1] == ["results"]
-    names = names[writes:]
+    options = [name for name in names if name.startswith("--")]
+    names = [name for name in names[writes:] if name not in options]
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         sys.exit(f"benchmarks: unknown benchmark {unknown[0]!r}, expected one of {', '.join(NAMES)}")
@@ -27,7 +31,7 @@ def main(names: list[str]) -> None:
         write(names or NAMES)
         return
     for name in names or NAMES:
-        importlib.import_module(f"benchmarks.{name}").main()
+        importlib.import_module(f"benchmarks.{name}").main(*options)
 
 
 if __name__ == "__main__":

@@ -38,8 +38,12 @@ HEAVY = (
     "pytest",
     "hypothesis",
 )
-# Tests that reach their code by public functions alone, so that no import tells of it.
+# Tests that reach their code by public functions alone, so that no import tells of it: of a file, or of a folder.
+_MICRO = ("test_micro.py", "test_micro_int8.py", "test_esphome.py")
 GENERAL = {
+    "streaming/conversion/boundary": _MICRO,
+    "streaming/conversion/esphome": _MICRO,
+    "streaming/conversion/micro": _MICRO,
     "streaming/conversion": ("test_conversion.py", "test_keras_ops.py", "test_layer_rules.py", "test_proof.py"),
     "rnnzoo/layers": ("test_cells.py", "test_layer_cases.py", "test_layers.py"),
 }
@@ -174,7 +178,7 @@ def tests_of(path: Path) -> list[str]:
     """The quick tests of a file: those that import it or its package, or the general ones of its folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     folder = ROOT / "tests" / parts[0] / parts[1]
-    tests = [folder / name for name in GENERAL.get("/".join(parts[:2]), ())]
+    tests = [folder / name for name in GENERAL.get("/".join(parts)) or GENERAL.get("/".join(parts[:2]), ())]
     files = sorted(folder.glob("test_*.py"))
     for module in (".".join(parts), ".".join(parts[:-1])):
         direct = [file for file in files if module in file.read_text(encoding="utf-8")]

@@ -30,7 +30,8 @@ _FILE = ("size_bytes", "delay", "max_abs_error")
 
 def print_data(task: Task) -> None:
     """Print how the data of a task were read; warnings go to standard error."""
-    lines, warnings = summarize(task.splits, task.findings)
+    texts = all(kind.endswith(("-text", "-captions")) for kind in task.kinds)
+    lines, warnings = summarize(task.splits, task.findings, texts)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")

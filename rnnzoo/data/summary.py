@@ -13,19 +13,22 @@ _SHOWN = 12
 _NONE = "no label"
 
 
-def summarize(splits: Mapping[str, Sequence[Example]], findings: Findings) -> tuple[dict[str, str], list[str]]:
+def summarize(
+    splits: Mapping[str, Sequence[Example]], findings: Findings, texts: bool = False
+) -> tuple[dict[str, str], list[str]]:
     """Lines of a table, and warnings: the findings of the reader, and the examples of the splits.
 
     Args:
         splits: examples of `train`, `dev` and `test`.
         findings: of the reader of a user's files.
+        texts: the targets are texts, such as translations: none of them is a label.
     """
     lines, warnings = dict(findings.shown), list(findings.warnings)
     # A series is one example, whatever its length.
     if max(len(splits[split]) for split in SPLITS) > 1:
         lines["examples"] = _counts({split: len(splits[split]) for split in SPLITS})
     held = {split: Counter(_labels(target for _, target in splits[split])) for split in SPLITS}
-    if held["train"]:
+    if held["train"] and not texts:
         lines["labels in train"] = _counts(dict(held["train"].most_common()))
         for split in ("dev", "test"):
             if unseen := sorted(set(held[split]) - {_NONE, *held["train"]}):

@@ -46,7 +46,7 @@ def bundles_folder() -> Path:
 
 def bundle_paths() -> dict[str, Path]:
     """Name -> folder of every bundle in `pretrained/`: all of them in a clone, the smallest in a wheel."""
-    return {path.parent.name: path.parent for path in sorted(bundles_folder().glob(f"*/{CONFIG_FILE}"))}
+    return {path.parent.name: path.parent for path in sorted(bundles_folder().glob(f"[!.]*/{CONFIG_FILE}"))}
 
 
 def demo_file() -> Path | None:

@@ -1,7 +1,7 @@
 """The ledger of evaluations on test splits: each evaluation of a model of the zoo is recorded, by its weights.
 
-A test split that is evaluated often becomes part of the model selection. Each line is one trained model and one split;
-measuring the same weights again adds no line.
+A test split that is evaluated often becomes part of the model selection. Each line is one trained model at one setting,
+such as a threshold; measuring the same again adds no line.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import datetime
 import hashlib
 import io
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -59,13 +60,16 @@ def record_look(config: ExperimentConfig, weights: str, evaluation: Mapping[str,
         evaluation: the result of `evaluate_run`.
 
     Returns:
-        The ledger, None where nothing was added: another split, no model of the zoo, no clone, or weights that it has.
+        The ledger, None where nothing was added: another split, no model of the zoo, no clone, or what it has: the same
+        weights with the same figures to 1 %.
     """
     known = config.name in layout.config_paths() and (layout.root() / ".git").exists()
     known, looks = known and os.environ.get("RNNZOO_LEDGER") != "off", read_looks()
-    if not known or evaluation["split"] != "test" or any(look.weights == weights[:12] for look in looks):
+    figures = {
+        key: value for key, value in evaluation["offline"].items() if key != "count" and isinstance(value, int | float)
+    }
+    if not known or evaluation["split"] != "test" or any(_has(look, weights, figures) for look in looks):
         return None
-    figures = {key: value for key, value in evaluation["offline"].items() if key != "count"}
     look = Look(
         datetime.date.today().isoformat(),
         config.name,
@@ -73,7 +77,7 @@ def record_look(config: ExperimentConfig, weights: str, evaluation: Mapping[str,
         weights[:12],
         hashlib.sha256(dump_config(config).encode()).hexdigest()[:12],
         (evaluation["made"]["commit"] or "unknown")[:12],
-        " ".join(f"{key}={value:.6g}" for key, value in figures.items() if isinstance(value, int | float)),
+        " ".join(f"{key}={value:.6g}" for key, value in figures.items()),
     )
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -82,6 +86,13 @@ def record_look(config: ExperimentConfig, weights: str, evaluation: Mapping[str,
     path = layout.root() / LEDGER
     write_text(path, text.getvalue())
     return path
+
+
+def _has(look: Look, weights: str, figures: Mapping[str, float]) -> bool:
+    """Whether a look is at these weights, with the figures that both have alike."""
+    seen = {key: float(value) for key, value in (item.split("=") for item in look.figures.split())}
+    both = [(seen[key], value) for key, value in figures.items() if key in seen]
+    return look.weights == weights[:12] and all(math.isclose(*pair, rel_tol=0.01, abs_tol=1e-3) for pair in both)
 
 
 _COLUMNS = [item.name for item in fields(Look)]

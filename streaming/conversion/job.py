@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import math
 from collections.abc import Mapping
@@ -103,23 +104,12 @@ class Conversion:
                 rows = zip(self.layout.packs, self.layout.initial, strict=True)
                 variables = {pack.input: tf.Variable(row[None], name=pack.input) for pack, row in rows}
                 module.kept = list(variables.values())
-            how = self.chunk == 1, LOOP_BYTES[self.quantize], variables
-            traced = {
-                name: trace(self.plan, self.layout, self.valid, info.batch, info.chunk, *how)
-                for name, info in self._steps.items()
-            }
-            if self._fills:
-                traced["fill"] = trace(self.plan, self.layout, None, 1, self.plan.unit, *how, rows=False)
-            if self.plan.encoded:
-                traced["encode"] = trace_encode(self.plan, self.layout, LOOP_BYTES[self.quantize])
-            if variables is not None:
-                traced["reset"] = trace_reset(self.layout, variables)
             named = self.extra.get("source", {}).get("name") or self.plan.offline.name
             if self.target is not None and self.quantize == "int8":
                 kind = WakeWordBoundary if self.target == "esphome" else Boundary
                 self._boundary = kind(self.layout, self.ranges, fine=bool(self.plan.unquantized))
             self._flatbuffer = tflite.convert(
-                traced,
+                functools.partial(self._traced, variables),
                 self.quantize,
                 module,
                 self.samples,
@@ -131,6 +121,21 @@ class Conversion:
                 self._boundary,
             )
         return self._flatbuffer
+
+    def _traced(self, variables: dict[str, Any] | None) -> dict[str, Any]:
+        """Concrete functions by the names of the signatures; the variables are those of internal state."""
+        how = self.chunk == 1, LOOP_BYTES[self.quantize], variables
+        traced = {
+            name: trace(self.plan, self.layout, self.valid, info.batch, info.chunk, *how)
+            for name, info in self._steps.items()
+        }
+        if self._fills:
+            traced["fill"] = trace(self.plan, self.layout, None, 1, self.plan.unit, *how, rows=False)
+        if self.plan.encoded:
+            traced["encode"] = trace_encode(self.plan, self.layout, LOOP_BYTES[self.quantize])
+        if variables is not None:
+            traced["reset"] = trace_reset(self.layout, variables)
+        return traced
 
     @property
     def stored(self) -> Layout:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
+import gc
 import logging
 import os
 import re
@@ -12,6 +14,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import flatbuffers
@@ -54,6 +57,9 @@ ARITHMETIC = (
 # Attribute of a traced graph: (number of operations after it, name) of each layer, in order.
 LAYERS = "streaming_layers"
 
+# Bytes of a saved model from which on its copies are given back to the system.
+_LARGE = 30_000_000
+
 # Bytes of a constant from which on a smaller form is worth an operation.
 _WORTH_HALVING = 4096
 
@@ -72,7 +78,7 @@ class BoundaryEdit(Protocol):
 
 
 def convert(
-    signatures: Mapping[str, Any],
+    trace: Callable[[], Mapping[str, Any]],
     quantize: str | None,
     module: tf.Module | None = None,
     samples: Samples | None = None,
@@ -85,17 +91,25 @@ def convert(
 ) -> bytes:
     """Convert concrete functions, by signature name, into one flatbuffer that shares their weights.
 
-    module: owns the variables of internal state; samples: for "int8", (signature, inputs by name); compact: constants
-    that are float16 numbers are stored so; name, files: of the model and of what comes with it; device: the
-    microcontroller that it is for; constants: values of inputs, by name, that become constants of the file, as
-    they are whatever is quantized; boundary: what rewrites the inputs and outputs of an "int8" step.
+    trace: makes them; they hold copies of the weights, and are let go once they are saved; module: owns the variables
+    of internal state; samples: for "int8", (signature, inputs by name); compact: constants that are float16 numbers are
+    stored so; name, files: of the model and of what comes with it; device: the microcontroller that it is for;
+    constants: values of inputs, by name, that become constants of the file, as they are whatever is quantized;
+    boundary: what rewrites the inputs and outputs of an "int8" step.
 
     Raises NotStreamableError where the result would need an operation outside the allow-list.
     """
     with tempfile.TemporaryDirectory() as folder, _quiet():
         module = module or tf.Module()
-        tf.saved_model.save(module, folder, signatures=dict(signatures))
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
+        signatures = dict(trace())
+        names = list(signatures)
+        tf.saved_model.save(module, folder, signatures=signatures)
+        del signatures
+        # Collecting takes longer than a small model's conversion.
+        tidy = _return_memory if os.path.getsize(Path(folder) / "saved_model.pb") > _LARGE else bool
+        tidy()
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=names)
+        tidy()
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.experimental_enable_resource_variables = bool(module.variables)
         if quantize in ("float16", "dynamic"):
@@ -106,6 +120,7 @@ def convert(
             converter.target_spec.supported_types = [tf.float16]
         try:
             flatbuffer = converter.convert()
+            tidy()
             flatbuffer, products = _bind(flatbuffer, constants or {})
             if quantize == "int8":
                 flatbuffer = _quantize_products(flatbuffer, samples, products, boundary, device)
@@ -114,7 +129,7 @@ def convert(
         except Exception as error:
             missing = dict.fromkeys(re.findall(r"'tf\.(\w+)' op is neither a custom op nor a flex op", str(error)))
             if missing:
-                raise _no_builtin_form([f"TensorFlow's {name}" for name in missing], missing, signatures) from error
+                raise _no_builtin_form([f"TensorFlow's {name}" for name in missing], missing, trace()) from error
             reason = str(error).strip().splitlines()[-1][:300]
             raise StreamingError(f"TensorFlow could not convert the step model: {reason}; report the model") from error
     if quantize == "int8":
@@ -129,9 +144,9 @@ def convert(
     foreign = sorted(set(operations(flatbuffer)) - allowed)
     if foreign:
         made = _first_result(model, foreign[0])
-        raise _no_builtin_form(foreign, foreign, signatures, device.name if device else EVERY, made)
+        raise _no_builtin_form(foreign, foreign, trace(), device.name if device else EVERY, made)
     if device is not None and (wrong := misfit(model, schema)):
-        raise _no_kernel(wrong, signatures, device.name)
+        raise _no_kernel(wrong, trace(), device.name)
     return finish(model, schema, name, files)
 
 
@@ -363,6 +378,13 @@ def _name(code: Any) -> str:
     if number == schema.BuiltinOperator.CUSTOM:
         return (code.CustomCode() or b"CUSTOM").decode()
     return _BUILTIN_NAMES.get(number, f"operation {number}")
+
+
+def _return_memory() -> None:
+    """Give freed memory back to the system where the C library keeps it: copies of large weights would add up."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextlib.contextmanager

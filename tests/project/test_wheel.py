@@ -88,6 +88,7 @@ def test_it_is_small_and_whole(wheel):
     for name in ("rnnzoo/py.typed", "streaming/py.typed", "streaming/server/page/index.html"):
         assert name in files
     assert "rnnzoo/data/sets/checksums.tsv" in files
+    assert "rnnzoo/layers/recurrent/forms.csv" in files
 
 
 def test_it_is_the_installed_one_that_is_tested(run, site):

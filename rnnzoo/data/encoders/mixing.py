@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnzoo.data.encoders.audio import stretched
+
 # Frames of this length in seconds are loud down to so many dB below the peak, and so far above the quiet part.
 _FRAME, _BELOW_PEAK, _ABOVE_QUIET = 0.01, 25.0, 10.0
 # Loud parts that are no further apart, in seconds, are one.
@@ -50,13 +52,18 @@ def in_room(samples: NDArray[np.float32], sample_rate: int, rng: np.random.Gener
     return (heard * np.sqrt(power(samples) / (power(heard) + _QUIET))).astype(np.float32)
 
 
-def noise_bed(count: int, clips: Sequence[NDArray[np.float32]], rng: np.random.Generator) -> NDArray[np.float32]:
+def noise_bed(
+    count: int, clips: Sequence[NDArray[np.float32]], rng: np.random.Generator, speed: float = 0.0
+) -> NDArray[np.float32]:
     """So many samples (N,) of one sort of noise, with a power of 1: a recording played on and on, or coloured noise.
 
-    Without recordings, and in a quarter of the cases, it is noise whose spectrum falls by 0 to 12 dB an octave.
+    Without recordings, and in a quarter of the cases, it is noise whose spectrum falls by 0 to 12 dB an octave. The
+    recording is played faster or slower by up to the share `speed`.
     """
     if clips and rng.random() < 0.75:
         clip = clips[rng.integers(len(clips))]
+        if speed:
+            clip = stretched(clip, 1 + rng.uniform(-speed, speed))
         sound: NDArray[np.floating[Any]] = np.resize(np.roll(clip, -int(rng.integers(len(clip)))), count)
     else:
         spectrum = np.fft.rfft(rng.standard_normal(count, np.float32))

@@ -25,9 +25,9 @@ class HandDerived(Recurrent, keras.layers.RNN):
         if not self._is_for_keras(training):
             from rnnzoo.layers.recurrent import tensorflow_layer
 
-            plan = tensorflow_layer.find_plan(self.cell)
-            if plan is not None:
-                return tensorflow_layer.loop(self, plan, sequences, _flat(initial_state), _first(mask), training)
+            result = tensorflow_layer.loop(self, sequences, _flat(initial_state), _first(mask), training)
+            if result is not None:
+                return result
         return super().inner_loop(sequences, initial_state, mask, training=training)
 
     def _is_for_keras(self, training: bool) -> bool:

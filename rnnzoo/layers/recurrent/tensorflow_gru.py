@@ -8,47 +8,53 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from rnnzoo.layers.recurrent.tensorflow_loop import Tensors
-from rnnzoo.layers.recurrent.tensorflow_steps import Activation, product_gradients
+from rnnzoo.layers.recurrent.tensorflow_steps import Activation, apart, product_gradients, together
 
 
 @dataclass(frozen=True)
 class GRUSteps:
     """u, r = gate(z + h R), n = act(z + r (h R + d)), h' = n + u (h - n): the reset after the product.
 
-    Weights: R (U, U) of u, r, n, and d (U) where the layer has biases; the others lie in z.
+    Weights: R (U, U) of u, r, n, or one R (U, 3 U) for a z (B, 3 U); and d (U) where `bias`, the others lie in z.
     """
 
     activation: Activation
     gate: Activation
+    bias: bool
 
     def prepare_backward(self, weights: Tensors) -> Tensors:
-        return tuple(map(tf.transpose, weights[:3]))
+        return tuple(map(tf.transpose, self._matrices(weights)))
+
+    def _matrices(self, weights: Tensors) -> Tensors:
+        return weights[:-1] if self.bias else weights
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
-        h = states[0]
-        read_u, read_r, inner = (tf.matmul(h, weight) for weight in weights[:3])
-        u, r = self.gate.value(z[0] + read_u), self.gate.value(z[1] + read_r)
-        inner = inner + weights[3] if len(weights) > 3 else inner
-        n = self.activation.value(z[2] + r * inner)
+        h, (z_u, z_r, z_n) = states[0], apart(z, 3)
+        read_u, read_r, inner = apart([tf.matmul(h, weight) for weight in self._matrices(weights)], 3)
+        u, r = self.gate.value(z_u + read_u), self.gate.value(z_r + read_r)
+        inner = inner + weights[-1] if self.bias else inner
+        n = self.activation.value(z_n + r * inner)
         return (n + u * (h - n),), (u, r, n, inner)
 
-    def backward(
-        self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, Tensors]:
-        (d_h,), (u, r, n, inner) = gradients, saved
-        kept = d_h * u
-        d_u = self.gate.gradient(u, d_h * (before[0] - n))
-        d_n = self.activation.gradient(n, d_h - kept)
-        d_r = self.gate.gradient(r, d_n * inner)
-        d_inner = d_n * r
-        return (tf.add_n([kept, *map(tf.matmul, (d_u, d_r, d_inner), weights)]),), (d_u, d_r, d_n, d_inner)
+    def factors(self, saved: Tensors, before: Tensors) -> Tensors:
+        """Factors of d_h in d_h before the step, and in d of u, r, h R and z of n."""
+        (u, r, n, inner), h = saved, before[0]
+        new = self.activation.gradient(n, 1 - u)
+        return u, self.gate.gradient(u, h - n), self.gate.gradient(r, new * inner), new * r, new
+
+    def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        (d_h,), (u, *reads, new) = gradients, factors
+        d_reads = together(tuple(d_h * factor for factor in reads), weights)
+        return (tf.add_n([d_h * u, *map(tf.matmul, d_reads, weights)]),), (*d_reads, d_h * new)
 
     def collect(
         self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
     ) -> tuple[Tensors, Tensors]:
-        d_u, d_r, d_n, d_inner = terms
-        d_weights = product_gradients(before, (d_u, d_r, d_inner))
-        return (d_u, d_r, d_n), d_weights if len(weights) == 3 else (*d_weights, tf.reduce_sum(d_inner, axis=(0, 1)))
+        *d_reads, d_n = terms
+        d_weights = product_gradients(before, tuple(d_reads))
+        d_u, d_r, d_inner = apart(d_reads, 3)
+        d_z = together((d_u, d_r, d_n), self._matrices(weights))
+        return d_z, (*d_weights, tf.reduce_sum(d_inner, axis=(0, 1))) if self.bias else d_weights
 
 
 @dataclass(frozen=True)
@@ -71,16 +77,17 @@ class ResetBeforeSteps:
         n = self.activation.value(z[2] + tf.matmul(reset, weights[2]))
         return (n + u * (h - n),), (u, r, n, reset)
 
-    def backward(
-        self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, Tensors]:
-        (d_h,), (u, r, n, _) = gradients, saved
-        kept = d_h * u
-        d_n = self.activation.gradient(n, d_h - kept)
+    def factors(self, saved: Tensors, before: Tensors) -> Tensors:
+        """u, r, and the factors of d_h in d of u and n, and of d of r h in d of r."""
+        (u, r, n, _), h = saved, before[0]
+        return u, r, self.gate.gradient(u, h - n), self.activation.gradient(n, 1 - u), self.gate.gradient(r, h)
+
+    def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        (d_h,), (u, r, update, new, reset) = gradients, factors
+        d_n = d_h * new
         d_reset = tf.matmul(d_n, weights[2])
-        d_u = self.gate.gradient(u, d_h * (before[0] - n))
-        d_r = self.gate.gradient(r, d_reset * before[0])
-        return (tf.add_n([kept, d_reset * r, *map(tf.matmul, (d_u, d_r), weights[:2])]),), (d_u, d_r, d_n)
+        d_u, d_r = d_h * update, d_reset * reset
+        return (tf.add_n([d_h * u, d_reset * r, *map(tf.matmul, (d_u, d_r), weights[:2])]),), (d_u, d_r, d_n)
 
     def collect(
         self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors

@@ -31,9 +31,13 @@ class Recurrence(Protocol):
     def prepare_backward(self, weights: Tensors) -> Tensors:
         """Weights in the layout that the backward steps need, computed once before the loop."""
 
-    def backward(
-        self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, Tensors]:
+    def factors(self, saved: Tensors, before: Tensors) -> Tensors:
+        """What the backward step multiplies gradients by, from `saved` and the states before the step, elementwise.
+
+        It does not depend on gradients: of one step (B, ...), or of all at once (T, B, ...).
+        """
+
+    def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         """Gradients of the states before the step, and the terms that `collect` makes the other gradients of."""
 
     def collect(
@@ -46,11 +50,19 @@ class Recurrence(Protocol):
 
 
 def run_recurrence(
-    recurrence: Recurrence, z: Tensors, states: Sequence[tf.Tensor], weights: Sequence[tf.Tensor], mask: Any
+    recurrence: Recurrence,
+    z: Tensors,
+    states: Sequence[tf.Tensor],
+    weights: Sequence[tf.Tensor],
+    mask: Any,
+    compiled: bool = False,
 ) -> tuple[tf.Tensor, Tensors]:
     """The outputs (T, B, U) and the last states; where the mask (T, B) is False a step holds all states.
 
     Differentiable once with respect to each z (T, B, U), the states (B, U) and the weights.
+
+    Args:
+        compiled: XLA compiles the two loops, once for each shape; in graphs only, where T is known.
 
     Raises:
         NotImplementedError: a second derivative is asked for.
@@ -59,7 +71,7 @@ def run_recurrence(
         # Eager loops run in Python; a function runs them in the graph's executor.
         widths = tuple(int(array.shape[-1]) for array in (*z, *states))
         return _run_function(recurrence, widths)(z, tuple(states), tuple(weights), mask)
-    return _run(recurrence, z, tuple(states), tuple(weights), mask)
+    return _run(recurrence, z, tuple(states), tuple(weights), mask, compiled)
 
 
 # One for each width: a function that meets several would forget them, and the steps need them.
@@ -69,7 +81,7 @@ _functions: dict[tuple[Recurrence, tuple[int, ...]], Callable[..., Any]] = {}
 def _run_function(recurrence: Recurrence, widths: tuple[int, ...]) -> Callable[..., Any]:
     if (recurrence, widths) not in _functions:
         _functions[recurrence, widths] = tf.function(
-            lambda z, states, weights, mask: _run(recurrence, z, states, weights, mask),
+            lambda z, states, weights, mask: _run(recurrence, z, states, weights, mask, False),
             reduce_retracing=True,
             autograph=False,
         )
@@ -77,24 +89,27 @@ def _run_function(recurrence: Recurrence, widths: tuple[int, ...]) -> Callable[.
 
 
 def _run(
-    recurrence: Recurrence, z: Tensors, states: Tensors, weights: Tensors, mask: tf.Tensor | None
+    recurrence: Recurrence, z: Tensors, states: Tensors, weights: Tensors, mask: tf.Tensor | None, compiled: bool
 ) -> tuple[tf.Tensor, Tensors]:
     first, second = len(z), len(z) + len(states)
+    inside = inside_xla()
+    forward, backward = (_forward_arrays, _backward_arrays) if compiled or inside else (_forward, _backward)
+    if compiled and not inside:
+        forward, backward = _compiled(forward), _compiled(backward)
 
     @tf.custom_gradient
     def core(*operands: tf.Tensor) -> Any:
         z, states, weights = operands[:first], operands[first:second], operands[second:]
-        steps = z[0].shape[0] or tf.shape(z[0])[0]
-        last, histories, saved = _forward(recurrence, steps, z, states, weights, mask)
-        outputs = histories[0].stack()
+        last, histories, saved = forward(recurrence, z, states, weights, mask)
+        outputs = _stacked(histories[0])
 
         def gradient(*upstream: tf.Tensor) -> Any:
             def compute(*_: tf.Tensor) -> Tensors:
                 if save_context.in_save_context():
                     # A SavedModel cannot hold the lists of a loop: its gradient computes the steps forward again.
-                    _, lists, kept = _forward(recurrence, steps, z, states, weights, mask)
-                    return _backward(recurrence, steps, upstream, lists, kept, lists[0].stack(), weights, mask)
-                return _backward(recurrence, steps, upstream, histories, saved, outputs, weights, mask)
+                    _, lists, kept = _forward(recurrence, z, states, weights, mask)
+                    return _backward(recurrence, upstream, lists, kept, lists[0].stack(), weights, mask)
+                return backward(recurrence, upstream, histories, saved, outputs, weights, mask)
 
             return _once(compute)(*upstream, outputs, *weights)
 
@@ -104,10 +119,53 @@ def _run(
     return outputs, tuple(last)
 
 
+def inside_xla() -> bool:
+    """Whether XLA compiles the graph that is being built."""
+    return bool(GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
+
+
+# Functions by what they compute and the shapes of their arguments: equal loops are compiled once.
+_compiled_functions: dict[Any, Callable[..., Any]] = {}
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a recurrence and tensors, compiled by XLA."""
+
+    def run(recurrence: Recurrence, *arguments: Any) -> Any:
+        flat = tf.nest.flatten(arguments)
+        shapes = tuple(None if x is None else (x.dtype, *x.shape.as_list()) for x in flat)
+        key = (function, recurrence, tuple(len(x) if isinstance(x, tuple) else 0 for x in arguments), shapes)
+        if key not in _compiled_functions:
+            _compiled_functions[key] = tf.function(
+                lambda *given: function(recurrence, *given), jit_compile=True, autograph=False
+            )
+        return _compiled_functions[key](*arguments)
+
+    return run
+
+
+def _stacked(history: Any) -> tf.Tensor:
+    return history.stack() if isinstance(history, tf.TensorArray) else history
+
+
+def _steps(series: tf.Tensor) -> Any:
+    """T, of an array (T, ...)."""
+    return series.shape[0] or tf.shape(series)[0]
+
+
+def _forward_arrays(
+    recurrence: Recurrence, z: Tensors, states: Tensors, weights: Tensors, mask: tf.Tensor | None
+) -> tuple[Tensors, Tensors, Tensors]:
+    """As `_forward`, with arrays in the place of lists, which the results of a compiled function cannot be."""
+    last, histories, saved = _forward(recurrence, z, states, weights, mask)
+    return last, tuple(a.stack() for a in histories), tuple(a.stack() for a in saved)
+
+
 def _forward(
-    recurrence: Recurrence, steps: Any, z: Tensors, states: Tensors, weights: Tensors, mask: tf.Tensor | None
+    recurrence: Recurrence, z: Tensors, states: Tensors, weights: Tensors, mask: tf.Tensor | None
 ) -> tuple[Tensors, tuple[tf.TensorArray, ...], tuple[tf.TensorArray, ...]]:
     """The last states, the states before each step and after the last (T + 1), what each step saves (T)."""
+    steps = _steps(z[0])
     # Only the number and the shapes of what a step saves are used; the graph drops the rest.
     example = recurrence.forward(tuple(item[0] for item in z), states, weights)[1]
     histories = tuple(_array(state, steps + 1).write(0, state) for state in states)
@@ -128,7 +186,6 @@ def _forward(
 
 def _backward(
     recurrence: Recurrence,
-    steps: Any,
     upstream: Tensors,
     histories: tuple[tf.TensorArray, ...],
     saved: tuple[tf.TensorArray, ...],
@@ -136,18 +193,54 @@ def _backward(
     weights: Tensors,
     mask: tf.Tensor | None,
 ) -> Tensors:
-    """Gradients of z, of the initial states and of the weights."""
+    """Gradients of z, of the initial states and of the weights; the factors of a step are computed in that step."""
+
+    def factors(t: Any, given: Tensors) -> Tensors:
+        return recurrence.factors(*(tuple(a.read(t) for a in arrays) for arrays in (saved, histories)))
+
+    d_states, terms = _loop_back(recurrence, upstream, factors, (), weights, mask)
+    d_z, d_weights = recurrence.collect(terms, lambda i: saved[i].stack(), outputs[:-1], weights)
+    return *d_z, *d_states, *d_weights
+
+
+def _backward_arrays(
+    recurrence: Recurrence,
+    upstream: Tensors,
+    histories: Tensors,
+    saved: Tensors,
+    outputs: tf.Tensor,
+    weights: Tensors,
+    mask: tf.Tensor | None,
+) -> Tensors:
+    """As `_backward`, for arrays; the factors of all steps are computed before the loop."""
+    series = recurrence.factors(saved, tuple(history[:-1] for history in histories))
+    d_states, terms = _loop_back(recurrence, upstream, lambda t, given: given, series, weights, mask)
+    d_z, d_weights = recurrence.collect(terms, lambda i: saved[i], outputs[:-1], weights)
+    return *d_z, *d_states, *d_weights
+
+
+def _loop_back(
+    recurrence: Recurrence,
+    upstream: Tensors,
+    factors: Callable[[Any, Tensors], Tensors],
+    series: Tensors,
+    weights: Tensors,
+    mask: tf.Tensor | None,
+) -> tuple[Tensors, Tensors]:
+    """Gradients of the initial states, and the terms (T, B, ...) of all steps.
+
+    factors(t, series[t]) are those of a step.
+    """
     d_outputs, *d_states = upstream
-    prepared = recurrence.prepare_backward(weights)
+    steps, prepared = _steps(d_outputs), recurrence.prepare_backward(weights)
 
     def back(t: Any, given: Tensors, d_after: Tensors) -> tuple[Tensors, Tensors]:
         d_after = (d_after[0] + given[0], *d_after[1:])
-        items, before = (tuple(a.read(t) for a in arrays) for arrays in (saved, histories))
         if mask is None:
-            return recurrence.backward(d_after, items, before, prepared)
+            return recurrence.backward(d_after, factors(t, given[1:]), prepared)
         keep = given[1][:, None]
         moved = tuple(tf.where(keep, d, tf.zeros_like(d)) for d in d_after)
-        d_before, terms = recurrence.backward(moved, items, before, prepared)
+        d_before, terms = recurrence.backward(moved, factors(t, given[2:]), prepared)
         return tuple(d + tf.where(keep, tf.zeros_like(h), h) for d, h in zip(d_before, d_after, strict=True)), terms
 
     def step(t: Any, given: Tensors, carry: Any) -> Any:
@@ -155,13 +248,11 @@ def _backward(
         d_states, terms = back(t, given, d_states)
         return d_states, *(a.write(t, item) for a, item in zip(arrays, terms, strict=True))
 
-    series = (d_outputs,) if mask is None else (d_outputs, mask)
+    series = (d_outputs, *series) if mask is None else (d_outputs, mask, *series)
     example = back(steps - 1, tuple(item[-1] for item in series), tuple(d_states))[1]
     carry = (tuple(d_states), *(_array(item, steps) for item in example))
     d_states, *arrays = _repeat(step, carry, steps, series, reverse=True)
-    terms = tuple(a.stack() for a in arrays)
-    d_z, d_weights = recurrence.collect(terms, lambda i: saved[i].stack(), outputs[:-1], weights)
-    return *d_z, *d_states, *d_weights
+    return tuple(d_states), tuple(a.stack() for a in arrays)
 
 
 def _array(item: tf.Tensor, size: Any) -> tf.TensorArray:
@@ -186,7 +277,7 @@ def _repeat(step: Step, carry: Any, steps: Any, series: Tensors, reverse: bool =
 
 def _block() -> int:
     """Steps in one iteration. XLA fuses several steps so that each computes again what those before it did."""
-    return 1 if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()) else BLOCK
+    return 1 if inside_xla() else BLOCK
 
 
 def _span(step: Step, carry: Any, begin: Any, end: Any, stride: int, series: Tensors, reverse: bool) -> Any:
@@ -215,7 +306,7 @@ def _unrolled(step: Step, carry: Any, begin: Any, count: int, series: Sequence[t
 def _blocks(x: tf.Tensor, stride: int) -> tf.Tensor:
     """(T, ...) as (T // stride, stride, ...), whose blocks and their steps are views: reading them copies nothing."""
     steps, *rest = [known or tf.shape(x)[axis] for axis, known in enumerate(x.shape)]
-    return tf.reshape(x[: steps // stride * stride], (-1, stride, *rest))
+    return tf.reshape(x[: steps // stride * stride], (steps // stride, stride, *rest))
 
 
 def _once(function: Callable[..., Tensors]) -> Callable[..., Tensors]:

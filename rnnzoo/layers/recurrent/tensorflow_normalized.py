@@ -48,15 +48,17 @@ class LayerNormLSTMSteps(LSTMSteps):
         y = self.activation.value(tf.cast(shown, gain.dtype) * state_gain + state_offset)
         return (o * y, c), (i, f, g, o, y, read, read_scale, shown, shown_scale)
 
-    def backward(
-        self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, Tensors]:
+    def factors(self, saved: Tensors, before: Tensors) -> Tensors:
+        """Those of the LSTM, with d_h in d of the normalized cell, and what the normalizations saved."""
+        return *super().factors(saved[:5], before), *saved[5:]
+
+    def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         d_h, d_c = gradients
-        i, f, g, o, y, read, read_scale, shown, shown_scale = saved
+        inner, f, *cell, out, read, read_scale, shown, shown_scale = factors
         transposed, gain, state_gain = weights
-        d_normal = self.activation.gradient(y, d_h * o)
+        d_normal = d_h * inner
         d_c += standardize_gradient(d_normal * state_gain, shown, shown_scale)
-        d_z = tf.concat(self.gates_gradients(d_c, self.gate.gradient(o, d_h * y), (i, f, g), before[1]), axis=1)
+        d_z = tf.concat([*(d_c * factor for factor in cell), d_h * out], axis=1)
         d_read = standardize_gradient(d_z * gain, read, read_scale)
         return (tf.matmul(d_read, transposed), d_c * f), (d_z, d_read, d_normal)
 

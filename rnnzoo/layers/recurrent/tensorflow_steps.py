@@ -16,7 +16,7 @@ from rnnzoo.layers.recurrent.tensorflow_loop import Tensors
 
 @dataclass(frozen=True)
 class Activation:
-    """A function and its gradient, from the function's value y and the gradient d of y."""
+    """A function and its gradient, from the function's value y and the gradient d of y; linear in d."""
 
     value: Callable[[tf.Tensor], tf.Tensor]
     gradient: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -47,12 +47,12 @@ def product_gradients(before: tf.Tensor, gradients: Tensors) -> Tensors:
 
 def apart(sums: Sequence[tf.Tensor], count: int) -> Sequence[tf.Tensor]:
     """The (B, U) of each gate, from separate arrays or from one joined (B, count U)."""
-    return sums if len(sums) == count else tf.split(sums[0], count, axis=1)
+    return sums if len(sums) == count else tf.split(sums[0], count, axis=-1)
 
 
 def together(gradients: Tensors, weights: Tensors) -> Tensors:
-    """The gradients of the gates, joined if the weights are."""
-    return gradients if len(weights) == len(gradients) else (tf.concat(gradients, axis=1),)
+    """The gradients (..., U) of the gates, joined if the weights are."""
+    return gradients if len(weights) == len(gradients) else (tf.concat(gradients, axis=-1),)
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,12 @@ class SimpleSteps:
         h = self.activation.value(z[0] + tf.matmul(states[0], weights[0]))
         return (h,), (h,)
 
-    def backward(
-        self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, Tensors]:
-        d_z = self.activation.gradient(saved[0], gradients[0])
+    def factors(self, saved: Tensors, before: Tensors) -> Tensors:
+        """Factor of d_h in d_z."""
+        return (self.activation.gradient(saved[0], tf.ones_like(saved[0])),)
+
+    def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        d_z = gradients[0] * factors[0]
         return (tf.matmul(d_z, weights[0]),), (d_z,)
 
     def collect(
@@ -98,28 +100,27 @@ class LSTMSteps:
         i, f, g, o = sums
         return self.gate.value(i), self.gate.value(f), self.activation.value(g), self.gate.value(o)
 
-    def gates_gradients(self, d_c: tf.Tensor, d_o: tf.Tensor, saved: Tensors, c: tf.Tensor) -> Tensors:
-        """The gradients of z, from those of c' and of o's part of z; c is the state before the step."""
-        i, f, g = saved
-        d_i, d_f = self.gate.gradient(i, d_c * g), self.gate.gradient(f, d_c * c)
-        return d_i, d_f, self.activation.gradient(g, d_c * i), d_o
-
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         h, c = states
         sums = [item + tf.matmul(h, weight) for item, weight in zip(z, weights, strict=True)]
         i, f, g, o = self.activate(apart(sums, 4))
         c = f * c + i * g
         squashed = self.activation.value(c)
-        return (o * squashed, c), (i, f, g, o, squashed)
+        # One array costs less to save than four.
+        gates = (i, f, g, o) if len(weights) == 4 else (tf.concat([i, f, g, o], axis=1),)
+        return (o * squashed, c), (*gates, squashed)
 
-    def backward(
-        self, gradients: Tensors, saved: Tensors, before: Tensors, weights: Tensors
-    ) -> tuple[Tensors, Tensors]:
-        d_h, d_c = gradients
-        i, f, g, o, squashed = saved
-        d_c += self.activation.gradient(squashed, d_h * o)
-        gates = self.gates_gradients(d_c, self.gate.gradient(o, d_h * squashed), (i, f, g), before[1])
-        d_z = together(gates, weights)
+    def factors(self, saved: Tensors, before: Tensors) -> Tensors:
+        """Factors of d_h in d_c', of d_c' in d_c and in d_z of i, f, g, and of d_h in d_z of o."""
+        (*gates, squashed), c = saved, before[1]
+        i, f, g, o = apart(gates, 4)
+        gate, activation = self.gate.gradient, self.activation.gradient
+        return activation(squashed, o), f, gate(i, g), gate(f, c), activation(g, i), gate(o, squashed)
+
+    def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
+        (d_h, d_c), (inner, f, *cell, out) = gradients, factors
+        d_c += d_h * inner
+        d_z = together((*(d_c * factor for factor in cell), d_h * out), weights)
         return (tf.add_n(list(map(tf.matmul, d_z, weights))), d_c * f), d_z
 
     def collect(

@@ -18,7 +18,11 @@ class KeywordAudioConfig(AudioConfig):
         negatives: recordings without keywords: names of data sets, or folders of files.
         unheard: the same, never trained on: all of their recordings count in the figures of the test split.
         negative_share: share of the recordings of a training stream that are negatives.
+        negative_speed: negatives are played faster or slower by up to this share, so that a few voices sound like more;
+            0: by `speed`, as the keywords.
         fragments: share of the negatives that are beginnings, ends and reversals of keywords.
+        splices: share of the fragments that are the beginning of one keyword and the end of another.
+        noise_speed: recordings of noise are played faster or slower by up to this share, in training.
         background: labels of the data set that are no keywords; `unknown`, `silence`, `noise` and `background` are none
             anyway, also written as `_unknown_` and the like.
         known: in the targets, a keyword begins after this share of its recording.
@@ -35,7 +39,10 @@ class KeywordAudioConfig(AudioConfig):
     negatives: tuple[str, ...] = ()
     unheard: tuple[str, ...] = ()
     negative_share: Rate = 0.5
+    negative_speed: Rate = 0.0
     fragments: Rate = 0.0
+    splices: Rate = 0.0
+    noise_speed: Rate = 0.0
     background: tuple[str, ...] = ()
     known: Rate = 0.5
     after: Annotated[float, Range(0, 10)] = 0.2

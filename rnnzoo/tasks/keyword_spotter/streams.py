@@ -47,6 +47,8 @@ class StreamComposer:
         self._negatives = [clip for clip, label in zip(clips, labels, strict=True) if label <= 0] + list(negatives)
         self._noise = list(noise)
         self._spans = [speech_span(clip, self._rate) for clip, _ in self._keywords]
+        present = {label for _, label in self._keywords}
+        self._others = {own: [i for i, (_, label) in enumerate(self._keywords) if label != own] for own in present}
 
     @property
     def seconds(self) -> float:
@@ -70,7 +72,8 @@ class StreamComposer:
         """A stream of so many samples (N,) of float32, and where its recordings lie, each with its label's number."""
         if rng.random() < _SPEECHLESS and (self._noise or self._has_negatives):
             level = decibels(rng, _SPEECHLESS_LEVEL) * (rng.random() > _CLEAN / 2)
-            return np.clip(noise_bed(samples, self._noise, rng) * level, -1, 1).astype(np.float32), []
+            noise = noise_bed(samples, self._noise, rng, self._config.noise_speed)
+            return np.clip(noise * level, -1, 1).astype(np.float32), []
         signal, segments = self._speech(samples, rng)
         return self._in_noise(signal, rng), segments
 
@@ -93,17 +96,18 @@ class StreamComposer:
         number = int(rng.integers(len(self._keywords)))
         clip, label = self._keywords[number]
         begin, end = self._spans[number]
+        speed = self._config.speed
         if self._has_negatives and rng.random() < self._config.negative_share:
-            label, number = BACKGROUND_NUMBER, -1
             if rng.random() < self._config.fragments or not self._negatives:
-                clip, begin, end = self._fragment(clip[begin:end], rng)
+                clip, begin, end = self._fragment(clip[begin:end], label, rng)
             else:
                 clip, begin, end = self._negative(rng)
+            label, number, speed = BACKGROUND_NUMBER, -1, self._config.negative_speed or speed
         else:
             first = max(0, begin - int(rng.uniform(0, _MARGIN) * self._rate))
             last = end + int(rng.uniform(0, _MARGIN) * self._rate)
             clip, begin, end = clip[first:last], begin - first, end - first
-        factor = 1 + rng.uniform(-self._config.speed, self._config.speed)
+        factor = 1 + rng.uniform(-speed, speed)
         clip = stretched(clip, factor) * np.float32(rng.uniform(*_LOUDNESS))
         if self._config.room and rng.random() < self._config.room:
             clip = in_room(clip, self._rate, rng)
@@ -115,11 +119,23 @@ class StreamComposer:
         first = int(rng.integers(len(clip) - size + 1))
         return clip[first : first + size], 0, size
 
-    def _fragment(self, word: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int]:
-        """The beginning or the end of a keyword, or all of it backwards."""
+    def _fragment(
+        self, word: NDArray[np.float32], label: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], int, int]:
+        """The beginning or the end of a keyword, all of it backwards, or its beginning and then another's end."""
         size, kind = int(len(word) * rng.uniform(*_FRAGMENT)), rng.integers(3)
-        fragment = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
+        if self._others[label] and rng.random() < self._config.splices:
+            fragment = np.concatenate([word[:size], self._end_of_another(label, rng)])
+        else:
+            fragment = word[:size] if kind == 0 else word[-size:] if kind == 1 else word[::-1]
         return fragment, 0, len(fragment)
+
+    def _end_of_another(self, label: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """The end of a keyword with another label."""
+        number = self._others[label][rng.integers(len(self._others[label]))]
+        begin, end = self._spans[number]
+        size = int((end - begin) * rng.uniform(*_FRAGMENT))
+        return self._keywords[number][0][end - size : end]
 
     def _in_noise(self, signal: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         config = self._config
@@ -127,7 +143,7 @@ class StreamComposer:
             # Against what is loud: pauses would make the noise louder than is meant.
             loud = signal[np.abs(signal) > 0.1 * np.abs(signal).max(initial=0)]
             level = np.sqrt(power(loud)) / decibels(rng, config.snr)
-            signal = signal + np.float32(level) * noise_bed(len(signal), self._noise, rng)
+            signal = signal + np.float32(level) * noise_bed(len(signal), self._noise, rng, config.noise_speed)
         noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
         mixed = (signal + noise) * np.float32(decibels(rng, config.level))
         # As a converter does it that is driven too hard.

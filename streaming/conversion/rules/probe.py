@@ -137,6 +137,7 @@ class _Trial:
             return to_offline(tf.constant(arrays[id(item)]), item.layout) if isinstance(item, Signal) else item
 
         args, kwargs = keras.tree.map_structure(value, (self.call.args, self.call.kwargs))
+        _check_windows(self.call.op, args)
         return [np.asarray(keras.ops.convert_to_numpy(item)) for item in keras.tree.flatten(function(*args, **kwargs))]
 
     def check(self, whole: list[NDArray[Any]]) -> Probe:
@@ -211,6 +212,18 @@ def _numbers(call: Call) -> Iterator[int]:
         for part in (item.start, item.stop, item.step) if isinstance(item, slice) else (item,):
             if isinstance(part, int) and not isinstance(part, bool):
                 yield abs(part)
+
+
+def _check_windows(op: Any, args: Any) -> None:
+    """Raise ValueError for an adaptive pooling of fewer values than it has windows.
+
+    Some builds of TensorFlow divide by the size of a window of no values, which ends the process.
+    """
+    if "Adaptive" not in type(op).__name__ or not hasattr(op, "output_size"):
+        return
+    sizes = args[0].shape[2:] if op.data_format == "channels_first" else args[0].shape[1:-1]
+    if any(size < count for size, count in zip(sizes, op.output_size, strict=True)):
+        raise ValueError(f"{op.output_size} windows of {tuple(sizes)} values")
 
 
 def _unsized(op: Any) -> bool:

@@ -147,6 +147,48 @@ def test_streams_hold_what_they_say_and_are_seeded():
             assert (0.5 <= level <= 1.5) if label else level < 0 or level <= 0.75
 
 
+def test_a_splice_is_the_beginning_of_one_keyword_and_the_end_of_another():
+    still = {"speed": 0.0, "white_noise": 0.0, "pause": 0.2, "negative_share": 0.8, "fragments": 1.0, "splices": 1.0}
+    config = KeywordAudioConfig(dataset="own", **still)
+    # The first half of each keyword is 0.3 or 0.5, the second is louder by a fifth.
+    clips = [np.repeat([low, 1.2 * low], 1000).astype(np.float32) for low in (0.3, 0.5)]
+    signal, segments = StreamComposer(config, clips, [1, 2], [], [])(200000, np.random.default_rng(5))
+    parts = [signal[segment.begin : segment.end] for segment, label in segments if label == 0][:-1]
+    assert len(parts) > 20
+    for part in parts:
+        ratio = part[-1] / part[0]
+        assert ratio == pytest.approx(0.6 / 0.3, rel=1e-4) or ratio == pytest.approx(0.36 / 0.5, rel=1e-4)
+        assert 0.38 * 2000 <= len(part) <= 1.1 * 2000
+    # Where there is one keyword only, no piece is as long as it.
+    signal, segments = StreamComposer(config, clips[:1], [1], [], [])(200000, np.random.default_rng(5))
+    lengths = [segment.end - segment.begin for segment, label in segments if label == 0][:-1]
+    assert sum(length <= 0.55 * 2000 for length in lengths) > len(lengths) / 2
+    assert all(length <= 0.55 * 2000 or length > 0.9 * 2000 for length in lengths)  # a part, or all of it backwards
+
+
+def test_negatives_and_noise_have_speeds_of_their_own():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 8000).astype(np.float32)
+
+    def heights(**changes):
+        config = KeywordAudioConfig(dataset="own", white_noise=0.0, pause=0.1, **changes)
+        made = StreamComposer(config, [np.full(4000, 0.5, np.float32)], [1], [tone], [tone])
+        signal, segments = made(400000, np.random.default_rng(2))
+        parts = [signal[segment.begin : segment.end] for segment, label in segments if label == 0]
+        return [np.abs(np.fft.rfft(x)).argmax() * 8000 / len(x) for x in parts if len(x) > 4000]
+
+    plain, fast = heights(speed=0.0), heights(speed=0.0, negative_speed=0.3)
+    np.testing.assert_allclose(plain, 1000, atol=2)
+    assert min(fast) < 800 < 1200 < max(fast)
+    assert min(fast) >= 698
+    assert max(fast) <= 1302
+    rng = np.random.default_rng(0)
+    beds = [noise_bed(8000, [tone], rng, 0.3) for _ in range(40)]
+    peaks = [np.abs(np.fft.rfft(bed)).argmax() for bed in beds]
+    pure = [peak for peak, bed in zip(peaks, beds, strict=True) if np.abs(np.fft.rfft(bed)).max() > 2000]
+    assert min(pure) < 850
+    assert max(pure) > 1150
+
+
 def test_noise_lies_below_speech_by_the_ratio(tmp_path):
     made = composer(negative_share=0.0, noise=("any",), snr=(10.0, 10.0))
     rng = np.random.default_rng(1)

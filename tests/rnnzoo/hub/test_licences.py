@@ -112,6 +112,25 @@ def clone(tmp_path, monkeypatch):
     return load_config(layout.config_paths()[name])
 
 
+def test_a_bundle_that_is_being_made_is_none_yet(tmp_path, monkeypatch):
+    for name in ("speaker-vowels", ".intent-clinc.x1y2.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").touch()
+    monkeypatch.setattr(layout, "bundles_folder", lambda: tmp_path)
+    assert list(layout.bundle_paths()) == ["speaker-vowels"]
+
+
+def test_the_same_weights_at_another_setting_are_another_look(clone):
+    """A threshold that is changed after a look at the test split is chosen by it."""
+    found = {"split": "test", "dataset": "japanese_vowels", "made": {"commit": "a" * 40}}
+    first, second = {"recall": 0.95, "count": 9.0}, {"recall": 0.9, "count": 9.0}
+    assert ledger.record_look(clone, "1" * 64, {**found, "offline": first}) is not None
+    assert ledger.record_look(clone, "1" * 64, {**found, "offline": {**first, "recall": 0.95001}}) is None
+    assert ledger.record_look(clone, "1" * 64, {**found, "offline": second}) is not None
+    assert ledger.record_look(clone, "1" * 64, {**found, "offline": first}) is None
+    assert [look.figures for look in ledger.read_looks()] == ["recall=0.95", "recall=0.9"]
+
+
 def test_looks_at_the_test_split_are_noted_once_for_each_model(clone, monkeypatch):
     found = {"split": "test", "dataset": "japanese_vowels", "offline": {"accuracy": 0.5, "count": 9.0}}
     found["made"] = {"commit": "a" * 40}

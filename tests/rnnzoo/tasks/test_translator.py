@@ -234,6 +234,9 @@ def test_a_transformer_trains_and_is_measured_from_a_shell(tmp_path, capsys):
     name = "translate-en-de-vaswani"
     given = ["train", name, f"data.dataset=pairs:{tmp_path / 'pairs.csv'}", *small, "--out", str(tmp_path / "run")]
     assert main(given) == 0
+    said = capsys.readouterr()
+    # The translations of the development split are no labels that training should have seen.
+    assert "label" not in said.out + said.err
     assert main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "test.json")]) == 0
     figures = json.loads((tmp_path / "test.json").read_text())
     assert figures["offline"]["bleu"] == figures["float32"]["bleu"]

@@ -256,6 +256,9 @@ def test_lines_cells_and_names():
     assert read(["1,5", "-,5", "2e3", "1,5E-1"]) == [1.5, -0.5, 2000, 0.15]
     assert read_header("t;a,b;c").names == ("t", "a,b", "c")
     assert read_header('"a;b",c').names == ("a;b", "c")
+    # The names that a model was trained with decide between separators, whether there are more columns or not.
+    assert read_header("a;b,c", wanted=["a;b", "c"]).names == ("a;b", "c")
+    assert read_header("a;b,c,d", wanted=["a;b", "c"]).names == ("a;b", "c", "d")
     assert not read_header("2026-01-01,3,").named
     lines = list(records(text_lines(io.BytesIO(b'a,"b\nc"\r\n1,2'))))
     assert lines == [(1, 'a,"b\nc"'), (3, "1,2")]
