@@ -88,6 +88,20 @@ def names(classifier: Any) -> str:
     return block(*(f"{name}: {label.label} ({label.score:.2f})" for name, label in found.items()))
 
 
+def digit(classifier: Any) -> str:
+    """A seven, drawn with a pen: to the right, then down to the left."""
+    right, down = [(8 * i, 0) for i in range(10)], [(72 - 4 * i, -12 * i) for i in range(1, 13)]
+    places = np.array(right + down, float)
+    rows = np.c_[np.diff(places, axis=0, prepend=places[:1]), places, np.arange(len(places)) == len(places) - 1]
+    session, lines = classifier.session(), []
+    for number, row in enumerate(rows.astype("float32"), 1):
+        event = session.feed(row[None])[-1]
+        if number % 4 == 0 or number == len(rows):
+            x, y = places[number - 1]
+            lines.append(f"{number:3} movements, at ({x:3.0f}, {y:4.0f}): {event.label} {event.score:.2f}")
+    return block(*lines)
+
+
 def translation(translator: Any) -> str:
     text = "Zwei Hunde spielen am Strand ."
     return block(text, translator.translate(text))
@@ -100,6 +114,7 @@ EXHIBITS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "molecules": ("Molecules, as SMILES", molecules),
     "charlm-lstm": ("A play, after `ROMEO:`", play),
     "qa-babi": ("A question about a story", answer),
+    "handwriting-digits": ("A seven, while it is drawn", digit),
     "names-language": ("Names and their languages", names),
     "translate-de-en": ("A translation", translation),
 }

@@ -35,6 +35,8 @@ class ClassifierRows(RowsConfig):
         stretch: its width, height and slant are changed by up to this share.
         pace: a batch is drawn faster by up to this share, or as much slower; needs two planes, movements and places;
             other columns are marks of events, such as a pen that is lifted.
+        early: share of the training batches that end early, after a quarter of their rows or more, so that the label is
+            known before the end where it can be.
         jitter: deviation of noise on all rows, in deviations of their columns.
         shares: parts of a sequence, such as 0.5, after which the accuracy is measured, too.
 
@@ -49,6 +51,7 @@ class ClassifierRows(RowsConfig):
     rotate: Factor = 0.0
     stretch: Rate = 0.0
     pace: Rate = 0.0
+    early: Rate = 0.0
     jitter: Factor = 0.0
     shares: tuple[float, ...] = ()
 

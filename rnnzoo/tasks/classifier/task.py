@@ -26,6 +26,9 @@ from streaming.runtime.tasks import Classifier, SensorClassifier
 from streaming.runtime.tasks.schema import ClassifierSpec
 from streaming.runtime.text import WordEncoder
 
+# The share of its rows after which a training batch may end.
+_EARLIEST = 0.25
+
 if TYPE_CHECKING:
     from typing import Self
 
@@ -125,12 +128,15 @@ class ClassifierTask(LabelTask):
     def augment_batch(self, rows: list[Arrays], rng: np.random.Generator) -> list[Arrays]:
         """Rows of numbers change as `ClassifierRows` says; those of a batch keep one length."""
         config = self.config
-        if config.input != "rows" or not (config.planes or config.jitter):
+        if config.input != "rows" or not (config.planes or config.jitter or config.early):
             return rows
         inputs = [row["rows"] for row in rows]
         if config.pace:
             factor = pace_of(config, rng)
             inputs = [paced(given, factor, config, self.encoder) for given in inputs]
+        if config.early and rng.random() < config.early:
+            count = max(1, round(rng.uniform(_EARLIEST, 1) * len(inputs[0])))
+            inputs = [given[:count] for given in inputs]
         return [
             {**row, "rows": augmented(given, config, self.encoder, rng)}
             for row, given in zip(rows, inputs, strict=True)

@@ -49,6 +49,23 @@ def test_a_turned_drawing_stays_one(pen):
     assert 0.7 <= np.linalg.norm(change[0]) <= 1.3
 
 
+@pytest.mark.parametrize(("early", "share"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_a_share_of_the_batches_ends_early_and_all_rows_of_one_alike(early, share):
+    config = ClassifierRows(dataset="own", columns=("x",), early=early)
+    rows = [(np.arange(40, dtype="f4")[:, None] + i, str(i % 2)) for i in range(3)]
+    task = ClassifierTask(config, RowEncoder.fit([given for given, _ in rows], config, ("0", "1")), {"train": rows})
+    batch, rng = task.arrays("train"), np.random.default_rng(1)
+    counts = []
+    for _ in range(400):
+        changed = [row["rows"] for row in task.augment_batch(batch, rng)]
+        counts.append(len(changed[0]))
+        for row, given in zip(changed, batch, strict=True):
+            np.testing.assert_array_equal(row, given["rows"][: counts[-1]])
+    assert np.mean(np.array(counts) < 40) == pytest.approx(share, abs=0.08)
+    low, high = (10, 12) if early else (40, 40)
+    assert low <= min(counts) <= high
+
+
 @pytest.mark.parametrize("factor", [0.6, 1.0, 2.0])
 def test_a_pace_leaves_path_and_lifts(pen, factor):
     config, encoder = pen
