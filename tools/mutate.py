@@ -45,6 +45,7 @@ GENERAL = {
     "streaming/conversion/esphome": _MICRO,
     "streaming/conversion/micro": _MICRO,
     "streaming/conversion": ("test_conversion.py", "test_keras_ops.py", "test_layer_rules.py", "test_proof.py"),
+    "rnnzoo/layers/linear": ("test_layer_cases.py", "test_scan.py", "test_scan_layers.py"),
     "rnnzoo/layers": ("test_cells.py", "test_layer_cases.py", "test_layers.py"),
 }
 # What pytest says, in the copy.
@@ -178,7 +179,8 @@ def tests_of(path: Path) -> list[str]:
     """The quick tests of a file: those that import it or its package, or the general ones of its folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     folder = ROOT / "tests" / parts[0] / parts[1]
-    tests = [folder / name for name in GENERAL.get("/".join(parts)) or GENERAL.get("/".join(parts[:2]), ())]
+    owners = ("/".join(parts[:end]) for end in range(len(parts), 1, -1))
+    tests = [folder / name for name in next((GENERAL[owner] for owner in owners if owner in GENERAL), ())]
     files = sorted(folder.glob("test_*.py"))
     for module in (".".join(parts), ".".join(parts[:-1])):
         direct = [file for file in files if module in file.read_text(encoding="utf-8")]

@@ -25,6 +25,12 @@ def test_it_starts_on_the_ring_with_a_state_as_large_as_its_inputs():
     assert abs(np.corrcoef(length, angle)[0, 1]) < 0.15
 
 
+def test_its_state_is_a_real_and_an_imaginary_part():
+    layer = keras.layers.RNN(LRUCell(3, state_units=5), return_state=True)
+    output, *states = layer(np.ones((2, 4, 3), "f4"))
+    assert [tuple(part.shape) for part in (output, *states)] == [(2, 3), (2, 5), (2, 5)]
+
+
 def test_its_seed_or_that_of_the_program_decides():
     np.testing.assert_array_equal(begun(seed=3)[0], begun(seed=3)[0])
     keras.utils.set_random_seed(1)

@@ -66,6 +66,16 @@ def every_sequence(network, decoder, steps, penalty=0.0):
     return sorted(((score, tuple(t for t in cut if t != END)) for cut, score in found.items()), reverse=True)
 
 
+def test_the_first_token_may_be_0_and_the_last_the_start_and_one_step_is_enough():
+    network = Network(0)
+    for seed in range(5):
+        decoder = network.decoder(seed)
+        logits = np.tanh(decoder.state @ network.a + network.e[0]) @ network.b
+        best, found = int(np.argmax(logits)), greedy(decoder, 0, 0, 1)
+        assert found.ended == (best == 0)
+        assert found.tokens == (() if best == 0 else (best,))
+
+
 def test_greedy_takes_the_best_token_of_each_step():
     network = Network(0)
     for seed in range(10):
