@@ -106,7 +106,7 @@ def test_the_reference_client_gives_the_events_of_every_bundle(bundle: str, clie
     model = client[0].Model(str(path))
     task = found["task"]
     # Sound that is made up holds no wake word.
-    assert task["events"] or bundle == "wake-word"
+    assert task["events"] or bundle.startswith("wake-word")
     check_value(client[1].events(model, given_of(task["input"])), task["events"], "events")
     if "words" in task["input"]:
         arrays = client[1].Words(model.files).encode(task["input"]["words"])
