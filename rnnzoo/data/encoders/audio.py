@@ -45,11 +45,7 @@ class AudioEncoder:
         Raises:
             DataError: the configuration describes no features.
         """
-        names = ("sample_rate", "frame_length", "frame_step", "fft_length", "num_mels", "low_hz", "high_hz")
-        try:
-            definition = LogMel(**{name: getattr(config, name) for name in names})
-        except InputError as error:
-            raise DataError(f"the data section describes no features: {error}") from error
+        definition = read_definition(config)
         rows = np.concatenate([definition(samples) for samples in train[:: max(1, len(train) // _MEASURED)]])
         mean, scale = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
         return cls(definition, tuple(mean.tolist()), tuple(scale.tolist()), tuple(labels))
@@ -133,6 +129,15 @@ def in_noise(signal: NDArray[np.float32], config: AudioConfig, rng: np.random.Ge
     """The signal (N,) in white noise of a deviation between 0 and that of the loudest, float32."""
     noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
     return (signal + noise).astype(np.float32)
+
+
+def read_definition(config: Any) -> LogMel:
+    """The features that a `data` section with the fields of `LogMel` describes; raises DataError if there are none."""
+    names = ("sample_rate", "frame_length", "frame_step", "fft_length", "num_mels", "low_hz", "high_hz")
+    try:
+        return LogMel(**{name: getattr(config, name) for name in names})
+    except InputError as error:
+        raise DataError(f"the data section describes no features: {error}") from error
 
 
 def stretched(samples: NDArray[np.float32], factor: float) -> NDArray[np.float32]:

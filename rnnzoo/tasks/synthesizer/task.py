@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import streaming
+from rnnzoo.data.encoders.audio import read_definition
 from rnnzoo.data.encoders.speech import SpeechEncoder
 from rnnzoo.data.source import Example
 from rnnzoo.errors import DataError
@@ -18,8 +19,7 @@ from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
 from rnnzoo.tasks.evaluation import expect_task, mean
 from rnnzoo.tasks.synthesizer.distance import mel_distances, stretched
-from streaming.errors import InputError
-from streaming.runtime.audio import LogMel, griffin_lim, magnitudes
+from streaming.runtime.audio import griffin_lim, magnitudes
 from streaming.runtime.decoding.frames import FrameDensity
 from streaming.runtime.tasks import KeywordSpotter, Synthesizer
 from streaming.runtime.tasks.schema import SynthesizerSpec
@@ -49,12 +49,7 @@ class SynthesizerTask(Task):
 
     @classmethod
     def fit_encoder(cls, train: Sequence[Example], config: SpeechConfig) -> SpeechEncoder:
-        names = ("sample_rate", "frame_length", "frame_step", "fft_length", "num_mels", "low_hz", "high_hz")
-        try:
-            definition = LogMel(**{name: getattr(config, name) for name in names})
-        except InputError as error:
-            raise DataError(f"the data section describes no features: {error}") from error
-        return SpeechEncoder.fit(train, definition, config.reduction)
+        return SpeechEncoder.fit(train, read_definition(config), config.reduction)
 
     @classmethod
     def read_encoder(cls, files: Mapping[str, bytes], config: Any) -> SpeechEncoder:
