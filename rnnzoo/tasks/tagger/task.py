@@ -15,6 +15,7 @@ from rnnzoo.tasks.baselines import Baseline, FrequentTags
 from rnnzoo.tasks.class_figures import class_figures
 from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
+from rnnzoo.tasks.tagger.entities import entity_types
 from streaming.runtime.decoding import Chain, viterbi
 from streaming.runtime.tasks import Tagger
 from streaming.runtime.tasks.schema import TaggerSpec
@@ -109,7 +110,7 @@ class TaggerTask(LabelTask):
         """Figures of each tag, or with the BIO scheme of each type of entity."""
         true, predicted = [tags for _, tags in self.examples(split)], self._predict_tags(model, split)
         if self.has_entities:
-            return entity_types(true, predicted)
+            return {kind: figures for kind, figures in entity_types(true, predicted).items() if kind}
         flat = [[[tag] for tags in rows for tag in tags] for rows in (true, predicted)]
         return class_figures(*flat)
 
@@ -142,8 +143,8 @@ class TaggerTask(LabelTask):
 
         Returns:
             `accuracy` over words, `unseen_accuracy` over words outside the vocabulary, `count` of words. Where the
-            labels are those of the BIO scheme, before them `entity_f1`, `entity_precision` and `entity_recall` of
-            seqeval: an entity counts where its label and both its ends are right.
+            labels are those of the BIO scheme, before them `entity_f1`, `entity_precision` and `entity_recall`:
+            an entity counts where its label and both its ends are right.
         """
         flat = [
             (word.lower() in self.encoder.words, tag == guess)
@@ -152,7 +153,10 @@ class TaggerTask(LabelTask):
         ]
         seen, right = np.array(flat, bool).T
         # What comes first is what models are compared by.
-        figures = _entities([tags for _, tags in self.examples(split)], predicted) if self.has_entities else {}
+        figures = {}
+        if self.has_entities:
+            whole = entity_types([tags for _, tags in self.examples(split)], predicted)[""]
+            figures = {f"entity_{name}": whole[name] for name in ("f1", "precision", "recall")}
         return figures | {"accuracy": mean(right), "unseen_accuracy": mean(right[~seen]), "count": float(len(right))}
 
 
@@ -167,25 +171,3 @@ def best_path(layer: CRF) -> Chain:
     """The scores of a CRF as the device's Viterbi decoder takes them."""
     scores = {name: np.array(rows, np.float64) for name, rows in layer.chain_scores().items()}
     return Chain(**{name: np.where(np.isnan(rows), -np.inf, rows) for name, rows in scores.items()})
-
-
-def entity_types(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and count of each type of entity, as seqeval measures them."""
-    from seqeval.metrics import classification_report
-
-    rows = [list(tags) for tags in true], [list(tags) for tags in predicted]
-    report = classification_report(*rows, output_dict=True, zero_division=0)
-    names = {"precision": "precision", "recall": "recall", "f1-score": "f1", "support": "count"}
-    return {
-        kind: {name: float(figures[key]) for key, name in names.items()}
-        for kind, figures in report.items()
-        if not kind.endswith(" avg")
-    }
-
-
-def _entities(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, float]:
-    from seqeval.metrics import f1_score, precision_score, recall_score
-
-    figures = {"entity_f1": f1_score, "entity_precision": precision_score, "entity_recall": recall_score}
-    rows = [list(tags) for tags in true], [list(tags) for tags in predicted]
-    return {name: float(figure(*rows, zero_division=0)) for name, figure in figures.items()}

@@ -18,7 +18,7 @@ from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.tasks.captioner.task import CaptionerTask
 from rnnzoo.tasks.class_figures import class_figures, macro_f1
 from rnnzoo.tasks.forecaster.config import ForecasterData
-from rnnzoo.tasks.tagger.task import entity_types
+from rnnzoo.tasks.tagger.entities import entity_types
 from streaming.errors import InputError
 from streaming.runtime.tables import lines
 
@@ -353,6 +353,12 @@ def test_figures_of_each_label_and_type_of_entity():
     figures = entity_types(true, found)
     assert figures["per"] == {"precision": 1, "recall": 0.5, "f1": pytest.approx(2 / 3), "count": 2}
     assert figures["loc"] == {"precision": 0.5, "recall": 1, "f1": pytest.approx(2 / 3), "count": 2}
+    # The example of seqeval's own page: one entity of two is found whole.
+    true = [["O", "O", "O", "B-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-PER", "O"]]
+    found = [["O", "O", "B-MISC", "I-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-PER", "O"]]
+    assert entity_types(true, found)[""] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "count": 2}
+    # An I- of another type, or without a beginning, begins an entity.
+    assert entity_types([["O", "I-a", "I-b"]], [["O", "B-a", "B-b"]])[""]["f1"] == 1
     by_label = class_figures([["a"], ["a"], ["b"], []], [["a"], ["b"], ["b"], ["c"]])
     assert by_label["a"] == {"precision": 1, "recall": 0.5, "f1": pytest.approx(2 / 3), "count": 2}
     assert by_label["b"] == {"precision": 0.5, "recall": 1, "f1": pytest.approx(2 / 3), "count": 1}
