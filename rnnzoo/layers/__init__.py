@@ -21,6 +21,7 @@ from rnnzoo.layers.crf import CRF, CRFLoss
 from rnnzoo.layers.ctc import CTCLoss, ctc_greedy_decode
 from rnnzoo.layers.embedding import PaddedEmbedding
 from rnnzoo.layers.front_end import LogMelFrontEnd
+from rnnzoo.layers.latch import Latch
 from rnnzoo.layers.linear import (
     LRU,
     MLSTM,
@@ -78,6 +79,7 @@ __all__ = [
     "IndRNNCell",
     "LRUCell",
     "LSTMCell",
+    "Latch",
     "LayerCheckError",
     "LayerNormGRUCell",
     "LayerNormLSTM",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rnnzoo.tasks.generator.config import GeneratorConfig
 from rnnzoo.tasks.sequence_generator.config import LinesConfig
-from rnnzoo.util.ranges import Rate
+from rnnzoo.util.ranges import Rate, Size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,5 +21,16 @@ class StyledLinesConfig(LinesConfig):
     hidden: Rate = 0.1
 
 
+@dataclass(frozen=True)
+class StyledGeneratorConfig(GeneratorConfig):
+    """A generator with the style beside every step.
+
+    Args:
+        style_size: width of the style's vector.
+    """
+
+    style_size: Size = 16
+
+
 DATA = {"lines": StyledLinesConfig}
-MODEL = GeneratorConfig
+MODEL = StyledGeneratorConfig

@@ -1,12 +1,15 @@
-"""Whether a text has the style that was asked for, by a classifier that knows nothing of the generator."""
+"""Styles: their tokens, and whether a text has the one that was asked for, by a classifier of its own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from rnnzoo.data.encoders.text import TextEncoder
 from rnnzoo.tasks.baselines import LabelNGrams
 from rnnzoo.tasks.evaluation import mean
+from streaming.runtime.codec import SPECIAL
+from streaming.runtime.tasks.texts import style_entry
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 # A line that says who speaks.
@@ -52,3 +55,9 @@ def words(text: str) -> list[str]:
 def spoken(text: str) -> str:
     """A text without the lines that end with a colon."""
     return _HEADING.sub("", text)
+
+
+def style_numbers(encoder: TextEncoder) -> dict[str, int]:
+    """Style -> its number; entries of texts have no angle brackets around them."""
+    pairs = list(enumerate(encoder.labels))[len(SPECIAL) :]
+    return {entry[1:-1]: number for number, entry in pairs if len(entry) > 2 and entry == style_entry(entry[1:-1])}

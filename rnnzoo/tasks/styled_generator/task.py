@@ -13,8 +13,8 @@ from rnnzoo.data.encoders.text import TextEncoder
 from rnnzoo.data.source import Example
 from rnnzoo.tasks.baselines import Baseline, NGram
 from rnnzoo.tasks.sequence_generator.task import SequenceGeneratorTask
-from rnnzoo.tasks.styled_generator.styles import StyleJudge
-from streaming.runtime.codec import SPECIAL, START, TextCodec
+from rnnzoo.tasks.styled_generator.styles import StyleJudge, style_numbers
+from streaming.runtime.codec import START, TextCodec
 from streaming.runtime.tasks import Generator
 from streaming.runtime.tasks.schema import GeneratorSpec
 from streaming.runtime.tasks.texts import style_entry
@@ -41,13 +41,13 @@ class StyledGeneratorTask(SequenceGeneratorTask):
     @classmethod
     def spec(cls, config: Any, encoder: TextEncoder) -> GeneratorSpec:
         return GeneratorSpec(
-            temperature=config.temperature, max_length=config.max_length, styles=tuple(_styles(encoder))
+            temperature=config.temperature, max_length=config.max_length, styles=tuple(style_numbers(encoder))
         )
 
     @property
     def styles(self) -> dict[str, int]:
         """The token of each style."""
-        return _styles(self.encoder)
+        return style_numbers(self.encoder)
 
     def encode(self, example: Example) -> Arrays:
         row = super().encode(example)
@@ -136,9 +136,3 @@ class StyledGeneratorTask(SequenceGeneratorTask):
     def _judge(self) -> StyleJudge:
         texts, styles = zip(*self.examples("train"), strict=True)
         return StyleJudge(texts, styles)
-
-
-def _styles(encoder: TextEncoder) -> dict[str, int]:
-    """Style -> its number; entries of texts have no angle brackets around them."""
-    pairs = list(enumerate(encoder.labels))[len(SPECIAL) :]
-    return {entry[1:-1]: number for number, entry in pairs if len(entry) > 2 and entry == style_entry(entry[1:-1])}

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from rnnzoo.layers import CharCNN, LookaheadConv, PaddedEmbedding
+from rnnzoo.layers import CharCNN, Latch, LookaheadConv, PaddedEmbedding
 
 
 def lookahead_oracle(x, kernel, bias, context, lookahead, depthwise):
@@ -149,6 +149,8 @@ def test_config_and_model_survive_saving(name, tmp_path, rng):
     [
         (lambda: LookaheadConv(3, lookahead=-1), "lookahead=-1"),
         (lambda: LookaheadConv(0), "units=0"),
+        (lambda: Latch(0), "first=0"),
+        (lambda: Latch(5, clear=5), "clear=5"),
         (lambda: CharCNN(5, widths=()), "widths=()"),
         (lambda: CharCNN(5).build((None, None, 12)), "(None, None, 12)"),
         (lambda: PaddedEmbedding(5, 3, unknown_rate=1.0), "unknown_rate=1.0"),

@@ -9,8 +9,7 @@ import pytest
 
 import streaming
 from rnnzoo.data.source import Source
-from rnnzoo.tasks.generator.config import GeneratorConfig
-from rnnzoo.tasks.styled_generator.config import StyledLinesConfig
+from rnnzoo.tasks.styled_generator.config import StyledGeneratorConfig, StyledLinesConfig
 from rnnzoo.tasks.styled_generator.model import build_styled_generator
 from rnnzoo.tasks.styled_generator.styles import StyleJudge, spoken
 from rnnzoo.tasks.styled_generator.task import StyledGeneratorTask
@@ -26,7 +25,7 @@ def made():
     config = StyledLinesConfig(dataset="drawn", samples=3, max_length=12, temperature=0.9, hidden=0.25)
     splits = {"train": TEXTS, "dev": TEXTS[:3], "test": TEXTS[2:]}
     task = StyledGeneratorTask.from_source(Source("styled-lines", splits), config, seed=1)
-    return task, build_styled_generator(GeneratorConfig(token_size=4, units=8), task.encoder)
+    return task, build_styled_generator(StyledGeneratorConfig(token_size=4, units=8), task.encoder)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +57,19 @@ def test_some_training_texts_do_not_tell_their_style(made):
     assert np.mean(hidden) == pytest.approx(0.25, abs=0.03)
     assert row["tokens"][0] == task.styles["Sea"]
     assert all(tokens[1:].tolist() == row["tokens"][1:].tolist() for tokens in first)
+
+
+def test_a_style_is_not_forgotten(made):
+    """A state of 8 units has forgotten its first token after 400 others; the start token tells no style again."""
+    task, model = made
+    text = np.random.default_rng(0).integers(4, 9, 400)
+    sea, land, none, again = (
+        np.asarray(model({"tokens": np.array([[*first, *text]])}))[0, -1]
+        for first in ([task.styles["Sea"]], [task.styles["Land"]], [START], [task.styles["Sea"], START])
+    )
+    assert np.abs(sea - land).max() > 0.01
+    assert np.abs(sea - none).max() > 0.01
+    np.testing.assert_allclose(again, none, atol=1e-5)
 
 
 def nats(task, model, texts):

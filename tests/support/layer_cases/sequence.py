@@ -15,6 +15,7 @@ from rnnzoo.layers import (
     Bidirectional,
     CharCNN,
     CharRNN,
+    Latch,
     LogMel,
     LogMelFrontEnd,
     LookaheadConv,
@@ -98,6 +99,17 @@ def luong(w, pair, window=None, predictive=False, scores=None):
             factor = np.where(empty, 0.0, np.exp(-(distance**2) / (2 * (window / 2) ** 2)) if predictive else 1.0)
         rows.append(np.einsum("bs,bsd->bd", softmax(e) * factor, memory))
     return np.stack(rows, axis=1)
+
+
+def latest(w, ids):
+    """The number of the last id from 6 on, by a loop over each row; 2 clears."""
+    rows = []
+    for row in ids:
+        held = [0]
+        for number in row:
+            held.append(number - 5 if number >= 6 else 0 if number == 2 else held[-1])
+        rows.append(held[1:])
+    return np.array(rows)
 
 
 def dot(w, query, memory):
@@ -309,6 +321,7 @@ CASES = {
     "padded-embedding": Case(lambda: PaddedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
     "story-memory": Case(lambda: StoryMemory(9, 4, 2, 3, 3, 3, 2), story, settings={"inputs": STORIES}),
     "tied-embedding": Case(lambda: TiedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
+    "latch": Case(lambda: Latch(6, 2), latest, ("oracle", "streaming"), {"inputs": IDS}),
     "lookahead": Case(lambda: LookaheadConv(4, lookahead=2, context=1), lookahead),
     "transformer": Case(lambda: TransformerBlock(4, 2, 3, 2), transformer),
     "transformer-projected": Case(lambda: TransformerBlock(6, 2, 3, 2), transformer, OPTION),
