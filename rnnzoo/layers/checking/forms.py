@@ -170,15 +170,22 @@ def streaming(subject: Subject, settings: Settings) -> float:
         stream = stream_package.load(path).create_stream()
     flags = _sequences(subject, subject.layer)
     flat = keras.tree.flatten(subject.inputs)
+    # What the converter found to be given whole, such as the memory of attention.
+    sources = [source.name for source in encode.inputs] if (encode := stream.model.metadata.encode) else []
     expected = subject.run(subject.layer)
     errors = []
     for row in range(len(flat[0])):
+        given = {f"x{i}": x[row] for i, x in enumerate(flat)}
+        source = {name: given.pop(name) for name in sources}
         for size in (1, subject.steps):
             stream.reset()
+            if source:
+                stream.encode(source)
             pieces = []
             for begin in range(0, subject.steps, size):
-                piece = {f"x{i}": x[row, begin : begin + size] for i, x in enumerate(flat)}
-                pieces.append(keras.tree.flatten(stream.feed(piece if len(flat) > 1 else piece["x0"])))
+                pieces.append(
+                    keras.tree.flatten(stream.feed({name: x[begin : begin + size] for name, x in given.items()}))
+                )
             pieces.append(keras.tree.flatten(stream.finish()))
             got = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
             got = [g if whole else g[-1] for g, whole in zip(got, flags, strict=True)]

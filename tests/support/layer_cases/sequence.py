@@ -288,7 +288,7 @@ def adaptive(w, x):
 # Words 4 to 8 in sentences that end with 2 or 3, and padding (0) between them.
 STORIES = np.array([[4, 5, 2, 6, 2, 0, 7, 8, 4, 5, 6, 3, 0, 0], [5, 3, 4, 2, 2, 6, 5, 2, 8, 2, 7, 7, 0, 3]], "int32")
 IDS = np.random.default_rng(0).integers(0, 9, (3, 7)).astype("int32")
-PAIR = {"inputs": [normal(3, 7, 5), normal(3, 4, 5, seed=1)], "streams": False, "skip": {"chunked": "by encode"}}
+PAIR = {"inputs": [normal(3, 7, 5), normal(3, 4, 5, seed=1)], "skip": {"chunked": "by encode"}}
 LETTERS = normal(3, 7, 12) * np.repeat(np.random.default_rng(2).random((3, 7, 4)) < 0.7, 3, axis=-1)
 
 
