@@ -57,6 +57,7 @@ class SynthesizerConfig:
         prenet: width of the layer that reads the last frame.
         prenet_dropout: rate on that layer, in training (Wang et al. 2017).
         given: width of the vector of word and voice.
+        clock: width of the layer that reads word, voice and the time since the start.
         cell: the recurrent cell.
         units: width of each recurrent layer.
         layers: recurrent layers.
@@ -70,6 +71,7 @@ class SynthesizerConfig:
     prenet: Size = 96
     prenet_dropout: Rate = 0.5
     given: Size = 32
+    clock: Size = 64
     cell: Cell = "gru"
     units: Size = 160
     layers: Size = 1

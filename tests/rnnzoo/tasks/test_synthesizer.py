@@ -60,6 +60,19 @@ def normal(value, centre, deviation):
     return np.exp(-((value - centre) ** 2) / (2 * deviation**2)) / np.sqrt(2 * np.pi) / deviation
 
 
+def test_the_clock_counts_the_steps_whatever_is_said_and_is_not_trained(made):
+    _, model = made
+    clock = model.get_layer("clock")
+    assert not clock.trainable_weights
+    given = RNG.normal(size=(2, 50, clock.input.shape[-1])).astype(np.float32)
+    np.testing.assert_array_equal(np.asarray(clock(given))[..., 0], np.tile(np.arange(1, 51) / 32, (2, 1)))
+    # Where the last frame and the state say nothing, two steps still differ by the time.
+    rows = np.zeros((1, 400, model.input["rows"].shape[-1]), np.float32)
+    words = np.tile(np.eye(given.shape[-1], dtype=np.float32)[:1], (1, 400, 1))
+    late = np.asarray(model({"rows": rows, "given": words}))[0, -2:]
+    assert np.abs(late[1] - late[0]).max() > 1e-4
+
+
 def test_the_loss_is_the_density_of_normal_distributions_and_of_ends():
     outputs, targets = RNG.normal(size=(2, 3, 9)).astype(np.float32), RNG.normal(size=(2, 3, 5)).astype(np.float32)
     targets[..., -1] = [[0, 0, 1], [0, 1, 0]]
