@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,22 +165,57 @@ def follow(episodes: Sequence[Episode], steps: int, controller: Callable[[Simula
     return angles
 
 
+class Drive(NamedTuple):
+    """What was seen and done on a drive of N arms over T steps.
+
+    Args:
+        rows: observations (N, T, 12).
+        torques: what was applied, before it was clipped, (N, T, 2).
+        answers: torques of the expert at the same steps, (N, T, 2).
+        errors: of the angles, (N, T, 2).
+    """
+
+    rows: Array
+    torques: Array
+    answers: Array
+    errors: Array
+
+
+def record(
+    episodes: Sequence[Episode],
+    steps: int,
+    controller: Callable[[Simulation], Any],
+    noise: float,
+    rng: np.random.Generator,
+) -> Drive:
+    """A drive by the torques (N, 2) of a controller with white noise of a deviation in N m."""
+    simulation, n = Simulation(episodes, steps), len(episodes)
+    drive = Drive(np.empty((n, steps, len(COLUMNS))), *(np.empty((n, steps, 2)) for _ in range(3)))
+    for step in range(steps):
+        drive.rows[:, step], drive.answers[:, step] = simulation.observe(), simulation.expert()
+        drive.errors[:, step] = simulation.wanted[:, step, :2] - simulation.state[:, :2]
+        driven = controller(simulation)
+        drive.torques[:, step] = driven + noise * rng.standard_normal(driven.shape)
+        simulation.apply(drive.torques[:, step])
+    return drive
+
+
 def collect(episodes: Sequence[Episode], steps: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Observations (N, T, 12) on the ways of mistaken controllers, and what the expert would do there, (N, T, 2).
 
     The arms are driven by computed torque for a random payload that changes now and then, with noise: what is cloned
     are corrections, and torques before do not give the payload away.
     """
-    simulation = Simulation(episodes, steps)
-    rows, torques = np.empty((len(episodes), steps, len(COLUMNS))), np.empty((len(episodes), steps, 2))
     believed = rng.uniform(*PAYLOADS, len(episodes))
-    for step in range(steps):
-        rows[:, step], torques[:, step] = simulation.observe(), simulation.expert()
+
+    def mistaken(simulation: Simulation) -> Array:
+        nonlocal believed
         changes = rng.random(len(episodes)) < STEP / _BELIEF
         believed = np.where(changes, rng.uniform(*PAYLOADS, len(episodes)), believed)
-        driven = computed_torque(simulation.state, simulation.wanted[:, step], believed)
-        simulation.apply(driven + _TORQUE_NOISE * rng.standard_normal(driven.shape))
-    return rows, torques
+        return computed_torque(simulation.state, simulation.wanted[:, simulation.step], believed)
+
+    drive = record(episodes, steps, mistaken, _TORQUE_NOISE, rng)
+    return drive.rows, drive.answers
 
 
 def tips(angles: Array) -> Array:

@@ -19,6 +19,10 @@ class ControlConfig(DataConfig):
         input: `control`.
         seconds: of an episode in which the model drives.
         settle: seconds at its beginning that do not count.
+        rounds: how often in the training the model drives, and the expert's answers to what it met are added (DAgger,
+            Ross, Gordon & Bagnell 2011); 0: cloning of the recorded ways alone.
+        reinforce: epochs at the end in which the model learns from the errors of its own drives (REINFORCE, Williams
+            1992), without the expert.
 
     Raises:
         ConfigError: nothing is left to count.
@@ -27,6 +31,8 @@ class ControlConfig(DataConfig):
     input: Literal["control"] = "control"
     seconds: float = 2.0
     settle: float = 0.5
+    rounds: Count = 0
+    reinforce: Count = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.settle < self.seconds <= 60:

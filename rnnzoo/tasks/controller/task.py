@@ -25,6 +25,7 @@ from rnnzoo.data.problems.arm import (
 from rnnzoo.data.source import Example
 from rnnzoo.tasks.base import Task
 from rnnzoo.tasks.baselines import Baseline
+from rnnzoo.tasks.controller.driver import torque_units
 from streaming.runtime.tasks import Forecaster
 from streaming.runtime.tasks.schema import ForecasterSpec
 
@@ -49,7 +50,7 @@ class ControllerTask(Task):
 
     topology = "controller"
     kinds = ("rows-control",)
-    monitor = "val_loss"
+    monitor = "val_rms"
     higher_is_better = False
     padding: ClassVar[Mapping[str, float]] = {}
 
@@ -68,17 +69,12 @@ class ControllerTask(Task):
 
     def encode(self, example: Example) -> Arrays:
         rows, (torques, _) = example
-        units = self._units
+        mean, scale = torque_units(self.encoder)
         return {
             **self.encoder.encode(rows),
-            "targets": ((torques - units[0]) / units[1]).astype(np.float32),
+            "targets": ((torques - mean) / scale).astype(np.float32),
             "weights": np.ones(len(rows), np.float32),
         }
-
-    @property
-    def _units(self) -> NDArray[Any]:
-        """Means and scales of the torques, (2, 2)."""
-        return np.array([self.encoder.mean, self.encoder.scale])[:, -len(TORQUES) :]
 
     def loss(self, config: TrainingConfig) -> keras.losses.Loss:
         import keras
@@ -87,6 +83,24 @@ class ControllerTask(Task):
 
     def metrics(self) -> list[keras.metrics.Metric]:
         return []
+
+    def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
+        self._trained, self._batch_size = model, batch_size
+        if not self.config.rounds and not self.config.reinforce:
+            return model
+        from rnnzoo.tasks.controller.practice import Apprentice
+
+        count, (inputs, targets, _) = len(self.examples("train")), self.collate(self.arrays("train")[:1])
+        return Apprentice(model, self.config.rounds, count, inputs["rows"].shape[1:], targets.shape[-1])
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        from rnnzoo.tasks.callbacks import EpochFigures
+        from rnnzoo.tasks.controller.practice import Practice
+
+        policy = self._trained
+        figures = EpochFigures(lambda _: {"rms": self.rms("dev", self._driven(policy, self.episodes("dev")))})
+        practises = self.config.rounds or self.config.reinforce
+        return [figures, *([Practice(self, policy, self._batch_size)] if practises else [])]
 
     def evaluate(self, model: keras.Model, split: str, batch_size: int = 64) -> dict[str, float]:
         return self.score(split, self._driven(model, self.episodes(split)))
@@ -107,15 +121,9 @@ class ControllerTask(Task):
 
     def _driven(self, model: keras.Model, episodes: Sequence[Episode]) -> NDArray[Any]:
         """Angles (N, T, 2) of arms that the Keras model drives."""
-        from rnnzoo.tasks.carried import carried_twin
+        from rnnzoo.tasks.controller.driver import Driver
 
-        twin, (mean, scale) = carried_twin(model, len(episodes)), self._units
-
-        def controller(simulation: Simulation) -> NDArray[Any]:
-            rows = self.encoder.encode(simulation.observe())["rows"]
-            return np.asarray(twin.predict_on_batch({"rows": rows[:, None]}))[:, 0] * scale + mean
-
-        return follow(episodes, self.steps_driven, controller)
+        return follow(episodes, self.steps_driven, Driver(model, self.encoder, len(episodes)))
 
     def baseline(self, split: str) -> Baseline:
         believed = np.full(len(self.examples(split)), np.mean(PAYLOADS))
@@ -136,19 +144,27 @@ class ControllerTask(Task):
             in training; `rms_beyond`, of heavier ones; `worst`, the largest error of payloads as in training;
             `expert_rms`, of the controller that knows payload and state; `count` of episodes.
         """
-        episodes = self.episodes(split)
-        expert = follow(episodes, self.steps_driven, Simulation.expert)
-        wanted = np.stack([reference(episode, self.steps_driven)[:, :2] for episode in episodes])
-        known = np.array([episode.payload <= PAYLOADS[1] for episode in episodes])
-        begin = round(self.config.settle / STEP)
-        errors, least = (found[:, begin:] - wanted[:, begin:] for found in (angles, expert))
+        known, expert = self._known(split), follow(self.episodes(split), self.steps_driven, Simulation.expert)
         return {
-            "rms": _rms(errors[known]),
-            "rms_beyond": _rms(errors[~known]),
-            "worst": float(np.abs(errors[known]).max()),
-            "expert_rms": _rms(least[known]),
-            "count": float(len(episodes)),
+            "rms": self.rms(split, angles),
+            "rms_beyond": _rms(self._errors(split, angles)[~known]),
+            "worst": float(np.abs(self._errors(split, angles)[known]).max()),
+            "expert_rms": self.rms(split, expert),
+            "count": float(len(known)),
         }
+
+    def rms(self, split: str, angles: NDArray[Any]) -> float:
+        """`rms` of `score` alone."""
+        return _rms(self._errors(split, angles)[self._known(split)])
+
+    def _known(self, split: str) -> NDArray[Any]:
+        """Which episodes (N,) have payloads as in training."""
+        return np.array([episode.payload <= PAYLOADS[1] for episode in self.episodes(split)])
+
+    def _errors(self, split: str, angles: NDArray[Any]) -> NDArray[Any]:
+        """Errors (N, T', 2) of angles (N, T, 2), of the steps that count."""
+        wanted = np.stack([reference(episode, self.steps_driven)[:, :2] for episode in self.episodes(split)])
+        return np.asarray(angles - wanted)[:, round(self.config.settle / STEP) :]
 
     def draw(self, model: keras.Model, split: str, folder: Path) -> list[Path]:
         """The ways of the tip, wanted and driven."""

@@ -25,7 +25,7 @@ SMALL = {
     "charlm-lstm": ["model.token_size=4", "model.units=8", "training.batch_size=400"],
     "compose-chorales": ["data.limit=12", "data.transpose=0", "model.token_size=6", "model.units=8"],
     "draw-kanji": ["data.limit=60", "model.units=8", "model.mixtures=3"],
-    "steer-arm": ["data.limit=20", "data.seconds=0.3", "data.settle=0.1", "model.units=6", "model.width=8"],
+    "steer-arm": ["data.limit=20", "data.rounds=0", "data.seconds=0.3", "data.settle=0.1", "model.units=6"],
     "molecules": ["data.limit=200", "model.token_size=6", "model.units=8"],
     "lyrics-shakespeare": [
         "data.limit=60",
