@@ -11,7 +11,6 @@ from rnnzoo.layers import SimpleRNN
 from rnnzoo.tasks.recurrent import recurrent_layers
 from rnnzoo.tasks.synthesizer.config import SynthesizerConfig
 
-
 # Of a step, on the clock: exact in float32, and so that a word is of some units.
 _TICK = 1 / 32
 
