@@ -17,6 +17,11 @@ _GAP = 0.2
 # Reverberation: seconds until it has fallen by 60 dB, and the ratio of direct to reflected sound in dB.
 _REVERBERATION, _DIRECT = (0.1, 0.7), (-3.0, 12.0)
 _QUIET = 1e-10
+# Frequencies in Hz between which an equalizer has so many points, and those outside have what the nearest has.
+_BAND, _POINTS = (100.0, 8000.0), 7
+# Noise that comes and goes: times a second; the share of a period that it is loud, or how fast a beat dies away in it;
+# the level between beats in dB.
+_BEATS, _LOUD, _DECAY, _BETWEEN = (0.3, 25.0), (0.05, 0.7), (1.0, 30.0), (-60.0, -10.0)
 
 
 def speech_span(samples: NDArray[np.float32], sample_rate: int) -> tuple[int, int]:
@@ -49,6 +54,33 @@ def in_room(samples: NDArray[np.float32], sample_rate: int, rng: np.random.Gener
     tail *= 10 ** (-direct / 20) / np.sqrt(np.sum(tail**2) + _QUIET)
     size = 1 << (len(samples) + len(tail)).bit_length()
     heard = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft([1.0, *tail], size), size)[: len(samples)]
+    return (heard * np.sqrt(power(samples) / (power(heard) + _QUIET))).astype(np.float32)
+
+
+def equalized(
+    samples: NDArray[np.float32], sample_rate: int, most: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """A recording (N,) through a microphone and a room that raise or lower parts of its spectrum by up to `most` dB.
+
+    Its loudness stays; the gains are linear in dB between points at equal ratios of frequency.
+    """
+    gains = rng.uniform(-most, most, _POINTS)
+    frequencies = np.fft.rfftfreq(len(samples), 1 / sample_rate)
+    curve = np.interp(np.log(frequencies + 1), np.log(np.geomspace(*_BAND, _POINTS)), gains)
+    heard = np.fft.irfft(np.fft.rfft(samples) * 10 ** (curve / 20), len(samples))
+    return (heard * np.sqrt(power(samples) / (power(heard) + _QUIET))).astype(np.float32)
+
+
+def pulsating(samples: NDArray[np.float32], sample_rate: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """A sound (N,) that comes and goes, evenly or by chance, as machines, waves and drops do; its loudness stays."""
+    period = sample_rate / np.exp(rng.uniform(*np.log(_BEATS)))
+    count = int(len(samples) / period) + 2
+    gaps = np.full(count, period) if rng.random() < 0.5 else rng.exponential(period, count)
+    begins = np.concatenate([[0.0], np.cumsum(gaps)]) - rng.uniform(0, period)
+    times = np.arange(len(samples))
+    since = (times - begins[np.searchsorted(begins, times, "right") - 1]) / period
+    beat = np.exp(-since * rng.uniform(*_DECAY)) if rng.random() < 0.5 else since < rng.uniform(*_LOUD)
+    heard = samples * (beat + decibels(rng, _BETWEEN))
     return (heard * np.sqrt(power(samples) / (power(heard) + _QUIET))).astype(np.float32)
 
 

@@ -22,6 +22,10 @@ class KeywordAudioConfig(AudioConfig):
             0: by `speed`, as the keywords.
         fragments: share of the negatives that are beginnings, ends and reversals of keywords.
         splices: share of the fragments that are the beginning of one keyword and the end of another.
+        keywordless: share of the training streams without a keyword: noise of changing kinds and levels alone, and in
+            half of them, where there are negatives, other speech.
+        equalizer: each recording of a training stream, and each noise, is heard through a microphone and a room that
+            raise or lower parts of its spectrum by up to so many dB; some of the noises then come and go, as machines do.
         noise_speed: recordings of noise are played faster or slower by up to this share, in training.
         background: labels of the data set that are no keywords; `unknown`, `silence`, `noise` and `background` are none
             anyway, also written as `_unknown_` and the like.
@@ -42,6 +46,8 @@ class KeywordAudioConfig(AudioConfig):
     negative_speed: Rate = 0.0
     fragments: Rate = 0.0
     splices: Rate = 0.0
+    keywordless: Rate = 0.06
+    equalizer: Annotated[float, Range(0, 40)] = 0.0
     noise_speed: Rate = 0.0
     background: tuple[str, ...] = ()
     known: Rate = 0.5

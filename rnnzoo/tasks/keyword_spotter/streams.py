@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnzoo.data.encoders.audio import Segment, stretched
-from rnnzoo.data.encoders.mixing import decibels, in_room, noise_bed, power, speech_span
+from rnnzoo.data.encoders.mixing import decibels, equalized, in_room, noise_bed, power, pulsating, speech_span
 from rnnzoo.tasks.keyword_spotter.config import KeywordAudioConfig
 
 # The label of what is no keyword.
@@ -16,10 +16,14 @@ BACKGROUND_NUMBER = 0
 # Seconds of a recording that stay before and after its loud part, at most; of a piece of a negative; of a fragment the
 # share of a keyword.
 _MARGIN, _PIECE, _FRAGMENT = 0.5, (0.8, 4.0), (0.2, 0.55)
-# Shares of the streams that have no speech at all, that begin within the first recording, and that are free of noise.
-_SPEECHLESS, _ABRUPT, _CLEAN = 0.06, 0.5, 0.15
-# Loudness of a stream without speech, and of the speech that noise is measured against, in dB of full scale.
-_SPEECHLESS_LEVEL = (-90.0, -3.0)
+# Shares of the streams that begin within the first recording, and that are free of noise; of the streams without a
+# keyword, those with other speech.
+_ABRUPT, _CLEAN, _OTHER_SPEECH = 0.5, 0.15, 0.5
+# A stream without speech: seconds of one sort of noise, its loudness in dB of full scale, and the share of silence.
+_PATCH, _PATCH_LEVEL, _SILENT = (0.3, 6.0), (-90.0, -3.0), 0.1
+# The share of the noises that come and go.
+_PULSATING = 0.3
+# Factors of the amplitudes of recordings.
 _LOUDNESS = (0.5, 1.5)
 
 
@@ -70,18 +74,40 @@ class StreamComposer:
 
     def __call__(self, samples: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[tuple[Segment, int]]]:
         """A stream of so many samples (N,) of float32, and where its recordings lie, each with its label's number."""
-        if rng.random() < _SPEECHLESS and (self._noise or self._has_negatives):
-            level = decibels(rng, _SPEECHLESS_LEVEL) * (rng.random() > _CLEAN / 2)
-            noise = noise_bed(samples, self._noise, rng, self._config.noise_speed)
-            return np.clip(noise * level, -1, 1).astype(np.float32), []
-        signal, segments = self._speech(samples, rng)
+        share = self._config.negative_share
+        if rng.random() < self._config.keywordless:
+            if not self._has_negatives or rng.random() > _OTHER_SPEECH:
+                return self._noises(samples, rng), []
+            share = 1.0
+        signal, segments = self._speech(samples, share, rng)
         return self._in_noise(signal, rng), segments
 
-    def _speech(self, samples: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], list[tuple[Segment, int]]]:
+    def _noises(self, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """One sort of noise after the other, each with a loudness of its own."""
+        signal, at = np.zeros(samples, np.float32), 0
+        while at < samples:
+            size = min(samples - at, int(rng.uniform(*_PATCH) * self._rate))
+            if rng.random() > _SILENT:
+                signal[at : at + size] = self._bed(size, rng) * np.float32(decibels(rng, _PATCH_LEVEL))
+            at += size
+        return np.clip(signal, -1, 1)
+
+    def _bed(self, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """One sort of noise with a power of 1."""
+        bed = noise_bed(samples, self._noise, rng, self._config.noise_speed)
+        if self._config.equalizer:
+            bed = equalized(bed, self._rate, self._config.equalizer, rng)
+            bed = pulsating(bed, self._rate, rng) if rng.random() < _PULSATING else bed
+        return bed
+
+    def _speech(
+        self, samples: int, share: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], list[tuple[Segment, int]]]:
+        """Recordings with pauses, this share of them negatives."""
         signal, segments = np.zeros(samples, np.float32), []
         at = 0 if rng.random() < _ABRUPT else self._pause(rng)
         while at < samples:
-            clip, begin, end, label, number = self._piece(rng)
+            clip, begin, end, label, number = self._piece(share, rng)
             fitting = min(len(clip), samples - at)
             signal[at : at + fitting] += clip[:fitting]
             segments.append((Segment(at + begin, at + end, number), label))
@@ -91,13 +117,13 @@ class StreamComposer:
     def _pause(self, rng: np.random.Generator) -> int:
         return int(rng.uniform(0, self._config.pause) * self._rate)
 
-    def _piece(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int, int, int]:
+    def _piece(self, share: float, rng: np.random.Generator) -> tuple[NDArray[np.float32], int, int, int, int]:
         """A recording, begin and end of what is loud in it, its label, and which it is."""
         number = int(rng.integers(len(self._keywords)))
         clip, label = self._keywords[number]
         begin, end = self._spans[number]
         speed = self._config.speed
-        if self._has_negatives and rng.random() < self._config.negative_share:
+        if self._has_negatives and rng.random() < share:
             if rng.random() < self._config.fragments or not self._negatives:
                 clip, begin, end = self._fragment(clip[begin:end], label, rng)
             else:
@@ -109,6 +135,8 @@ class StreamComposer:
             clip, begin, end = clip[first:last], begin - first, end - first
         factor = 1 + rng.uniform(-speed, speed)
         clip = stretched(clip, factor) * np.float32(rng.uniform(*_LOUDNESS))
+        if self._config.equalizer:
+            clip = equalized(clip, self._rate, self._config.equalizer, rng)
         if self._config.room and rng.random() < self._config.room:
             clip = in_room(clip, self._rate, rng)
         return clip, round(begin / factor), min(round(end / factor), len(clip)), label, number
@@ -143,7 +171,7 @@ class StreamComposer:
             # Against what is loud: pauses would make the noise louder than is meant.
             loud = signal[np.abs(signal) > 0.1 * np.abs(signal).max(initial=0)]
             level = np.sqrt(power(loud)) / decibels(rng, config.snr)
-            signal = signal + np.float32(level) * noise_bed(len(signal), self._noise, rng, config.noise_speed)
+            signal = signal + np.float32(level) * self._bed(len(signal), rng)
         noise = rng.uniform(0, config.white_noise) * rng.standard_normal(len(signal), np.float32)
         mixed = (signal + noise) * np.float32(decibels(rng, config.level))
         # As a converter does it that is driven too hard.

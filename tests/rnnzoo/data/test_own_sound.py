@@ -7,7 +7,7 @@ import pytest
 
 from rnnzoo.data import read_source
 from rnnzoo.data.config import AudioConfig
-from rnnzoo.data.encoders.mixing import in_room, noise_bed, power, speech_span
+from rnnzoo.data.encoders.mixing import equalized, in_room, noise_bed, power, pulsating, speech_span
 from rnnzoo.data.files.sounds import read_sounds
 from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.runs.config import parse_config
@@ -189,9 +189,49 @@ def test_negatives_and_noise_have_speeds_of_their_own():
     assert max(pure) > 1150
 
 
+def test_streams_without_a_keyword_are_noise_or_other_speech():
+    made = composer(keywordless=1.0, negative_share=0.1)
+    streams = [made(80000, np.random.default_rng(seed)) for seed in range(40)]
+    assert {label for _, segments in streams for _, label in segments} == {0}
+    noises = [signal for signal, segments in streams if not segments]
+    assert 10 <= len(noises) <= 30
+    # The loudness changes within a stream, between silence and that of speech.
+    levels = [[10 * np.log10(power(part) + 1e-12) for part in signal.reshape(100, -1)] for signal in noises]
+    assert np.median([np.ptp(rows) for rows in levels]) > 20
+    assert all(np.abs(signal).max() <= 1 for signal in noises)
+    # Where there are no negatives, all of them are noise.
+    config = KeywordAudioConfig(dataset="own", keywordless=1.0)
+    alone = StreamComposer(config, [np.full(2000, 0.5, np.float32)], [1], [], [])
+    assert not any(alone(8000, np.random.default_rng(seed))[1] for seed in range(20))
+
+
+def test_an_equalizer_raises_and_lowers_parts_of_the_spectrum():
+    sound = np.random.default_rng(0).standard_normal(1 << 15).astype(np.float32)
+    before = np.abs(np.fft.rfft(sound))
+    for seed in range(10):
+        heard = equalized(sound, 8000, 12.0, np.random.default_rng(seed))
+        assert power(heard) == pytest.approx(power(sound), rel=1e-3)
+        gains = 20 * np.log10(np.abs(np.fft.rfft(heard))[1:-1] / before[1:-1])
+        assert 3 < np.ptp(gains) <= 24.1
+        # It is smooth: neighbours have nearly the same gain.
+        assert np.abs(np.diff(gains[100:])).max() < 0.1
+    made = composer(equalizer=12.0)
+    assert not np.array_equal(made(80000, np.random.default_rng(3))[0], composer()(80000, np.random.default_rng(3))[0])
+
+
+def test_noise_may_come_and_go():
+    sound = np.random.default_rng(0).standard_normal(80000).astype(np.float32)
+    spreads = []
+    for seed in range(20):
+        heard = pulsating(sound, 8000, np.random.default_rng(seed))
+        assert power(heard) == pytest.approx(power(sound), rel=1e-3)
+        levels = [10 * np.log10(power(part) + 1e-12) for part in heard.reshape(-1, 160)]
+        spreads.append(np.ptp(levels))
+    assert np.median(spreads) > 10 > 4 > np.ptp([10 * np.log10(power(part)) for part in sound.reshape(-1, 160)])
+
+
 def test_noise_lies_below_speech_by_the_ratio(tmp_path):
     made = composer(negative_share=0.0, noise=("any",), snr=(10.0, 10.0))
-    rng = np.random.default_rng(1)
     clean = composer(negative_share=0.0)
     ratios = []
     for seed in range(12):
@@ -200,7 +240,6 @@ def test_noise_lies_below_speech_by_the_ratio(tmp_path):
         if segments and not np.array_equal(signal, plain):
             loud = plain[np.abs(plain) > 0.1 * np.abs(plain).max()]
             ratios.append(10 * np.log10(power(loud) / power(signal - plain)))
-    assert rng is not None
     assert len(ratios) >= 5
     np.testing.assert_allclose(ratios, 10.0, atol=0.2)
 
