@@ -76,7 +76,10 @@ def print_listening(listening: Any, measured: bool) -> None:
     if listening.asked is None:
         return
     if listening.chosen is None:
-        print(f"no threshold has at most {listening.asked:g} false alarms an hour: train with more negatives")
+        print(
+            f"no threshold at which a keyword is found has at most {listening.asked:g} false alarms an hour (one alone "
+            f"is {1 / listening.hours:.3g}): allow more, measure longer recordings, or train with more negatives"
+        )
         return
     note = " (chosen on these recordings: measure it on others)" if measured else ""
     print(f"lowest threshold with at most {listening.asked:g} false alarms an hour: {listening.chosen:g}{note}")

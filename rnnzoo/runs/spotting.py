@@ -43,8 +43,8 @@ class Listening:
         shipped: the threshold of the model.
         spoken: signals with keywords, by condition.
         quiet: signals without.
-        chosen: the lowest threshold with at most the requested rate of false alarms; None if no rate was requested, or
-            no threshold is high enough.
+        chosen: the lowest threshold with at most the requested rate of false alarms; None if no rate was requested, no
+            threshold is high enough, or no keyword is found there.
         asked: the requested rate, false alarms an hour.
     """
 

@@ -25,7 +25,7 @@ class KeywordAudioConfig(AudioConfig):
         keywordless: share of the training streams without a keyword: noise of changing kinds and levels alone, and in
             half of them, where there are negatives, other speech.
         equalizer: each recording of a training stream, and each noise, is heard through a microphone and a room that
-            raise or lower parts of its spectrum by up to so many dB; some of the noises then come and go, as machines do.
+            raise or lower parts of its spectrum by up to so many dB; some noises then come and go, as machines do.
         noise_speed: recordings of noise are played faster or slower by up to this share, in training.
         background: labels of the data set that are no keywords; `unknown`, `silence`, `noise` and `background` are none
             anyway, also written as `_unknown_` and the like.

@@ -166,11 +166,15 @@ def rate_bound(count: int, hours: float, confidence: float = 0.95) -> float:
     return high / hours
 
 
-def threshold_for(quiet: Sequence[Heard], rate: float) -> float | None:
-    """The lowest threshold of a sweep with at most this rate of false alarms; None if none is high enough.
+def threshold_for(heard: Sequence[Heard], rate: float) -> float | None:
+    """The lowest threshold of a sweep with at most this rate of false alarms; None if none, or no keyword found.
 
     Args:
-        quiet: signals, with their keywords where they hold any.
+        heard: signals, with their keywords where they hold any.
         rate: false alarms an hour.
     """
-    return next((threshold for threshold in THRESHOLDS if tally(quiet, threshold).rate <= rate), None)
+    for threshold in THRESHOLDS:
+        counts = tally(heard, threshold)
+        if counts.rate <= rate:
+            return threshold if counts.found or not counts.spoken else None
+    return None

@@ -87,6 +87,10 @@ def test_the_lowest_threshold_for_a_rate_is_found():
     assert threshold_for(quiet, 1) == 0.65
     assert threshold_for(quiet, 0) == 0.98
     assert threshold_for([Heard((Episode(1, (1.0,), (1.0,), 1.0),), (), 3600.0)], 0.5) is None
+    # Without false alarms, but without the keyword as well.
+    episodes = Episode(1, (1.0,), (0.6,), 1.0), Episode(1, (5.0,), (0.99,), 5.0)
+    words = Heard(episodes, (Spoken(1, 0.5, 1.5, 1.0),), 3600.0)
+    assert (threshold_for([words], 1), threshold_for([words], 0)) == (0.1, None)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +141,7 @@ def test_own_recordings_are_measured_as_they_stream(spotter, folder, tmp_path, c
     assert (row["misses"], row["false_alarms"]) == (pytest.approx(1 / 3), 2)
     assert row["per_hour"] == pytest.approx(2 / (16 / 3600))
     assert (tmp_path / "det.png").read_bytes()[:4] == b"\x89PNG"
-    assert "no threshold has at most 0 false alarms an hour" in shown
+    assert "no threshold at which a keyword is found has at most 0 false alarms an hour (one alone is 225)" in shown
     events = streaming.pipeline(spotter).spot(signal(0.5, 2.5).astype("float32"))
     assert [event.label for event in events] == ["yes", "yes"]
 
