@@ -27,3 +27,7 @@ class InputError(StreamingError, ValueError):
 
 class BacklogError(StreamingError):
     """More calls wait than are allowed; nothing was taken, try again later."""
+
+
+class OutOfMemoryError(StreamingError, MemoryError):
+    """There is too little memory for a model or a stream; what there was before is as it was."""

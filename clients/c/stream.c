@@ -53,7 +53,7 @@ static void put_number(double value) {
 }
 
 typedef struct place {
-  const char *name; /* "line" or "sequence", NULL for audio */
+  const char *name; /* "line" or "sequence", "" for arrays, NULL for audio */
   size_t number;
   char **words; /* of a classifier: what each prediction judges */
   size_t word, count, limit;
@@ -82,7 +82,7 @@ static void show(void *user, const streaming_event *e) {
   if (audio) {
     put_member("event", &first);
     put_text(e->event);
-  } else {
+  } else if (*at->name) {
     put_member(at->name, &first);
     printf("%zu", at->number);
   }
@@ -441,7 +441,7 @@ static int tasks(streaming_model *model, size_t limit) {
   const void *data;
   size_t size;
   if (!strcmp(kind, "tagger") || !strcmp(kind, "classifier")) words = !streaming_file(model, "words.txt", &data, &size);
-  place at = {sounds || arrays ? NULL : words || texts ? "line" : "sequence", 0, NULL, 0, 0, limit};
+  place at = {sounds ? NULL : arrays ? "" : words || texts ? "line" : "sequence", 0, NULL, 0, 0, limit};
   streaming_session *session;
   if (streaming_session_open(model, show, &at, &session)) return failed();
   int code = sounds  ? sound(session, streaming_sample_rate(model))

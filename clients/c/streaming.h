@@ -22,7 +22,7 @@ typedef enum streaming_code {
   STREAMING_FILE = 2,     /* no streaming file, damaged, or it contradicts itself */
   STREAMING_VERSION = 3,  /* written by something newer */
   STREAMING_RUNTIME = 4,  /* LiteRT is missing, or it failed */
-  STREAMING_MEMORY = 5,
+  STREAMING_MEMORY = 5,   /* an allocation failed; what was open goes on */
   STREAMING_INPUT = 6, /* a value or a number of values is wrong */
   STREAMING_STATE = 7, /* not allowed now: after finish, before encode, ... */
   STREAMING_BLOB = 8,  /* a saved stream is damaged, or of another model */

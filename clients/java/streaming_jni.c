@@ -185,6 +185,7 @@ static int copy(JNIEnv *env, arrays *to, jobject array, const streaming_tensor *
     return 0;
   }
   jclass wanted = (*env)->FindClass(env, kinds[kind].name);
+  if (!wanted) return 0; /* with an OutOfMemoryError, here and below */
   if (!array || !(*env)->IsInstanceOf(env, array, wanted) || (size_t)(*env)->GetArrayLength(env, array) != expected) {
     refuse(env, STREAMING_INPUT, "an input is an array of another type or length than its steps; see Model.inputElements");
     return 0;
@@ -269,12 +270,13 @@ CALL(jobjectArray, Stream, run)(JNIEnv *env, jclass self, jlong stream, jint how
     good = check(env, how == 1 ? streaming_feed(STREAM, x, (size_t)steps, take, &found) : streaming_finish(STREAM, take, &found));
   }
   if (found.full) refuse(env, STREAMING_MEMORY, "the memory is full");
-  jobjectArray result = NULL;
-  if (good && !found.full) result = (*env)->NewObjectArray(env, (jsize)streaming_output_count(model), (*env)->FindClass(env, "[F"), NULL);
+  jclass kind = good && !found.full ? (*env)->FindClass(env, "[F") : NULL;
+  jobjectArray result = kind ? (*env)->NewObjectArray(env, (jsize)streaming_output_count(model), kind, NULL) : NULL;
   for (size_t o = 0; o < streaming_output_count(model); o++) {
     jfloatArray row = result ? (*env)->NewFloatArray(env, (jsize)found.count[o]) : NULL;
     if (row && found.count[o]) (*env)->SetFloatArrayRegion(env, row, 0, (jsize)found.count[o], found.data[o]);
     if (row) (*env)->SetObjectArrayElement(env, result, (jsize)o, row);
+    if (!row) result = NULL;
     free(found.data[o]);
   }
   drop(&copies);
@@ -338,9 +340,11 @@ typedef struct held {
 } held;
 
 static jobjectArray texts_of(JNIEnv *env, const char *const *texts, size_t count) {
-  jobjectArray found = (*env)->NewObjectArray(env, (jsize)count, (*env)->FindClass(env, "[B"), NULL);
+  jclass kind = (*env)->FindClass(env, "[B");
+  jobjectArray found = kind ? (*env)->NewObjectArray(env, (jsize)count, kind, NULL) : NULL;
   for (size_t i = 0; found && i < count; i++) {
     jbyteArray text = text_of(env, texts[i]);
+    if (texts[i] && !text) return NULL;
     (*env)->SetObjectArrayElement(env, found, (jsize)i, text);
     if (text) (*env)->DeleteLocalRef(env, text);
   }
@@ -358,11 +362,13 @@ static void tell(void *user, const streaming_event *e) {
   JNIEnv *env = to->env;
   if ((*env)->ExceptionCheck(env) || (*env)->PushLocalFrame(env, 64)) return;
   jmethodID add = (*env)->GetMethodID(env, (*env)->GetObjectClass(env, to->self), "add", "([[B[D[D[[B)V");
+  jobject parts[4] = {NULL};
   const char *texts[] = {e->event, e->text, e->tag};
   double numbers[] = {e->score, e->error, e->has_time ? e->time : NAN, e->begin, e->end, (double)e->row, (double)e->read, e->alarm, (double)e->horizon, (double)e->targets, (double)e->quantiles, (double)e->middle};
   size_t count = e->values ? e->horizon * e->targets * e->quantiles : 0;
-  jobject parts[] = {texts_of(env, texts, 3), doubles_of(env, numbers, 12), doubles_of(env, e->values, count), texts_of(env, e->labels, e->label_count)};
-  if (!(*env)->ExceptionCheck(env)) (*env)->CallVoidMethod(env, to->self, add, parts[0], parts[1], parts[2], parts[3]);
+  int good = add && (parts[0] = texts_of(env, texts, 3)) && (parts[1] = doubles_of(env, numbers, 12)) &&
+             (parts[2] = doubles_of(env, e->values, count)) && (parts[3] = texts_of(env, e->labels, e->label_count));
+  if (good) (*env)->CallVoidMethod(env, to->self, add, parts[0], parts[1], parts[2], parts[3]);
   (*env)->PopLocalFrame(env, NULL);
 }
 

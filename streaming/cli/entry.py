@@ -63,4 +63,8 @@ class Program:
             return " ".join(str(error).split())
         if isinstance(error, OSError) and error.filename is not None:
             return f"{error.filename}: {error.strerror}; give a path that exists and may be used"
+        if isinstance(error, MemoryError):
+            return (
+                f"there is no memory ({' '.join(str(error).split()) or 'for a small object'}); free some, or give less"
+            )
         return None

@@ -111,7 +111,7 @@ def prepare(interpreter: Any, name: str, inputs: Sequence[str], outputs: Mapping
                 set_tensor(index, value, graph)
             invoke(graph)
             return [get_tensor(index, graph) for index in out_of]
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             raise interpreter_failed(error) from error
 
     try:
@@ -143,7 +143,7 @@ def _public(runner: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Run:
     def run(values: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         try:
             results = runner(**dict(zip(inputs, values, strict=True)))
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             raise interpreter_failed(error) from error
         return [results[key] for key in outputs]
 
@@ -292,7 +292,7 @@ class Engine:
             if self._reset is None:
                 self._reset = self.interpreter.get_signature_runner("reset")
             self._reset()
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             raise interpreter_failed(error) from error
 
 

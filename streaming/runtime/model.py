@@ -16,6 +16,7 @@ from streaming.errors import ArtifactError, InputError
 from streaming.runtime import agreement, artifact, batch, verifier
 from streaming.runtime.artifact import Artifact
 from streaming.runtime.batcher import StreamBatcher
+from streaming.runtime.failures import memory_for
 from streaming.runtime.inputs import Inputs, SourceReader
 from streaming.runtime.interpreter import FILL, Engine, EnginePool, resolve
 from streaming.runtime.isolated import IsolatedEngine
@@ -48,8 +49,10 @@ def load(
     Raises:
         ArtifactError: the file is missing, damaged, forged, foreign, or its metadata and graph disagree.
         InputError: the runtime is unknown or not installed.
+        OutOfMemoryError: there is too little memory.
     """
-    return StreamingModel(artifact.read(path), runtime, num_threads, trust=trust, isolated=isolated, real=real)
+    with memory_for(str(path)):
+        return StreamingModel(artifact.read(path), runtime, num_threads, trust=trust, isolated=isolated, real=real)
 
 
 class StreamingModel:
@@ -161,14 +164,16 @@ class StreamingModel:
 
     def create_stream(self, *, nan: str = "raise") -> Stream:
         """A new stream in its initial state. `nan`: "raise" refuses NaN and infinity in inputs, "pass" takes them."""
-        return Stream(self, nan=nan)
+        with memory_for("another stream"):
+            return Stream(self, nan=nan)
 
     def restore(self, blob: bytes) -> Stream:
         """The stream that `Stream.save` wrote, in this process or another.
 
         Raises StateMismatchError for another model's or another version's blob, or a damaged one.
         """
-        return Stream.from_bytes(self, blob)
+        with memory_for("another stream"):
+            return Stream.from_bytes(self, blob)
 
     def step_streams(self, streams: Sequence[Stream], inputs: Sequence[Any]) -> list[Arrays]:
         """Step many streams by one chunk each, in as few invokes as the batch signatures allow.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,54 @@ def test_python_refuses_wrong_input(tmp_path: Path, capsys: Any) -> None:
         (tmp_path / "rows.txt").write_bytes(given)
         assert main(["run", str(bundle_path(bundle)), str(tmp_path / "rows.txt")]) != 0
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def with_little_memory(megabytes: int, what: str) -> list[str]:
+    """The lines of `little_memory.py`."""
+    script = ROOT / "tests" / "support" / "little_memory.py"
+    paths = bundle_path("speaker-vowels"), bundle_path("tagger-en-ewt-stream")
+    command = [sys.executable, str(script), str(megabytes << 20), what, *map(str, paths)]
+    more = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **more})
+    assert done.returncode == 0, done.stderr[-500:]
+    return [*done.stderr.splitlines(), *done.stdout.splitlines()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is limited on Linux alone")
+def test_python_without_memory_says_so_in_a_line() -> None:
+    ends = [with_little_memory(megabytes, "load")[-1] for megabytes in (2, 8, 14, 17, 20, 300)]
+    assert ends[0].startswith("OutOfMemoryError: there is no memory for ")
+    assert ends[-1] == "done"
+    # LiteRT itself gives no reason where it has none.
+    assert all(re.match(r"done|\w+: .*there is no memory", line) for line in ends), ends
+    assert with_little_memory(3, "streams")[-1].partition(":")[0] in ("MemoryError", "OutOfMemoryError")
+    *lines, code = with_little_memory(6, "run")
+    assert code == "code 2"
+    said = [line for line in lines if line.startswith("streaming: error: ")]
+    assert len(said) == 2  # the first is of the empty input before
+    assert "there is no memory for " in said[1]
+
+
+def test_java_without_memory_is_a_code_and_a_line(java: Path, tmp_path: Path) -> None:
+    home, classes = Path(str(shutil.which("javac"))).resolve().parents[1], java / "classes"
+    flags = ["-std=c11", "-fPIC", "-shared", f"-I{home / 'include'}", f"-I{home / 'include' / 'linux'}", f"-I{C}"]
+    library = tmp_path / "libmemory.so"
+    source = JAVA / "tests" / "memory.c"
+    subprocess.run(["cc", *flags, "-o", library, source, "-ldl", "-lm"], check=True, timeout=300)
+    subprocess.run(["javac", "-cp", classes, "-d", classes, JAVA / "tests" / "Memory.java"], check=True, timeout=300)
+    options = ["-Xcheck:jni", "-Xmx16m", f"-Dstreaming.library={library}", "-cp", classes]
+    paths = bundle_path("speaker-vowels"), bundle_path("names-language"), form("words")[0]
+    command = ["java", *options, "streaming.Memory", *paths]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
+    assert done.returncode == 0, done.stderr[-500:]
+    # It would warn of calls while an error is pending.
+    assert done.stdout.splitlines() == ["ok"]
+
+
+def test_javascript_without_memory_is_a_code_and_a_line() -> None:
+    command = ["node", package() / "tests" / "memory.mjs", bundle_path("digits-kws-stream")]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=300)
+    assert json.loads(done.stdout) == []
 
 
 @pytest.mark.parametrize("model", [pytest.param("speaker-vowels", marks=pytest.mark.slow), "words"])

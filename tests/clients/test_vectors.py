@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from client_vectors import (
     INTEGERS,
     ROOT,
     STREAMED,
+    STRINGS,
     TASKS,
     bundle_path,
     bundle_vectors,
@@ -133,6 +135,47 @@ def test_files_of_the_first_schema(name: str, client: Any, tmp_path: Path) -> No
     path = models.write(tmp_path / "old.tflite", models.MODELS[name]())
     found = vectors.make_vectors(streaming.load(path))
     check_rows(rows_of(client, path, found), found["steps"]["outputs"], 1e-6)
+
+
+@pytest.fixture(scope="module")
+def small() -> Any:
+    """The class of the client that docs/format.md shows."""
+    page = (ROOT / "docs" / "format.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(import hashlib.*?)^```", page, flags=re.M | re.S)
+    assert len(code.splitlines()) <= 60
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names["Stream"]
+
+
+# What the small client says that it does not have.
+NOT_SMALL = {"two", "internal", "internal window", "encode", "kept", "wake word", *STRINGS}
+
+
+@pytest.mark.parametrize("name", [*bundles({*BUNDLES} - ALIKE), *FORMS, *STRINGS, *INTEGERS])
+def test_the_client_in_the_page_steps_what_it_says(name: str, small: Any) -> None:
+    path, out = (bundle_path(name), bundle_vectors(name)) if name in BUNDLES else form(name)
+    found = json.loads(out.read_text(encoding="utf-8"))
+    if name in NOT_SMALL or "encode" in found["steps"]:
+        with pytest.raises(ValueError, match="this client has no"):
+            small(str(path))
+        return
+    stream, begin, pieces = small(str(path)), 0, []
+    arrays = {name: vectors.array_of(item) for name, item in found["steps"]["inputs"].items()}
+    for end in found["steps"]["cuts"]:
+        pieces += stream.feed({name: array[begin:end] for name, array in arrays.items()})
+        begin = end
+    pieces += stream.finish()
+    rows = {name: np.concatenate([piece[name] for piece in pieces]) for name in found["steps"]["outputs"]}
+    check_rows(rows, found["steps"]["outputs"], found["tolerance"])
+
+
+def test_the_client_in_the_page_refuses_a_damaged_file(small: Any, tmp_path: Path) -> None:
+    content = bytearray(bundle_path("speaker-vowels").read_bytes())
+    content[9000] ^= 1
+    (tmp_path / "model.tflite").write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        small(str(tmp_path / "model.tflite"))
 
 
 def test_numbers_follow_the_rule() -> None:

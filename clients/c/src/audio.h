@@ -49,14 +49,14 @@ static streaming_code st_mel_fill(st_mel *mel, const st_json *spec) {
   mel->edge = st_flag(spec, "center", false) ? mel->length / 2 : 0;
   mel->bins = mel->fft / 2 + 1;
   mel->held_size = mel->length + mel->step + 1;
-  mel->window = malloc(mel->length * sizeof(double));
-  mel->filters = calloc(mel->bins * mel->bands, sizeof(double));
-  mel->cosine = malloc(mel->fft * sizeof(double));
-  mel->sine = malloc(mel->fft * sizeof(double));
-  mel->held = calloc(mel->held_size, sizeof(double));
-  mel->spectrum = malloc(mel->bins * sizeof(double));
-  mel->re = malloc(mel->fft * sizeof(double));
-  mel->im = malloc(mel->fft * sizeof(double));
+  mel->window = st_malloc(mel->length * sizeof(double));
+  mel->filters = st_calloc(mel->bins * mel->bands, sizeof(double));
+  mel->cosine = st_malloc(mel->fft * sizeof(double));
+  mel->sine = st_malloc(mel->fft * sizeof(double));
+  mel->held = st_calloc(mel->held_size, sizeof(double));
+  mel->spectrum = st_malloc(mel->bins * sizeof(double));
+  mel->re = st_malloc(mel->fft * sizeof(double));
+  mel->im = st_malloc(mel->fft * sizeof(double));
   if (!mel->window || !mel->filters || !mel->cosine || !mel->sine || !mel->held || !mel->spectrum || !mel->re || !mel->im) return st_no_memory();
   for (size_t i = 0; i < mel->length; i++) mel->window[i] = 0.5 - 0.5 * cos(2.0 * ST_PI * (double)i / (double)mel->length);
   for (size_t i = 0; i < mel->fft; i++) {

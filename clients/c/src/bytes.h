@@ -253,8 +253,8 @@ static streaming_code st_read_zip(const unsigned char *content, size_t size, st_
     size_t data = offset + 30 + st_u16(local + 26) + st_u16(local + 28);
     if (st_u32(local) != 0x04034b50 || data > directory || packed > directory - data) return st_bad_zip();
     st_file *file = &files[i];
-    file->name = calloc(1, name + 1);
-    file->data = malloc(whole + 1);
+    file->name = st_calloc(1, name + 1);
+    file->data = st_malloc(whole + 1);
     (*count)++;
     if (!file->name || !file->data) return st_no_memory();
     memcpy(file->name, p + 46, name);

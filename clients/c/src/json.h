@@ -115,7 +115,7 @@ static bool st_json_number(st_parser *p, double *value) {
 static st_json *st_json_value(st_parser *p) {
   st_blank(p);
   if (p->at == p->end || p->depth == ST_MAX_DEPTH) return NULL;
-  st_json *item = calloc(1, sizeof *item);
+  st_json *item = st_calloc(1, sizeof *item);
   if (!item) return NULL;
   char c = *p->at;
   if (c == '{' || c == '[') {

@@ -458,7 +458,7 @@ streaming_code streaming_open_memory(const void *data, size_t size, const char *
   if (!data || !model) return st_fail(STREAMING_ARGUMENT, "streaming_open_memory was given NULL; give bytes and a place for the model");
   *model = NULL;
   if (size > ST_MAX_FILE) return st_fail(STREAMING_FILE, "%zu bytes are more than a TFLite file can have", size);
-  streaming_model *m = calloc(1, sizeof *m);
+  streaming_model *m = st_calloc(1, sizeof *m);
   if (!m || !(m->content = st_zeros(size))) {
     free(m);
     return st_no_memory();
@@ -541,7 +541,7 @@ streaming_code streaming_word_ids(streaming_model *m, const char *word, const ch
   int number = 0;
   while (number < 3 && strcmp(input, st_word_inputs[number])) number++;
   if (number == 3) return st_fail(STREAMING_ARGUMENT, "input is %.40s, expected words, chars or affixes", input);
-  st_words *words = calloc(1, sizeof *words);
+  st_words *words = st_calloc(1, sizeof *words);
   if (!words) return st_no_memory();
   streaming_code code = st_words_fill(words, m->files, m->file_count);
   size_t needed = number == 0 ? 1 : number == 1 ? words->longest : ST_AFFIXES;
@@ -553,7 +553,7 @@ streaming_code streaming_word_ids(streaming_model *m, const char *word, const ch
 
 streaming_code streaming_text_ids(streaming_model *m, const char *name, const char *text, int32_t *ids, size_t capacity, size_t *count) {
   if (!m || !name || !text || !count || (!ids && capacity)) return st_fail(STREAMING_ARGUMENT, "streaming_text_ids was given NULL");
-  st_codec *codec = calloc(1, sizeof *codec);
+  st_codec *codec = st_calloc(1, sizeof *codec);
   st_ids found = {0};
   if (!codec) return st_no_memory();
   streaming_code code = st_codec_fill(codec, st_find_file(m->files, m->file_count, name), name);

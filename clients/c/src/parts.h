@@ -16,11 +16,27 @@
 #define ST_PADDING 64
 
 static _Thread_local char st_line[320];
+/* An allocation has failed since the last error: what then looks like a damaged file is a full memory. */
+static _Thread_local bool st_starved;
+
+static void *st_given(void *memory) {
+  if (!memory) st_starved = true;
+  return memory;
+}
+
+static void *st_malloc(size_t size) { return st_given(malloc(size)); }
+static void *st_calloc(size_t count, size_t size) { return st_given(calloc(count, size)); }
+static void *st_realloc(void *old, size_t size) { return st_given(realloc(old, size)); }
 
 const char *streaming_message(void) { return st_line; }
 
 static streaming_code st_fail(streaming_code code, const char *format, ...) {
   va_list arguments;
+  if (st_starved) {
+    code = STREAMING_MEMORY;
+    format = "the memory is full; close what is not needed";
+    st_starved = false;
+  }
   va_start(arguments, format);
   vsnprintf(st_line, sizeof st_line, format, arguments);
   va_end(arguments);
@@ -30,7 +46,8 @@ static streaming_code st_fail(streaming_code code, const char *format, ...) {
 }
 
 static streaming_code st_no_memory(void) {
-  return st_fail(STREAMING_MEMORY, "the memory is full; close what is not needed");
+  st_starved = true;
+  return st_fail(STREAMING_MEMORY, "");
 }
 
 #define ST_TRY(call)                           \
@@ -51,7 +68,7 @@ static size_t st_round_up(size_t size) { return (size + ST_PADDING - 1) / ST_PAD
 /* Zeros that begin at a multiple of 64 and have 64 bytes behind them. */
 static void *st_zeros(size_t size) {
   size_t whole = st_round_up(size) + ST_PADDING;
-  void *memory = aligned_alloc(ST_PADDING, whole);
+  void *memory = st_given(aligned_alloc(ST_PADDING, whole));
   if (memory) memset(memory, 0, whole);
   return memory;
 }
@@ -67,7 +84,7 @@ static bool st_reserve(st_buffer *buffer, size_t more) {
   if (buffer->size + more <= buffer->capacity) return true;
   size_t capacity = buffer->capacity ? buffer->capacity : 64;
   while (capacity < buffer->size + more) capacity *= 2;
-  char *data = realloc(buffer->data, capacity);
+  char *data = st_realloc(buffer->data, capacity);
   if (!data) return false;
   buffer->data = data;
   buffer->capacity = capacity;

@@ -72,11 +72,11 @@ static streaming_code st_chain_fill(st_chain *c, const st_file *file, size_t lab
   c->labels = labels;
   c->limited = st_get(task, "viterbi_delay") != NULL;
   if (!st_whole(task, "viterbi_delay", 0, 65536, 0, &c->delay)) return st_wrong("task.viterbi_delay");
-  c->moves = calloc(labels * labels, sizeof(double));
-  c->start = calloc(labels, sizeof(double));
-  c->end = calloc(labels, sizeof(double));
-  c->scores = calloc(labels, sizeof(double));
-  c->next = calloc(labels, sizeof(double));
+  c->moves = st_calloc(labels * labels, sizeof(double));
+  c->start = st_calloc(labels, sizeof(double));
+  c->end = st_calloc(labels, sizeof(double));
+  c->scores = st_calloc(labels, sizeof(double));
+  c->next = st_calloc(labels, sizeof(double));
   if (!c->moves || !c->start || !c->end || !c->scores || !c->next) return st_no_memory();
   st_json *tree = st_json_parse(file->data, file->size);
   const st_json *rows = st_list(tree, "transitions");
@@ -90,8 +90,8 @@ static streaming_code st_chain_fill(st_chain *c, const st_file *file, size_t lab
 static bool st_chain_grow(st_chain *c) {
   if (c->rows < c->capacity) return true;
   size_t capacity = c->capacity ? 2 * c->capacity : 32;
-  int32_t *paths = calloc(c->labels * capacity, sizeof *paths), *other = calloc(c->labels * capacity, sizeof *other);
-  double *waiting = realloc(c->waiting, capacity * c->labels * sizeof *waiting);
+  int32_t *paths = st_calloc(c->labels * capacity, sizeof *paths), *other = st_calloc(c->labels * capacity, sizeof *other);
+  double *waiting = st_realloc(c->waiting, capacity * c->labels * sizeof *waiting);
   if (waiting) c->waiting = waiting;
   if (!paths || !other || !waiting) {
     free(paths);
@@ -191,9 +191,9 @@ static void st_ctc_free(st_ctc *ctc) {
 static bool st_ctc_reset(st_ctc *ctc, size_t width, size_t labels) {
   if (!ctc->beam) {
     ctc->width = width;
-    ctc->beam = malloc(width * sizeof *ctc->beam);
-    ctc->next = malloc((width + width * labels) * sizeof *ctc->next);
-    ctc->pool = malloc(64 * sizeof *ctc->pool);
+    ctc->beam = st_malloc(width * sizeof *ctc->beam);
+    ctc->next = st_malloc((width + width * labels) * sizeof *ctc->next);
+    ctc->pool = st_malloc(64 * sizeof *ctc->pool);
     ctc->pool_size = 64;
     if (!ctc->beam || !ctc->next || !ctc->pool) return false;
   }
@@ -252,7 +252,7 @@ static bool st_ctc_row(st_ctc *ctc, const double *p, size_t labels, size_t blank
       size_t child = st_ctc_child(ctc, e->node, e->added);
       if (!child) {
         if (ctc->pool_count == ctc->pool_size) {
-          st_prefix *pool = realloc(ctc->pool, 2 * ctc->pool_size * sizeof *pool);
+          st_prefix *pool = st_realloc(ctc->pool, 2 * ctc->pool_size * sizeof *pool);
           if (!pool) return false;
           ctc->pool = pool;
           ctc->pool_size *= 2;

@@ -94,7 +94,7 @@ static streaming_code st_unfit(const char *what) {
   return st_fail(STREAMING_FILE, "the task and the model do not fit: %s; export the model anew", what);
 }
 
-static void *st_array(size_t count, size_t size) { return calloc(count ? count : 1, size); }
+static void *st_array(size_t count, size_t size) { return st_calloc(count ? count : 1, size); }
 
 static streaming_code st_open_labels(streaming_session *s) {
   streaming_model *m = s->model;
@@ -112,13 +112,13 @@ static streaming_code st_open_labels(streaming_session *s) {
 static streaming_code st_open_chain(streaming_session *s) {
   const st_file *file = st_find_file(s->model->files, s->model->file_count, "transitions.json");
   if (!file) return STREAMING_OK;
-  s->chain = calloc(1, sizeof *s->chain);
+  s->chain = st_calloc(1, sizeof *s->chain);
   return s->chain ? st_chain_fill(s->chain, file, s->label_count, s->model->task) : st_no_memory();
 }
 
 static streaming_code st_open_words(streaming_session *s) {
   streaming_model *m = s->model;
-  s->words = calloc(1, sizeof *s->words);
+  s->words = st_calloc(1, sizeof *s->words);
   if (!s->words) return st_no_memory();
   ST_TRY(st_words_fill(s->words, m->files, m->file_count));
   size_t used = 0;
@@ -252,7 +252,7 @@ static streaming_code st_open_sound(streaming_session *s) {
   if (m->input_count != 1 || !st_is_real(&m->inputs[0].info) || !m->inputs[0].info.time || !s->width) return st_unfit("it takes other rows");
   s->step = s->length = s->width;
   if (features) {
-    s->mel = calloc(1, sizeof *s->mel);
+    s->mel = st_calloc(1, sizeof *s->mel);
     if (!s->mel) return st_no_memory();
     ST_TRY(st_mel_fill(s->mel, features));
     if (s->mel->bands != s->width) return st_unfit("it takes other features");
@@ -273,7 +273,7 @@ static streaming_code st_open_sound(streaming_session *s) {
   if (s->task == ST_TRANSCRIBER) {
     s->joiner = st_text(m->task, "joiner", " ");
     if (!st_whole(m->task, "blank", 0, (double)s->label_count - 1, 0, &s->blank) || !st_whole(m->task, "width", 1, 1024, 1, &s->beam)) return st_wrong("task.blank or width");
-    if (s->beam > 1 && !(s->ctc = calloc(1, sizeof *s->ctc))) return st_no_memory();
+    if (s->beam > 1 && !(s->ctc = st_calloc(1, sizeof *s->ctc))) return st_no_memory();
     return STREAMING_OK;
   }
   s->multi = st_flag(m->task, "multi_label", false);
@@ -301,7 +301,7 @@ static streaming_code st_open_sound(streaming_session *s) {
 }
 
 static streaming_code st_open_codec(streaming_session *s, const char *name, st_codec **codec) {
-  *codec = calloc(1, sizeof **codec);
+  *codec = st_calloc(1, sizeof **codec);
   return *codec ? st_codec_fill(*codec, st_find_file(s->model->files, s->model->file_count, name), name) : st_no_memory();
 }
 
@@ -421,7 +421,7 @@ static streaming_code st_anew(streaming_session *s) {
 streaming_code streaming_session_open(streaming_model *m, streaming_listener listener, void *user, streaming_session **session) {
   if (!m || !listener || !session) return st_fail(STREAMING_ARGUMENT, "streaming_session_open was given NULL; give a model, a listener and a place");
   *session = NULL;
-  streaming_session *s = calloc(1, sizeof *s);
+  streaming_session *s = st_calloc(1, sizeof *s);
   if (!s) return st_no_memory();
   s->model = m;
   s->listener = listener;
@@ -460,7 +460,7 @@ streaming_code streaming_session_word(streaming_session *s, const char *word) {
   }
   if (s->waiting_count == s->waiting_size) {
     size_t size = s->waiting_size ? 2 * s->waiting_size : 16;
-    char **waiting = realloc(s->waiting, size * sizeof *waiting);
+    char **waiting = st_realloc(s->waiting, size * sizeof *waiting);
     if (!waiting) return st_no_memory();
     s->waiting = waiting;
     s->waiting_size = size;
@@ -514,7 +514,7 @@ static streaming_code st_end_probation(streaming_session *s, double *row) {
 
 /* A row without a gap, masks included; `came` are its values with NaN where they were missing, NULL where masks say it. */
 static streaming_code st_whole_row(streaming_session *s, const double *row, const double *came) {
-  double *values = malloc(s->width * sizeof *values);
+  double *values = st_malloc(s->width * sizeof *values);
   if (!values) return st_no_memory();
   streaming_code code = STREAMING_OK;
   if (s->bounds) st_score(s, row, came);
@@ -558,7 +558,7 @@ static streaming_code st_interpolate(streaming_session *s, bool ended) {
     if (known < end) end = known;
   }
   if (count - end > ST_MAX_WAITING) return st_fail(STREAMING_INPUT, "a column has had no value for %zu rows; hold values, or mend it", count - end);
-  double *whole = calloc(s->width, sizeof *whole);
+  double *whole = st_calloc(s->width, sizeof *whole);
   streaming_code code = whole ? STREAMING_OK : st_no_memory();
   for (size_t r = 0; code == STREAMING_OK && r < end; r++) {
     bool gap = false;
@@ -595,7 +595,7 @@ streaming_code streaming_session_row(streaming_session *s, const double *row, si
   if (masks) return st_whole_row(s, row, NULL);
   if (s->missing == ST_INTERPOLATE)
     return st_append(&s->gaps, row, count * sizeof *row) ? st_interpolate(s, false) : st_no_memory();
-  double *whole = calloc(s->width, sizeof *whole);
+  double *whole = st_calloc(s->width, sizeof *whole);
   if (!whole) return st_no_memory();
   for (size_t i = 0; i < count; i++) {
     bool missing = isnan(row[i]);
@@ -722,9 +722,9 @@ static streaming_code st_generate(streaming_session *s, const char *text, size_t
 /* The best text of a stream that has seen its source, which is pool[0]; the beam lies in one half of the pool. */
 static streaming_code st_search(streaming_session *s) {
   size_t width = s->beam_width, labels = s->target->count, live = 1, half = 0, done = 0, room = s->limit + 1;
-  st_hypothesis *beams[2] = {calloc(width, sizeof(st_hypothesis)), calloc(width, sizeof(st_hypothesis))}, best = {-INFINITY, NULL, 0, false};
-  st_choice *choices = malloc(width * labels * sizeof *choices);
-  int32_t *tokens = calloc((2 * width + 1) * room, sizeof *tokens);
+  st_hypothesis *beams[2] = {st_calloc(width, sizeof(st_hypothesis)), st_calloc(width, sizeof(st_hypothesis))}, best = {-INFINITY, NULL, 0, false};
+  st_choice *choices = st_malloc(width * labels * sizeof *choices);
+  int32_t *tokens = st_calloc((2 * width + 1) * room, sizeof *tokens);
   streaming_code code = beams[0] && beams[1] && choices && tokens ? STREAMING_OK : st_no_memory();
   for (size_t i = 0; code == STREAMING_OK && i < width; i++) {
     beams[0][i].tokens = tokens + i * room;
@@ -793,7 +793,7 @@ static streaming_code st_translate(streaming_session *s, const char *text) {
     ids.data[ids.count - 1 - i] = other;
   }
   if (code == STREAMING_OK && s->source_end && !st_push(&ids, ST_END)) code = st_no_memory();
-  int64_t *wide = code == STREAMING_OK ? malloc(ids.count * sizeof *wide) : NULL;
+  int64_t *wide = code == STREAMING_OK ? st_malloc(ids.count * sizeof *wide) : NULL;
   if (code == STREAMING_OK && !wide) code = st_no_memory();
   for (size_t i = 0; wide && i < ids.count; i++) wide[i] = ids.data[i];
   const void *sources[] = {s->model->sources[0].info.type == STREAMING_INT64 ? (void *)wide : (void *)ids.data};

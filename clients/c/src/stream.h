@@ -113,7 +113,7 @@ streaming_code streaming_create(streaming_model *m, streaming_stream **stream) {
   if (m->closed) return st_fail(STREAMING_STATE, "the model is closed; open the file again");
   if (m->internal && m->streams)
     return st_fail(STREAMING_STATE, "the model keeps the state of one stream inside; free that stream, or open the file again");
-  streaming_stream *s = calloc(1, sizeof *s);
+  streaming_stream *s = st_calloc(1, sizeof *s);
   if (!s) return st_no_memory();
   s->model = m;
   m->streams++;

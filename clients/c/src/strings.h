@@ -193,7 +193,7 @@ static bool st_read_texts(st_table *table) {
 
 /* The table of an associated file; NULL where it is none, or there is no memory. */
 static st_table *st_read_table(const st_file *file) {
-  st_table *table = file ? calloc(1, sizeof *table) : NULL;
+  st_table *table = file ? st_calloc(1, sizeof *table) : NULL;
   if (!table) return NULL;
   table->json = st_json_parse(file->data, file->size);
   const char *kind = st_text(table->json, "kind", "");
@@ -243,7 +243,7 @@ static streaming_code st_text_tokens(const st_table *table, const char *name, co
   st_buffer tokens = {0}, run = {0};
   size_t count = 0, i = 0;
   bool good = st_append(&tokens, "", 0) && st_tokens(table, text, &tokens, &count);
-  const char **starts = good ? malloc((count + 1) * sizeof *starts) : NULL;
+  const char **starts = good ? st_malloc((count + 1) * sizeof *starts) : NULL;
   streaming_code code = starts ? STREAMING_OK : st_no_memory();
   for (const char *p = tokens.data; starts && i < count; p += strlen(p) + 1) starts[i++] = p;
   for (size_t k = 0; code == STREAMING_OK && k < (table->ngram_count ? table->ngram_count : 1); k++) {

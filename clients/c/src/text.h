@@ -20,7 +20,7 @@ static bool st_is_word(uint32_t c) { return c == '_' || ST_IN(alnum, c); }
 /* Code points of a UTF-8 text; false where it is none. */
 static bool st_decode(const char *text, uint32_t **points, size_t *count) {
   size_t length = strlen(text);
-  uint32_t *found = malloc((length + 1) * sizeof *found);
+  uint32_t *found = st_malloc((length + 1) * sizeof *found);
   *count = 0;
   *points = found;
   if (!found) return false;
@@ -67,7 +67,7 @@ static bool st_final_sigma(const uint32_t *points, size_t count, size_t place) {
 
 /* Lower case by Unicode's full mapping, in new memory. */
 static uint32_t *st_lower(const uint32_t *points, size_t count, size_t *length) {
-  uint32_t *found = malloc((2 * count + 1) * sizeof *found);
+  uint32_t *found = st_malloc((2 * count + 1) * sizeof *found);
   size_t n = 0;
   for (size_t i = 0; found && i < count; i++) {
     if (points[i] == 0x130) {
@@ -99,8 +99,8 @@ static uint32_t st_hash(const char *text) {
 static bool st_map_make(st_map *map, size_t count) {
   map->slots = 16;
   while (map->slots < 2 * count + 1) map->slots *= 2;
-  map->keys = calloc(map->slots, sizeof *map->keys);
-  map->values = calloc(map->slots, sizeof *map->values);
+  map->keys = st_calloc(map->slots, sizeof *map->keys);
+  map->values = st_calloc(map->slots, sizeof *map->values);
   return map->keys && map->values;
 }
 
@@ -145,8 +145,8 @@ static streaming_code st_lines_read(st_lines *lines, const st_file *file, const 
   if (memchr(file->data, 0, file->size)) return st_fail(STREAMING_FILE, "%s is no text; export the model anew", name);
   size_t count = 1;
   for (size_t i = 0; i < file->size; i++) count += file->data[i] == '\n';
-  lines->text = malloc(file->size + 1);
-  lines->items = malloc(count * sizeof *lines->items);
+  lines->text = st_malloc(file->size + 1);
+  lines->items = st_malloc(count * sizeof *lines->items);
   if (!lines->text || !lines->items) return st_no_memory();
   memcpy(lines->text, file->data, file->size);
   lines->text[file->size] = 0;
@@ -230,7 +230,7 @@ static bool st_affix(const st_words *words, st_buffer *text, const char *head, c
 
 static bool st_affix_ids(const st_words *words, const uint32_t *points, size_t count, const uint32_t *low, size_t length, int32_t *ids) {
   static const char *const ends[4] = {"-1", "-2", "-3", "-4"}, *const begins[3] = {"+1", "+2", "+3"};
-  uint32_t *plain = malloc((length + 1) * sizeof *plain), shape[10];
+  uint32_t *plain = st_malloc((length + 1) * sizeof *plain), shape[10];
   st_buffer text = {0};
   size_t n = 0, kinds = 0;
   bool good = plain != NULL;
@@ -323,7 +323,7 @@ static streaming_code st_codec_fill(st_codec *codec, const st_file *file, const 
   codec->lower = st_flag(codec->tree, "lower", false);
   streaming_code bad = STREAMING_OK;
   if (!entries || !merges || entries->count < 4 || !(codec->characters || codec->words || codec->subwords)) goto damaged;
-  codec->entries = calloc(entries->count, sizeof *codec->entries);
+  codec->entries = st_calloc(entries->count, sizeof *codec->entries);
   if (!codec->entries || !st_map_make(&codec->ids, entries->count) || !st_map_make(&codec->ranks, merges->count))
     return st_no_memory();
   for (const st_json *item = entries->first; item; item = item->next, codec->count++) {
@@ -358,7 +358,7 @@ typedef struct st_ids {
 static bool st_push(st_ids *ids, int32_t id) {
   if (ids->count == ids->capacity) {
     size_t capacity = ids->capacity ? 2 * ids->capacity : 32;
-    int32_t *data = realloc(ids->data, capacity * sizeof *data);
+    int32_t *data = st_realloc(ids->data, capacity * sizeof *data);
     if (!data) return false;
     ids->data = data;
     ids->capacity = capacity;
@@ -370,7 +370,7 @@ static bool st_push(st_ids *ids, int32_t id) {
 /* Joins neighbours by the list of merges; parts are texts that begin at places of one buffer. */
 static bool st_merge(const st_codec *codec, const uint32_t *points, size_t count, st_ids *ids) {
   st_buffer text = {0}, key = {0};
-  size_t *starts = malloc((count + 1) * sizeof *starts), parts = count;
+  size_t *starts = st_malloc((count + 1) * sizeof *starts), parts = count;
   bool good = starts != NULL;
   for (size_t i = 0; good && i < count; i++) {
     char piece[4];
@@ -426,7 +426,7 @@ static streaming_code st_text_encode(const st_codec *codec, const char *text, st
     count = n;
     good = low != NULL;
   }
-  uint32_t *piece = good ? malloc((count + 2) * sizeof *piece) : NULL;
+  uint32_t *piece = good ? st_malloc((count + 2) * sizeof *piece) : NULL;
   good = piece != NULL;
   st_buffer key = {0};
   if (!codec->characters)

@@ -74,8 +74,8 @@ int main(int count, char **arguments) {
     asked = 0;
     *st_line = 0;
     streaming_code code = use(arguments[1], word);
-    if (code == STREAMING_OK || (*st_line && !strchr(st_line, '\n'))) continue;
-    return fprintf(stderr, "memory: code %d without a line after %ld allocations\n", code, allowed), 1;
+    if (code == STREAMING_OK || (code == STREAMING_MEMORY && *st_line && !strchr(st_line, '\n'))) continue;
+    return fprintf(stderr, "memory: code %d, expected %d and a line, after %ld allocations: %s\n", code, STREAMING_MEMORY, allowed, st_line), 1;
   }
   printf("ok %ld of %ld\n", tried, all);
   return 0;

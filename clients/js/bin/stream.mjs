@@ -71,7 +71,7 @@ async function rows(session) {
 }
 
 async function arrays(session) {
-  for await (const line of lines()) if (line.trim()) show(await session.array(numbersOf(line)), { sequence: 0 });
+  for await (const line of lines()) if (line.trim()) show(await session.array(numbersOf(line)), {});
 }
 
 async function sound(session, rate) {

@@ -2,7 +2,7 @@
 
 import { KINDS, type DType } from "./dtypes.js";
 import { fail, shown } from "./errors.js";
-import type { Graph, GraphSignature, GraphTensor, TensorBuffer } from "./litert.js";
+import { free, type Graph, type GraphSignature, type GraphTensor, type TensorBuffer } from "./litert.js";
 import { wrong, type Metadata } from "./metadata.js";
 
 /** What a tensor of a signature is: the role, and which one of the metadata. */
@@ -33,7 +33,7 @@ export class State {
   }
 
   release(): void {
-    if (--this.count === 0) this.buffer.delete();
+    if (--this.count === 0) free(this.buffer);
   }
 }
 
@@ -71,7 +71,7 @@ export class Core {
   close(): void {
     if (!this.open) return;
     this.open = false;
-    for (const plan of this.plans.values()) for (const buffer of plan.buffers) buffer?.delete();
+    for (const plan of this.plans.values()) plan.buffers.forEach(free);
     for (const state of this.initial) state.release();
     this.graph.delete();
   }

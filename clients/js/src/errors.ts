@@ -1,5 +1,5 @@
-/** What a call got wrong: an argument, a file, its version, LiteRT, a value, the order of calls, a saved stream, or a task. */
-export type ErrorCode = "argument" | "file" | "version" | "runtime" | "input" | "state" | "blob" | "task";
+/** What went wrong: an argument, a file, its version, LiteRT, its memory, a value, the order of calls, a saved stream, or a task. */
+export type ErrorCode = "argument" | "file" | "version" | "runtime" | "memory" | "input" | "state" | "blob" | "task";
 
 /** An error with a code and one line: what was expected, what came, what to do. */
 export class StreamingError extends Error {

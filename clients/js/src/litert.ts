@@ -80,6 +80,42 @@ async function browser(options: RuntimeOptions): Promise<{ wasm: string; done: (
   return { wasm, done: () => {} };
 }
 
+/* LiteRT does not survive every allocation that fails: it may then have written over its own memory. So room is asked for
+   before each call, and after a call that failed without room, or with a trap, nothing runs any more. */
+const ROOM = 1 << 16;
+// What preparing takes, measured on files whose weights are unpacked from float16, with the file itself.
+const UNPACKED = 5;
+let ended = "";
+
+function checkRunning(): void {
+  if (ended) fail("runtime", ended);
+}
+
+function hasRoom(lib: LiteRt, bytes: number): boolean {
+  const memory = lib.liteRtWasm._malloc(bytes);
+  lib.liteRtWasm._free(memory);
+  return memory !== 0;
+}
+
+function checkRoom(lib: LiteRt, bytes: number, what: string): void {
+  checkRunning();
+  if (!hasRoom(lib, bytes)) fail("memory", `there is no memory for ${what}; close models and streams that are not needed`);
+}
+
+/** Raises the StreamingError of a call of LiteRT that failed. */
+function failed(lib: LiteRt, error: unknown, what: string, remedy: string): never {
+  if (error instanceof StreamingError) throw error;
+  const isTrap = error instanceof WebAssembly.RuntimeError, isFull = !hasRoom(lib, ROOM);
+  if (isTrap || isFull) ended = "LiteRT has ended, because a call failed within it; load the page, or start the worker or the process, again";
+  if (isFull) fail("memory", `${what}: there is no memory; load the page, or start the worker or the process, again`);
+  return fail("runtime", `${what}: ${lineOf(error)}; ${isTrap ? "load the page, or start the worker or the process, again" : remedy}`);
+}
+
+/** Frees what LiteRT has made; nothing where it has ended. */
+export function free(object: { delete(): void } | null | undefined): void {
+  if (!ended) object?.delete();
+}
+
 /** A tensor of a signature as the graph has it. */
 export interface GraphTensor {
   readonly name: string;
@@ -93,6 +129,7 @@ export interface GraphSignature {
   readonly index: number;
   readonly inputs: readonly GraphTensor[];
   readonly outputs: readonly GraphTensor[];
+  readonly outputBytes: number;
 }
 
 const BYTES = new Map(Object.values(KINDS).map((kind) => [kind.element, kind.bytes]));
@@ -119,24 +156,28 @@ export class Graph {
     private readonly lib: LiteRt,
     private readonly model: LiteRtModel,
     private readonly memory: number,
+    private readonly size: number,
     private compiled: CompiledModel,
   ) {}
 
   /** Raises StreamingError where LiteRT cannot read or prepare the model. */
   static async compile(lib: LiteRt, content: Uint8Array): Promise<Graph> {
+    checkRoom(lib, UNPACKED * content.length + ROOM, `a model of ${content.length} bytes`);
     const wasm = lib.liteRtWasm, memory = wasm._malloc(content.length);
-    if (!memory) fail("runtime", `there is no memory for ${content.length} bytes; close what is not needed`);
     let model: LiteRtModel | undefined;
     try {
       wasm.HEAPU8.set(content, memory);
       model = wasm.loadModel(lib.getDefaultEnvironment().liteRtEnvironment, memory, content.length);
-      const graph = new Graph(lib, model, memory, await compiled(lib, model));
+      const graph = new Graph(lib, model, memory, content.length, await compiled(lib, model));
       graph.describe();
       return graph;
     } catch (error) {
-      model?.delete();
-      wasm._free(memory);
-      return fail("runtime", `LiteRT could not prepare the model: ${lineOf(error)}; take a newer one, or convert the model again`);
+      try {
+        return failed(lib, error, "LiteRT could not prepare the model", "take a newer one, or convert the model again");
+      } finally {
+        free(model);
+        if (!ended) wasm._free(memory);
+      }
     }
   }
 
@@ -145,25 +186,33 @@ export class Graph {
       const signature = this.model.getSignature(index);
       const inputs = items(signature.inputNames()).map((name, i) => described(name, this.model.getInputTensorType(index, i)));
       const outputs = items(signature.outputNames()).map((name, i) => described(name, this.model.getOutputTensorType(index, i)));
-      this.signatures.set(signature.key(), { index, inputs, outputs });
+      const outputBytes = outputs.reduce((sum, tensor) => sum + tensor.bytes, 0);
+      this.signatures.set(signature.key(), { index, inputs, outputs, outputBytes });
       signature.delete();
     }
   }
 
   /** A buffer of zeros for a tensor, which the caller deletes. */
   buffer(tensor: GraphTensor): TensorBuffer {
+    checkRoom(this.lib, tensor.bytes + ROOM, `a tensor of ${tensor.bytes} bytes`);
     const wasm = this.lib.liteRtWasm, dims = new wasm.VectorInt32();
     tensor.dims.forEach((size) => dims.push_back(size));
     const layout = wasm.LiteRtLayout.create(dims);
     const type = wasm.LiteRtRankedTensorType.create({ value: tensor.element as 1 }, layout);
     const kind = wasm.LiteRtTensorBufferType.HOST_MEMORY;
-    const found = wasm.LiteRtTensorBuffer.createManaged(this.lib.getDefaultEnvironment().liteRtEnvironment, kind, type, tensor.bytes);
-    for (const part of [dims, layout, type]) part.delete();
-    this.write(found, 0, new Uint8Array(tensor.bytes));
-    return found;
+    try {
+      const found = wasm.LiteRtTensorBuffer.createManaged(this.lib.getDefaultEnvironment().liteRtEnvironment, kind, type, tensor.bytes);
+      this.write(found, 0, new Uint8Array(tensor.bytes));
+      return found;
+    } catch (error) {
+      return failed(this.lib, error, "LiteRT could not make a tensor", "open the file again");
+    } finally {
+      [dims, layout, type].forEach(free);
+    }
   }
 
   write(buffer: TensorBuffer, place: number, bytes: Uint8Array): void {
+    checkRunning();
     const wasm = this.lib.liteRtWasm, memory = buffer.lock(wasm.LiteRtTensorBufferLockMode.WRITE);
     wasm.HEAPU8.set(bytes, memory + place);
     buffer.unlock();
@@ -171,6 +220,7 @@ export class Graph {
 
   /** A copy of some bytes of a buffer. */
   read(buffer: TensorBuffer, begin: number, end: number): Uint8Array {
+    checkRunning();
     const wasm = this.lib.liteRtWasm, memory = buffer.lock(wasm.LiteRtTensorBufferLockMode.READ);
     const found = wasm.HEAPU8.slice(memory + begin, memory + end);
     buffer.unlock();
@@ -180,18 +230,25 @@ export class Graph {
   /** One invoke: new buffers, in the order of the signature's outputs, which the caller deletes. */
   run(signature: GraphSignature, inputs: TensorBuffer[]): TensorBuffer[] {
     let found: TensorBuffer[] | Promise<TensorBuffer[]>;
+    checkRoom(this.lib, signature.outputBytes + ROOM, "the outputs of a step");
     this.used = true;
     try {
       found = this.compiled.run(signature.index, inputs);
     } catch (error) {
-      return fail("runtime", `LiteRT could not run the model: ${lineOf(error)}; reset the stream, or open the file again`);
+      return failed(this.lib, error, "LiteRT could not run the model", "reset the stream, or open the file again");
     }
     return found instanceof Promise ? fail("runtime", "LiteRT.js was loaded with jspi, which makes an invoke wait; load it without") : found;
   }
 
   /** Another interpreter: internal state begins anew. */
   restart(): void {
-    const next = compiled(this.lib, this.model);
+    checkRoom(this.lib, UNPACKED * this.size + ROOM, `a model of ${this.size} bytes`);
+    let next: CompiledModel | Promise<CompiledModel>;
+    try {
+      next = compiled(this.lib, this.model);
+    } catch (error) {
+      return failed(this.lib, error, "LiteRT could not prepare the model", "open the file again");
+    }
     if (next instanceof Promise) fail("runtime", "LiteRT.js was loaded with jspi, which makes a reset wait; load it without");
     this.compiled.delete();
     this.compiled = next;
@@ -199,9 +256,9 @@ export class Graph {
   }
 
   delete(): void {
-    this.compiled.delete();
-    this.model.delete();
-    this.lib.liteRtWasm._free(this.memory);
+    free(this.compiled);
+    free(this.model);
+    if (!ended) this.lib.liteRtWasm._free(this.memory);
   }
 }
 

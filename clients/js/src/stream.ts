@@ -3,7 +3,7 @@
 import { KINDS, arrayOf, bytesOf, type Numbers, type Values } from "./dtypes.js";
 import { fail } from "./errors.js";
 import { State, type Core, type Place, type Plan } from "./core.js";
-import type { TensorBuffer } from "./litert.js";
+import { free, type TensorBuffer } from "./litert.js";
 import type { InputInfo, OutputInfo, TensorInfo } from "./metadata.js";
 import { packed, unpacked, type Closed } from "./saved.js";
 
@@ -114,7 +114,7 @@ export class Stream {
   resetNow(): void {
     this.checkUsable();
     const { metadata: meta, plans, graph } = this.core;
-    if (meta.internal && plans.has("reset")) this.invoke(plans.get("reset")!).forEach((buffer) => buffer?.delete());
+    if (meta.internal && plans.has("reset")) this.invoke(plans.get("reset")!).forEach(free);
     else if (meta.internal && graph.used) graph.restart();
     this.replace(this.core.initial.map((state) => state.retain()));
     this.held = meta.inputs.map((info) => zeros(info, info.time ? meta.unit : 1));
@@ -243,6 +243,7 @@ export class Stream {
       this.write(plan, whole, done, plan.chunk, plan.chunk);
       const begin = this.taken, outputs = this.invoke(plan);
       this.taken += plan.chunk;
+      this.waiting = 0; // also where a later invoke fails
       done += plan.chunk;
       this.collect(plan, outputs, found, begin, null);
     }
@@ -320,7 +321,7 @@ export class Stream {
       else whole.set(flags(tensor, size / info.bytes));
       graph.write(plan.buffers[i]!, 0, whole);
     });
-    this.invoke(plan).forEach((buffer) => buffer?.delete());
+    this.invoke(plan).forEach(free);
     this.closed = "";
   }
 
@@ -369,7 +370,7 @@ export class Stream {
           if (first < last) into.add(place.index, graph.read(buffers[i]!, first * out.bytes, last * out.bytes));
         }
       }
-      buffers[i]?.delete();
+      free(buffers[i]);
     });
   }
 }

@@ -179,7 +179,7 @@ public final class Main {
         } else if (texts && !line.isBlank()) {
           show(session.text(line, limit), "\"line\": " + number);
         } else if (task.equals("captioner") && !line.isBlank()) {
-          show(session.array(numbers(line)), null);
+          show(session.array(numbers(line)), "");
         } else if (!texts && line.isBlank() && fed) {
           show(session.finish(), "\"sequence\": " + number++);
           fed = false;
@@ -220,7 +220,9 @@ public final class Main {
     double[] found = new double[cells.length];
     for (int i = 0; i < cells.length; i++) {
       try {
-        found[i] = Double.parseDouble(cells[i]);
+        // Java takes but one spelling of each.
+        String cell = cells[i].replaceFirst("(?i)^[+-]?nan$", "NaN").replaceFirst("(?i)^([+-]?)inf(inity)?$", "$1Infinity");
+        found[i] = Double.parseDouble(cell);
       } catch (NumberFormatException error) {
         throw new StreamingException(6, "a line holds no numbers; give a row a line");
       }
@@ -277,7 +279,11 @@ public final class Main {
   private static void show(List<Event> events, String place) {
     for (Event event : events) {
       List<String> parts = new ArrayList<>();
-      parts.add(place == null ? "\"event\": " + quoted(event.kind) : place);
+      if (place == null) {
+        parts.add("\"event\": " + quoted(event.kind));
+      } else if (!place.isEmpty()) {
+        parts.add(place);
+      }
       String kind = event.kind;
       if (kind.equals("taggedrow") || kind.equals("forecast") || kind.equals("anomaly")) {
         parts.add("\"row\": " + event.row);
