@@ -321,7 +321,7 @@ CASES = {
     "padded-embedding": Case(lambda: PaddedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
     "story-memory": Case(lambda: StoryMemory(9, 4, 2, 3, 3, 3, 2), story, settings={"inputs": STORIES}),
     "tied-embedding": Case(lambda: TiedEmbedding(9, 4), embedded, settings={"inputs": IDS}),
-    "latch": Case(lambda: Latch(6, 2), latest, ("oracle", "streaming"), {"inputs": IDS}),
+    "latch": Case(lambda: Latch(6, 2), latest, settings={"inputs": IDS}),
     "lookahead": Case(lambda: LookaheadConv(4, lookahead=2, context=1), lookahead),
     "transformer": Case(lambda: TransformerBlock(4, 2, 3, 2), transformer),
     "transformer-projected": Case(lambda: TransformerBlock(6, 2, 3, 2), transformer, OPTION),
