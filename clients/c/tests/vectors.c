@@ -211,7 +211,7 @@ static void check_event(void *user, const streaming_event *e) {
     return;
   }
   to->next = item->next;
-  bool good = same_text(e->event, st_get(item, "event"));
+  bool good = same_text(e->event, st_get(item, "event")), equal = true;
   for (const st_json *field = item->first; field; field = field->next) {
     const char *key = field->key;
     if (!strcmp(key, "event")) continue;
@@ -220,7 +220,7 @@ static void check_event(void *user, const streaming_event *e) {
     else if (!strcmp(key, "tag"))
       good = good && same_text(e->tag, field);
     else if (!strcmp(key, "score") || !strcmp(key, "log_probability"))
-      good = good && near(e->score, field);
+      equal = equal && near(e->score, field);
     else if (!strcmp(key, "time"))
       good = good && (field->kind == ST_NULL ? !e->has_time : near(e->time, field));
     else if (!strcmp(key, "begin"))
@@ -228,7 +228,7 @@ static void check_event(void *user, const streaming_event *e) {
     else if (!strcmp(key, "end"))
       good = good && near(e->end, field);
     else if (!strcmp(key, "error"))
-      good = good && near(e->error, field);
+      equal = equal && near(e->error, field);
     else if (!strcmp(key, "row"))
       good = good && e->row == (size_t)field->number;
     else if (!strcmp(key, "read"))
@@ -236,10 +236,10 @@ static void check_event(void *user, const streaming_event *e) {
     else if (!strcmp(key, "alarm"))
       good = good && e->alarm == (field->kind == ST_TRUE);
     else if (!strcmp(key, "values"))
-      good = good && same_table(field, e, e->middle);
+      equal = equal && same_table(field, e, e->middle);
     else if (!strcmp(key, "quantiles")) {
       size_t q = 0;
-      for (const st_json *table = field->first; table; table = table->next, q++) good = good && same_table(table, e, q);
+      for (const st_json *table = field->first; table; table = table->next, q++) equal = equal && same_table(table, e, q);
     } else if (!strcmp(key, "labels")) {
       good = good && field->count == e->label_count;
       size_t i = 0;
@@ -248,6 +248,7 @@ static void check_event(void *user, const streaming_event *e) {
       wrong("an event has the field %s, which this test does not know", key);
   }
   if (!good) wrong("event %zu (%s, %s) is another", to->count, e->event, e->text ? e->text : "");
+  else if (!equal) wrong("event %zu (%s, %s) has another score or other values", to->count, e->event, e->text ? e->text : "");
   to->count++;
 }
 
