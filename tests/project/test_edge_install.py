@@ -17,18 +17,21 @@ from rnnzoo.runs.store import Run, load_run
 from streaming.runtime.text import WordEncoder
 
 TAGGER = "tagger-en-ewt-stream"
-MAX_IMPORT_SECONDS = 0.150
+# Of the processor time that numpy takes, on the same machine in the same moment.
+MAX_IMPORT_SHARE = 1.5
 # NumPy 2, which Python 3.12 and later get, takes some more.
 MAX_RESIDENT_BYTES = 80e6 if sys.version_info < (3, 12) else 90e6
 REPEATS = 7
 
 IMPORT_TIME = """
 import time
+times = [time.process_time()]  # a busy machine is no slow program
 import numpy
-began = time.process_time()  # a busy machine is no slow program
+times.append(time.process_time())
 import streaming
 streaming.load, streaming.pipeline
-print(time.process_time() - began)
+times.append(time.process_time())
+print((times[2] - times[1]) / (times[1] - times[0]))
 """
 
 STEPS = """
@@ -99,10 +102,9 @@ def test_nothing_heavy_is_installed(python, tmp_path):
 
 def test_import_is_quick(python, tmp_path):
     run(python, "-c", IMPORT_TIME, cwd=tmp_path)  # writes the byte code
-    # What else runs on the processor only adds to it.
-    seconds = min(float(run(python, "-c", IMPORT_TIME, cwd=tmp_path)) for _ in range(REPEATS))
-    print(f"\nimport streaming beyond numpy: {seconds * 1e3:.0f} ms (least of {REPEATS})")
-    assert seconds < MAX_IMPORT_SECONDS
+    share = sorted(float(run(python, "-c", IMPORT_TIME, cwd=tmp_path)) for _ in range(REPEATS))[REPEATS // 2]
+    print(f"\nimport streaming: {share:.2f} of the time of import numpy (median of {REPEATS})")
+    assert share < MAX_IMPORT_SHARE
 
 
 def test_a_running_tagger_is_small(python, tagger, tmp_path):
