@@ -2,6 +2,7 @@
 """Write docs/gallery.md: what models say, write and draw, each from its own streaming file; nothing is trained."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,32 @@ def digit(classifier: Any) -> str:
     return block(*lines)
 
 
+def steering(controller: Any) -> str:
+    """Arms with four payloads, driven by the file, and by the same file with a fresh state at every step."""
+    from rnnzoo.data.problems import arm
+    from rnnzoo.tasks.controller.task import stream_controller
+    from rnnzoo.tasks.drawing import draw_paths
+
+    rng, payloads, steps = np.random.default_rng(4), (0.0, 1.0, 2.0, 3.0), 2000
+    episodes = [dataclasses.replace(arm.draw_episode(rng), payload=payload) for payload in payloads]
+    ways = {
+        "wanted": np.stack([arm.reference(episode, steps)[:, :2] for episode in episodes]),
+        "with memory": arm.follow(episodes, steps, stream_controller(controller)),
+        "without": arm.follow(episodes, steps, lambda simulation: stream_controller(controller)(simulation)),
+    }
+    boxes = {
+        f"{payload:g} kg": {name: arm.tips(angles[i]) for name, angles in ways.items()}
+        for i, payload in enumerate(payloads)
+    }
+    errors = {name: np.sqrt(np.mean((ways[name] - ways["wanted"])[:, 500:] ** 2, axis=(1, 2))) for name in ways}
+    rows = [
+        f"{payload:g} kg: {errors['with memory'][i]:.4f} rad with memory, {errors['without'][i]:.4f} without"
+        for i, payload in enumerate(payloads)
+    ]
+    what = "Ways of the tip of an arm over two seconds, with four payloads that the model is not told"
+    return picture("steer-arm", what, lambda path: draw_paths(path, boxes)) + "\n\n" + block(*rows)
+
+
 def translation(translator: Any) -> str:
     text = "Zwei Hunde spielen am Strand ."
     return block(text, translator.translate(text))
@@ -115,6 +142,7 @@ EXHIBITS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "charlm-lstm": ("A play, after `ROMEO:`", play),
     "qa-babi": ("A question about a story", answer),
     "handwriting-digits": ("A seven, while it is drawn", digit),
+    "steer-arm": ("An arm that finds out what it carries", steering),
     "names-language": ("Names and their languages", names),
     "translate-de-en": ("A translation", translation),
 }

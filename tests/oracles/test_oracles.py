@@ -22,6 +22,7 @@ SLICES = {
     "anomaly_detector": 1,
     "captioner": 4,
     "classifier": 60,
+    "controller": 4,
     "forecaster": 40,
     "generator": 1500,
     "keyword_spotter": 9,
