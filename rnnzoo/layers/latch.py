@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from rnnzoo.layers.linear.scan import hold
@@ -23,22 +24,41 @@ class Latch(OverSequences, keras.layers.Layer):
     Args:
         first: the lowest of the ids that are held.
         clear: an id below `first` after which nothing is held; None: there is none.
+        stateful: hold from batch to batch, row by row, until `reset_state`; needs a fixed batch.
 
     Input: ids (B, T). Output: int32 (B, T), from 0, where nothing is held yet.
 
     Raises:
-        ValueError: `first` below 1, or `clear` that is not below it.
+        ValueError: `first` below 1, `clear` that is not below it, or a stateful layer without a fixed batch.
     """
 
     sequence_shape = "(B, T)"
 
-    def __init__(self, first: int, clear: int | None = None, **kwargs: Any):
+    def __init__(self, first: int, clear: int | None = None, stateful: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         if first < 1:
             raise refused(f"Latch: expected the lowest of the ids that are held, 1 or more. Received: first={first}")
         if clear is not None and not 0 <= clear < first:
             raise refused(f"Latch: expected an id below first={first} that clears, or None. Received: clear={clear}")
-        self.first, self.clear = first, clear
+        self.first, self.clear, self.stateful = first, clear, stateful
+        self.states: list[keras.Variable] = []
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        super().build(input_shape)
+        if self.stateful:
+            if input_shape[0] is None:
+                raise refused(
+                    "Latch: expected a fixed batch for stateful=True, such as "
+                    f"keras.Input(batch_shape=(8, None)). Received: input shape {tuple(input_shape)}"
+                )
+            held = keras.Variable(np.zeros(input_shape[:1], "float32"), trainable=False, name="held")
+            # Past Keras's tracking: it is no weight, as the states of keras.layers.RNN are none.
+            object.__setattr__(self, "states", [held])
+
+    def reset_state(self) -> None:
+        """Hold nothing."""
+        for state in self.states:
+            state.assign(ops.zeros_like(state))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return tuple(input_shape)
@@ -48,7 +68,12 @@ class Latch(OverSequences, keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         ids, told = self._told(x)
-        return ops.cast(hold(ids, told), "int32")
+        if not self.states:
+            return ops.cast(hold(ids, told), "int32")
+        (state,) = self.states
+        held = hold(ids, told, state)
+        state.assign(held[:, -1])
+        return ops.cast(held, "int32")
 
     def _told(self, x: Any) -> tuple[Any, Any]:
         """What each step says, (B, T) of float32, and whether it says something."""
@@ -72,4 +97,4 @@ class Latch(OverSequences, keras.layers.Layer):
         return ops.cast(ops.stack(rows, axis=1), "int32"), valid, {"held": held}
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "first": self.first, "clear": self.clear}
+        return {**super().get_config(), "first": self.first, "clear": self.clear, "stateful": self.stateful}

@@ -21,7 +21,7 @@ class SpeechConfig(DataConfig):
         num_mels: features of a frame.
         low_hz, high_hz: range of the features.
         reduction: frames that the model draws in a step (Wang et al. 2017).
-        noise: deviation of the noise on the last frame that the model is given in training, in units of the scaler: in
+        frame_noise: deviation of the noise on the last frame that the model is given in training, in units of the scaler: in
             use it is given what it has drawn itself.
         floor: the least deviation of a feature, in units of the scaler.
         temperature: at which the device and the figures draw; it multiplies the variances.
@@ -40,7 +40,7 @@ class SpeechConfig(DataConfig):
     low_hz: Factor = 60.0
     high_hz: Factor = 3800.0
     reduction: Size = 2
-    noise: Factor = 0.0
+    frame_noise: Factor = 0.0
     floor: Factor = 0.1
     temperature: Factor = 0.5
     max_length: Size = 200

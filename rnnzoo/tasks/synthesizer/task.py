@@ -90,7 +90,7 @@ class SynthesizerTask(Task):
 
     def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
         """Noise on the frames that the model is given, as its own draws are not those of the recording."""
-        noise = self.config.noise * rng.standard_normal(row["rows"].shape)
+        noise = self.config.frame_noise * rng.standard_normal(row["rows"].shape)
         return {**row, "rows": (row["rows"] + noise).astype(np.float32)}
 
     def loss(self, config: TrainingConfig) -> keras.losses.Loss:

@@ -144,6 +144,16 @@ def test_config_and_model_survive_saving(name, tmp_path, rng):
     np.testing.assert_array_equal(again.predict_on_batch(x), model.predict_on_batch(x))
 
 
+def test_a_stateful_latch_holds_from_batch_to_batch():
+    ids = np.array([[0, 7, 1, 2, 9, 0, 1], [6, 0, 0, 8, 0, 2, 0]], "int32")
+    inputs = keras.Input(batch_shape=(2, None), dtype="int32")
+    model = keras.Model(inputs, Latch(6, 2, stateful=True, name="latch")(inputs))
+    for _ in range(2):
+        found = [model.predict_on_batch(ids[:, a:b]) for a, b in ((0, 1), (1, 3), (3, 4), (4, 7))]
+        assert np.concatenate(found, axis=1).tolist() == [[0, 2, 2, 0, 4, 4, 4], [1, 1, 1, 3, 3, 0, 0]]
+        model.layers[-1].reset_state()
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -151,6 +161,7 @@ def test_config_and_model_survive_saving(name, tmp_path, rng):
         (lambda: LookaheadConv(0), "units=0"),
         (lambda: Latch(0), "first=0"),
         (lambda: Latch(5, clear=5), "clear=5"),
+        (lambda: Latch(5, stateful=True).build((None, 3)), "(None, 3)"),
         (lambda: CharCNN(5, widths=()), "widths=()"),
         (lambda: CharCNN(5).build((None, None, 12)), "(None, None, 12)"),
         (lambda: PaddedEmbedding(5, 3, unknown_rate=1.0), "unknown_rate=1.0"),

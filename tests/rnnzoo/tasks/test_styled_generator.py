@@ -72,6 +72,14 @@ def test_a_style_is_not_forgotten(made):
     np.testing.assert_allclose(again, none, atol=1e-5)
 
 
+def test_offline_draws_are_those_of_the_device_in_every_style(made, path):
+    """The style is told by the first token alone: a draw that forgets it differs."""
+    task, model = made
+    writer = streaming.pipeline(path)
+    expected = [writer.generate(style=style, seed=seed) for style in ("Sea", "Land") for seed in range(3)]
+    assert task.drawn(model) == expected
+
+
 def nats(task, model, texts):
     """Of each token given those before it, by a softmax after the other."""
     found = []

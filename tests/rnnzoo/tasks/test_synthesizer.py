@@ -29,7 +29,7 @@ def recordings(count):
 
 @pytest.fixture(scope="module")
 def made():
-    config = SpeechConfig(dataset="tones", num_mels=8, draws=2, max_length=9, iterations=2, noise=0.5)
+    config = SpeechConfig(dataset="tones", num_mels=8, draws=2, max_length=9, iterations=2, frame_noise=0.5)
     splits = {"train": recordings(12), "dev": recordings(8), "test": recordings(8)}
     task = SynthesizerTask.from_source(Source("audio-voice", splits), config, seed=1)
     return task, build_synthesizer(SynthesizerConfig(prenet=6, given=3, units=8), task.encoder)
