@@ -51,7 +51,7 @@ class Latch(OverSequences, keras.layers.Layer):
                     "Latch: expected a fixed batch for stateful=True, such as "
                     f"keras.Input(batch_shape=(8, None)). Received: input shape {tuple(input_shape)}"
                 )
-            held = keras.Variable(np.zeros(input_shape[:1], "float32"), trainable=False, name="held")
+            held = keras.Variable(np.zeros((input_shape[0],), "float32"), trainable=False, name="held")
             # Past Keras's tracking: it is no weight, as the states of keras.layers.RNN are none.
             object.__setattr__(self, "states", [held])
 

@@ -21,8 +21,8 @@ class SpeechConfig(DataConfig):
         num_mels: features of a frame.
         low_hz, high_hz: range of the features.
         reduction: frames that the model draws in a step (Wang et al. 2017).
-        frame_noise: deviation of the noise on the last frame that the model is given in training, in units of the scaler: in
-            use it is given what it has drawn itself.
+        frame_noise: deviation of the noise on the last frame that the model is given in training, in units of the
+            scaler: in use it is given what it has drawn itself.
         floor: the least deviation of a feature, in units of the scaler.
         temperature: at which the device and the figures draw; it multiplies the variances.
         max_length: most frames of a word on the device.
