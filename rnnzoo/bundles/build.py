@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 CARD_FILE, MICRO_FILE = "card.md", "micro.tflite"
 # Tasks whose models are for microcontrollers too, beside classifiers of rows.
-_MICRO = ("keyword_spotter", "sequence_tagger", "anomaly_detector")
+_MICRO = ("keyword_spotter", "sequence_tagger", "anomaly_detector", "controller")
 # What continuous integration measures anew: the first examples of the development split.
 CHECK_SPLIT, CHECK_EXAMPLES = "dev", 200
 

@@ -286,7 +286,7 @@ MICRO = sorted((ROOT / "pretrained").glob("*/micro.tflite"))
 
 
 def test_what_microcontrollers_hold_has_a_file_for_them():
-    kinds = {"digits-kws-stream", "wake-word", "ecg-beats-stream", "anomaly-nab", "speaker-vowels"}
+    kinds = {"digits-kws-stream", "wake-word", "ecg-beats-stream", "anomaly-nab", "speaker-vowels", "steer-arm"}
     assert kinds <= {path.parent.name for path in MICRO}
 
 
