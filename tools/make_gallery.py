@@ -78,6 +78,24 @@ def play(generator: Any) -> str:
     return block("ROMEO:" + generator.generate("ROMEO:", max_length=300, temperature=0.7, seed=2))
 
 
+def styled(generator: Any) -> str:
+    lines = []
+    for style in ("Romeo and Juliet", "Richard III", "The Taming of the Shrew"):
+        lines += [f"[{style}]", generator.generate(style=style, max_length=260, seed=3), ""]
+    return block(*lines[:-1])
+
+
+def sounds(synthesizer: Any) -> str:
+    from rnnzoo.tasks.drawing import draw_sounds
+
+    words, voices = synthesizer.spec.words, synthesizer.spec.voices
+    made = {word: [synthesizer.frames(word, voice=voice, seed=1).rows for voice in voices[:2]] for word in words}
+    what = f"Log-mel features of digits, said by {voices[0]} and below by {voices[1]}"
+    shown = picture("say-digits", what, lambda path: draw_sounds(path, made, voices[:2]))
+    said = "printf '4 2\\n7\\n' | streaming run pretrained/say-digits/float32.tflite - --voice theo --out said"
+    return f"{shown}\n\n`{said}` lets them be heard."
+
+
 def answer(classifier: Any) -> str:
     return block(STORY, classifier.classify(STORY.split()).label)
 
@@ -140,6 +158,8 @@ EXHIBITS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "compose-chorales": ("A chorale in four voices", chorale),
     "molecules": ("Molecules, as SMILES", molecules),
     "charlm-lstm": ("A play, after `ROMEO:`", play),
+    "lyrics-shakespeare": ("Passages in the manner of three plays", styled),
+    "say-digits": ("Digits, said in two of five voices", sounds),
     "qa-babi": ("A question about a story", answer),
     "handwriting-digits": ("A seven, while it is drawn", digit),
     "steer-arm": ("An arm that finds out what it carries", steering),

@@ -40,7 +40,12 @@ def examples(data: Path, limit: int | None = None) -> list[tuple[np.ndarray, str
 
 
 def recordings(data: Path) -> list[tuple[np.ndarray, str]]:
-    """Recordings 0 to 4 of each speaker and digit, in the order of number, speaker, digit."""
+    """Recordings and their digits."""
+    return [(samples, digit) for samples, digit, _ in spoken(data)]
+
+
+def spoken(data: Path) -> list[tuple[np.ndarray, str, str]]:
+    """Recordings 0 to 4 of each speaker and digit, in the order of number, speaker, digit; digit and speaker."""
     found = []
     with tarfile.open(data / "spoken_digit" / "free-spoken-digit-dataset-1.0.9-recordings.tar.gz") as archive:
         for member in archive:
@@ -50,7 +55,7 @@ def recordings(data: Path) -> list[tuple[np.ndarray, str]]:
                 with wave.open(io.BytesIO(file.read())) as sound:
                     samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2").astype(np.float32) / 32768
                 found.append((int(index), speaker, digit, samples))
-    return [(samples, digit) for _, _, digit, samples in sorted(found, key=lambda item: item[:3])]
+    return [(samples, digit, speaker) for _, speaker, digit, samples in sorted(found, key=lambda item: item[:3])]
 
 
 def figures(model: oracle.Model, rows: list[tuple[np.ndarray, str]]) -> dict[str, float]:
