@@ -11,7 +11,7 @@ import sys
 
 NAMES = (
     *("step", "windows", "convert", "batch", "edge", "train", "length", "training", "clients"),
-    *("front_end", "verify", "attack", "step_path", "many", "serve", "widths"),
+    *("front_end", "verify", "attack", "step_path", "many", "serve", "widths", "whole", "heads"),
 )
 
 

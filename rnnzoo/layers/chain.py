@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from streaming._compat import loop_over_time
@@ -21,6 +22,10 @@ def log_likelihood(scores: Any, labels: Any, transitions: Any, start: Any, end: 
     """
     size = scores.shape[-1]
     chosen = ops.one_hot(labels, size, dtype=scores.dtype)
+    if keras.backend.backend() == "tensorflow":
+        from rnnzoo.layers.tensorflow_chains import log_likelihood as by_one_loop
+
+        return by_one_loop(scores, chosen, transitions, start, end, mask)
 
     def step(x: Any, keep: Any, states: list[Any]) -> list[Any]:
         alpha, last, path, begun = states

@@ -15,7 +15,9 @@ from streaming._compat import get_keras_mask
 class CTCLoss(keras.losses.Loss):
     """Negative log probability of a label sequence, summed over its alignments (Graves et al. 2006).
 
-    By `keras.ops.ctc_loss`; mean over the batch.
+    Mean over the batch. With TensorFlow one loop gives the loss and the gradient; other backends use
+    `keras.ops.ctc_loss`. Labels that no alignment gives, as there are too few steps for them, have a large loss, and
+    with TensorFlow no gradient.
 
     Args:
         blank: the id of the blank, which also pads the labels.
@@ -48,7 +50,12 @@ class CTCLoss(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any, mask: Any = None) -> Any:
         labels, logits = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
         counts = ops.sum(ops.cast(labels != self.blank, "int32"), axis=-1)
-        return ops.ctc_loss(labels, logits, counts, steps_of(logits, mask), mask_index=self.blank)
+        steps = steps_of(logits, mask)
+        if keras.backend.backend() == "tensorflow":
+            from rnnzoo.layers.tensorflow_chains import ctc
+
+            return ctc(labels, logits, counts, steps, self.blank)
+        return ops.ctc_loss(labels, logits, counts, steps, mask_index=self.blank)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "blank": self.blank}

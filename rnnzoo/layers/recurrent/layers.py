@@ -35,7 +35,11 @@ class HandDerived(Recurrent, keras.layers.RNN):
         if keras.backend.backend() != "tensorflow":
             return True
         cell = self.cell
-        if training and (cell.recurrent_dropout or (cell.dropout and getattr(cell, "implementation", 2) == 1)):
+        # Each gate drops inputs of its own in this implementation, which recurrent dropout makes Keras choose.
+        if training and cell.dropout and getattr(cell, "implementation", 2) == 1:
+            return True
+        # Cells of Keras differ in what a rate of 1 means.
+        if training and 1 in (cell.dropout, cell.recurrent_dropout):
             return True
         import tensorflow as tf
 
@@ -74,7 +78,7 @@ class SimpleRNN(SwapIn, keras.layers.SimpleRNN):
         h[t] = act(x[t] W + b + h[t-1] R)
 
     Arguments, weights, checkpoints and results are Keras's. Options without a derivative of ours (an activation
-    other than tanh, sigmoid, relu and linear, recurrent dropout while training) run Keras's loop.
+    other than tanh, sigmoid, relu and linear) run Keras's loop.
 
     Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
 
@@ -94,8 +98,8 @@ class LSTM(SwapIn, keras.layers.LSTM):
         c[t] = gate(f) c[t-1] + gate(i) act(g),   h[t] = gate(o) act(c[t])
 
     Arguments, weights, checkpoints and results are Keras's. Options without a derivative of ours (an activation
-    other than tanh, sigmoid, relu and linear, recurrent dropout while training, `implementation=1` with dropout)
-    run Keras's loop; on a GPU, Keras decides on cuDNN.
+    other than tanh, sigmoid, relu and linear, dropout while training together with recurrent dropout or
+    `implementation=1`) run Keras's loop; on a GPU, Keras decides on cuDNN.
 
     Input: (B, T, D), a boolean mask (B, T), initial states [h, c] (B, U) each. Output: as Keras's.
 
@@ -115,7 +119,8 @@ class GRU(SwapIn, keras.layers.GRU):
         reset_after:  n = act(x[t] W_n + b_n + r (h[t-1] R_n + d_n))
         else:         n = act(x[t] W_n + b_n + (r h[t-1]) R_n)
 
-    Arguments, weights, checkpoints and results are Keras's; what falls back to Keras's loop is as in `LSTM`.
+    Arguments, weights, checkpoints and results are Keras's; what falls back to Keras's loop is as in `LSTM`, and
+    besides `reset_after=False` with recurrent dropout while training.
 
     Input: (B, T, D), a boolean mask (B, T), an initial state (B, U). Output: as Keras's.
 
@@ -135,7 +140,7 @@ class LayerNormLSTM(HandDerived, keras.layers.RNN):
         c[t] = gate(f) c[t-1] + gate(i) act(g),   h[t] = gate(o) act(LN(c[t]; a_c) + b_c)
 
     It is `keras.layers.RNN` over a `LayerNormLSTMCell`, with the same weights; what falls back to Keras's loop is as
-    in `LSTM`.
+    in `LSTM`, and any recurrent dropout while training.
 
     Args:
         units: U.

@@ -8,14 +8,22 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from rnnzoo.layers.recurrent.tensorflow_loop import Tensors
-from rnnzoo.layers.recurrent.tensorflow_steps import Activation, apart, product_gradients, together
+from rnnzoo.layers.recurrent.tensorflow_steps import (
+    Activation,
+    apart,
+    product_gradients,
+    products,
+    state_gradient,
+    together,
+)
 
 
 @dataclass(frozen=True)
 class GRUSteps:
     """u, r = gate(z + h R), n = act(z + r (h R + d)), h' = n + u (h - n): the reset after the product.
 
-    Weights: R (U, U) of u, r, n, or one R (U, 3 U) for a z (B, 3 U); and d (U) where `bias`, the others lie in z.
+    Weights: R (U, U) of u, r, n, or one R (U, 3 U) for a z (B, 3 U); d (U) where `bias`, the others lie in z; with
+    recurrent dropout three R, and their masks at the end.
     """
 
     activation: Activation
@@ -23,16 +31,20 @@ class GRUSteps:
     bias: bool
 
     def prepare_backward(self, weights: Tensors) -> Tensors:
-        return tuple(map(tf.transpose, self._matrices(weights)))
+        matrices, masks = self._apart(weights)
+        return *map(tf.transpose, matrices), *masks
 
-    def _matrices(self, weights: Tensors) -> Tensors:
-        return weights[:-1] if self.bias else weights
+    def _apart(self, weights: Tensors) -> tuple[Tensors, Tensors]:
+        """The R, and the masks."""
+        count = 3 if len(weights) >= 3 else 1
+        return weights[:count], weights[count + self.bias :]
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         h, (z_u, z_r, z_n) = states[0], apart(z, 3)
-        read_u, read_r, inner = apart([tf.matmul(h, weight) for weight in self._matrices(weights)], 3)
+        matrices, masks = self._apart(weights)
+        read_u, read_r, inner = apart(products(h, matrices, masks), 3)
         u, r = self.gate.value(z_u + read_u), self.gate.value(z_r + read_r)
-        inner = inner + weights[-1] if self.bias else inner
+        inner = inner + weights[len(matrices)] if self.bias else inner
         n = self.activation.value(z_n + r * inner)
         return (n + u * (h - n),), (u, r, n, inner)
 
@@ -44,17 +56,21 @@ class GRUSteps:
 
     def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         (d_h,), (u, *reads, new) = gradients, factors
-        d_reads = together(tuple(d_h * factor for factor in reads), weights)
-        return (tf.add_n([d_h * u, *map(tf.matmul, d_reads, weights)]),), (*d_reads, d_h * new)
+        matrices, masks = (weights[:1], ()) if len(weights) == 1 else (weights[:3], weights[3:])
+        d_reads = together(tuple(d_h * factor for factor in reads), matrices)
+        return (state_gradient(d_reads, matrices, masks, d_h * u),), (*d_reads, d_h * new)
 
     def collect(
         self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
     ) -> tuple[Tensors, Tensors]:
         *d_reads, d_n = terms
-        d_weights = product_gradients(before, tuple(d_reads))
+        matrices, masks = self._apart(weights)
+        d_matrices = product_gradients(before, tuple(d_reads), masks)
+        d_matrices, d_masks = d_matrices[: len(matrices)], d_matrices[len(matrices) :]
         d_u, d_r, d_inner = apart(d_reads, 3)
-        d_z = together((d_u, d_r, d_n), self._matrices(weights))
-        return d_z, (*d_weights, tf.reduce_sum(d_inner, axis=(0, 1))) if self.bias else d_weights
+        d_z = together((d_u, d_r, d_n), matrices)
+        d_bias = (tf.reduce_sum(d_inner, axis=(0, 1)),) if self.bias else ()
+        return d_z, (*d_matrices, *d_bias, *d_masks)
 
 
 @dataclass(frozen=True)

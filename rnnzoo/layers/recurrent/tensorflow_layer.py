@@ -39,15 +39,23 @@ class Plan:
         return tuple(tf.reshape(z, (steps, batch, z.shape[-1])) for z in self.read(tf.reshape(x, (-1, x.shape[-1]))))
 
 
-def find_plan(cell: Any, form: Form = PLAIN) -> Plan | None:
-    """The plan of a cell; None if its class or its activations are not supported."""
+def find_plan(cell: Any, form: Form = PLAIN, dropped: bool = False) -> Plan | None:
+    """The plan of a cell; None if its class, its activations or its recurrent dropout are not supported.
+
+    Args:
+        cell: of Keras or of this package.
+        form: of its loop.
+        dropped: each gate reads the state through a mask of its own; these masks are further weights.
+    """
+    if dropped and (type(cell) is LayerNormLSTMCell or not getattr(cell, "reset_after", True)):
+        return None
     names = ("activation", "recurrent_activation") if hasattr(cell, "recurrent_activation") else ("activation",)
     activations = [find_activation(getattr(cell, name)) for name in names]
     planner = _PLANNERS.get(type(cell))
     if planner is None or None in activations:
         return None
     # Parts of a batch keep the cores busy, and XLA joins the gates' other operations too.
-    joined = cell.units <= JOINED or (form.compiled and form.parts > 1)
+    joined = not dropped and (cell.units <= JOINED or (form.compiled and form.parts > 1))
     return planner(cell, joined, *activations)
 
 
@@ -125,18 +133,24 @@ def loop(
     """
     x, cell = tf.convert_to_tensor(sequences), layer.cell
     form = find_form(layer, x, mask is not None, training)
-    plan = find_plan(cell, form)
+    dropped = bool(training and cell.recurrent_dropout)
+    plan = find_plan(cell, form, dropped)
     if plan is None:
         return None
     if training and cell.dropout:
         x *= cell.get_dropout_mask(x[:, 0, :])[:, None, :]
+    # One mask for each gate, for all steps.
+    masks = tf.nest.flatten(cell.get_recurrent_dropout_mask(states[0])) if dropped else []
     run = partial(_run, layer, plan, form.compiled)
     if form.parts == 1:
-        return run(x, states, mask)
+        return run(x, states, masks, mask)
     batch = x.shape[0] or tf.shape(x)[0]
     bounds = [batch * part // form.parts for part in range(form.parts + 1)]
     slices = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    results = [run(x[each], [s[each] for s in states], None if mask is None else mask[each]) for each in slices]
+    results = [
+        run(x[each], [s[each] for s in states], [m[each] for m in masks], None if mask is None else mask[each])
+        for each in slices
+    ]
     last, outputs, final = zip(*results, strict=True)
     return tf.concat(last, 0), tf.concat(outputs, 0), [tf.concat(parts, 0) for parts in zip(*final, strict=True)]
 
@@ -161,14 +175,21 @@ def _one_thread() -> bool:
 
 
 def _run(
-    layer: Any, plan: Plan, compiled: bool, x: tf.Tensor, states: list[tf.Tensor], mask: tf.Tensor | None
+    layer: Any,
+    plan: Plan,
+    compiled: bool,
+    x: tf.Tensor,
+    states: list[tf.Tensor],
+    masks: list[tf.Tensor],
+    mask: tf.Tensor | None,
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     x = tf.transpose(x, (1, 0, 2))
     keep = None if mask is None else tf.transpose(mask)
     if layer.go_backwards:
         x = tf.reverse(x, [0])
         keep = None if keep is None else tf.reverse(keep, [0])
-    outputs, last = run_recurrence(plan.recurrence, plan.project(x), states, plan.weights, keep, compiled)
+    weights = [*plan.weights, *masks]
+    outputs, last = run_recurrence(plan.recurrence, plan.project(x), states, weights, keep, compiled)
     if keep is not None:
         outputs = outputs * tf.cast(_shown(keep, layer.zero_output_for_mask), outputs.dtype)[:, :, None]
     return outputs[-1], tf.transpose(outputs, (1, 0, 2)), list(last)

@@ -40,9 +40,26 @@ def flat(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, (-1, x.shape[-1]))
 
 
-def product_gradients(before: tf.Tensor, gradients: Tensors) -> Tensors:
-    """Gradients of weights (U, U), from those (T, B, U) of their products with `before` (T, B, U)."""
-    return tuple(tf.matmul(flat(before), flat(d), transpose_a=True) for d in gradients)
+def products(h: tf.Tensor, weights: Tensors, masks: Tensors = ()) -> list[tf.Tensor]:
+    """h R for each of the weights R (U, U); with recurrent dropout (m h) R, each with its mask m (B, U)."""
+    if not masks:
+        return [tf.matmul(h, weight) for weight in weights]
+    return [tf.matmul(h * mask, weight) for mask, weight in zip(masks, weights, strict=True)]
+
+
+def state_gradient(gradients: Tensors, transposed: Tensors, masks: Tensors = (), *others: tf.Tensor) -> tf.Tensor:
+    """The gradient of h, from those of its products, and the other parts of it."""
+    parts = list(map(tf.matmul, gradients, transposed))
+    parts = [part * mask for part, mask in zip(parts, masks, strict=True)] if masks else parts
+    return tf.add_n([*others, *parts])
+
+
+def product_gradients(before: tf.Tensor, gradients: Tensors, masks: Tensors = ()) -> Tensors:
+    """Gradients of weights (U, U), from those (T, B, U) of their products with `before` (T, B, U); of masks zeros."""
+    read = [before * mask for mask in masks] or [before] * len(gradients)
+    pairs = zip(read, gradients, strict=True)
+    weights = [tf.matmul(flat(h), flat(d), transpose_a=True) for h, d in pairs]
+    return *weights, *map(tf.zeros_like, masks)
 
 
 def apart(sums: Sequence[tf.Tensor], count: int) -> Sequence[tf.Tensor]:
@@ -57,15 +74,15 @@ def together(gradients: Tensors, weights: Tensors) -> Tensors:
 
 @dataclass(frozen=True)
 class SimpleSteps:
-    """h' = act(z + h R)."""
+    """h' = act(z + h R). Weights: R, and with recurrent dropout its mask."""
 
     activation: Activation
 
     def prepare_backward(self, weights: Tensors) -> Tensors:
-        return tuple(map(tf.transpose, weights))
+        return tf.transpose(weights[0]), *weights[1:]
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
-        h = self.activation.value(z[0] + tf.matmul(states[0], weights[0]))
+        h = self.activation.value(z[0] + products(states[0], weights[:1], weights[1:])[0])
         return (h,), (h,)
 
     def factors(self, saved: Tensors, before: Tensors) -> Tensors:
@@ -74,26 +91,26 @@ class SimpleSteps:
 
     def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         d_z = gradients[0] * factors[0]
-        return (tf.matmul(d_z, weights[0]),), (d_z,)
+        return (state_gradient((d_z,), weights[:1], weights[1:]),), (d_z,)
 
     def collect(
         self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
     ) -> tuple[Tensors, Tensors]:
-        return terms, product_gradients(before, terms)
+        return terms, product_gradients(before, terms, weights[1:])
 
 
 @dataclass(frozen=True)
 class LSTMSteps:
     """i, f, o = gate(z + h R), g = act(z + h R); c' = f c + i g; h' = o act(c').
 
-    Weights: R (U, U) of i, f, g, o, or one R (U, 4 U) for a z (B, 4 U).
+    Weights: R (U, U) of i, f, g, o, or one R (U, 4 U) for a z (B, 4 U). With recurrent dropout four R, and their masks.
     """
 
     activation: Activation
     gate: Activation
 
     def prepare_backward(self, weights: Tensors) -> Tensors:
-        return tuple(map(tf.transpose, weights))
+        return *map(tf.transpose, weights[:4]), *weights[4:]
 
     def activate(self, sums: Sequence[tf.Tensor]) -> Tensors:
         """i, f, g, o of their sums (B, U)."""
@@ -102,12 +119,12 @@ class LSTMSteps:
 
     def forward(self, z: Tensors, states: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         h, c = states
-        sums = [item + tf.matmul(h, weight) for item, weight in zip(z, weights, strict=True)]
+        sums = [item + read for item, read in zip(z, products(h, weights[:4], weights[4:]), strict=True)]
         i, f, g, o = self.activate(apart(sums, 4))
         c = f * c + i * g
         squashed = self.activation.value(c)
         # One array costs less to save than four.
-        gates = (i, f, g, o) if len(weights) == 4 else (tf.concat([i, f, g, o], axis=1),)
+        gates = (i, f, g, o) if len(z) == 4 else (tf.concat([i, f, g, o], axis=1),)
         return (o * squashed, c), (*gates, squashed)
 
     def factors(self, saved: Tensors, before: Tensors) -> Tensors:
@@ -120,10 +137,10 @@ class LSTMSteps:
     def backward(self, gradients: Tensors, factors: Tensors, weights: Tensors) -> tuple[Tensors, Tensors]:
         (d_h, d_c), (inner, f, *cell, out) = gradients, factors
         d_c += d_h * inner
-        d_z = together((*(d_c * factor for factor in cell), d_h * out), weights)
-        return (tf.add_n(list(map(tf.matmul, d_z, weights))), d_c * f), d_z
+        d_z = together((*(d_c * factor for factor in cell), d_h * out), weights[:4])
+        return (state_gradient(d_z, weights[:4], weights[4:]), d_c * f), d_z
 
     def collect(
         self, terms: Tensors, saved: Callable[[int], tf.Tensor], before: tf.Tensor, weights: Tensors
     ) -> tuple[Tensors, Tensors]:
-        return terms, product_gradients(before, terms)
+        return terms, product_gradients(before, terms, weights[4:])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import streaming
-from rnnzoo.layers import CRF, CRFLoss, CTCLoss, ctc_greedy_decode
+from rnnzoo.layers import CRF, CRFLoss, CTCLoss, chain, ctc_greedy_decode
 from streaming.runtime.decoding import Chain
 from streaming.runtime.decoding import viterbi as device_viterbi
 
@@ -134,6 +134,132 @@ def test_ctc_equals_enumeration_with_lengths() -> None:
     model = keras.Sequential([keras.Input((None, 4)), keras.layers.Dense(4)])
     model.compile("adam", CTCLoss())
     assert np.isfinite(model.fit(logits, labels, sample_weight=weight, verbose=0).history["loss"][0])
+
+
+def slopes(function: Any, array: np.ndarray, step: float = 1e-5) -> np.ndarray:
+    """Central differences of a function of a float64 array."""
+    found = np.zeros(array.shape)
+    for index in np.ndindex(*array.shape):
+        sides = []
+        for sign in (1, -1):
+            moved = array.copy()
+            moved[index] += sign * step
+            sides.append(function(moved))
+        found[index] = (sides[0] - sides[1]) / (2 * step)
+    return found
+
+
+def on_tensorflow(function: Any, *arrays: np.ndarray, compiled: bool = False) -> Any:
+    """A value and its gradients in a graph."""
+    tf = pytest.importorskip("tensorflow")
+
+    @tf.function(jit_compile=compiled, autograph=False)
+    def both(*given: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            value = function(*given)
+        return value, tape.gradient(value, given)
+
+    value, gradients = both(*(tf.constant(array, tf.float32) for array in arrays))
+    return value.numpy(), [gradient.numpy() for gradient in gradients]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("blank", "texts"), [(0, [(1, 1), (2, 3), (3,), ()]), (3, [(0, 2), (1, 1), (), (2,)])])
+def test_the_gradient_of_ctc_is_that_of_the_enumeration(blank: int, texts: Any, compiled: bool) -> None:
+    logits = 2 * np.random.default_rng(5).normal(size=(4, 5, 4))
+    steps, scale = (5, 4, 1, 3), np.array([1.0, 2.0, -1.0, 0.5])
+    labels = np.array([[*text, *[blank] * (3 - len(text))] for text in texts])
+    mask = np.arange(5) < np.array(steps)[:, None]
+
+    def by_hand(x: np.ndarray) -> float:
+        rows = zip(x, steps, texts, scale, strict=True)
+        return sum(weight * ctc_by_hand(row[:count], text, blank) for row, count, text, weight in rows)
+
+    value, (gradient,) = on_tensorflow(
+        lambda x: keras.ops.sum(CTCLoss(blank).call(labels, x, mask) * scale.astype("float32")),
+        logits,
+        compiled=compiled,
+    )
+    assert value == pytest.approx(by_hand(logits), rel=1e-5)
+    np.testing.assert_allclose(gradient, slopes(by_hand, logits), atol=1e-5)
+
+
+def ctc_by_states(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The same for many steps, of float64 logarithms, state by state (Graves et al. 2006, section 4.1); blank 0."""
+    logs = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    states = [0, *(part for label in labels for part in (int(label), 0))]
+    alpha = {0: logs[0, 0], 1: logs[0, states[1]]}
+    for row in logs[1:]:
+        after = {}
+        for s, label in enumerate(states):
+            skip = s > 1 and label not in (0, states[s - 2])
+            ways = [alpha[before] for before in (s, s - 1, s - 2)[: 3 if skip else 2] if before in alpha]
+            if ways:
+                after[s] = np.logaddexp.reduce(ways) + row[label]
+        alpha = after
+    return -float(np.logaddexp(alpha[len(states) - 1], alpha[len(states) - 2]))
+
+
+def test_ctc_of_long_and_of_impossible_sequences() -> None:
+    """Where steps say "blank" by far, alignments differ by more than float32 has powers; the last is impossible."""
+    rng = np.random.default_rng(6)
+    logits = rng.normal(size=(4, 400, 6))
+    logits[:2, :, 0] += 30
+    labels, steps = np.concatenate([rng.integers(1, 6, (4, 60)), np.zeros((4, 3), int)], axis=1), (400, 150, 399, 59)
+    mask = np.arange(400) < np.array(steps)[:, None]
+    values, (gradient,) = on_tensorflow(lambda x: CTCLoss().call(labels, x, mask), logits)
+    for row in range(3):
+
+        def by_hand(x: float, row: int = row) -> float:
+            moved = logits[row, : steps[row]].copy()
+            moved[70, labels[row, 10]] += x
+            return ctc_by_states(moved, labels[row, :60])
+
+        assert values[row] == pytest.approx(by_hand(0.0), rel=1e-5)
+        slope = (by_hand(1e-4) - by_hand(-1e-4)) / 2e-4
+        assert gradient[row, 70, labels[row, 10]] == pytest.approx(slope, abs=1e-3)
+        assert not gradient[row, steps[row] :].any()
+    assert np.isfinite(values[3])
+    assert values[3] > values[:3].max()
+    assert not gradient[3].any()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("labels", "mask"), [(None, MASK), (LABELS, MASK), (None, None), (None, ~MASK)])
+def test_the_gradient_of_a_chain_is_that_of_the_enumeration(labels: Any, mask: Any, compiled: bool) -> None:
+    layer, rng = crf(labels), np.random.default_rng(7)
+    scores, scale = 2 * rng.normal(size=(3, 4, 3)), np.array([1.0, -2.0, 0.5])
+    path = np.array([[0, 1, 2, 0], [1, 0, 0, 2], [2, 1, 0, 2]])
+    here = np.ones((3, 4), bool) if mask is None else mask
+    names = [np.asarray(w, "float64") for w in layer.scores()]
+
+    def by_hand(scores: np.ndarray, transitions: np.ndarray, start: np.ndarray, end: np.ndarray) -> float:
+        found = 0.0
+        for row, keep in enumerate(here):
+            shown, weights = scores[row, keep], {}
+            for way in itertools.product(range(3), repeat=len(shown)):
+                if way:
+                    moves = sum(transitions[a, b] for a, b in itertools.pairwise(way))
+                    weights[way] = start[way[0]] + moves + end[way[-1]] + sum(shown[t, k] for t, k in enumerate(way))
+            if weights:
+                most = max(weights.values())
+                total = most + np.log(sum(np.exp(weight - most) for weight in weights.values()))
+                found += scale[row] * (weights[tuple(path[row, keep])] - total)
+        return found
+
+    def ours(*given: Any) -> Any:
+        return keras.ops.sum(chain.log_likelihood(given[0], path, *given[1:], mask=mask) * scale.astype("float32"))
+
+    arrays = [scores, *names]
+    value, gradients = on_tensorflow(ours, *arrays, compiled=compiled)
+    assert value == pytest.approx(by_hand(*arrays), rel=1e-5)
+    for place, gradient in enumerate(gradients):
+
+        def moved(x: np.ndarray, place: int = place) -> float:
+            return by_hand(*arrays[:place], x, *arrays[place + 1 :])
+
+        np.testing.assert_allclose(gradient, slopes(moved, arrays[place]), atol=2e-5)
 
 
 def test_greedy_merges_repeats_and_leaves_blanks_out() -> None:

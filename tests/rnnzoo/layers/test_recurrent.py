@@ -8,10 +8,11 @@ import tensorflow as tf
 import rnnzoo.layers
 import streaming
 from rnnzoo.layers import GRU, LSTM, LayerNormLSTM, SimpleRNN
-from rnnzoo.layers.recurrent import tensorflow_layer
+from rnnzoo.layers.recurrent import forms, tensorflow_layer
 
 B, D, U = 3, 4, 5
 PLAIN = {"return_sequences": True, "return_state": True}
+GATES = {"SimpleRNN": 1, "LSTM": 4, "GRU": 3}
 # (arguments of the layer, T, mask, whether it starts from a given state)
 OPTIONS = [
     ({}, 1, None, False),
@@ -143,9 +144,89 @@ def test_layer_norm_lstm_equals_the_loop_over_its_cell():
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
 def test_dropout_draws_what_keras_draws(kind):
     x, _ = data(kind, 6, False)
-    for options in ({"dropout": 0.5}, {"dropout": 0.3, "recurrent_dropout": 0.4}):
+    for options in ({"dropout": 0.5}, {"dropout": 0.3, "recurrent_dropout": 0.4}, {"recurrent_dropout": 0.4}):
         ours, theirs = pair(kind, seed=7, return_sequences=True, **options)
         assert_equal(*(derive(layer, x, [], None) for layer in (ours, theirs)))
+
+
+@pytest.fixture
+def hand_derived(monkeypatch):
+    """The number of masks of each run of a hand-derived loop."""
+    counts, run = [], tensorflow_layer._run
+    monkeypatch.setattr(tensorflow_layer, "_run", lambda *given: counts.append(len(given[5])) or run(*given))
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "form"),
+    [
+        *(("LSTM", {}, form) for form in forms.FORMS),
+        *(("GRU", {"use_bias": bias}, "xla-2") for bias in (True, False)),
+        ("SimpleRNN", {"dropout": 0.3}, "graph-2"),
+    ],
+)
+def test_recurrent_dropout_of_each_form_is_that_of_keras(kind, options, form, monkeypatch, hand_derived):
+    monkeypatch.setattr(tensorflow_layer, "find_form", lambda *_: forms.FORMS[form])
+    ours, theirs = pair(kind, seed=7, recurrent_dropout=0.4, **PLAIN, **options)
+    x, states = data(kind, 13, True)
+    assert_equal(
+        *(tf.function(derive, autograph=False)(layer, x, states, masks("random", 13)) for layer in (ours, theirs))
+    )
+    assert hand_derived == [GATES[kind]] * forms.FORMS[form].parts
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("LSTM", {"recurrent_dropout": 1.0}),
+        ("SimpleRNN", {"recurrent_dropout": 1.0}),
+        ("GRU", {"recurrent_dropout": 0.4, "reset_after": False}),
+        ("GRU", {"recurrent_dropout": 0.4, "dropout": 0.3}),
+    ],
+)
+def test_recurrent_dropout_without_a_derivative_of_ours_is_that_of_keras(kind, options, hand_derived):
+    ours, theirs = pair(kind, seed=7, **PLAIN, **options)
+    x, states = data(kind, 6, True)
+    assert_equal(*(derive(layer, x, states, None) for layer in (ours, theirs)))
+    assert hand_derived == []
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_recurrent_dropout_draws_new_masks_for_each_call_of_a_stateful_layer(kind, hand_derived):
+    ours, theirs = pair(kind, seed=7, recurrent_dropout=0.4, stateful=True, **PLAIN)
+    x, _ = data(kind, 7, False)
+    calls = [[derive(layer, x, [], None) for _ in range(2)] for layer in (ours, theirs)]
+    for found, expected in zip(*calls, strict=True):
+        assert_equal(found, expected)
+    assert hand_derived == [GATES[kind]] * 2
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("kind", GATES)
+def test_recurrent_dropout_in_half_precision_stays_near_keras(kind, dtype, hand_derived):
+    x, _ = data(kind, 6, False)
+    # The gradients of Keras's own loop are as inexact as ours.
+    assert_equal(
+        *(derive(layer, x, [], None) for layer in pair(kind, dtype, seed=7, recurrent_dropout=0.4, **PLAIN)),
+        outputs=0.05,
+        gradients=0.1,
+    )
+    assert hand_derived == [GATES[kind]]
+
+
+def test_recurrent_dropout_of_both_directions_is_that_of_keras_also_after_loading(tmp_path, hand_derived):
+    def model(module):
+        keras.utils.set_random_seed(3)
+        inner = module.LSTM(U, return_sequences=True, recurrent_dropout=0.4, seed=7)
+        return keras.Sequential([keras.Input((6, D)), keras.layers.Bidirectional(inner)])
+
+    x, _ = data("LSTM", 6, False)
+    ours, theirs = model(rnnzoo.layers), model(keras.layers)
+    ours.save(tmp_path / "model.keras")
+    loaded, expected = keras.saving.load_model(tmp_path / "model.keras"), theirs(x, training=True)
+    for layer in (ours, loaded):
+        np.testing.assert_allclose(layer(x, training=True), expected, atol=1e-5)
+    assert hand_derived == [4] * 4
 
 
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
