@@ -27,7 +27,7 @@ VERSION = 1
 TOLERANCE = 1e-5
 # Most values of an output that are written: of larger ones every so many-th.
 _VALUES = 600
-_MAX_STEPS, _TEXT = 400, 12
+_MAX_STEPS, _TEXT, _POINTS = 400, 12, 8
 _WORDS = ("The", "3rd", "McDonald's-2020", "Zürich", "pseudo-intellectualizations", "of", "U.S.", "qzxv", "(", "x", ".")
 # Voices that are tried, and where a task says nothing of them.
 _VOICES, _MANY_VOICES = 12, 60
@@ -63,8 +63,8 @@ def make_vectors(model: StreamingModel) -> dict[str, Any]:
     """
     vectors: dict[str, Any] = {"version": VERSION, "fingerprint": model.fingerprint, "tolerance": TOLERANCE}
     vectors["steps"] = _steps(model)
-    # What a sketcher or synthesizer gives is drawn at random: clients stream its rows.
-    if (model.metadata.task or {}).get("kind") not in (None, Sketcher.spec_type.kind, Synthesizer.spec_type.kind):
+    # A synthesizer gives a signal, which is the affair of each client: they stream its rows.
+    if (model.metadata.task or {}).get("kind") not in (None, Synthesizer.spec_type.kind):
         vectors["task"] = _task(task_for(model))
     return vectors
 
@@ -163,6 +163,10 @@ def _given(task: Any) -> tuple[dict[str, Any], list[Any], dict[str, Any]]:
     """An input as the file says it, the pieces that a session takes, and the options of the session."""
     if task.takes == "words":
         return {"words": list(_WORDS)}, [list(_WORDS)], {}
+    if isinstance(task, Sketcher):
+        rows = _beginning(task)
+        options = {"temperature": 0.0, "max_length": _POINTS}
+        return {"rows": plain(rows), "max_length": _POINTS}, [rows], options
     if task.takes == "rows":
         rows = _rows(task)
         return {"rows": plain(rows)}, [rows], {}
@@ -205,6 +209,12 @@ def _rows(task: Any) -> NDArray[Any]:
     if task.reader.policy != "refuse":
         rows[numbers(9, rows.size).reshape(rows.shape) % 11 == 0] = np.nan
     return rows
+
+
+def _beginning(task: Sketcher) -> NDArray[Any]:
+    """Three points of a drawing, the last of them of a stroke."""
+    moves = (numbers(5, 6).reshape(3, 2) / 2.0**31 - 1) * np.array(task.spec.scaler.scale)[:2]
+    return np.column_stack([np.round(moves, 3), [0.0, 0.0, 1.0]])
 
 
 def _samples(task: Any) -> NDArray[Any]:

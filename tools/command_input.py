@@ -22,7 +22,8 @@ def command_input(found: dict[str, Any], rate: int = 8000) -> tuple[bytes, list[
     if "samples" in given:
         return wav(vectors.array_of(given["samples"]), rate), []
     rows = given["rows"] if "rows" in given else [vectors.array_of(given["array"]).ravel().tolist()]
-    return "".join(" ".join("NaN" if x is None else repr(x) for x in row) + "\n" for row in rows).encode(), []
+    options = ["--temperature", "0", "--max-length", str(given["max_length"])] if "max_length" in given else []
+    return "".join(" ".join("NaN" if x is None else repr(x) for x in row) + "\n" for row in rows).encode(), options
 
 
 def wav(samples: np.ndarray, rate: int) -> bytes:

@@ -1,9 +1,11 @@
-/* The command: stream MODEL [--raw | --steps] [--max-length PIECES] reads standard input and writes JSON lines, or raw rows.
+/* The command: stream MODEL [--raw | --steps] [--max-length N] [--temperature X] [--seed N] reads standard input and writes JSON lines,
+ * or raw rows.
  *
  * With a task: a sentence a line, its words between white space (tagger, classifier); a text a line (translator, generator); a row
- * of numbers a line, an empty line ends a sequence (classifier of rows, sequence_tagger, forecaster, anomaly_detector); a WAV file
- * of the model's rate (keyword_spotter, transcriber); numbers (captioner). Without: a step a line, as rows; a word or a text a line
- * where the input takes strings.
+ * of numbers a line, an empty line ends a sequence (classifier of rows, sequence_tagger, forecaster, anomaly_detector), or the
+ * beginning of a drawing, dx, dy and lift (sketcher); a WAV file of the model's rate (keyword_spotter, transcriber); numbers
+ * (captioner). Without: a step a line, as rows; a word or a text a line where the input takes strings.
+ * --max-length: pieces of a generator, or points of a sketcher; --temperature (0: the most probable point) and --seed: of a sketcher.
  * --steps: steps, whatever the task is. --raw: little-endian steps of all inputs in, rows of the first output out.
  */
 #define _POSIX_C_SOURCE 200809L
@@ -59,6 +61,16 @@ typedef struct place {
   size_t word, count, limit;
 } place;
 
+/* What the arguments ask of a task. */
+typedef struct wishes {
+  size_t limit;       /* 0: that of the file */
+  double temperature; /* NAN: that of the file */
+  uint32_t seed;
+  bool draws; /* temperature or seed was given */
+} wishes;
+
+static const char synopsis[] = "expected: stream MODEL [--raw | --steps] [--max-length N] [--temperature X] [--seed N]";
+
 static void put_forecast(const streaming_event *e, bool *first) {
   put_member("values", first);
   for (size_t q = 0; q < e->quantiles + 1; q++) {
@@ -90,9 +102,15 @@ static void show(void *user, const streaming_event *e) {
     put_member("word", &first);
     put_text(at->words[at->word++]);
   }
-  if (!strcmp(e->event, "taggedrow") || !strcmp(e->event, "forecast") || !strcmp(e->event, "anomaly")) {
+  if (!strcmp(e->event, "taggedrow") || !strcmp(e->event, "forecast") || !strcmp(e->event, "anomaly") || !strcmp(e->event, "point")) {
     put_member("row", &first);
     printf("%zu", e->row);
+  }
+  if (!strcmp(e->event, "point")) {
+    put_member("dx", &first), put_number(e->dx);
+    put_member("dy", &first), put_number(e->dy);
+    put_member("lift", &first), fputs(e->lift ? "true" : "false", stdout);
+    put_member("end", &first), fputs(e->ends ? "true" : "false", stdout);
   }
   if (e->text) {
     bool label = prediction || !strcmp(e->event, "keyword") || !strcmp(e->event, "utterance");
@@ -434,20 +452,24 @@ static int streams(streaming_model *model, bool is_raw) {
   return code;
 }
 
-static int tasks(streaming_model *model, size_t limit) {
+static int tasks(streaming_model *model, const wishes *wish) {
   const char *kind = streaming_task(model);
   bool sounds = !strcmp(kind, "keyword_spotter") || !strcmp(kind, "transcriber"), arrays = !strcmp(kind, "captioner");
   bool texts = !strcmp(kind, "translator") || !strcmp(kind, "generator"), words = false;
   const void *data;
   size_t size;
   if (!strcmp(kind, "tagger") || !strcmp(kind, "classifier")) words = !streaming_file(model, "words.txt", &data, &size);
-  place at = {sounds ? NULL : arrays ? "" : words || texts ? "line" : "sequence", 0, NULL, 0, 0, limit};
+  place at = {sounds ? NULL : arrays ? "" : words || texts ? "line" : "sequence", 0, NULL, 0, 0, wish->limit};
   streaming_session *session;
+  bool sketches = !strcmp(kind, "sketcher");
+  if (wish->draws && !sketches) return usage("--temperature and --seed go with sketchers; leave them out");
   if (streaming_session_open(model, show, &at, &session)) return failed();
-  int code = sounds  ? sound(session, streaming_sample_rate(model))
-             : words ? lines(session, &at, sentence_of, false)
-             : texts ? lines(session, &at, text_of, false)
-                     : lines(session, &at, arrays ? array_of : row_of, !arrays);
+  int code = sketches && streaming_session_drawing(session, wish->temperature, wish->limit, wish->seed) ? failed() : 0;
+  if (!code)
+    code = sounds  ? sound(session, streaming_sample_rate(model))
+           : words ? lines(session, &at, sentence_of, false)
+           : texts ? lines(session, &at, text_of, false)
+                   : lines(session, &at, arrays ? array_of : row_of, !arrays);
   streaming_session_free(session);
   return code;
 }
@@ -455,7 +477,7 @@ static int tasks(streaming_model *model, size_t limit) {
 int main(int count, char **arguments) {
   const char *path = NULL;
   bool is_raw = false, without = false;
-  size_t limit = 0;
+  wishes wish = {0, NAN, 0, false};
   for (int i = 1; i < count; i++) {
     if (!strcmp(arguments[i], "--raw"))
       is_raw = true;
@@ -465,17 +487,28 @@ int main(int count, char **arguments) {
       char *end;
       unsigned long long number = strtoull(arguments[i + 1], &end, 10);
       if (*end || !number || !isdigit((unsigned char)arguments[i + 1][0])) return usage("expected a whole number, 1 or more");
-      limit = (size_t)number;
+      wish.limit = (size_t)number;
       i++;
+    } else if (!strcmp(arguments[i], "--temperature") && i + 1 < count) {
+      char *end;
+      wish.temperature = strtod(arguments[++i], &end);
+      if (*end || end == arguments[i] || !(wish.temperature >= 0 && wish.temperature < INFINITY)) return usage("the temperature is wrong, expected a number, 0 or more");
+      wish.draws = true;
+    } else if (!strcmp(arguments[i], "--seed") && i + 1 < count) {
+      char *end;
+      unsigned long long number = strtoull(arguments[++i], &end, 10);
+      if (*end || number > UINT32_MAX || !isdigit((unsigned char)arguments[i][0])) return usage("the seed is wrong, expected a whole number from 0 to 4294967295");
+      wish.seed = (uint32_t)number;
+      wish.draws = true;
     } else if (arguments[i][0] == '-' || path)
-      return usage("expected: stream MODEL [--raw | --steps] [--max-length PIECES]");
+      return usage(synopsis);
     else
       path = arguments[i];
   }
-  if (!path) return usage("expected: stream MODEL [--raw | --steps] [--max-length PIECES]");
+  if (!path) return usage(synopsis);
   streaming_model *model;
   if (streaming_open(path, NULL, &model)) return failed();
-  int code = is_raw || without || !*streaming_task(model) ? streams(model, is_raw) : tasks(model, limit);
+  int code = is_raw || without || !*streaming_task(model) ? streams(model, is_raw) : tasks(model, &wish);
   streaming_close(model);
   return code;
 }

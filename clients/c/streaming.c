@@ -13,5 +13,6 @@
 #include "src/saved.h"
 #include "src/audio.h"
 #include "src/search.h"
+#include "src/mixture.h"
 #include "src/tasks.h"
 #include "src/session.h"

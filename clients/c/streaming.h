@@ -135,7 +135,7 @@ streaming_code streaming_string_steps(const streaming_model *model, size_t input
 /* What a task says. Fields that an event does not have are 0 or NULL; texts are valid during the call. */
 typedef struct streaming_event {
   const char *event; /* taggedword, prediction, taggedrow, forecast, anomaly, keyword, utterance, token, transcript,
-                        text, piece, translatedword */
+                        text, piece, translatedword, point */
   const char *text;  /* word of a taggedword; label of a prediction, keyword or utterance; text or word otherwise */
   const char *tag;
   double score, error, time, begin, end;
@@ -146,6 +146,8 @@ typedef struct streaming_event {
   size_t horizon, targets, quantiles, middle;
   const char *const *labels; /* of a prediction: all that hold, where several may */
   size_t label_count;
+  double dx, dy; /* of a point: the movement to it, whether it is the last of its stroke, and of the drawing */
+  int lift, ends;
 } streaming_event;
 
 typedef void (*streaming_listener)(void *user, const streaming_event *event);
@@ -156,7 +158,8 @@ void streaming_session_free(streaming_session *session);
 /* A word of a sentence: tagger, classifier. */
 streaming_code streaming_session_word(streaming_session *session, const char *word);
 /* A row of numbers, as many as the input has elements, or half as many where the task masks missing values, which are NaN where the
-   task drops, holds or interpolates them: classifier, sequence_tagger, forecaster, anomaly_detector. */
+   task drops, holds or interpolates them: classifier, sequence_tagger, forecaster, anomaly_detector; sketcher (the beginning of a
+   drawing: dx, dy, lift; 0, 0, 1 begins a new one). */
 streaming_code streaming_session_row(streaming_session *session, const double *row, size_t count);
 /* Samples between -1 and 1: keyword_spotter, transcriber. */
 streaming_code streaming_session_samples(streaming_session *session, const float *samples, size_t count);
@@ -164,7 +167,10 @@ streaming_code streaming_session_samples(streaming_session *session, const float
 streaming_code streaming_session_text(streaming_session *session, const char *text, size_t limit);
 /* A whole array: captioner. */
 streaming_code streaming_session_array(streaming_session *session, const double *values, size_t count);
-/* The end of a sequence; what comes next begins another. */
+/* How a sketcher draws from now on. temperature: 0 draws the most probable, NAN as the file says; limit: most points, 0 for the file's;
+   seed: the same one gives the same drawings, one after the other (0 where this was not called). */
+streaming_code streaming_session_drawing(streaming_session *session, double temperature, size_t limit, uint32_t seed);
+/* The end of a sequence; what comes next begins another. A sketcher gives the points that follow the beginning. */
 streaming_code streaming_session_finish(streaming_session *session);
 
 #ifdef __cplusplus

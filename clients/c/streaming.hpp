@@ -2,6 +2,7 @@
 #ifndef STREAMING_HPP
 #define STREAMING_HPP
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -144,6 +145,10 @@ class Session {
   }
   void text(const std::string& text, std::size_t limit = 0) { check(streaming_session_text(session_.get(), plain(text), limit)); }
   void array(const std::vector<double>& values) { check(streaming_session_array(session_.get(), values.data(), values.size())); }
+  /* How a sketcher draws: NAN and 0 for the temperature and the limit of the file. */
+  void drawing(double temperature, std::size_t limit = 0, std::uint32_t seed = 0) {
+    check(streaming_session_drawing(session_.get(), temperature, limit, seed));
+  }
   void finish() { check(streaming_session_finish(session_.get())); }
 
  private:

@@ -364,9 +364,9 @@ static void tell(void *user, const streaming_event *e) {
   jmethodID add = (*env)->GetMethodID(env, (*env)->GetObjectClass(env, to->self), "add", "([[B[D[D[[B)V");
   jobject parts[4] = {NULL};
   const char *texts[] = {e->event, e->text, e->tag};
-  double numbers[] = {e->score, e->error, e->has_time ? e->time : NAN, e->begin, e->end, (double)e->row, (double)e->read, e->alarm, (double)e->horizon, (double)e->targets, (double)e->quantiles, (double)e->middle};
+  double numbers[] = {e->score, e->error, e->has_time ? e->time : NAN, e->begin, e->end, (double)e->row, (double)e->read, e->alarm, (double)e->horizon, (double)e->targets, (double)e->quantiles, (double)e->middle, e->dx, e->dy, e->lift, e->ends};
   size_t count = e->values ? e->horizon * e->targets * e->quantiles : 0;
-  int good = add && (parts[0] = texts_of(env, texts, 3)) && (parts[1] = doubles_of(env, numbers, 12)) &&
+  int good = add && (parts[0] = texts_of(env, texts, 3)) && (parts[1] = doubles_of(env, numbers, sizeof numbers / sizeof *numbers)) &&
              (parts[2] = doubles_of(env, e->values, count)) && (parts[3] = texts_of(env, e->labels, e->label_count));
   if (good) (*env)->CallVoidMethod(env, to->self, add, parts[0], parts[1], parts[2], parts[3]);
   (*env)->PopLocalFrame(env, NULL);
@@ -428,6 +428,13 @@ CALL(void, Session, samples)(JNIEnv *env, jobject self, jlong session, jfloatArr
   else
     check(env, streaming_session_samples(begin(env, self, session), data, data ? (size_t)count : 1));
   if (data) (*env)->ReleaseFloatArrayElements(env, samples, data, JNI_ABORT);
+}
+
+CALL(void, Session, drawing)(JNIEnv *env, jobject self, jlong session, jdouble temperature, jint limit, jlong seed) {
+  if (limit < 0 || seed < 0 || seed > UINT32_MAX)
+    refuse(env, STREAMING_INPUT, "limit or seed is wrong, expected a limit of 0 or more and a seed from 0 to 4294967295");
+  else
+    check(env, streaming_session_drawing(begin(env, self, session), temperature, (size_t)limit, (uint32_t)seed));
 }
 
 CALL(void, Session, finish)(JNIEnv *env, jobject self, jlong session) { check(env, streaming_session_finish(begin(env, self, session))); }

@@ -642,6 +642,32 @@ def generated(model: Model, task: Event, text: str, most: int) -> list[Event]:
     return found
 
 
+def drawn(model: Model, task: Event, rows: np.ndarray, most: int) -> list[Event]:
+    """The points after a beginning at a temperature of 0: the mean of the heaviest component, and the likeliest pen."""
+    stream, info, found = Stream(model), model.meta["inputs"][0], []
+    scale, floor = np.array(task["scaler"]["scale"])[:2], task.get("floor", 0.01)
+    given = rows if len(rows) and tuple(rows[0]) == (0, 0, 1) else np.concatenate([[(0, 0, 1)], rows])
+    for row in range(len(given) - 1, len(given) - 1 + most):
+        fed = scaled(task, given).astype(np.float32).reshape(len(given), *info["shape"])
+        output = only(stream, stream.feed({info["name"]: fed}))[-1].astype(np.float64).ravel()
+        weights, x, y, s1, s2, c = output[:-3].reshape(-1, 6).T
+        logs, pens = log_softmax(weights), log_softmax(output[-3:])
+        best, pen = int(logs.argmax()), int(pens.argmax())
+        d1, d2 = floor + np.exp(np.clip(s1, -20, 20)), floor + np.exp(np.clip(s2, -20, 20))
+        rho, u, v = 0.95 * np.tanh(c), (x[best] - x) / d1, (y[best] - y) / d2
+        square = (u * u + v * v - 2 * rho * u * v) / (1 - rho * rho)
+        densities = np.exp(logs - square / 2) / (2 * math.pi * d1 * d2 * np.sqrt(1 - rho * rho))
+        dx, dy = float(x[best] * scale[0]), float(y[best] * scale[1])
+        score = float(math.log(densities.sum()) + pens[pen])
+        found.append(
+            {"event": "point", "row": row, "dx": dx, "dy": dy, "lift": pen > 0, "end": pen == 2, "score": score}
+        )
+        if pen == 2:
+            break
+        given = np.array([[dx, dy, float(pen > 0)]])
+    return found
+
+
 def events(model: Model, given: dict[str, Any]) -> list[Event]:
     """The events of one sequence: of "words", "text", "rows", "samples" or "array", whichever is given."""
     task = model.meta["task"]
@@ -656,6 +682,8 @@ def events(model: Model, given: dict[str, Any]) -> list[Event]:
         if kind == "generator":
             return generated(model, task, given["text"], given["max_length"])
         return translation(model, task, given["text"])
+    if kind == "sketcher":
+        return drawn(model, task, given["rows"], given["max_length"])
     if kind == "forecaster":
         return forecasts(model, task, filled(task, given["rows"]), fill(task, given["rows"])[1])
     return (anomalies if kind == "anomaly_detector" else sensors)(model, task, filled(task, given["rows"]))

@@ -21,6 +21,8 @@ from client_vectors import ROOT, bundle_path, bundle_vectors, wav
 import streaming
 from streaming import vectors
 from streaming.cli import main
+from streaming.runtime.tasks import Sketcher, task_for
+from streaming.runtime.tasks.strokes import SketcherSession
 
 # Python also names the line of a table, its columns, and quantiles of forecasts, and of a sound the sample.
 PYTHON_ALONE = {"line", "columns", "quantiles"}, {"sample", "begin_sample", "end_sample"}
@@ -80,6 +82,7 @@ INPUTS: Inputs = {
     "weather-nyc": (gaps, ()),
     "compose-chorales": (lambda: b"31 34 37 40\n", ("--max-length", "12")),
     "caption-emoji": (lambda: picture("caption-emoji"), ()),
+    "draw-kanji": (lambda: b"0,0,1\n\n40,-12,0\n0,90,1\n", ("--max-length", "12", "--temperature", "0")),
 }
 # Others of the same tasks.
 ALIKE: Inputs = {
@@ -184,6 +187,76 @@ def test_all_commands_write_the_same_lines(client: str, inputs: Inputs, capsys: 
             assert mine.keys() == theirs.keys() - alone, bundle
             for key, value in mine.items():
                 same_values(value, theirs[key], f"{bundle}: {key} of {theirs}")
+
+
+def drawn(client: str, *options: str, given: bytes = b"0,0,1\n") -> subprocess.CompletedProcess[bytes]:
+    command, environment = CLIENTS[client]()
+    command = [*command, str(bundle_path("draw-kanji")), *options]
+    return subprocess.run(command, input=given, capture_output=True, timeout=300, env={**os.environ, **environment})
+
+
+def points(client: str, *options: str, given: bytes = b"0,0,1\n") -> list[dict[str, Any]]:
+    done = drawn(client, *options, given=given)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-2000:]
+    return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+
+@pytest.mark.parametrize("client", ["Node", "Java"])
+def test_a_seed_gives_the_same_drawings_in_all_clients_but_python(client: str) -> None:
+    options, two = ("--seed", "4294967295", "--max-length", "6"), b"0,0,1\n\n0,0,1\n"
+    mine, theirs = points(client, *options, given=two), points("C", *options, given=two)
+    assert len(mine) == len(theirs) > 2
+    for one, other in zip(mine, theirs, strict=True):
+        same_values([*one.values()], [*other.values()], str(other))
+    first, second = ([point["dx"] for point in theirs if point["sequence"] == place] for place in (0, 1))
+    assert first[0] != second[0]
+    assert points(client, "--seed", "1", "--max-length", "1")[0]["dx"] != mine[0]["dx"]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_what_clients_draw_has_the_moments_of_what_python_draws(temperature: float) -> None:
+    count, beginning = 600, b"40,-12,0\n0,90,0\n\n"
+    found = points("C", "--max-length", "1", "--temperature", str(temperature), given=beginning * count)
+    assert len(found) == count
+    task = task_for(streaming.load(bundle_path("draw-kanji")))
+    assert isinstance(task, Sketcher)
+    session = SketcherSession(task, temperature=temperature, max_length=1, seed=5)
+    expected = []
+    for _ in range(count):
+        expected += [*session.feed(np.array([[40, -12, 0], [0, 90, 0]])), *session.finish()]
+    for name in ("dx", "dy", "lift", "end", "score"):
+        mine, theirs = np.array([point[name] for point in found]), np.array([getattr(p, name) for p in expected])
+        for power in (1, 2):
+            a, b = mine.astype(float) ** power, theirs.astype(float) ** power
+            # The difference of two means, in units of its own deviation.
+            error = np.sqrt((a.var() + b.var()) / count)
+            assert abs(a.mean() - b.mean()) <= 4 * error, (name, power)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_bad_options_and_rows_of_drawings_get_one_line(client: str) -> None:
+    wrong = [
+        ("--temperature", "-1"),
+        ("--temperature", "nan"),
+        ("--max-length", "0"),
+        ("--seed", "4294967296"),
+        ("--seed", "-1"),
+    ]
+    for options in wrong:
+        check_refused(drawn(client, *options), "expected")
+    check_refused(drawn(client, given=b"0,0,2\n"), "lift is 2 in row 1, expected 1 after the last point")
+    check_refused(drawn(client, given=b"0,1\n"), "a row has 2 numbers, expected 3")
+    command, environment = CLIENTS[client]()
+    command = [*command, str(bundle_path("speaker-vowels")), "--seed", "1"]
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=300, env={**os.environ, **environment})
+    check_refused(done, "--temperature and --seed go with sketchers")
+
+
+def check_refused(done: subprocess.CompletedProcess[bytes], line: str) -> None:
+    assert (done.returncode, done.stdout) == (2, b"")
+    lines = [text for text in done.stderr.decode().splitlines() if text.startswith("stream: ")]
+    assert [line in text for text in lines] == [True], lines
+    assert "    at " not in done.stderr.decode()  # a stack trace
 
 
 def same_values(mine: Any, theirs: Any, where: str) -> None:

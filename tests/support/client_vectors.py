@@ -23,7 +23,7 @@ BUNDLES = sorted(path.parent.name for path in (ROOT / "pretrained").glob("*/floa
 ALIKE = {"translate-de-en", "translate-en-de", "charlm-mingru", "caption-emoji", "emotion-goemotions"}
 ALIKE |= {"sentiment-lines", "names-language", "activity-motion", "lyrics-shakespeare"}
 # Clients have no events of these.
-STREAMED = {"draw-kanji", "say-digits"}
+STREAMED = {"say-digits"}
 FORMS = ["delay", "rate", "two", "window", "padded", "padded after", "internal", "internal window", "encode", "kept"]
 # Models that begin with a table of strings.
 STRINGS = ["words", "hashed", "salted", "tokens", "texts"]

@@ -62,6 +62,10 @@ static void st_take_row(void *user, size_t output, const void *rows, size_t coun
       case ST_TRANSCRIBER:
         st_transcribe(s, row, time);
         break;
+      case ST_SKETCHER:
+        for (size_t k = 0; k < s->model->outputs[0].info.elements; k++) s->p[k] = row[k];
+        s->drawn = true;
+        break;
       default:
         break;
     }
@@ -241,6 +245,22 @@ static streaming_code st_open_anomalies(streaming_session *s) {
   return s->errors && s->early ? STREAMING_OK : st_no_memory();
 }
 
+static streaming_code st_open_sketcher(streaming_session *s) {
+  const streaming_model *m = s->model;
+  size_t size = m->outputs[0].info.elements;
+  ST_TRY(st_open_rows(s));
+  if (s->width != 3 || s->masked || s->missing != ST_REFUSE || m->output_count != 1 || !st_is_real(&m->outputs[0].info) || size <= ST_PENS || (size - ST_PENS) % ST_PARAMETERS ||
+      m->delay || m->window || m->unit != 1 || s->up != 1 || s->down != 1)
+    return st_unfit("it does not take dx, dy and lift and give a density after each row");
+  s->components = (size - ST_PENS) / ST_PARAMETERS;
+  for (size_t i = 0; !s->scaled && i < s->width; i++) s->scaler_scale[i] = 1;
+  s->floor = st_number(m->task, "floor", 0.01);
+  s->temperature = st_number(m->task, "temperature", 1);
+  if (!(s->floor >= 0) || !(s->temperature >= 0 && s->temperature < INFINITY) || !st_whole(m->task, "max_length", 1, 1 << 24, 200, &s->limit)) return st_wrong("task.floor, temperature or max_length");
+  s->p = st_array(size, sizeof(double));
+  return s->p ? STREAMING_OK : st_no_memory();
+}
+
 static streaming_code st_open_sound(streaming_session *s) {
   streaming_model *m = s->model;
   const st_json *features = st_get(m->task, "features");
@@ -344,11 +364,12 @@ static streaming_code st_open_texts(streaming_session *s) {
 
 static streaming_code st_open_session(streaming_session *s) {
   streaming_model *m = s->model;
-  static const char *const kinds[] = {"tagger", "classifier", "sequence_tagger", "keyword_spotter", "transcriber", "translator", "", "captioner", "generator", "forecaster", "anomaly_detector"};
+  static const char *const kinds[] = {"tagger", "classifier", "sequence_tagger", "keyword_spotter", "transcriber", "translator", "", "captioner", "generator", "forecaster", "anomaly_detector", "sketcher"};
   const char *kind = streaming_task(m);
+  const int count = sizeof kinds / sizeof *kinds;
   int task = 0;
-  while (task < 11 && (!*kinds[task] || strcmp(kind, kinds[task]))) task++;
-  if (task == 11) return st_fail(STREAMING_TASK, "the task is %.40s, which this client does not have; use a stream", *kind ? kind : "none");
+  while (task < count && (!*kinds[task] || strcmp(kind, kinds[task]))) task++;
+  if (task == count) return st_fail(STREAMING_TASK, "the task is %.40s, which this client does not have; use a stream", *kind ? kind : "none");
   s->task = task == ST_TRANSLATOR && !m->source_count ? ST_IN_TURNS : (st_task)task;
   s->up = m->outputs[0].info.up;
   s->down = m->outputs[0].info.down;
@@ -382,6 +403,9 @@ static streaming_code st_open_session(streaming_session *s) {
       ST_TRY(st_open_rows(s));
       ST_TRY(st_open_anomalies(s));
       break;
+    case ST_SKETCHER:
+      ST_TRY(st_open_sketcher(s));
+      break;
     case ST_KEYWORDS:
     case ST_TRANSCRIBER:
       ST_TRY(st_open_sound(s));
@@ -394,7 +418,7 @@ static streaming_code st_open_session(streaming_session *s) {
 
 static streaming_code st_anew(streaming_session *s) {
   s->row = 0;
-  s->fed = false;
+  s->fed = s->drawn = false;
   s->recent_count = s->recent_next = 0;
   s->pending = s->tokens = 0;
   s->last_token = (int32_t)s->blank;
@@ -583,6 +607,48 @@ static streaming_code st_interpolate(streaming_session *s, bool ended) {
   return code;
 }
 
+/* A row of a drawing, behind the one that says that the pen is up. */
+static streaming_code st_sketch_row(streaming_session *s, const double *row) {
+  static const double beginning[] = {0, 0, 1};
+  double scaled[3];
+  if (row[2] != 0 && row[2] != 1)
+    return st_fail(STREAMING_INPUT, "lift is %g in row %zu, expected 1 after the last point of a stroke, else 0", row[2], s->row + 1);
+  bool first = !s->drawn, says_it = first && row[0] == 0 && row[1] == 0 && row[2] == 1;
+  for (int which = first ? 0 : 1; which < (says_it ? 1 : 2); which++) {
+    for (size_t i = 0; i < 3; i++) scaled[i] = ((which ? row : beginning)[i] - s->scaler_mean[i]) / s->scaler_scale[i];
+    ST_TRY(st_feed_row(s, scaled));
+    if (!s->drawn) return st_unfit("it gives no density after a row");
+    s->row += (size_t)which;
+  }
+  return STREAMING_OK;
+}
+
+/* The points after a beginning. */
+static streaming_code st_sketch(streaming_session *s) {
+  for (size_t i = 0; i < s->limit; i++) {
+    st_movement found = st_draw_movement(s->p, s->components, s->floor, s->temperature, &s->random);
+    double row[] = {found.dx * s->scaler_scale[0], found.dy * s->scaler_scale[1], found.pen > 0};
+    streaming_event event = {.event = "point", .row = s->row, .dx = row[0], .dy = row[1], .lift = found.pen > 0, .ends = found.pen == 2, .score = found.score};
+    st_tell(s, &event);
+    if (found.pen == 2) break;
+    if (i + 1 < s->limit) ST_TRY(st_sketch_row(s, row));
+  }
+  return STREAMING_OK;
+}
+
+streaming_code streaming_session_drawing(streaming_session *s, double temperature, size_t limit, uint32_t seed) {
+  ST_TRY(st_takes(s, s && s->task == ST_SKETCHER, "temperature, limit and seed of a drawing"));
+  if (isnan(temperature)) temperature = st_number(s->model->task, "temperature", 1);
+  if (!(temperature >= 0 && temperature < INFINITY)) return st_fail(STREAMING_INPUT, "temperature is %g, expected 0 or more", temperature);
+  s->temperature = temperature;
+  if (limit)
+    s->limit = limit;
+  else
+    ST_TRY(st_whole(s->model->task, "max_length", 1, 1 << 24, 200, &s->limit) ? STREAMING_OK : st_wrong("task.max_length"));
+  s->random = seed;
+  return STREAMING_OK;
+}
+
 streaming_code streaming_session_row(streaming_session *s, const double *row, size_t count) {
   ST_TRY(st_takes(s, s && s->rows, "rows"));
   if (!row) return st_fail(STREAMING_ARGUMENT, "the row is NULL; give its numbers");
@@ -592,6 +658,7 @@ streaming_code streaming_session_row(streaming_session *s, const double *row, si
   for (size_t i = 0; i < count; i++)
     if (!isfinite(row[i]) && !(isnan(row[i]) && fills))
       return st_fail(STREAMING_INPUT, "a row holds %g at %zu, expected finite numbers; clean or fill it", row[i], i);
+  if (s->task == ST_SKETCHER) return st_sketch_row(s, row);
   if (masks) return st_whole_row(s, row, NULL);
   if (s->missing == ST_INTERPOLATE)
     return st_append(&s->gaps, row, count * sizeof *row) ? st_interpolate(s, false) : st_no_memory();
@@ -874,6 +941,10 @@ streaming_code streaming_session_finish(streaming_session *s) {
     if (s->sample > s->begin) ST_TRY(st_end_sound(s));
     s->sample = s->begin = 0;
     st_endpointer_reset(&s->endpointer);
+    return st_anew(s);
+  }
+  if (s->task == ST_SKETCHER) {
+    if (s->drawn) ST_TRY(st_sketch(s));
     return st_anew(s);
   }
   if (s->gaps.size) ST_TRY(st_interpolate(s, true));

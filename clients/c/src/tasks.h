@@ -11,7 +11,8 @@ typedef enum st_task {
   ST_CAPTIONER,
   ST_GENERATOR,
   ST_FORECASTER,
-  ST_ANOMALIES
+  ST_ANOMALIES,
+  ST_SKETCHER
 } st_task;
 
 /* Rows that an interpolation waits for the next value of a column. */
@@ -72,6 +73,11 @@ struct streaming_session {
   bool reverse, source_end, start;
   streaming_stream **pool;
   const float *last_row;
+  /* drawings: the output after the last row is in `p` once there was one */
+  double floor, temperature;
+  size_t components;
+  uint32_t random;
+  bool drawn;
 };
 
 /* The input step, counted from 0, that completes an output row. */

@@ -97,6 +97,7 @@ int main(int count, char **arguments) {
     expect(streaming_session_word(session, "a"), STREAMING_STATE, "a word for sound");
     expect(streaming_session_array(session, &wrong, 1), STREAMING_STATE, "an array for sound");
     expect(streaming_session_row(session, &wrong, 1), STREAMING_STATE, "a row for sound");
+    expect(streaming_session_drawing(session, 0, 1, 0), STREAMING_STATE, "a drawing for sound");
     expect(streaming_session_samples(session, NULL, 3), STREAMING_ARGUMENT, "samples that are NULL");
     expect(streaming_session_samples(session, &noise, 1), STREAMING_INPUT, "a sample that is NaN");
     expect(streaming_session_finish(session), STREAMING_OK, "the end of nothing");

@@ -225,6 +225,14 @@ static void check_event(void *user, const streaming_event *e) {
       good = good && (field->kind == ST_NULL ? !e->has_time : near(e->time, field));
     else if (!strcmp(key, "begin"))
       good = good && near(e->begin, field);
+    else if (!strcmp(key, "end") && !strcmp(e->event, "point"))
+      good = good && e->ends == (field->kind == ST_TRUE);
+    else if (!strcmp(key, "lift"))
+      good = good && e->lift == (field->kind == ST_TRUE);
+    else if (!strcmp(key, "dx"))
+      equal = equal && near(e->dx, field);
+    else if (!strcmp(key, "dy"))
+      equal = equal && near(e->dy, field);
     else if (!strcmp(key, "end"))
       good = good && near(e->end, field);
     else if (!strcmp(key, "error"))
@@ -286,6 +294,7 @@ static void check_task(streaming_model *m, const st_json *task) {
   streaming_session *session;
   expected_events events = {0};
   need(streaming_session_open(m, check_event, &events, &session));
+  if (!strcmp(st_text(task, "kind", ""), "sketcher")) need(streaming_session_drawing(session, 0, (size_t)st_number(input, "max_length", 0), 0));
   for (int round = 0; round < 2; round++) { /* a session begins anew after its end */
     events = (expected_events){st_list(task, "events")->first, 0};
     for (const st_json *word = words ? words->first : NULL; word; word = word->next) need(streaming_session_word(session, word->text));

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// stream.mjs MODEL [--raw | --steps] [--max-length PIECES] reads standard input and writes JSON lines, or raw rows, as the C client's
+// stream.mjs MODEL [--raw | --steps] [--max-length N] [--temperature X] [--seed N] reads standard input and writes JSON lines, or raw rows, as the C client's
 // command does: with a task a sentence, a text or a row a line, an empty line ends a sequence of rows, audio is a WAV file; without,
 // and with --steps, a step a line, or a word or text where the input takes strings. --raw: little-endian steps of all inputs in, rows of the first output out.
 
@@ -153,10 +153,12 @@ async function streamOf(model) {
 }
 
 function parse(given) {
-  const found = { mode: null, path: null, limit: undefined };
+  const found = { mode: null, path: null, limit: undefined, drawing: {} };
   for (let i = 0; i < given.length; i++) {
     if ((given[i] === "--raw" || given[i] === "--steps") && !found.mode) found.mode = given[i];
     else if (given[i] === "--max-length" && /^[1-9]\d{0,5}$/.test(given[i + 1] ?? "")) found.limit = Number(given[++i]);
+    else if (given[i] === "--temperature" && NUMBER.test(given[i + 1] ?? "")) found.drawing.temperature = Number(given[++i]);
+    else if (given[i] === "--seed" && /^\d{1,10}$/.test(given[i + 1] ?? "")) found.drawing.seed = Number(given[++i]);
     else if (found.path === null && !given[i].startsWith("-")) found.path = given[i];
     else return null;
   }
@@ -165,14 +167,15 @@ function parse(given) {
 
 async function main(given) {
   const found = parse(given);
-  if (!found) refuse("expected: stream.mjs MODEL [--raw | --steps] [--max-length PIECES]");
+  if (!found) refuse("expected: stream.mjs MODEL [--raw | --steps] [--max-length N] [--temperature X] [--seed N]");
   const content = await readFile(found.path).catch(() => {
     throw new StreamingError("file", `cannot read ${found.path}; give the path of a .tflite made by streaming.convert`);
   });
   const model = await open(content), { task } = model;
   if (found.mode === "--raw") return raw(model);
   if (found.mode === "--steps" || task === null) return steps(model);
-  const session = await model.session();
+  if (task !== "sketcher" && Object.keys(found.drawing).length) refuse("--temperature and --seed go with sketchers; leave them out");
+  const session = await model.session({ ...found.drawing, maxLength: found.limit });
   if (model.sampleRate) return sound(session, model.sampleRate);
   if (task === "translator" || task === "generator") return texts(session, { maxLength: found.limit, temperature: 0 });
   if (task === "captioner") return arrays(session);

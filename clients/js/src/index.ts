@@ -6,7 +6,7 @@ export { LogMel, readWav } from "./audio.js";
 export { StreamingError, type ErrorCode } from "./errors.js";
 export { measure } from "./measure.js";
 export { Model, open } from "./model.js";
-export { Session, type Event, type SessionOptions, type TextOptions } from "./session.js";
+export { Session, type DrawingOptions, type Event, type SessionOptions, type TextOptions } from "./session.js";
 export { Stream, type Inputs, type Outputs, type Rows } from "./stream.js";
 export { microphone, type Microphone, type MicrophoneOptions } from "./microphone.js";
 export { openInWorker, type RemoteModel, type RemoteSession, type ModelInfo } from "./remote.js";

@@ -2,7 +2,7 @@
 
 import type { ErrorCode } from "./errors.js";
 import type { RuntimeOptions } from "./litert.js";
-import type { Event, TextOptions } from "./session.js";
+import type { DrawingOptions, Event, TextOptions } from "./session.js";
 
 /** What a page knows of a model that lives in a worker. */
 export interface ModelInfo {
@@ -28,7 +28,7 @@ export type RemoteTextOptions = Omit<TextOptions, "random">;
 export interface Calls {
   open(source: string | Uint8Array, options: RuntimeOptions): ModelInfo;
   measure(steps: number): number;
-  session(): number;
+  session(options: DrawingOptions): number;
   word(session: number, word: string): Event[];
   row(session: number, row: ArrayLike<number>): Event[];
   samples(session: number, samples: ArrayLike<number>): Event[];

@@ -84,8 +84,9 @@ export class RemoteModel {
   ) {}
 
   async session(options: SessionOptions = {}): Promise<RemoteSession> {
-    const id = await this.link.call("session");
-    if (options.on) this.link.listeners.set(id, options.on);
+    const { on, ...drawing } = options;
+    const id = await this.link.call("session", drawing);
+    if (on) this.link.listeners.set(id, on);
     return new RemoteSession(this.link, id);
   }
 

@@ -19,9 +19,22 @@ export type Event =
   | { event: "transcript"; text: string; log_probability: number; begin: number; end: number }
   | { event: "text"; text: string; score: number }
   | { event: "piece"; text: string; score: number }
-  | { event: "translatedword"; word: string; read: number };
+  | { event: "translatedword"; word: string; read: number }
+  /** The movement to a point, and whether it is the last of its stroke, and of the drawing. */
+  | { event: "point"; row: number; dx: number; dy: number; lift: boolean; end: boolean; score: number };
 
-export interface SessionOptions {
+/** How a sketcher draws: the file's settings where one is absent. */
+export interface DrawingOptions {
+  /** 0: the most probable points. */
+  temperature?: number;
+  /** Most points of a drawing. */
+  maxLength?: number;
+  /** The same one gives the same drawings, one after the other (0). */
+  seed?: number;
+}
+
+/** Those of drawings go with a sketcher. */
+export interface SessionOptions extends DrawingOptions {
   /** Is given each event at once; the calls give those that they made, too. */
   on?: (event: Event) => void;
 }
@@ -57,7 +70,7 @@ export abstract class Session {
     return this.collect(() => this.takeWord(string(word, "the word")));
   }
 
-  /** A row of numbers, NaN where one is missing: classifier of rows, sequence_tagger, forecaster, anomaly_detector. */
+  /** A row of numbers, NaN where one is missing: classifier of rows, sequence_tagger, forecaster, anomaly_detector; of the beginning of a drawing: sketcher. */
   async row(row: ArrayLike<number>): Promise<Event[]> {
     return this.collect(() => this.takeRow(numbers(row, "the row")));
   }
@@ -77,7 +90,7 @@ export abstract class Session {
     return this.collect(() => this.takeArray(numbers(values, "the array")));
   }
 
-  /** The end of a sequence; what comes next begins another. */
+  /** The end of a sequence; what comes next begins another. A sketcher gives the points that follow the beginning. */
   async finish(): Promise<Event[]> {
     return this.collect(() => this.end());
   }

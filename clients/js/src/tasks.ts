@@ -6,6 +6,7 @@ import type { Session, SessionOptions } from "./session.js";
 import { Stream } from "./stream.js";
 import { AnomalyDetector, Forecaster, RowClassifier, RowTagger } from "./tasks/rows.js";
 import { KeywordSpotter, Transcriber } from "./tasks/sound.js";
+import { Sketcher } from "./tasks/strokes.js";
 import { Captioner, Generator, SimultaneousTranslator, Translator } from "./tasks/texts.js";
 import { WordSession } from "./tasks/words.js";
 
@@ -24,6 +25,7 @@ function kindOf(core: Core): Kind {
     translator: encode ? Translator : SimultaneousTranslator,
     captioner: Captioner,
     generator: Generator,
+    sketcher: Sketcher,
   };
   const kind = core.task;
   if (kind !== null && Object.hasOwn(kinds, kind)) return kinds[kind];

@@ -34,9 +34,9 @@ const handlers: Handlers = {
     return described(model);
   },
   measure: async (steps) => measure(opened(), steps),
-  async session() {
+  async session(options) {
     const id = ++count;
-    sessions.set(id, await opened().session({ on: (event) => post({ session: id, event }) }));
+    sessions.set(id, await opened().session({ ...options, on: (event) => post({ session: id, event }) }));
     return id;
   },
   word: async (session, word) => at(session).word(word),

@@ -84,6 +84,11 @@ async function checkStrings(model, strings) {
   return found;
 }
 
+/** The options of a session for the input of a task. */
+function optionsOf(task) {
+  return task.kind === "sketcher" ? { temperature: 0, maxLength: task.input.max_length } : {};
+}
+
 /** The events of the input of a task. */
 export async function eventsOf(session, given) {
   const found = [];
@@ -110,7 +115,7 @@ function checkArrays(model, task, { WordEncoder, Codec }) {
 }
 
 async function checkTask(model, task, library) {
-  const heard = [], session = await model.session({ on: (event) => heard.push(event) });
+  const heard = [], session = await model.session({ ...optionsOf(task), on: (event) => heard.push(event) });
   const found = await eventsOf(session, task.input);
   session.close();
   const all = checkArrays(model, task, library);

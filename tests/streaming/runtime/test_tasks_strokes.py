@@ -166,5 +166,12 @@ def test_mistakes_of_a_run_are_one_line(sketcher, capsys, monkeypatch, flags, st
     assert len(err.strip().splitlines()) == 1
 
 
-def test_vectors_of_a_sketcher_are_its_steps(sketcher):
-    assert set(make_vectors(sketcher[2].model)) == {"version", "fingerprint", "tolerance", "steps"}
+def test_vectors_of_a_sketcher_are_of_temperature_0(sketcher):
+    task = sketcher[2]
+    vectors = make_vectors(task.model)["task"]
+    assert vectors["kind"] == "sketcher"
+    given = vectors["input"]
+    points = task.sketch(given["rows"], temperature=0.0, max_length=given["max_length"], seed=9)
+    assert [event["row"] for event in vectors["events"]] == [point.row for point in points]
+    for event, point in zip(vectors["events"], points, strict=True):
+        assert event == {"event": "point"} | {k: pytest.approx(v, abs=1e-6) for k, v in point._asdict().items()}

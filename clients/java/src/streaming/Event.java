@@ -2,7 +2,7 @@ package streaming;
 
 /** What a task says; fields that an event does not have are null, NaN or -1. */
 public final class Event {
-  /** "taggedword", "prediction", "taggedrow", "forecast", "anomaly", "keyword", "utterance", "token", "transcript", "text", ... */
+  /** "taggedword", "prediction", "taggedrow", "forecast", "anomaly", "keyword", "utterance", "token", "transcript", "text", "point", ... */
   public final String kind;
 
   /** Word, label, or text. */
@@ -26,6 +26,13 @@ public final class Event {
   public final int quantiles;
   public final int middle;
 
+  /** Of a point: the movement to it, and whether it is the last of its stroke, and of the drawing. */
+  public final double dx;
+
+  public final double dy;
+  public final boolean lift;
+  public final boolean ends;
+
   /** Of a prediction: all labels that hold, where several may. */
   public final String[] labels;
 
@@ -45,6 +52,10 @@ public final class Event {
     targets = (int) numbers[9];
     quantiles = (int) numbers[10];
     middle = (int) numbers[11];
+    dx = numbers[12];
+    dy = numbers[13];
+    lift = numbers[14] != 0;
+    ends = numbers[15] != 0;
     this.values = values;
     this.labels = new String[labels.length];
     for (int i = 0; i < labels.length; i++) {

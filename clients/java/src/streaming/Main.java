@@ -15,7 +15,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 
-/** The command: stream MODEL [--raw | --steps] [--max-length PIECES], as that of the C client. */
+/** The command: stream MODEL [--raw | --steps] [--max-length N] [--temperature X] [--seed N], as that of the C client. */
 public final class Main {
   private static final PrintStream OUT = new PrintStream(System.out, false, StandardCharsets.UTF_8);
 
@@ -26,6 +26,8 @@ public final class Main {
     boolean raw = false;
     boolean steps = false;
     int limit = 0;
+    double temperature = Double.NaN;
+    long seed = -1;
     for (int i = 0; i < arguments.length; i++) {
       if (arguments[i].equals("--raw")) {
         raw = true;
@@ -33,6 +35,10 @@ public final class Main {
         steps = true;
       } else if (arguments[i].equals("--max-length") && i + 1 < arguments.length && arguments[i + 1].matches("[1-9][0-9]{0,5}")) {
         limit = Integer.parseInt(arguments[++i]);
+      } else if (arguments[i].equals("--temperature") && i + 1 < arguments.length && arguments[i + 1].matches("[0-9]+(\\.[0-9]*)?|\\.[0-9]+")) {
+        temperature = Double.parseDouble(arguments[++i]);
+      } else if (arguments[i].equals("--seed") && i + 1 < arguments.length && arguments[i + 1].matches("[0-9]{1,10}")) {
+        seed = Long.parseLong(arguments[++i]);
       } else if (path == null && !arguments[i].startsWith("-")) {
         path = arguments[i];
       } else {
@@ -41,7 +47,7 @@ public final class Main {
       }
     }
     if (path == null) {
-      System.err.println("stream: expected: stream MODEL [--raw | --steps] [--max-length PIECES]");
+      System.err.println("stream: expected: stream MODEL [--raw | --steps] [--max-length N] [--temperature X] [--seed N]");
       System.exit(2);
     }
     try (Model model = new Model(path)) {
@@ -50,7 +56,7 @@ public final class Main {
       } else if (steps || model.task().isEmpty()) {
         steps(model);
       } else {
-        tasks(model, limit);
+        tasks(model, limit, temperature, seed);
       }
     } catch (StreamingException error) {
       OUT.flush();
@@ -158,9 +164,15 @@ public final class Main {
     return parts.toString();
   }
 
-  private static void tasks(Model model, int limit) throws IOException {
+  private static void tasks(Model model, int limit, double temperature, long seed) throws IOException {
     String task = model.task();
+    if (!task.equals("sketcher") && (!Double.isNaN(temperature) || seed >= 0)) {
+      throw new StreamingException(6, "--temperature and --seed go with sketchers; leave them out");
+    }
     try (Session session = new Session(model)) {
+      if (task.equals("sketcher")) {
+        session.drawing(temperature, limit, Math.max(seed, 0));
+      }
       if (task.equals("keyword_spotter") || task.equals("transcriber")) {
         sound(session, (int) model.sampleRate());
         return;
@@ -285,8 +297,11 @@ public final class Main {
         parts.add(place);
       }
       String kind = event.kind;
-      if (kind.equals("taggedrow") || kind.equals("forecast") || kind.equals("anomaly")) {
+      if (kind.equals("taggedrow") || kind.equals("forecast") || kind.equals("anomaly") || kind.equals("point")) {
         parts.add("\"row\": " + event.row);
+      }
+      if (kind.equals("point")) {
+        parts.add("\"dx\": " + shown(event.dx) + ", \"dy\": " + shown(event.dy) + ", \"lift\": " + event.lift + ", \"end\": " + event.ends);
       }
       if (event.text != null) {
         boolean label = kind.equals("prediction") || kind.equals("keyword") || kind.equals("utterance");

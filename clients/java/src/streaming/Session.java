@@ -19,7 +19,7 @@ public final class Session implements AutoCloseable {
     return given(() -> word(handle(), Model.bytes(word)));
   }
 
-  /** A row of numbers: classifier, sequence_tagger, forecaster, anomaly_detector. */
+  /** A row of numbers: classifier, sequence_tagger, forecaster, anomaly_detector; of the beginning of a drawing: sketcher. */
   public List<Event> row(double[] row) {
     return given(() -> row(handle(), row));
   }
@@ -39,7 +39,18 @@ public final class Session implements AutoCloseable {
     return given(() -> array(handle(), values));
   }
 
-  /** The end of a sequence; what comes next begins another. */
+  /**
+   * How a sketcher draws from now on.
+   *
+   * @param temperature 0 draws the most probable points; NaN: as the file says
+   * @param limit most points of a drawing, 0 for the file's
+   * @param seed from 0 to 4294967295; the same one gives the same drawings, one after the other
+   */
+  public void drawing(double temperature, int limit, long seed) {
+    drawing(handle(), temperature, limit, seed);
+  }
+
+  /** The end of a sequence; what comes next begins another. A sketcher gives the points that follow the beginning. */
   public List<Event> finish() {
     return given(() -> finish(handle()));
   }
@@ -82,6 +93,8 @@ public final class Session implements AutoCloseable {
   private native void text(long session, byte[] text, int limit);
 
   private native void array(long session, double[] values);
+
+  private native void drawing(long session, double temperature, int limit, long seed);
 
   private native void finish(long session);
 }
