@@ -52,8 +52,9 @@ def make_reference(model: keras.Model, stream: StreamingModel, seed: int = 0) ->
         if encode is not None:
             # As long a source as there is room for, at most.
             most = min(length, encode.max_length or length)
-            whole = {info.name: _random(info, most, rng) for info in encode.inputs}
-        arrays |= {f"{number}/whole/{name}": _short(array) for name, array in whole.items()}
+            # Small whole numbers: a picture is stored in bytes.
+            whole = {info.name: np.rint(_random(info, most, rng)).astype(info.dtype) for info in encode.inputs}
+        arrays |= {f"{number}/whole/{name}": _short(array, np.int8) for name, array in whole.items()}
         predicted = model.predict_on_batch({name: array[None] for name, array in {**given, **whole}.items()})
         outputs = predicted if isinstance(predicted, dict) else dict(zip(names, _listed(predicted), strict=True))
         arrays |= {f"{number}/in/{name}": _short(array) for name, array in given.items()}
@@ -116,8 +117,8 @@ def _thinned(array: NDArray[Any], info: Any) -> NDArray[Any]:
     return np.ascontiguousarray(rows[0] if info.running else rows)
 
 
-def _short(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.float16) if array.dtype.kind == "f" else array
+def _short(array: NDArray[Any], dtype: Any = np.float16) -> NDArray[Any]:
+    return array.astype(dtype) if array.dtype.kind == "f" else array
 
 
 def _listed(outputs: Any) -> list[Any]:
