@@ -69,6 +69,8 @@ class Connection:
         self._lock = asyncio.Lock()
         # When the message in hand arrived (`time.perf_counter`), and the turn of the loop in which it was answered.
         self._began, self._turn = 0.0, -1
+        # Whether the client has said anything: until then it may hold a token of an earlier connection.
+        self._has_spoken = False
         # When the last message came, and since when the client has not read what is sent; `time.monotonic`.
         self.last_message = time.monotonic()
         self.sending_since: float | None = None
@@ -86,6 +88,7 @@ class Connection:
                     if self._turn == self._hub.clock.turn:
                         await asyncio.sleep(0)  # who sends many messages at once waits for the others after each
                     async with self._lock:
+                        self._has_spoken = True
                         await self._serve(message)
                     self._turn, self.last_message = self._hub.clock.turn, time.monotonic()
         finally:
@@ -97,10 +100,15 @@ class Connection:
         return not self._lock.locked()
 
     async def dismiss(self, code: int, reason: str) -> None:
-        """Close between two messages, with a token to go on from where there can be one."""
+        """Close between two messages, with a token to go on from where there can be one.
+
+        A client that has said nothing gets none: its `resume` may be on the way, and it would take the token of an empty
+        stream for that of its own.
+        """
         async with self._lock:
-            with contextlib.suppress(ConnectionError, StreamingError):
-                await self._save({})
+            if self._has_spoken:
+                with contextlib.suppress(ConnectionError, StreamingError):
+                    await self._save({})
             await self._socket.close(code=code, message=reason.encode())
 
     def abort(self) -> None:

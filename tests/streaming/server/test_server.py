@@ -328,6 +328,19 @@ def test_a_stopping_server_says_goodbye_with_a_token(steps):
     assert model.restore(signer.read(token)[1][0]).position == 4
 
 
+def test_a_stopping_server_sends_no_token_to_a_client_that_has_said_nothing(steps):
+    # Its `resume` may be on the way: it would go on from the empty stream.
+    async def talk(server, url):
+        async with connected(f"{url}/stream") as client:
+            server.send_signal(signal.SIGTERM)
+            closed = await client.socket.receive(timeout=60)
+            assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1001)
+
+    with process(steps, "--port", "0") as (server, url):
+        asyncio.run(talk(server, url))
+        assert server.wait(timeout=60) == 0
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "allowed"),
     [
