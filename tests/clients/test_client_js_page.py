@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here; on De
 FLAGS = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 FLAGS += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 QUICK = ["tagger-en-ewt-stream", "digits-kws-stream", "translate-tatoeba-de-en", "translate-en-de-waitk", "anomaly-nab"]
-SHOWN = [*QUICK, "caption-nlvr", "ecg-beats-stream", "charlm-lstm"]
+SHOWN = [*QUICK, "caption-nlvr", "ecg-beats-stream", "charlm-lstm", "draw-kanji"]
 WORDS = "The dog barks at a cat".split()
 VECTORS = """
 async ({ name, model, vectors }) => {
@@ -182,6 +182,33 @@ def test_pictures_and_curves_are_drawn(opened: Any) -> None:
     page.press("#line", "Enter")
     page.wait_for_selector("#message:not([hidden])")
     assert "numbers" in page.inner_text("#message")
+
+
+def test_a_sketch_goes_on_from_what_was_drawn(opened: Any) -> None:
+    page = opened("draw-kanji")
+    own, added = [28, 30, 33], [20, 99, 200]
+    draw(page)
+    assert pixels(page, own) > 0 == pixels(page, added)
+    page.click("#send")
+    page.wait_for_function("document.querySelector('.event')?.textContent.endsWith('points, the end')")
+    assert pixels(page, own) > 0 < pixels(page, added)
+    page.click("#clear")
+    page.wait_for_function("!document.querySelector('.event')")
+    assert pixels(page, own) == 0 == pixels(page, added)
+    page.click("#send")  # of nothing
+    page.wait_for_function("document.querySelector('.event')?.textContent.endsWith('points, the end')")
+    assert pixels(page, own) == 0 < pixels(page, added)
+
+
+def pixels(page: Any, colour: list[int]) -> int:
+    """How many pixels of the field have a colour."""
+    script = """colour => {
+      const pad = document.querySelector("#pad"), { data } = pad.getContext("2d").getImageData(0, 0, pad.width, pad.height);
+      let count = 0;
+      for (let i = 0; i < data.length; i += 4) count += colour.every((value, j) => data[i + j] === value);
+      return count;
+    }"""
+    return int(page.evaluate(script, colour))
 
 
 def draw(page: Any, still: float = 0.0) -> None:

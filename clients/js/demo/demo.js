@@ -89,6 +89,9 @@ class Output {
         return element("span", "word", event.word);
       case "token":
         return element("span", "text", `${event.text} `);
+      case "point":
+        sketch.add(event);
+        return this.only("point", `${sketch.count} points${event.end ? ", the end" : ""}`);
       default:
         return element("span", "text", event.text);
     }
@@ -131,6 +134,7 @@ const KINDS = {
   sequence_tagger: ROWS,
   forecaster: ROWS,
   anomaly_detector: ROWS,
+  sketcher: { prompt: "Draw a beginning, or nothing, then press Go", pad: "strokes", typed: () => sketch.give(session), end: () => session.finish() },
   captioner: { prompt: "Draw a picture, then press Go", pad: "picture", typed: () => session.array(picture()), end: () => session.finish() },
   keyword_spotter: { prompt: "Speak, or choose a recording", sound: true, typed: () => {}, end: () => session.finish() },
 };
@@ -179,7 +183,7 @@ function controls(isReady) {
   at("prompt").textContent = kind.prompt ?? "Input";
   line.placeholder = kind.placeholder ?? "";
   line.value = "";
-  line.hidden = Boolean(kind.sound || kind.pad === "picture");
+  line.hidden = Boolean(kind.sound || kind.pad === "picture" || kind.pad === "strokes");
   at("speak").hidden = at("sound").hidden = !kind.sound;
   pad.hidden = !kind.pad;
   if (kind.pad) clearPad();
@@ -226,12 +230,19 @@ at("clear").addEventListener("click", () => {
   run(end).then(() => output.replaceChildren());
 });
 
-/* The field: a picture of the size that a model takes, or a curve whose points are rows. */
+/* The field: a picture of the size that a model takes, a curve whose points are rows, or strokes. */
 
 let pen = null;
 
 function clearPad() {
-  if (model && kindOf(model.info).pad === "picture") [pad.height, pad.width] = model.info.sources[0].shape;
+  const kind = kindOf(model.info).pad;
+  [pad.height, pad.width] = kind === "picture" ? model.info.sources[0].shape : kind === "strokes" ? [400, 400] : [160, 400];
+  pad.dataset.kind = kind;
+  sketch.clear();
+  whiten();
+}
+
+function whiten() {
   const context = pad.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, pad.width, pad.height);
@@ -247,9 +258,9 @@ function place(event) {
   return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
 }
 
-function stroke(from, to) {
+function stroke(from, to, colour = "#1c1e21") {
   const context = pad.getContext("2d");
-  Object.assign(context, { strokeStyle: "#1c1e21", lineWidth: Math.max(2, pad.width / 60), lineCap: "round" });
+  Object.assign(context, { strokeStyle: colour, lineWidth: Math.max(2, pad.width / 60), lineCap: "round" });
   context.beginPath();
   context.moveTo(from.x * pad.width, from.y * pad.height);
   context.lineTo(to.x * pad.width, to.y * pad.height);
@@ -261,9 +272,69 @@ function drawnRow({ x, y }) {
   return model.info.columns.map(({ mean, scale }, i) => mean + scale * (i === 0 ? 3 - 6 * y : i === 1 ? 6 * x - 3 : 0));
 }
 
+/* Strokes as points, in parts of the field: those that were drawn, and those that a model adds. */
+const DEVIATIONS = 8; // as wide as the field is, in the model's movements
+const SPACING = 0.1;
+
+const sketch = {
+  points: [],
+  count: 0,
+
+  clear() {
+    this.points = [];
+    this.count = 0;
+  },
+
+  /** A point of the pen; what is near the last one is left out, unless the stroke ends there. */
+  draw(point, lift) {
+    if (this.count) clearPad(); // the last drawing is done
+    const last = this.points.at(-1);
+    if (lift || !last || last.lift || Math.hypot(point.x - last.x, point.y - last.y) >= SPACING) this.points.push({ ...point, lift });
+  },
+
+  /** The drawing so far as rows; where there is none, that before the first point. */
+  async give(session) {
+    if (this.count) clearPad();
+    if (!this.points.length) {
+      this.points.push({ x: 0.15, y: 0.15, lift: true });
+      await session.row([0, 0, 1]);
+      return;
+    }
+    let last = this.points[0];
+    for (const { x, y, lift } of this.points) {
+      await session.row([(x - last.x) * this.unit(0), (y - last.y) * this.unit(1), Number(lift)]);
+      last = { x, y };
+    }
+  },
+
+  unit: (column) => DEVIATIONS * model.info.columns[column].scale,
+
+  add({ dx, dy, lift }) {
+    const { x, y } = this.points.at(-1);
+    this.points.push({ x: x + dx / this.unit(0), y: y + dy / this.unit(1), lift });
+    this.count++;
+    this.show();
+  },
+
+  /** All of it, made smaller where it leaves the field. */
+  show() {
+    const [left, right] = ends(this.points.map(({ x }) => x)), [top, bottom] = ends(this.points.map(({ y }) => y));
+    const size = Math.max(right - left, bottom - top);
+    const placed = this.points.map(({ x, y }) => ({ x: (x - left) / size, y: (y - top) / size }));
+    whiten();
+    for (let i = 1; i < placed.length; i++) {
+      if (!this.points[i - 1].lift) stroke(placed[i - 1], placed[i], i < placed.length - this.count ? undefined : "#1463c8");
+    }
+  },
+};
+
+/** From 0 to 1, or further where some values are. */
+const ends = (values) => [Math.min(0, ...values), Math.max(1, ...values)];
+
 pad.addEventListener("pointerdown", (event) => {
   pad.setPointerCapture(event.pointerId);
   pen = { at: place(event), timer: null };
+  if (kindOf(model.info).pad === "strokes") sketch.draw(pen.at, false);
   if (kindOf(model.info).pad === "rows") pen.timer = setInterval(() => run(() => session.row(drawnRow(pen?.at ?? place(event)))), ROW_MILLISECONDS);
 });
 pad.addEventListener("pointermove", (event) => {
@@ -271,9 +342,11 @@ pad.addEventListener("pointermove", (event) => {
   const next = place(event);
   stroke(pen.at, next);
   pen.at = next;
+  if (kindOf(model.info).pad === "strokes") sketch.draw(next, false);
 });
 pad.addEventListener("pointerup", () => {
   clearInterval(pen?.timer);
+  if (pen && kindOf(model.info).pad === "strokes") sketch.draw(pen.at, true);
   pen = null;
 });
 
