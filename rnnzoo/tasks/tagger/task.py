@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from rnnzoo.tasks.class_figures import class_figures
 from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
 from rnnzoo.tasks.tagger.entities import entity_types
+from rnnzoo.tasks.tagger.swaps import Swaps
 from streaming.runtime.decoding import Chain, viterbi
 from streaming.runtime.tasks import Tagger
 from streaming.runtime.tasks.schema import TaggerSpec
@@ -58,6 +60,13 @@ class TaggerTask(LabelTask):
     def encode(self, example: Example) -> Arrays:
         words, tags = example
         return {**self.encoder.encode(words), "targets": np.array([self.number(tag) for tag in tags], np.int32)}
+
+    def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
+        return self._swaps.apply(row, rng) if self.config.swap and self.has_entities else row
+
+    @functools.cached_property
+    def _swaps(self) -> Swaps:
+        return Swaps(self.config, self.encoder, self.examples("train"))
 
     def training_model(self, model: keras.Model, batch_size: int) -> keras.Model:
         self._chain = chain_layer(model)

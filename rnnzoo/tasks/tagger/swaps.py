@@ -1,0 +1,109 @@
+"""Entities that take the place of others of their type, in training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rnnzoo.data.batching import Arrays
+from rnnzoo.data.source import Example, known_datasets, read_source
+from rnnzoo.errors import DataError
+from rnnzoo.tasks.tagger.config import TaggedWordsConfig
+from rnnzoo.tasks.tagger.entities import entities
+from rnnzoo.util.suggest import suggest
+from streaming.runtime.text import WordEncoder
+
+# How often an entry of a gazetteer comes, where there is one for a type.
+_LISTED = 0.5
+
+
+class Swaps:
+    """Replaces entities in encoded sentences.
+
+    Args:
+        config: the share of entities, and the gazetteers.
+        encoder: of words; the labels are its own.
+        train: sentences and tags, whose entities are the others.
+
+    Raises:
+        DataError: a gazetteer is neither a data set nor a file, is empty, or is one of a type that no entity has.
+    """
+
+    def __init__(self, config: TaggedWordsConfig, encoder: WordEncoder, train: Sequence[Example]):
+        self._share, self._encoder = config.swap, encoder
+        self._numbers = {label: number for number, label in enumerate(encoder.labels)}
+        self._known: dict[str, list[list[str]]] = {}
+        for words, tags in train:
+            for kind, begin, end in entities(tags):
+                self._known.setdefault(kind, []).append(list(words[begin:end]))
+        self._listed = {kind: read_gazetteer(name, config) for kind, name in _pairs(config)}
+        if strange := sorted(set(self._listed) - set(self._known)):
+            raise DataError(
+                f"data.gazetteers has a list for {strange[0]!r}, which no entity of the training split is: "
+                f"{suggest(strange[0], list(self._known))}"
+            )
+
+    def apply(self, row: Arrays, rng: np.random.Generator) -> Arrays:
+        """A sentence with some of its entities replaced; arrays (T, ...) of its words and `targets` (T,)."""
+        words = {name: array for name, array in row.items() if name != "targets"}
+        pieces: list[Arrays] = []
+        at = 0
+        for kind, begin, end in entities([self._encoder.labels[i] if i >= 0 else "" for i in row["targets"]]):
+            if rng.random() < self._share:
+                pieces.append({name: array[at:begin] for name, array in row.items()})
+                pieces.append(self._drawn(kind, {name: array[begin:end] for name, array in words.items()}, rng))
+                at = end
+        if not pieces:
+            return row
+        pieces.append({name: array[at:] for name, array in row.items()})
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in row}
+
+    def _drawn(self, kind: str, own: Arrays, rng: np.random.Generator) -> Arrays:
+        """Arrays of an entity of a type in place of `own`."""
+        listed = self._listed.get(kind)
+        if listed and rng.random() < _LISTED:
+            entry = self._encoder.encode(listed[rng.integers(len(listed))])
+            kept = max(0, len(own["words"]) - len(entry["words"]))
+            made = {name: np.concatenate([own[name][:kept], entry[name]]) for name in own}
+        else:
+            known = self._known[kind]
+            made = self._encoder.encode(known[rng.integers(len(known))])
+        # Of some types there is no entity of several words.
+        numbers = [self._numbers[tag] for tag in (f"B-{kind}", f"I-{kind}") if tag in self._numbers]
+        targets = np.full(len(made["words"]), numbers[-1], np.int32)
+        targets[0] = numbers[0]
+        return {**made, "targets": targets}
+
+
+def _pairs(config: TaggedWordsConfig) -> Sequence[tuple[str, str]]:
+    parts = [entry.partition("=") for entry in config.gazetteers]
+    return [(kind, name) for kind, _, name in parts]
+
+
+def read_gazetteer(name: str, config: TaggedWordsConfig) -> list[list[str]]:
+    """The entities of a list, each as its words.
+
+    Raises:
+        DataError: it is neither a data set of texts nor a file of UTF-8, or is empty.
+    """
+    known: Mapping[str, str] = known_datasets()
+    if known.get(name, "").startswith("text-"):
+        plain = dataclasses.replace(config, dataset=name, gazetteers=(), swap=0.0)
+        rows = read_source(plain).splits["train"]
+        # Texts of some sets come as characters.
+        found = [("".join(text) if isinstance(text, list) else text).split() for text, _ in rows]
+    else:
+        try:
+            found = [line.split() for line in Path(name).read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            texts = [key for key, kind in known.items() if kind.startswith("text-")]
+            raise DataError(
+                f"the gazetteer {name!r} is no file of UTF-8 and no data set of texts; {suggest(name, texts)}"
+            ) from error
+    found = [words for words in found if words]
+    if not found:
+        raise DataError(f"the gazetteer {name!r} holds no entity; write one a line")
+    return found
