@@ -196,6 +196,7 @@ def with_little_memory(megabytes: int, what: str) -> list[str]:
     return [*done.stderr.splitlines(), *done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory of a process is limited on Linux alone")
 def test_python_without_memory_says_so_in_a_line() -> None:
     ends = [with_little_memory(megabytes, "load")[-1] for megabytes in (2, 8, 14, 17, 20, 300)]

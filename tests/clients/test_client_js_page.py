@@ -203,7 +203,8 @@ def test_a_sketch_goes_on_from_what_was_drawn(opened: Any) -> None:
 def pixels(page: Any, colour: list[int]) -> int:
     """How many pixels of the field have a colour."""
     script = """colour => {
-      const pad = document.querySelector("#pad"), { data } = pad.getContext("2d").getImageData(0, 0, pad.width, pad.height);
+      const pad = document.querySelector("#pad");
+      const { data } = pad.getContext("2d").getImageData(0, 0, pad.width, pad.height);
       let count = 0;
       for (let i = 0; i < data.length; i += 4) count += colour.every((value, j) => data[i + j] === value);
       return count;

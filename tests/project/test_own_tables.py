@@ -159,6 +159,7 @@ def walks(label, person, seed, rows=60):
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
 def test_recordings_with_gaps_in_windows(tmp_path, capsys):
     for split, count in (("train", 6), ("dev", 2), ("test", 2)):
         for label in ("walk", "run"):
@@ -253,6 +254,7 @@ training: {epochs: 2, batch_size: 4}
 """
 
 
+@pytest.mark.slow
 def test_anomalies_in_series_of_ones_own(tmp_path, capsys):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -272,6 +274,7 @@ def test_anomalies_in_series_of_ones_own(tmp_path, capsys):
     assert task.baseline("test").name == "last value"
 
 
+@pytest.mark.slow
 def test_texts_with_several_labels_in_a_spreadsheet(tmp_path, capsys):
     rng = np.random.default_rng(0)
     words = {"heat": ["hot", "warm"], "noise": ["loud", "shrill"]}

@@ -73,6 +73,7 @@ def test_evaluate_writes_all_figures(place, capsys, tmp_path):
     assert f"{found['offline']['accuracy']:.2%}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_figures_that_cannot_be_written_are_shown(place, capsys, tmp_path, monkeypatch):
     replace = os.replace
 
@@ -132,6 +133,7 @@ def test_the_second_demo_does_not_import_tensorflow(place):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_damaged_cache_is_made_anew(place, capfd):
     arguments = ["demo", "--bundle", str(place / "run"), "--text", "red"]
     main(arguments)
@@ -346,6 +348,7 @@ def test_what_needs_no_model_imports_no_keras(argv, code):
     assert subprocess.run([sys.executable, "-c", program, *argv], capture_output=True).returncode == code
 
 
+@pytest.mark.slow
 def test_native_libraries_are_quiet_even_where_somebody_asked_for_tensorflow_before():
     program = """
 from rnnzoo.util.quiet import quiet_tensorflow

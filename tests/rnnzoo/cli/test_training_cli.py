@@ -40,6 +40,7 @@ def test_a_sweep_trains_a_grid_and_goes_on(place, capsys):
     assert "epoch 1/1" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_and_a_configuration_are_diagnosed(place, capsys):
     run = place / "run"
     assert main(["train", str(place / "colours.yaml"), "training.epochs=1", "--out", str(run)]) == 0

@@ -106,6 +106,7 @@ def test_a_payload_that_cannot_be_is_one_line(payload):
         episodes(1, payload=payload)
 
 
+@pytest.mark.slow
 def test_the_data_set_has_its_episodes_and_heavier_ones_for_the_figures():
     splits = read_source(DataConfig(dataset="two_link_arm")).splits
     counts = {"train": (480, 0), "dev": (16, 8), "test": (24, 8)}

@@ -77,6 +77,7 @@ def test_format_212_is_two_samples_in_three_bytes():
     np.testing.assert_array_equal(mitdb100.read_format_212(bytes(data)), pairs)
 
 
+@pytest.mark.slow
 @real
 def test_forecasts_begin_where_the_literature_begins():
     splits = read("etth1").splits

@@ -52,6 +52,7 @@ def test_a_translator_streams_from_an_encoded_source(kind: str, tmp_path: Any) -
         np.testing.assert_allclose(stream.feed(target), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_keys_are_computed_once_a_source(tmp_path: Any) -> None:
     model, path = translator("bahdanau"), tmp_path / "m.tflite"
     report = streaming.convert(model, path, encode=["source"], max_length=LONGEST, verify=False)

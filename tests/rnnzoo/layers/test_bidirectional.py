@@ -41,6 +41,7 @@ def test_lookahead_is_exact_for_as_many_steps(
             np.testing.assert_allclose(rows if sequences else rows[-1], np.asarray(value)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_beyond_the_lookahead_the_last_output_backwards_stays_that_of_the_beginning(tmp_path: Path) -> None:
     model = build(False, None, False, layers.GRU)
     report = streaming.convert(model, tmp_path / "a.tflite", lookahead=AHEAD)

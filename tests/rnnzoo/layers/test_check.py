@@ -42,6 +42,7 @@ def test_a_users_own_cell_is_proven_with_one_call():
     assert "10 properties checked" in str(result)
 
 
+@pytest.mark.slow
 def test_the_layers_of_keras_are_proven_too():
     layer = keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True))
     result = check(layer, streams=False)

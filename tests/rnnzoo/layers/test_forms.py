@@ -164,6 +164,7 @@ def test_eager_calls_and_other_types_take_the_plain_form(table):
         assert tensorflow_layer.find_form(layer, tf.zeros((32, 9, D), "float16"), False, True) == PLAIN
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_compiled_is_saved_and_converted(tmp_path, monkeypatch):
     monkeypatch.setattr(tensorflow_layer, "find_form", lambda *given: FORMS["xla-2"] if given[-1] else PLAIN)
     model = keras.Sequential([keras.Input((T, D)), rnnzoo.layers.LSTM(U, return_sequences=True)])

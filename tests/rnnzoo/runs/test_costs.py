@@ -56,6 +56,7 @@ def test_costs_are_those_of_the_equations():
     assert measure_costs(config, read_encoder(find_bundle(name), config))[:3] == VOWELS
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_stream_has_a_cost_for_a_step_and_a_reason(tmp_path):
     config, problem = colours(tmp_path)
     models = [dataclasses.replace(config.model, lookahead=0, bidirectional=both) for both in (False, True)]

@@ -183,6 +183,7 @@ def test_the_public_functions_find_bundles(made, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "pretrained" / "colours" / "metrics.json").read_text()) == {}
 
 
+@pytest.mark.slow
 def test_the_first_model_of_a_process_has_the_weights_of_the_second():
     """Importing layers for the first time draws random numbers; a sweep builds many models in one process."""
     program = """

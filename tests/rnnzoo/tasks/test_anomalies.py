@@ -91,6 +91,7 @@ def test_the_baseline_is_the_tail_of_a_normal_distribution():
     assert windowed_gaussian(np.ones(5)).max() == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_the_baseline_finds_something_in_the_real_series():
     source = read_source(RowsConfig(dataset="nab_known_cause"))

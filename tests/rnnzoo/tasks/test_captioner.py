@@ -251,6 +251,7 @@ def test_a_captioner_of_real_emoji_trains_converts_and_decodes_the_same(tmp_path
     assert problem.evaluate_stream(streaming.load(tmp_path / "emoji.tflite"), "dev") == problem.evaluate(model, "dev")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_mirror() is None, reason="no mirror: RNNZOO_DATA_MIRROR names none")
 def test_photographs_of_any_size_are_brought_to_one(tmp_path):
     small = ["data.dataset=coco_cc_photos", "data.limit=8", "data.size=[24,32]", "data.width=1", "data.max_length=4"]

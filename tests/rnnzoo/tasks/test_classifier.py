@@ -91,6 +91,7 @@ def test_options_of_strokes_that_do_not_go_together_are_one_line():
         ClassifierRows(dataset="own", shares=(0.5, 1.0))
 
 
+@pytest.mark.slow
 def test_accuracy_by_the_part_seen_is_that_of_the_beginnings(tmp_path):
     rng = np.random.default_rng(0)
     rows = [(drawn(np.cumsum(rng.normal(size=(n, 2)), axis=0), np.zeros(n)), str(n % 2)) for n in (5, 5, 8, 9, 12, 6)]

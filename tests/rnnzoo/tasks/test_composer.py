@@ -70,6 +70,7 @@ def test_faults_are_those_of_the_textbook():
     assert harmony_figures([])["range_faults"] == 0
 
 
+@pytest.mark.slow
 def test_the_figure_is_that_of_a_loop_over_words(made):
     task, model, path = made
     figures = task.evaluate(model, "dev")

@@ -161,6 +161,7 @@ def test_advantages_are_discounted_returns_less_the_mean_of_an_episodes_drives()
     assert not advantages(np.ones((4, 5, 2)), 2).any()
 
 
+@pytest.mark.slow
 def test_reinforce_lowers_the_error_of_a_biased_policy(tmp_path):
     """A policy that pushes the first joint 10 N m too hard learns from the errors alone; the expert is not asked."""
     problem, training = problem_of(150, reinforce=4, seconds=0.4), dataclasses.replace(TRAINING, epochs=4, ema=None)

@@ -54,6 +54,7 @@ def test_a_story_without_a_question_is_one_line():
         )
 
 
+@pytest.mark.slow
 def test_training_answers_the_last_question_alone_with_the_same_weights(problem, tmp_path):
     model = build_question_answerer(QuestionAnswererConfig(units=6, memories=2, hops=2), problem.encoder)
     batch, *_ = next(problem.batches("dev", 3))[1]

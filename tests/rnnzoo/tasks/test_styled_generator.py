@@ -72,6 +72,7 @@ def test_a_style_is_not_forgotten(made):
     np.testing.assert_allclose(again, none, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_offline_draws_are_those_of_the_device_in_every_style(made, path):
     """The style is told by the first token alone: a draw that forgets it differs."""
     task, model = made

@@ -90,7 +90,7 @@ def test_an_entry_of_a_list_takes_the_place_of_the_last_words(tmp_path: Path) ->
 def test_bad_lists(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="TYPE=NAME"):
         task(swap=0.5, gazetteers=("names",))
-    with pytest.raises(ConfigError, match="data.swap"):
+    with pytest.raises(ConfigError, match=r"data\.swap=0\.5"):
         task(gazetteers=("person=names",))
     (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
     (tmp_path / "one.txt").write_text("Li\n", encoding="utf-8")

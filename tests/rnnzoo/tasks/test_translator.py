@@ -202,6 +202,7 @@ def test_a_transformer_sees_neither_padding_nor_what_is_to_come():
     assert abs(other[:, 3:] - found[:, 3:]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_the_search_of_a_transformer_finds_the_best_of_all_translations():
     # A beam that holds every text of up to three of the six words.
     problem = toy(dataclasses.replace(PAIRS, max_length=3, width=300, length_penalty=0.0))

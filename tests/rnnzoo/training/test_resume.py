@@ -86,6 +86,7 @@ class Worse(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_best_epoch_outlives_an_interruption(tmp_path, monkeypatch):
     """The weights that are kept are those of the first epoch, which a snapshot of the last one still holds."""
     experiment, problem = colours(tmp_path / "data")

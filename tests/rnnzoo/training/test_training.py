@@ -66,6 +66,7 @@ def test_accuracy_in_training_is_the_accuracy_of_evaluation(data, tmp_path):
     assert history["val_accuracy"] == [pytest.approx(found, abs=1e-6)]
 
 
+@pytest.mark.slow
 def test_terminal_sees_a_bar_and_a_line_an_epoch(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(ProgressBar, "useful", staticmethod(lambda: True))
     short = dataclasses.replace(TRAINING, epochs=2)

@@ -62,6 +62,7 @@ def test_the_share_of_own_guesses_grows_to_the_end(kind):
     assert sorted(shares) == shares
 
 
+@pytest.mark.slow
 def test_patience_ends_a_training_and_logs_have_every_epoch(data, tmp_path, capsys):
     still = dataclasses.replace(SHORT, epochs=9, patience=2, learning_rate=1e-9, schedule="constant")
     history = fit(build(data), data, still, seed=1, run_dir=tmp_path, logs=True)
@@ -83,6 +84,7 @@ def test_mixed_precision_trains_weights_in_float32(data, tmp_path):
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
 
 
+@pytest.mark.slow
 def test_the_origin_of_a_loss_that_is_no_number_is_named(data, tmp_path):
     config = dataclasses.replace(
         SHORT, optimizer="sgd", learning_rate=1e38, clip_norm=None, schedule="constant", snapshot_seconds=1e9

@@ -83,6 +83,7 @@ def test_convert_writes_a_file_that_equals_the_model(saved, tmp_path, capsys):
     assert streaming.load(out).metadata.source.more["file"] == "small.keras"
 
 
+@pytest.mark.slow
 def test_convert_measures_a_lookahead_on_the_users_sequences(tmp_path, capsys):
     inputs = keras.Input((None, 3))
     model = keras.Model(inputs, layers.Bidirectional(layers.GRU(4, return_sequences=True))(inputs))
@@ -202,6 +203,7 @@ def test_calibration_files(tmp_path):
 # inspect
 
 
+@pytest.mark.slow
 def test_multiply_adds_are_those_of_the_layers(converted):
     found = describe(converted)
     conv, memory, dense = 3 * FEATURES * 8, (8 + UNITS) * 4 * UNITS, UNITS * CLASSES
@@ -277,6 +279,7 @@ def test_quantization_and_internal_state_are_shown(saved, tmp_path, capsys):
     assert [row["streams"] for row in run_benchmark(out, 20)["throughput"]] == [1]
 
 
+@pytest.mark.slow
 def test_weights_of_half_precision_are_stored_so_where_asked(tmp_path, capsys):
     model = keras.Sequential([keras.Input((None, FEATURES)), layers.LSTM(64, return_sequences=True)])
     model.set_weights([weight.astype("float16") for weight in model.get_weights()])

@@ -166,6 +166,7 @@ def encoded(model: Any, source: list[int]) -> Any:
     return stream
 
 
+@pytest.mark.slow
 def test_streams_of_different_sources_step_together(loaded: Any) -> None:
     _, model = loaded
     sources = [[1, 2], [3], [4, 5, 6, 7, 8, 9, 10]]

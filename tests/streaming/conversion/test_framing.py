@@ -91,6 +91,7 @@ def test_decibels_against_the_whole_recording_are_refused(tmp_path: Path) -> Non
         streaming.convert(model, tmp_path / "a.tflite")
 
 
+@pytest.mark.slow
 def test_decibels_inside_a_window_are_those_of_each_stream(tmp_path: Path) -> None:
     """Keras takes the loudest value of the batch: streams, and the windows of the proof, must not meet in one."""
     x = keras.Input((256,))

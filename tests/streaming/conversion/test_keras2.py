@@ -61,6 +61,7 @@ def test_files_of_the_report(name: str) -> None:
     assert_equals_saved(REPORTS / name)
 
 
+@pytest.mark.slow
 def test_the_command_line_converts_them(folder: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "out.tflite"
     assert main(["convert", str(folder / "cells.h5"), str(out)]) == 0

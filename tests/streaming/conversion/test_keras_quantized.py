@@ -77,6 +77,7 @@ def test_streams_equal_the_model_but_for_the_rounding_of_inputs(mode: str, tmp_p
     np.testing.assert_allclose(stream.feed(rows), wanted, atol=tolerance * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_what_cannot_be_undone_says_what_to_do(convert: Any) -> None:
     x = keras.Input((None,), dtype="int32")

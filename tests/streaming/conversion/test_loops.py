@@ -83,6 +83,7 @@ def test_loops_of_every_kind_of_file(quantize: str | None, state: str, tolerance
         np.testing.assert_allclose(found, expected[:, begin : begin + 5], atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("always")
 def test_full_int8_has_no_loops(convert: Any) -> None:
     model = randomize(model_of(lambda x: layers.LSTM(8, return_sequences=True)(x)))

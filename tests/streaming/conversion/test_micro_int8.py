@@ -112,6 +112,7 @@ def test_tflm_and_litert_give_the_same_integers(converted: Any) -> None:
     assert np.abs(rows[0].astype(int) - rows[1]).max() <= 3
 
 
+@pytest.mark.slow
 def test_a_count_that_grows_without_end_stays_in_float32(convert: Any) -> None:
     offline = model(lambda x: layers.GlobalAveragePooling1D()(layers.Dense(4, activation="relu")(x)))
     report, path = convert(
@@ -132,6 +133,7 @@ def test_a_count_that_grows_without_end_stays_in_float32(convert: Any) -> None:
     assert np.abs(rows[-1] - expected).max() < 0.05 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_windows_of_recurrent_layers(convert: Any) -> None:
     """Their loops, in which TensorFlow's calibrator crashes, stay in float32."""
     offline = model(lambda x: layers.Dense(3)(layers.GRU(4)(layers.Conv1D(5, 3)(x))), shape=(12, 6))
@@ -146,6 +148,7 @@ def test_windows_of_recurrent_layers(convert: Any) -> None:
     assert any("in loops" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_samples_for_a_front_end_in_the_graph_are_those_of_16_bits(convert: Any) -> None:
     mel = LogMel(8000, 200, 80, 256, 12, 60.0, 3800.0)
     offline = model(

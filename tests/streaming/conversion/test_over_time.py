@@ -149,6 +149,7 @@ def test_scores_that_are_all_masked_weigh_alike(axes: Any, tmp_path: Path) -> No
     streaming.convert(keras.Model(x, ops.sum(weights * x, axis=axes)), tmp_path / "b.tflite")
 
 
+@pytest.mark.slow
 def test_several_heads_are_summed_over_time(tmp_path: Path) -> None:
     x = keras.Input((None, 6))
     h, _ = encoded(x)
@@ -162,6 +163,7 @@ def test_statistics_over_time_and_features(tmp_path: Path) -> None:
     check(keras.Model(x, outputs(STATISTICS, x)), tmp_path / "a.tflite")
 
 
+@pytest.mark.slow
 def test_positions_from_the_first_step_on_are_held(tmp_path: Path) -> None:
     x = keras.Input((None, 6))
     h = layers.Conv1D(4, 3, padding="same")(layers.GRU(5, return_sequences=True)(x))  # a delay before it
@@ -182,6 +184,7 @@ def test_gates_of_the_whole_sequence_reach_a_mean(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_long_chunks_loop(tmp_path: Path) -> None:
     x = keras.Input((None, 2))
     model = keras.Model(x, [ops.sum(ops.softmax(x, axis=1) * x, axis=1), ops.std(x, axis=1)])

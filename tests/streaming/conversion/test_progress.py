@@ -37,6 +37,7 @@ def test_stages_and_steps_are_shown_on_a_terminal_and_cleared(tmp_path: Path, mo
     assert "\n" not in terminal.getvalue()
 
 
+@pytest.mark.slow
 def test_nothing_is_written_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr(sys, "stderr", log)

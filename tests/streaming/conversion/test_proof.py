@@ -229,6 +229,7 @@ def test_a_fault_in_a_rule_is_caught_and_located(name: str, convert: Any, monkey
         convert(model, **options)
 
 
+@pytest.mark.slow
 def test_a_mask_too_many_is_caught(convert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x, h = keras.Input((None, WIDTH), name="x"), keras.Input((3,), name="h")
     y = layers.GRU(3, return_sequences=True, name="faulty")(masking(x), initial_state=h)
@@ -254,6 +255,7 @@ def test_faults_of_an_encoder(owner: Any, name: str, fault: Any, convert: Any, m
         convert(model, encode=["source"], max_length=6)
 
 
+@pytest.mark.slow
 def test_locate_names_the_layer_and_nothing_where_all_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     x = keras.Input((None, WIDTH), name="x")
     y = layers.GRU(3, return_sequences=True)(masking(x))
@@ -327,6 +329,7 @@ def test_every_chunk_is_proven(convert: Any) -> None:
         convert(keras.Model(x, Total()(x)), chunk=500)
 
 
+@pytest.mark.slow
 def test_what_lies_behind_a_long_stride_is_proven(convert: Any) -> None:
     x = keras.Input((None, 1))
     y = layers.Conv1D(8, 512, strides=512, padding="causal")(x)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not support masking", "ig
 
 
 @settings(
-    max_examples=5,
+    max_examples=3,
     deadline=None,
     derandomize=True,
     database=None,

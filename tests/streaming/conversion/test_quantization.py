@@ -64,6 +64,7 @@ def test_drift_over_ten_thousand_steps_does_not_grow(
     assert streaming.load(path).metadata.verification.drift == drift
 
 
+@pytest.mark.slow
 def test_calibration_that_leaves_a_tensor_at_zero_is_refused(model: Any, tmp_path: Any) -> None:
     silence = [np.zeros((20, 16), "float32")]
     with pytest.raises(streaming.StreamingError, match="calibration"):
@@ -71,6 +72,7 @@ def test_calibration_that_leaves_a_tensor_at_zero_is_refused(model: Any, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_int8_activations_are_int8(model: Any, sequences: list[np.ndarray], convert: Any) -> None:
     dynamic, _ = convert(model, quantize="dynamic")
     full, _ = convert(model, quantize="int8", calibration=sequences, chunk=2)
@@ -78,6 +80,7 @@ def test_int8_activations_are_int8(model: Any, sequences: list[np.ndarray], conv
     assert set(full.signatures) == {"step", "chunk_2"}
 
 
+@pytest.mark.slow
 def test_outputs_of_different_delays_and_rates_have_one_drift(sequences: list[np.ndarray], convert: Any) -> None:
     x = keras.Input((None, 16))
     ahead = layers.Conv1D(4, 5, padding="same")(x)

@@ -74,6 +74,7 @@ def test_the_source_is_found(tmp_path: Path) -> None:
         stream.encode(np.zeros((129, 6), "float32"))
 
 
+@pytest.mark.slow
 def test_a_source_of_another_fixed_length_is_found(tmp_path: Path) -> None:
     source, target = keras.Input((8, 6), name="source"), keras.Input((5, 5), name="target")
     _, state = layers.GRU(4, return_state=True)(source)

@@ -179,6 +179,7 @@ def test_texts_are_steps_where_they_have_a_length(convert: Any, layer: Any, aske
             last_rows(path, ["time " * 130])
 
 
+@pytest.mark.slow
 def test_windows_of_tokens_answer_word_by_word(convert: Any) -> None:
     model = classifier(layers.Bidirectional(layers.GRU(3)), output_sequence_length=5)
     _, path = convert(model, window=5, pad="post")
@@ -217,6 +218,7 @@ def test_texts_that_no_stream_takes_are_named(convert: Any, middle: Any, layer: 
         convert(classifier(middle(), **layer), **asked)
 
 
+@pytest.mark.slow
 def test_zeros_behind_a_text_that_the_model_sees_are_refused(convert: Any) -> None:
     vectorizer = layers.TextVectorization(vocabulary=["time", "flies"])
     text = keras.Input((1,), dtype="string")

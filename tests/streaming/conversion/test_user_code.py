@@ -136,6 +136,7 @@ class Frames(layers.Layer):
         return ops.reshape(self.pool(self.conv(pictures)), (-1, ops.shape(x)[1], 3))
 
 
+@pytest.mark.slow
 def test_calls_that_read_sizes(convert: Any) -> None:
     def build(x: Any) -> dict[str, Any]:
         rooms, ends = Rooms()(x)
@@ -172,6 +173,7 @@ class FeedBack(keras.Model):
         return ops.transpose(ops.stack(found), [1, 0, 2])
 
 
+@pytest.mark.slow
 def test_a_cell_in_a_loop_of_its_own(convert: Any) -> None:
     model = FeedBack()
     x = np.random.default_rng(0).normal(size=(1, 9, 5)).astype("float32")
@@ -226,6 +228,7 @@ class Tagger(keras.Model):
         return self.out(x + ops.expand_dims(speaker, 1))
 
 
+@pytest.mark.slow
 def test_subclassed_models_with_several_arguments_are_said_by_a_functional_one(convert: Any, tmp_path: Any) -> None:
     model = Tagger()
     model(np.zeros((1, 7), "i4"), np.zeros((1, 7, 3), "f4"), speaker=np.zeros((1, 5), "f4"))
@@ -274,6 +277,7 @@ def within_steps(x: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_recurrent_layers_inside_a_step(convert: Any) -> None:
     model = randomize(model_of(within_steps))
     report, path = convert(model, chunk=2)
@@ -377,6 +381,7 @@ def test_subclassed_models_of_one_step_with_states_as_arguments(convert: Any, tm
             np.testing.assert_allclose(got[index], expected[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_model_that_is_converted_as_a_window_says_so(convert: Any) -> None:
     model = Speaking()
     model(np.zeros((2, 1), "int32"), [np.zeros((2, 6), "float32")] * 2)

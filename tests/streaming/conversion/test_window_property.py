@@ -124,7 +124,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-@settings(max_examples=5, **COMMON)
+@settings(max_examples=3, **COMMON)
 @given(**ARGUMENTS)
 def test_windows_of_random_graphs(blocks, head, hop, chunks, pad, form, data):
     check(blocks, head, hop, chunks, pad, form, data)

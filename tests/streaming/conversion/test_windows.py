@@ -52,6 +52,7 @@ def test_windows_that_are_not_full_are_padded(name, pad, hop, tmp_path):
         np.testing.assert_allclose(streamed(loaded, x, cuts), expected(model, x, hop, pad), atol=3e-6)
 
 
+@pytest.mark.slow
 def test_a_text_of_seven_words_has_an_answer(tmp_path):
     model = text_classifier()
     streaming.convert(model, tmp_path / "m.tflite", pad="post")
@@ -81,6 +82,7 @@ def test_a_row_of_numbers_that_the_model_shapes_into_steps(tmp_path):
     np.testing.assert_allclose(got, model(np.stack([data[4 * k : 4 * (k + W)] for k in range(4)])), atol=3e-6)
 
 
+@pytest.mark.slow
 def test_what_is_decided(tmp_path):
     path = tmp_path / "m.tflite"
     x = keras.Input((W, 3))
@@ -242,6 +244,7 @@ def test_hop_of_a_carried_model(tmp_path):
         streaming.convert(model, tmp_path / "m.tflite", hop=3)
 
 
+@pytest.mark.slow
 def test_the_length_that_a_layer_needs_is_named(tmp_path):
     x = keras.Input((W, 3))
     model = keras.Model(x, layers.Dense(2)(layers.Flatten()(layers.GRU(4, return_sequences=True)(x))))

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 import streaming
@@ -31,6 +32,7 @@ def check_every_step(model: keras.Model, path: Path, x: np.ndarray, *static: np.
             np.testing.assert_allclose(row[steps - 1], np.asarray(values)[0], atol=2e-6, err_msg=output.name)
 
 
+@pytest.mark.slow
 def test_layers_over_a_repeated_running_value(tmp_path: Path) -> None:
     x = keras.Input((None, 6))
     h = layers.RepeatVector(3)(layers.LSTM(4)(x))

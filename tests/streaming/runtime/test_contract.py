@@ -61,7 +61,7 @@ TOLERANCE = {None: 1e-5, "float16": 0.05, "dynamic": 0.5}
 
 
 @settings(
-    max_examples=7,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     database=None,

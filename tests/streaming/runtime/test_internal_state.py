@@ -54,6 +54,7 @@ def test_two_streams_of_one_model_do_not_meet(convert: Any) -> None:
     np.testing.assert_allclose(np.concatenate(rows), alone, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_integer_states_are_kept_too(convert: Any) -> None:
     class Last(keras.layers.Layer):
         """y[t] = x[t - 1] over integers."""

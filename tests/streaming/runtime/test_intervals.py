@@ -178,6 +178,7 @@ def test_wrong_descriptions_are_refused(change, message, model, folder):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_late_model_has_no_intervals_that_adapt(folder):
     late = tagger_of_rows(2, HORIZON * len(QUANTILES))
     with pytest.raises(ArtifactError, match="come late"):

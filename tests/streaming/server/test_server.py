@@ -248,6 +248,7 @@ def test_limits_of_size_number_and_time(steps):
     asyncio.run(talk())
 
 
+@pytest.mark.slow
 def test_a_slow_reader_holds_back_the_computing_and_is_dropped(steps):
     async def talk():
         async with running(steps, send_timeout=1.5, idle_timeout=60) as server:

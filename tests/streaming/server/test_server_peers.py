@@ -92,6 +92,7 @@ def test_an_address_has_so_many_connections(steps: Path) -> None:
         asyncio.run(talk(url))
 
 
+@pytest.mark.slow
 def test_whoever_has_left_frees_the_place_at_once(tagger: Path) -> None:
     async def talk(url: str) -> None:
         async with aiohttp.ClientSession() as session:

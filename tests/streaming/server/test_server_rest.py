@@ -42,6 +42,7 @@ def seconds(hub: Hub, beside: bool = False) -> float:
     return min(times)
 
 
+@pytest.mark.slow
 def test_many_long_messages_rest_where_short_ones_are_answered(hub: Hub) -> None:
     async def work() -> None:
         alone = seconds(hub)
