@@ -102,8 +102,8 @@ class Connection:
     async def dismiss(self, code: int, reason: str) -> None:
         """Close between two messages, with a token to go on from where there can be one.
 
-        A client that has said nothing gets none: its `resume` may be on the way, and it would take the token of an empty
-        stream for that of its own.
+        A client that has said nothing gets none: its `resume` may be on the way, and it would take the token of an
+        empty stream for that of its own.
         """
         async with self._lock:
             if self._has_spoken:
