@@ -69,7 +69,7 @@ THINNED = {
     "test_sequence_layers.py": 3,
     "test_server_tasks.py": 2,
     "test_sources.py": 3,
-    "test_strings.py": 3,
+    "test_strings.py": 4,
     "test_tasks_sound.py": 2,
     "test_translator.py": 6,
     "test_vectors.py": 4,

@@ -38,6 +38,7 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
     assert float(offline[1]) > 90
 
 
+@pytest.mark.slow
 def test_every_block_of_tables_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run_blocks(DOCS / "own-tables.md")

@@ -226,6 +226,7 @@ def test_a_label_for_each_row(tmp_path, capsys):
     assert np.mean(right) > 0.9
 
 
+@pytest.mark.slow
 def test_events_in_a_signal(tmp_path):
     rng = np.random.default_rng(0)
     at = np.arange(30, 2380, 40) + rng.integers(0, 8, 59)

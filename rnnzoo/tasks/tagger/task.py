@@ -16,6 +16,7 @@ from rnnzoo.tasks.baselines import Baseline, FrequentTags
 from rnnzoo.tasks.class_figures import class_figures
 from rnnzoo.tasks.evaluation import mean
 from rnnzoo.tasks.labels import LabelTask
+from rnnzoo.tasks.tagger.config import TaggedWordsConfig
 from rnnzoo.tasks.tagger.entities import entity_types
 from rnnzoo.tasks.tagger.swaps import Swaps
 from streaming.runtime.decoding import Chain, viterbi
@@ -62,7 +63,8 @@ class TaggerTask(LabelTask):
         return {**self.encoder.encode(words), "targets": np.array([self.number(tag) for tag in tags], np.int32)}
 
     def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
-        return self._swaps.apply(row, rng) if self.config.swap and self.has_entities else row
+        swaps = isinstance(self.config, TaggedWordsConfig) and self.config.swap > 0 and self.has_entities
+        return self._swaps.apply(row, rng) if swaps else row
 
     @functools.cached_property
     def _swaps(self) -> Swaps:

@@ -31,6 +31,7 @@ def sizes(source):
     return {split: len(rows) for split, rows in source.splits.items()}
 
 
+@pytest.mark.slow
 @real
 def test_words_have_a_tag_each():
     source = read("wnut17")

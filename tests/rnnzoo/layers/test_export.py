@@ -40,6 +40,7 @@ def rows() -> tf.Tensor:
     return tf.constant(found)
 
 
+@pytest.mark.slow
 def test_layers_are_saved(tmp_path: Path) -> None:
     model, x = model_of(SWAPPED), rows()
     tf.saved_model.save(model, tmp_path / "saved")

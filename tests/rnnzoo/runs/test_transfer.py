@@ -66,6 +66,7 @@ def test_a_run_of_other_sizes_is_refused(source):
         start_from(fresh, other, path)
 
 
+@pytest.mark.slow
 def test_the_command_starts_from_a_run_and_says_so(source, tmp_path):
     path, *_ = source
     start = ["--start", str(path), "training.epochs=1", "training.learning_rate=1e-12", "training.ema=null"]

@@ -61,6 +61,7 @@ def torque_by_point_masses(state, acceleration, payload):
     return total
 
 
+@pytest.mark.slow
 def test_a_round_is_driven_by_the_policy_and_answered_by_the_expert(tmp_path, monkeypatch):
     problem, seen, taught = problem_of(rounds=1), [], []
     record, teach = practice.record, Apprentice.teach

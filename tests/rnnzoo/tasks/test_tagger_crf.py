@@ -55,6 +55,7 @@ def test_the_chain_is_trained_with_the_model(run):
     assert np.abs(keras.ops.convert_to_numpy(chain_layer(run.model).transitions)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_stream_takes_the_best_path_that_the_layer_takes(run, tmp_path):
     chain = chain_layer(run.model)
     chain.transitions.assign(np.random.default_rng(1).normal(size=chain.transitions.shape) * 3)

@@ -167,6 +167,7 @@ def made(architecture):
     return problem, model_of(problem, architecture, cell="lstm" if reverse else "gru", layers=2 if deep else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", WHOLE)
 def test_a_search_sees_what_training_saw(architecture, tmp_path):
     problem, model = made(architecture)

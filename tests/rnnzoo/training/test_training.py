@@ -166,6 +166,7 @@ def test_classifier_score_tells_scope_apart():
     }
 
 
+@pytest.mark.slow
 def test_snapshots_of_another_experiment_are_refused(data, tmp_path):
     short = dataclasses.replace(TRAINING, epochs=1)
     fit(build(data), data, short, seed=1, run_dir=tmp_path, experiment="one")

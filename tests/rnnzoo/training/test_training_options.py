@@ -74,6 +74,7 @@ def test_patience_ends_a_training_and_logs_have_every_epoch(data, tmp_path, caps
     assert list((tmp_path / "tensorboard").glob("events.out.*"))
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_weights_in_float32(data, tmp_path):
     with precision("mixed_bfloat16"):
         model = build(data)

@@ -464,6 +464,7 @@ def test_bench_measures(converted, capsys):
     assert json.loads(run(capsys, "bench", converted, "--steps", "30", "--json")[1])["chunk"] == 4
 
 
+@pytest.mark.slow
 def test_models_that_read_a_source_first(tmp_path, capsys, monkeypatch):
     source = keras.Input((None,), dtype="int32", name="source")
     target = keras.Input((None,), dtype="int32", name="target")

@@ -90,6 +90,7 @@ def test_ids_and_truth_values(name: str, dtype: str, convert: Any) -> None:
     np.testing.assert_allclose(rows, np.asarray(offline(ids[None]))[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_windows_ids_and_saved_streams(convert: Any) -> None:
     # A recurrent layer inside of a window is a loop whose rows begin by repeating a number.
     window = model(lambda x: layers.Dense(3)(layers.GRU(4)(layers.Conv1D(5, 3)(x))), shape=(12, 6))
@@ -109,6 +110,7 @@ def test_windows_ids_and_saved_streams(convert: Any) -> None:
     np.testing.assert_allclose(np.concatenate([first, rest]), np.asarray(tagger(ids[None]))[0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_int8_is_close(convert: Any) -> None:
     report, path = convert(model(BUILDERS["lstm"]), target="micro", quantize="int8", calibration=SEQUENCES)
     assert report.verification.runtime == "tflite_micro"

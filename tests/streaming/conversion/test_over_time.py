@@ -133,6 +133,7 @@ def outputs(graph: dict[str, Any], *args: Any) -> list[Any]:
     return [layers.Identity(name="is_" + name.replace(" ", "_"))(build(*args)) for name, build in graph.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"batch_sizes": (1, 2), "chunk": 4}], ids=["step", "chunk"])
 def test_attention_pooling_is_a_running_value(tmp_path: Path, options: dict[str, Any]) -> None:
     x = keras.Input((None, 6))
@@ -158,6 +159,7 @@ def test_several_heads_are_summed_over_time(tmp_path: Path) -> None:
     check(keras.Model(x, found), tmp_path / "a.tflite")
 
 
+@pytest.mark.slow
 def test_statistics_over_time_and_features(tmp_path: Path) -> None:
     x = keras.Input((None, 4, 3))
     check(keras.Model(x, outputs(STATISTICS, x)), tmp_path / "a.tflite")

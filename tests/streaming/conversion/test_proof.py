@@ -273,6 +273,7 @@ def stretched(computed: Any) -> Any:
     return lambda op, *rest: computed(op, *rest) * (1.01 if op.name == "faulty" else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patch", "build"),
     [

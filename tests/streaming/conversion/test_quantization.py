@@ -51,6 +51,7 @@ def test_close_to_float_on_every_runtime(
     assert 0 < error < BOUND[quantize] * np.abs(expected).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", sorted(BOUND))
 def test_drift_over_ten_thousand_steps_does_not_grow(
     quantize: str, model: Any, sequences: list[np.ndarray], convert: Any
@@ -211,6 +212,7 @@ def test_a_translator_is_quantized_in_every_way(convert: Any, runtime: str) -> N
     assert 0 < error < BOUND["int8"] * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_internal_state_in_int8_is_that_outside(
     runtime: str, model: Any, sequences: list[np.ndarray], convert: Any
 ) -> None:

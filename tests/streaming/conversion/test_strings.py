@@ -187,6 +187,7 @@ def test_windows_of_tokens_answer_word_by_word(convert: Any) -> None:
     np.testing.assert_allclose(rows, offline(model, ["the", "the quick", "the quick brown"]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_subclassed_models_take_texts(convert: Any) -> None:
     class Model(keras.Model):
         def __init__(self) -> None:

@@ -364,6 +364,7 @@ class Speaking(keras.Model):
         return self.out(y), states
 
 
+@pytest.mark.slow
 def test_subclassed_models_of_one_step_with_states_as_arguments(convert: Any, tmp_path: Any) -> None:
     regions, words = np.random.default_rng(1).normal(size=(7, 3)).astype("float32"), np.array([3, 1, 4, 1], "int32")
     model = Attending()

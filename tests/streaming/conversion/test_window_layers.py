@@ -64,6 +64,7 @@ ONLY_IN_WINDOWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [*GROUPS, "only in windows"])
 def test_layers_inside_a_window(group, tmp_path):
     build = GROUPS.get(group, ONLY_IN_WINDOWS)

@@ -168,6 +168,7 @@ def test_quantized_windows(quantize, tmp_path):
     np.testing.assert_allclose(got, expected(model, data[0]), atol=0.05)
 
 
+@pytest.mark.slow
 def test_static_and_sequence_inputs(tmp_path):
     x, image = keras.Input((W, 3), name="x"), keras.Input((8, 2), name="image")
     y = layers.Concatenate(axis=1)([layers.Dense(2)(x), image])

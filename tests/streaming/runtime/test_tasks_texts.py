@@ -102,6 +102,7 @@ def numbers(source, text, end=True):
     return np.append(ids, END).astype("int32") if end else ids
 
 
+@pytest.mark.slow
 def test_translations_are_those_of_the_offline_model(translator):
     model, source, target, task = translator
     assert isinstance(task, Translator)

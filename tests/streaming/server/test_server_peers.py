@@ -57,6 +57,7 @@ def ended(server: subprocess.Popen[str], seconds: float) -> str:
     return server.stderr.read()
 
 
+@pytest.mark.slow
 def test_silent_peers_crowd_out_each_other_and_nobody_else(steps: Path) -> None:
     async def talk(url: str) -> None:
         async with connected(f"{url}/stream") as before:
