@@ -180,7 +180,9 @@ def said(task, rows, config):
             deviations = spec.floor + np.exp(logs)
             nats.append((pair - means) ** 2 / 2 / deviations**2 + np.log(deviations) + np.log(2 * np.pi) / 2)
             last = pair[-1]
-    ended = [task.frames(w, voice=v, seed=(s, 0)).ended for w in spec.words for v in spec.voices for s in range(8)]
+    ended = [
+        task.frames(w, voice=v, seed=(s, 0)).ended for w in spec.words for v in spec.voices for s in range(config.draws)
+    ]
     return {"nats": np.mean(nats), "ended": np.mean(ended), "count": len(ended)}
 
 
