@@ -29,7 +29,8 @@ class Swaps:
         train: sentences and tags, whose entities are the others.
 
     Raises:
-        DataError: a gazetteer is neither a data set nor a file, is empty, or is one of a type that no entity has.
+        DataError: there are no entities; a gazetteer is neither a data set nor a file, is empty, or is one of a type
+            that no entity has.
     """
 
     def __init__(self, config: TaggedWordsConfig, encoder: WordEncoder, train: Sequence[Example]):
@@ -39,7 +40,14 @@ class Swaps:
         for words, tags in train:
             for kind, begin, end in entities(tags):
                 self._known.setdefault(kind, []).append(list(words[begin:end]))
-        self._listed = {kind: read_gazetteer(name, config) for kind, name in _pairs(config)}
+        if not self._known:
+            raise DataError(
+                "data.swap is for entities, but no tag of the training split begins with B- or I-: set it to 0"
+            )
+        self._listed: dict[str, list[list[str]]] = {}
+        for entry in config.gazetteers:
+            kind, _, name = entry.partition("=")
+            self._listed.setdefault(kind, []).extend(read_gazetteer(name, config))
         if strange := sorted(set(self._listed) - set(self._known)):
             raise DataError(
                 f"data.gazetteers has a list for {strange[0]!r}, which no entity of the training split is: "
@@ -76,11 +84,6 @@ class Swaps:
         targets = np.full(len(made["words"]), numbers[-1], np.int32)
         targets[0] = numbers[0]
         return {**made, "targets": targets}
-
-
-def _pairs(config: TaggedWordsConfig) -> Sequence[tuple[str, str]]:
-    parts = [entry.partition("=") for entry in config.gazetteers]
-    return [(kind, name) for kind, _, name in parts]
 
 
 def read_gazetteer(name: str, config: TaggedWordsConfig) -> list[list[str]]:

@@ -63,8 +63,8 @@ class TaggerTask(LabelTask):
         return {**self.encoder.encode(words), "targets": np.array([self.number(tag) for tag in tags], np.int32)}
 
     def augment(self, row: Arrays, rng: np.random.Generator) -> Arrays:
-        swaps = isinstance(self.config, TaggedWordsConfig) and self.config.swap > 0 and self.has_entities
-        return self._swaps.apply(row, rng) if swaps else row
+        has_swaps = isinstance(self.config, TaggedWordsConfig) and self.config.swap > 0
+        return self._swaps.apply(row, rng) if has_swaps else row
 
     @functools.cached_property
     def _swaps(self) -> Swaps:

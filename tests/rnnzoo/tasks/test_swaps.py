@@ -87,6 +87,22 @@ def test_an_entry_of_a_list_takes_the_place_of_the_last_words(tmp_path: Path) ->
     assert found == {"ada rossi", "de la cruz", "ada byron", "bob"}
 
 
+def test_several_lists_of_a_type_are_one(tmp_path: Path) -> None:
+    for name in ("Rossi", "Li"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    made = task(swap=1.0, gazetteers=tuple(f"person={tmp_path / name}" for name in ("Rossi", "Li")))
+    rows = [made.augment(made.arrays("train")[3], np.random.default_rng(seed)) for seed in range(60)]
+    assert {" ".join(read(made, row)[0]) for row in rows} == {"rossi", "li", "bob", "ada byron"}
+
+
+def test_tags_without_entities_are_refused() -> None:
+    made = TaggerTask(
+        TaggedWordsConfig(dataset="", swap=0.5), task().encoder, {"train": [(["a"], ["O"])], "dev": [], "test": []}
+    )
+    with pytest.raises(DataError, match="begins with B- or I-"):
+        made.augment(made.arrays("train")[0], np.random.default_rng(0))
+
+
 def test_bad_lists(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="TYPE=NAME"):
         task(swap=0.5, gazetteers=("names",))
