@@ -13,7 +13,9 @@ GUIDES = ("streaming-guide.md", "windows.md", "custom-layers.md", "tasks.md", "a
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "custom-layers.md" else name for name in GUIDES]
+)
 def test_every_block_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("steps.csv").write_text("\n".join([",".join(["0.5"] * 20)] * 4))

@@ -54,6 +54,7 @@ def test_a_run_and_a_configuration_are_diagnosed(place, capsys):
     assert (place / "plots" / "colours-gradients.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_evaluation_tells_reset_from_never_reset(place, capsys):
     if not (run := place / "run").is_dir():
         assert main(["train", str(place / "colours.yaml"), "training.epochs=1", "--out", str(run)]) == 0

@@ -42,6 +42,7 @@ def test_words_have_a_tag_each():
     assert all(len(words) == len(tags) for rows in source.splits.values() for words, tags in rows)
 
 
+@pytest.mark.slow
 @real
 def test_official_splits_of_digits():
     source = read("spoken_digit")

@@ -130,7 +130,8 @@ class Stop(keras.callbacks.Callback):
 
 
 # After a round, between two snapshots; before it; among the steps of REINFORCE.
-@pytest.mark.parametrize("step", [5, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 11))])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [2, 5, 11])
 def test_an_interrupted_training_ends_with_the_same_bits(step, tmp_path):
     training = dataclasses.replace(TRAINING, epochs=4)
 

@@ -175,6 +175,7 @@ def test_other_files_are_refused_by_the_runtime_and_the_writer(convert: Any, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (DOCS / "micro.md").read_text(encoding="utf-8")

@@ -169,6 +169,7 @@ def test_float32_over_ten_thousand_steps_equals_offline(convert: Any) -> None:
     assert error[-1000:].max() < 3 * error[:1000].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantize", [None, "dynamic"])
 def test_an_embedding_costs_one_row_a_step(quantize: str | None, runtime: str, convert: Any) -> None:
     ids = keras.Input((None,), dtype="int32")

@@ -133,6 +133,7 @@ def test_a_runtime_without_the_private_calls(path: Path, runtime: str) -> None:
         interpreter.prepare(engine.interpreter, "step", inputs, {**outputs, "level": (1, 2, 3)})
 
 
+@pytest.mark.slow
 def test_shapes_that_depend_on_values_are_seen_at_each_run(runtime: str) -> None:
     import tensorflow as tf
 
