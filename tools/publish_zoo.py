@@ -13,10 +13,13 @@ from pathlib import Path
 
 from rnnzoo.bundles.publish import about, publish_zoo
 from rnnzoo.errors import RnnzooError
+from streaming.runtime import artifact
 
 CLIENT = Path(__file__).resolve().parents[1] / "clients" / "js"
 PAGE = "try"
 WASM = ("litert_wasm_internal", "litert_wasm_compat_internal")
+# Tasks for which the client has no session: it streams their steps alone.
+STEPS_ALONE = {"synthesizer"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,8 +64,14 @@ def add_page(folder: Path, client: Path) -> None:
 
 
 def models(folder: Path) -> list[dict[str, str | int]]:
-    """What the page offers: the bundles of a folder that have a ready float32 file."""
-    paths = sorted(folder.glob("*/float32.tflite"))
+    """What the page offers: the bundles of a folder that have a ready float32 file; a line says which it leaves out."""
+    paths = []
+    for path in sorted(folder.glob("*/float32.tflite")):
+        task = (artifact.read(path).metadata.task or {}).get("kind")
+        if task in STEPS_ALONE:
+            print(f"publish_zoo: the page leaves out {path.parent.name}: it has no input for a {task}", file=sys.stderr)
+        else:
+            paths.append(path)
     return [
         {
             "name": path.parent.name,

@@ -51,7 +51,6 @@ def test_vectors_of_every_bundle() -> None:
     check_vectors({name: (bundle_path(name), bundle_vectors(name)) for name in BUNDLES if name not in ALIKE})
 
 
-@pytest.mark.slow
 def test_vectors_of_forms_of_file() -> None:
     package()
     check_vectors({name: form(name) for name in QUICK_FORMS})

@@ -98,7 +98,7 @@ static void check_rows(const streaming_model *m, const st_json *expected, collec
       continue;
     }
     unsigned char *raw = decode64(st_text(item, "base64", ""), &size);
-    streaming_type from;
+    streaming_type from = STREAMING_FLOAT32;
     st_type_of(st_text(item, "dtype", ""), STREAMING_BOOL, &from);
     double scale = 1, worst = 0;
     for (size_t i = 0; i * stride < total; i++) {
@@ -142,7 +142,7 @@ static void check_steps(streaming_model *m, const st_json *all) {
       begin = end;
       if (how != 1) cut = cut->next;
       if (how == 2) {
-        size_t size;
+        size_t size = 0;
         need(streaming_save(stream, NULL, 0, &size));
         void *blob = malloc(size);
         need(streaming_save(stream, blob, size, &size));

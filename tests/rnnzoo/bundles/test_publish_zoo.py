@@ -1,6 +1,7 @@
 """`tools/publish_zoo.py`: a folder that a static web server serves as the address of downloads."""
 
 import base64
+import re
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -16,6 +17,7 @@ from rnnzoo.hub.cache import wrong_with
 from rnnzoo.hub.manifest import parse_manifest
 from rnnzoo.hub.signing import public_of
 from rnnzoo.registry import layout
+from streaming.runtime import artifact
 
 NAMES = ("speaker-vowels", "ecg-beats-stream")
 
@@ -98,3 +100,18 @@ def test_a_folder_that_cannot_be_written_is_one_line(tool, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert tool.main([str(tmp_path / "file" / "zoo")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_page_offers_what_its_client_has_a_session_for(tmp_path, capsys):
+    for path in (layout.root() / "pretrained").glob("*/float32.tflite"):
+        (tmp_path / path.parent.name).mkdir()
+        for name in (path.name, "card.md"):
+            (tmp_path / path.parent.name / name).symlink_to(path.with_name(name))
+    offered = {entry["name"] for entry in load_script("publish_zoo").models(tmp_path)}
+    client = (layout.root() / "clients" / "js" / "src" / "tasks.ts").read_text(encoding="utf-8")
+    known = set(re.findall(r"^    (\w+): ", client, re.MULTILINE))
+    kinds = {path.parent.name: artifact.read(path).metadata.task["kind"] for path in tmp_path.glob("*/float32.tflite")}
+    assert {"tagger", "sketcher"} <= known
+    assert offered == {name for name, kind in kinds.items() if kind in known}
+    left_out = capsys.readouterr().err
+    assert all(f"leaves out {name}:" in left_out for name in set(kinds) - offered)

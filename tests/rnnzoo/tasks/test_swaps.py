@@ -19,7 +19,6 @@ ROWS = [
     ("nobody came".split(), ["O", "O"]),
     ("Bob".split(), ["B-person"]),
 ]
-PLAIN = {"O": "O", "B-person": "P", "I-person": "P", "B-place": "L", "I-place": "L"}
 
 
 def task(**options: object) -> TaggerTask:
