@@ -88,8 +88,8 @@ class TaggedWordsConfig(WordsConfig):
             place of, anew in each pass: the words around them tell the type then, not the words that were learned by
             heart (Dai and Adel 2020, "An Analysis of Simple Data Augmentation for Named Entity Recognition").
         gazetteers: lists of entities, `TYPE=NAME` each; NAME is a data set of texts with a label, such as
-            `names_nationality`, or a text file with one entity a line. In half of the swaps of that type an entry takes
-            the place of as many last words, of all where it has more.
+            `names_nationality`, or a text file (in `encoding`) with one entity a line. In half of the swaps of that
+            type an entry takes the place of as many last words, of all where it has more.
 
     Raises:
         ConfigError: a gazetteer has another form, or no entity is swapped.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rnnzoo.data.batching import Arrays
+from rnnzoo.data.files.reading import read_lines
 from rnnzoo.data.source import Example, known_datasets, read_source
 from rnnzoo.errors import DataError
 from rnnzoo.tasks.tagger.config import TaggedWordsConfig
@@ -90,22 +91,19 @@ def read_gazetteer(name: str, config: TaggedWordsConfig) -> list[list[str]]:
     """The entities of a list, each as its words.
 
     Raises:
-        DataError: it is neither a data set of texts nor a file of UTF-8, or is empty.
+        DataError: it is neither a data set of texts nor a file, cannot be read, or is empty.
     """
-    known: Mapping[str, str] = known_datasets()
+    known = known_datasets()
     if known.get(name, "").startswith("text-"):
         plain = dataclasses.replace(config, dataset=name, gazetteers=(), swap=0.0)
         rows = read_source(plain).splits["train"]
         # Texts of some sets come as characters.
         found = [("".join(text) if isinstance(text, list) else text).split() for text, _ in rows]
+    elif Path(name).is_file():
+        found = [line.split() for _, line in read_lines(Path(name), config.encoding)]
     else:
-        try:
-            found = [line.split() for line in Path(name).read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            texts = [key for key, kind in known.items() if kind.startswith("text-")]
-            raise DataError(
-                f"the gazetteer {name!r} is no file of UTF-8 and no data set of texts; {suggest(name, texts)}"
-            ) from error
+        texts = [key for key, kind in known.items() if kind.startswith("text-") and not key.endswith((":", "/"))]
+        raise DataError(f"the gazetteer {name!r} is no file and no data set of texts; {suggest(name, texts)}")
     found = [words for words in found if words]
     if not found:
         raise DataError(f"the gazetteer {name!r} holds no entity; write one a line")

@@ -11,6 +11,7 @@ from rnnzoo.data.encoders.words import fit_words
 from rnnzoo.errors import ConfigError, DataError
 from rnnzoo.tasks.tagger.config import TaggedWordsConfig
 from rnnzoo.tasks.tagger.entities import entities
+from rnnzoo.tasks.tagger.swaps import read_gazetteer
 from rnnzoo.tasks.tagger.task import TaggerTask
 
 ROWS = [
@@ -94,6 +95,12 @@ def test_several_lists_of_a_type_are_one(tmp_path: Path) -> None:
     assert {" ".join(read(made, row)[0]) for row in rows} == {"rossi", "li", "bob", "ada byron"}
 
 
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "marked.txt").write_text("Rossi\n", encoding="utf-8-sig")
+    config = TaggedWordsConfig(dataset="")
+    assert read_gazetteer(str(tmp_path / "marked.txt"), config) == [["Rossi"]]
+
+
 def test_tags_without_entities_are_refused() -> None:
     made = TaggerTask(
         TaggedWordsConfig(dataset="", swap=0.5), task().encoder, {"train": [(["a"], ["O"])], "dev": [], "test": []}
@@ -109,7 +116,7 @@ def test_bad_lists(tmp_path: Path) -> None:
         task(gazetteers=("person=names",))
     (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
     (tmp_path / "one.txt").write_text("Li\n", encoding="utf-8")
-    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "bytes.txt").write_bytes(b"Ren\xe9e\n")
     for entry, words in {
         f"person={tmp_path / 'gone.txt'}": "no file",
         f"person={tmp_path / 'bytes.txt'}": "UTF-8",
